@@ -1,0 +1,1 @@
+"""The runtime API: command text in, text out. Knows no socket."""

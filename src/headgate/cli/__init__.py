@@ -1,0 +1,1 @@
+"""Command line -> calls. HAProxy's flags."""

@@ -1,0 +1,601 @@
+"""The resolved configuration: frozen, typed, cross-checked. Built by `resolve`, read by `plan`, `tls` and `runtime`.
+
+After `resolve` an illegal configuration can't be represented: names point to things that exist, defaults are merged in, times are
+seconds, sizes are bytes. A `listen` section is split into what a frontend and a backend need: it appears as one `Proxy` that
+has both `binds` and `servers`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from headgate.base.addresses import Address
+from headgate.base.diagnostics import Location
+from headgate.config.actions import Rule, Ruleset
+from headgate.config.expression import AclDefinition, Condition, LogFormat, SampleExpression
+
+
+class Mode(enum.Enum):
+    TCP = "tcp"
+    HTTP = "http"
+    LOG = "log"
+    SPOP = "spop"
+
+
+class ProxyKind(enum.Enum):
+    FRONTEND = "frontend"
+    BACKEND = "backend"
+    LISTEN = "listen"
+
+
+# --- TLS as written on bind and server lines -------------------------------------------------------------------------
+
+
+class Verify(enum.Enum):
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsVersions:
+    """`ssl-min-ver`, `ssl-max-ver`, `no-*`, `force-*`: lowest and highest of "SSLv3", "TLSv1.0" ... "TLSv1.3"; None: unset."""
+
+    lowest: str | None = None
+    highest: str | None = None
+    excluded: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class BindTls:
+    """The `ssl` options of a bind line (5.1), `ssl-default-bind-*` merged in.
+
+    `certificates` are the paths behind `crt`, in order, made absolute with `crt-base`; the first one is the default.
+    """
+
+    certificates: tuple[CertificateFile, ...]
+    ca_file: str | None = None
+    verify: Verify = Verify.NONE
+    versions: TlsVersions = TlsVersions()
+    ciphers: str | None = None
+    ciphersuites: str | None = None
+    curves: str | None = None
+    alpn: tuple[str, ...] = ()
+    strict_sni: bool = False
+    tickets: bool = True
+    prefer_client_ciphers: bool = False
+    location: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFile:
+    """A `crt FILE|DIR` argument and where it was written."""
+
+    path: str
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """The `ssl` options of a server line (5.2), `ssl-default-server-*` merged in."""
+
+    verify: Verify = Verify.REQUIRED
+    ca_file: str | None = None
+    verify_host: str | None = None
+    sni: SampleExpression | None = None
+    certificate: str | None = None
+    versions: TlsVersions = TlsVersions()
+    ciphers: str | None = None
+    ciphersuites: str | None = None
+    curves: str | None = None
+    alpn: tuple[str, ...] = ()
+    reuse: bool = True
+    tickets: bool = True
+    location: Location | None = None
+
+
+# --- bind and server lines -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class UnixPermissions:
+    """`mode`, `user`/`uid`, `group`/`gid` of a unix socket; names are looked up when the socket is made."""
+
+    mode: int | None = None
+    user: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """One address of a bind line (a line with several addresses makes several)."""
+
+    address: Address
+    location: Location
+    name: str | None = None
+    id: int | None = None
+    accept_proxy: bool = False
+    maxconn: int | None = None
+    backlog: int | None = None
+    interface: str | None = None
+    v4v6: bool = False
+    v6only: bool = False
+    permissions: UnixPermissions = UnixPermissions()
+    transparent: bool = False
+    tcp_ut: float | None = None
+    defer_accept: bool = False
+    tfo: bool = False
+    mss: int | None = None
+    nice: int = 0
+    tls: BindTls | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyProtocolSend:
+    """`send-proxy`, `send-proxy-v2*` and `proxy-v2-options` (5.2).
+
+    Attributes:
+        version: 1 or 2.
+        options: of "ssl", "cert-cn", "ssl-cipher", "cert-sig", "cert-key", "authority", "crc32c", "unique-id".
+    """
+
+    version: int
+    options: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCheck:
+    """`check` and its timing on a server line (5.2), seconds. None of fastinter/downinter: as `inter`."""
+
+    inter: float = 2.0
+    fastinter: float | None = None
+    downinter: float | None = None
+    rise: int = 2
+    fall: int = 3
+    address: Address | None = None
+    port: int | None = None
+    tls: bool | None = None  # check-ssl / no-check-ssl; None: as the traffic unless port or addr is set
+    sni: str | None = None
+    alpn: tuple[str, ...] = ()
+    send_proxy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAddress:
+    """`source <addr>[:<port>] [interface <name>] [usesrc ...]`."""
+
+    address: Address
+    interface: str | None = None
+    usesrc: str | None = None  # "clientip", "client", or an address text
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server line, `default-server` merged in."""
+
+    name: str
+    address: Address
+    location: Location
+    id: int
+    weight: int = 1
+    backup: bool = False
+    disabled: bool = False
+    cookie: str | None = None
+    check: ServerCheck | None = None
+    tls: ServerTls | None = None
+    send_proxy: ProxyProtocolSend | None = None
+    maxconn: int = 0
+    minconn: int = 0
+    maxqueue: int = 0
+    max_reuse: int = -1
+    pool_max_conn: int = -1
+    pool_purge_delay: float = 5.0
+    slowstart: float = 0.0
+    redir: str | None = None
+    source: SourceAddress | None = None
+    tcp_ut: float | None = None
+    hash_key: str = "id"
+    init_addr: tuple[str, ...] = ("last", "libc")
+    on_marked_down: str | None = None  # "shutdown-sessions"
+    on_marked_up: str | None = None  # "shutdown-backup-sessions"
+
+
+# --- balancing and persistence ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """`balance <algorithm> [arguments]`.
+
+    Attributes:
+        algorithm: roundrobin, static-rr, leastconn, first, source, uri, url_param, hdr, random, rdp-cookie, hash.
+        argument: header, parameter or cookie name.
+        expression: for `hash <expression>`.
+        options: of the algorithm: "use_domain_only", "whole", "path-only", "check_post".
+        length, depth: of `uri`.
+        draws: of `random(<draws>)`.
+    """
+
+    algorithm: str = "random"
+    argument: str | None = None
+    expression: SampleExpression | None = None
+    options: frozenset[str] = frozenset()
+    length: int | None = None
+    depth: int | None = None
+    draws: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class HashType:
+    """`hash-type <method> <function> <modifier>`; `balance_factor` is `hash-balance-factor` in percent, 0: off."""
+
+    method: str = "map-based"
+    function: str = "sdbm"
+    avalanche: bool = False
+    balance_factor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CookiePersistence:
+    """`cookie <name> ...` of a backend (4.2). `mode` is rewrite, insert or prefix."""
+
+    name: str
+    mode: str
+    indirect: bool = False
+    nocache: bool = False
+    postonly: bool = False
+    preserve: bool = False
+    httponly: bool = False
+    secure: bool = False
+    domains: tuple[str, ...] = ()
+    maxidle: float | None = None
+    maxlife: float | None = None
+    dynamic: bool = False
+    attributes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UseBackend:
+    """`use_backend <name|format> [if ...]`. `name` is set when it is a plain word that was resolved."""
+
+    name: str | None
+    format: LogFormat | None
+    condition: Condition | None
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class UseServer:
+    name: str | None
+    format: LogFormat | None
+    condition: Condition | None
+    location: Location
+
+
+# --- logs ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LogTarget:
+    """One `log` line (4.2 "log", 3.1 "log").
+
+    Attributes:
+        address: where; `stdout`/`stderr` are Family.STDIO, `ring@x` Family.RING.
+        length: longest line.
+        format: rfc3164, rfc5424, priority, short, timed, iso, raw, local.
+        sample: ((low, high), ...) ranges and their size, or None.
+        facility: 0..23; level, minlevel: 0..7.
+    """
+
+    address: Address
+    location: Location
+    length: int = 1024
+    format: str = "rfc3164"
+    sample: tuple[tuple[tuple[int, int], ...], int] | None = None
+    facility: int = 0
+    level: int = 7
+    minlevel: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderCapture:
+    """`capture request|response header <name> len <n>`."""
+
+    name: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class CookieCapture:
+    """`capture cookie <name> len <n>`; `prefix` when the name ends with `=`-less prefix matching."""
+
+    name: str
+    length: int
+    prefix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """All that decides a proxy's log lines (8). `format` is None when `option httplog` and the like choose it by `style`.
+
+    Attributes:
+        style: "default", "tcp", "http", "https", "clf": what stands behind when `format` is None.
+    """
+
+    targets: tuple[LogTarget, ...] = ()
+    style: str = "default"
+    format: LogFormat | None = None
+    error_format: LogFormat | None = None
+    structured_data: LogFormat | None = None
+    tag: str | None = None
+    dont_log_null: bool = False
+    dont_log_normal: bool = False
+    as_soon_as_possible: bool = False
+    separate_errors: bool = False
+    request_captures: tuple[HeaderCapture, ...] = ()
+    response_captures: tuple[HeaderCapture, ...] = ()
+    cookie_capture: CookieCapture | None = None
+    declared_captures: tuple[tuple[str, int], ...] = ()  # ("request"|"response", length) of `declare capture`
+    unique_id_format: LogFormat | None = None
+    unique_id_header: str | None = None
+
+
+# --- error pages, options, timeouts ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPage:
+    """What is sent for an error status: `raw` bytes of a complete HTTP message (`errorfile`), or a location (`errorloc*`).
+
+    `raw` b"" means: close without a word (an empty errorfile, /dev/null).
+    """
+
+    raw: bytes | None = None
+    redirect: str | None = None
+    redirect_code: int = 302
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """All `timeout` keywords of 4.2, in seconds; None is unset, which means no limit (or the fall-back the manual names)."""
+
+    check: float | None = None
+    client: float | None = None
+    client_fin: float | None = None
+    client_hs: float | None = None
+    connect: float | None = None
+    http_keep_alive: float | None = None
+    http_request: float | None = None
+    queue: float | None = None
+    server: float | None = None
+    server_fin: float | None = None
+    tarpit: float | None = None
+    tunnel: float | None = None
+
+
+class ConnectionMode(enum.Enum):
+    """`option http-keep-alive`, `http-server-close`, `httpclose`."""
+
+    KEEP_ALIVE = "http-keep-alive"
+    SERVER_CLOSE = "http-server-close"
+    CLOSE = "httpclose"
+
+
+@dataclass(frozen=True, slots=True)
+class AddressHeader:
+    """`option forwardfor|originalto [except <net>] [header <name>] [if-none]`."""
+
+    name: str
+    except_networks: tuple[str, ...] = ()
+    if_none: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSpec:
+    """How servers of a backend are checked (4.2 `option httpchk`, `option ssl-hello-chk`, `option tcp-check`).
+
+    Attributes:
+        kind: "tcp" (connect only), "http", "ssl-hello".
+        method, uri, version, headers, body: the request of an HTTP check.
+        expect: (negated, what, pattern) of `http-check expect`; None: any 2xx or 3xx.
+        disable_on_404: `http-check disable-on-404`.
+    """
+
+    kind: str = "tcp"
+    method: str = "OPTIONS"
+    uri: str = "/"
+    version: str = "HTTP/1.0"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    expect: tuple[bool, str, str] | None = None
+    disable_on_404: bool = False
+    log: bool = False  # option log-health-checks
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The boolean `option` keywords that are implemented, by their names in the manual."""
+
+    abortonclose: bool | None = None
+    allbackups: bool = False
+    clitcpka: bool = False
+    srvtcpka: bool = False
+    http_buffer_request: bool = False
+    http_ignore_probes: bool = False
+    http_no_delay: bool = False
+    http_pretend_keepalive: bool = False
+    http_drop_request_trailers: bool = False
+    http_drop_response_trailers: bool = False
+    nolinger: bool = False
+    persist: bool = False
+    prefer_last_server: bool = False
+    splice_auto: bool = False
+    splice_request: bool = False
+    splice_response: bool = False
+    idle_close_on_response: bool = False
+    restrict_header_names: str | None = None  # "preserve", "delete", "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A frontend, backend or listen section with its defaults merged in (4)."""
+
+    name: str
+    kind: ProxyKind
+    id: int
+    location: Location
+    mode: Mode = Mode.TCP
+    disabled: bool = False
+    description: str | None = None
+    binds: tuple[Bind, ...] = ()
+    servers: tuple[Server, ...] = ()
+    acls: tuple[AclDefinition, ...] = ()
+    rules: Mapping[Ruleset, tuple[Rule, ...]] = field(default_factory=dict)
+    use_backends: tuple[UseBackend, ...] = ()
+    default_backend: str | None = None
+    use_servers: tuple[UseServer, ...] = ()
+    monitor_uri: str | None = None
+    monitor_fail: tuple[Condition, ...] = ()
+    request_inspect_delay: float = 0.0
+    response_inspect_delay: float = 0.0
+    balance: Balance = Balance()
+    hash_type: HashType = HashType()
+    cookie: CookiePersistence | None = None
+    force_persist: tuple[Condition, ...] = ()
+    ignore_persist: tuple[Condition, ...] = ()
+    logging: Logging = Logging()
+    error_pages: Mapping[int, ErrorPage] = field(default_factory=dict)
+    timeouts: Timeouts = Timeouts()
+    options: Options = Options()
+    connection_mode: ConnectionMode = ConnectionMode.KEEP_ALIVE
+    http_reuse: str = "safe"
+    forwardfor: AddressHeader | None = None
+    originalto: AddressHeader | None = None
+    maxconn: int | None = None
+    fullconn: int | None = None
+    backlog: int | None = None
+    retries: int = 3
+    retry_on: frozenset[str] = frozenset({"conn-failure"})
+    redispatch: int = 0  # 0: off; N: redispatch every Nth retry; -1: on the last (option redispatch)
+    check: CheckSpec = CheckSpec()
+    source: SourceAddress | None = None
+    send_name_header: str | None = None
+    rate_limit_sessions: int = 0
+
+    @property
+    def is_frontend(self) -> bool:
+        return self.kind is not ProxyKind.BACKEND
+
+    @property
+    def is_backend(self) -> bool:
+        return self.kind is not ProxyKind.FRONTEND
+
+
+# --- the other sections ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A userlist's user. `password` is a crypt hash, or clear text when `insecure`; never printed."""
+
+    name: str
+    password: str = field(repr=False)
+    insecure: bool = False
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Userlist:
+    name: str
+    users: tuple[User, ...]
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A `ring` section (12.5): a bounded buffer of log lines, forwarded to `servers` where there are some."""
+
+    name: str
+    description: str = ""
+    format: str = "raw"
+    maxlen: int = 1024
+    size: int = 16384
+    location: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSection:
+    """An `http-errors` section (12.4)."""
+
+    name: str
+    pages: Mapping[int, ErrorPage]
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class StatsSocket:
+    """A `stats socket` line of the global section (3.1)."""
+
+    address: Address
+    level: str = "operator"
+    permissions: UnixPermissions = UnixPermissions()
+    location: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """The global section (3). Times in seconds."""
+
+    maxconn: int | None = None
+    daemon: bool = False
+    master_worker: bool = False
+    pidfile: str | None = None
+    user: str | None = None
+    group: str | None = None
+    uid: int | None = None
+    gid: int | None = None
+    chroot: str | None = None
+    hard_stop_after: float | None = None
+    grace: float | None = None
+    ulimit_n: int | None = None
+    node: str | None = None
+    description: str | None = None
+    log_tag: str = "haproxy"
+    log_send_hostname: str | None = None
+    log_targets: tuple[LogTarget, ...] = ()
+    stats_sockets: tuple[StatsSocket, ...] = ()
+    stats_timeout: float = 10.0
+    bufsize: int = 16384
+    maxrewrite: int = 1024
+    max_headers: int = 101
+    spread_checks: int = 0
+    quiet: bool = False
+    zero_warning: bool = False
+    server_state_base: str | None = None
+    server_state_file: str | None = None
+    variables: tuple[tuple[str, SampleExpression | LogFormat], ...] = ()  # set-var proc.x
+    pp2_never_send_local: bool = False
+    tls_cache_size: int = 20000
+    tls_lifetime: float = 300.0
+    dh_param_size: int = 2048
+    tune: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration, checked. `warnings` were reported already; the count is for the closing line of `-c`."""
+
+    global_: Global
+    proxies: tuple[Proxy, ...]
+    userlists: Mapping[str, Userlist]
+    rings: Mapping[str, Ring]
+    error_sections: Mapping[str, ErrorSection]
+
+    def proxy(self, name: str, *, backend: bool) -> Proxy | None:
+        """The backend (or frontend) side called `name`; a listen section is both."""
+        for proxy in self.proxies:
+            if proxy.name == name and (proxy.is_backend if backend else proxy.is_frontend):
+                return proxy
+        return None

@@ -1,0 +1,1 @@
+"""Counters, and what is said with them."""

@@ -1,0 +1,239 @@
+"""What rules, logs and balancing can know about a connection and an exchange.
+
+`Session` is one client connection, `Stream` one exchange (or one TCP relay) on it. They hold facts only; the machines in `proxy`
+extend them with behaviour and fill the facts in. Slotted, because there is one per request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from headgate.wire.http1.heads import RequestHead, ResponseHead
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from headgate.plan.frontends import BackendPlan, FrontendPlan
+    from headgate.wire.client_hello import ClientHello
+
+#: A sample's value. HAProxy's string and binary types are both bytes here; types are checked when a rule is compiled.
+#: Addresses are `ipaddress` objects. None: the sample does not exist.
+Value = bool | int | bytes | object | None
+
+
+class TlsFacts(Protocol):
+    """What the TLS layer tells about one established connection; properties are computed when asked for."""
+
+    @property
+    def version(self) -> str:
+        """`TLSv1.2`, `TLSv1.3`."""
+
+    @property
+    def cipher(self) -> str:
+        """OpenSSL's name of the cipher suite."""
+
+    @property
+    def cipher_bits(self) -> int:
+        """Symmetric key size of the cipher, in bits."""
+
+    @property
+    def sni(self) -> bytes | None:
+        """The server name that the client asked for."""
+
+    @property
+    def alpn(self) -> bytes | None:
+        """The protocol that was agreed on."""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the session was resumed."""
+
+    @property
+    def session_id(self) -> bytes:
+        """The TLS session identifier."""
+
+    @property
+    def client_certificate_sent(self) -> bool:
+        """Whether the peer presented a certificate in this very connection (`ssl_fc_has_crt`)."""
+
+    @property
+    def peer_certificate(self) -> object | None:
+        """The peer's certificate (cryptography.x509.Certificate), also from a resumed session (`ssl_c_used`), or None."""
+
+    @property
+    def own_certificate(self) -> object | None:
+        """The certificate that we presented (cryptography.x509.Certificate)."""
+
+    @property
+    def verify_error(self) -> int:
+        """OpenSSL's verification result for the peer's certificate, 0 for none (`ssl_c_verify`)."""
+
+
+class ServerFacts(Protocol):
+    """The server of an exchange, as rules and logs see it."""
+
+    name: str
+    sessions: int  # connections being served now, for %sc
+    queued: int
+
+
+class BackendFacts(Protocol):
+    """A backend's live state, for fetches such as nbsrv, be_conn, avg_queue."""
+
+    name: str
+    sessions: int
+    queued: int
+
+    def usable(self) -> int:
+        """How many servers can take traffic (`nbsrv`)."""
+
+    def server(self, name: str) -> ServerFacts | None:
+        """The server called `name`."""
+
+
+class FrontendFacts(Protocol):
+    """A frontend's live state, for fe_conn and the like."""
+
+    name: str
+    sessions: int
+
+
+class World(Protocol):
+    """Everything live that a fetch may look at besides its own stream."""
+
+    sessions: int  # actconn
+    process_variables: dict[bytes, Value]
+    backends: Mapping[str, BackendFacts]
+    frontends: Mapping[str, FrontendFacts]
+
+    def now(self) -> float:
+        """Wall clock, in seconds since the epoch, cached once per loop turn."""
+
+
+class Session:
+    """One client connection.
+
+    Attributes:
+        source, source_port: the client's address text (b"" for unix sockets); what PROXY protocol or set-src says wins.
+        destination, destination_port: the address that the client connected to.
+        accepted_at: wall clock of the accept, seconds.
+        listener_name: name of the bind line, or its address.
+        listener_id: so_id.
+        tls: facts of the client's TLS connection, None for plain.
+        hello: the ClientHello of a TLS client, once it was seen.
+        variables: scope `sess`.
+    """
+
+    __slots__ = (
+        "accepted_at", "destination", "destination_port", "frontend", "hello", "listener_id", "listener_name", "source",
+        "source_port", "streams", "tls", "unique_prefix", "variables", "world",
+    )
+
+    def __init__(self, world: World, frontend: FrontendPlan) -> None:
+        self.world = world
+        self.frontend = frontend
+        self.source = b""
+        self.source_port = 0
+        self.destination = b""
+        self.destination_port = 0
+        self.accepted_at = 0.0
+        self.listener_name = ""
+        self.listener_id = 0
+        self.tls: TlsFacts | None = None
+        self.hello: ClientHello | None = None
+        self.variables: dict[bytes, Value] | None = None
+        self.streams = 0
+        self.unique_prefix = b""
+
+
+class Stream:
+    """One request/response exchange, or one TCP relay.
+
+    Attributes:
+        session: the client connection.
+        backend: the backend's plan once chosen, else None.
+        server: the server once chosen.
+        request, response: heads, once parsed.
+        request_buffer: bytes that have arrived and are not consumed, for req.len and payload fetches.
+        request_complete: no more bytes will come from the client (or the inspection buffer is full).
+        need_more: set by a fetch that would need more bytes than there are; content rules wait while it is set (tcp-request inspect-delay).
+        number: %rt, the request counter of the process.
+        variables, request_variables: scopes `txn`, and `req`/`res`.
+        captures_request, captures_response: slots of captured headers.
+        captured_request_cookie, captured_response_cookie: %CC, %CS.
+        status: status sent to the client, -1 when none was.
+        bytes_in, bytes_out: bytes read from the client (%U) and sent to it (%B).
+        started_at: wall clock of the first byte of the request (accept for TCP).
+        t_handshake, t_idle, t_request, t_queue, t_connect, t_response, t_data, t_total: timers in milliseconds, -1 for "not
+            reached" (%Th %Ti %TR %Tw %Tc %Tr %Td %Ta/%Tt; manual 8.4).
+        termination: two to four characters of the termination state (8.5), b"--" while all is well.
+        cookie_states: third and fourth character (persistence cookie), for %tsc.
+        retries: connection retries (%rc); redispatched puts the `+` in front.
+        queue_position_server, queue_position_backend: %sq, %bq.
+        log_level: what set-log-level asked for, None for the default, -1 for silent.
+        unique_id: %ID once made.
+        client_timeout, server_timeout, tunnel_timeout: overrides of set-timeout, None for the proxy's.
+        max_retries: override of set-retries, None for the proxy's.
+        l7_retry_disabled: disable-l7-retry was executed.
+        original_method, original_target: as received, for %r and the log (rules may change the head).
+    """
+
+    __slots__ = (
+        "backend", "bytes_in", "bytes_out", "captured_request_cookie", "captured_response_cookie", "captures_request",
+        "captures_response", "client_timeout", "cookie_states", "l7_retry_disabled", "log_level", "max_retries", "need_more",
+        "number", "original_method", "original_target", "original_version", "queue_position_backend",
+        "queue_position_server", "redispatched", "request", "request_buffer", "request_complete", "request_variables",
+        "response", "retries", "server", "server_address", "server_port", "server_timeout", "server_tls", "session",
+        "source_address", "source_port", "started_at", "status", "t_connect", "t_data", "t_handshake", "t_idle", "t_queue",
+        "t_request", "t_response", "t_total", "termination", "tunnel_timeout", "unique_id", "variables",
+    )
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.backend: BackendPlan | None = None
+        self.server: ServerFacts | None = None
+        self.request: RequestHead | None = None
+        self.response: ResponseHead | None = None
+        self.request_buffer = b""
+        self.request_complete = False
+        self.need_more = False
+        self.number = 0
+        self.variables: dict[bytes, Value] | None = None
+        self.request_variables: dict[bytes, Value] | None = None
+        self.captures_request: list[bytes | None] | None = None
+        self.captures_response: list[bytes | None] | None = None
+        self.captured_request_cookie: bytes | None = None
+        self.captured_response_cookie: bytes | None = None
+        self.status = -1
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.started_at = 0.0
+        self.t_handshake = -1
+        self.t_idle = -1
+        self.t_request = -1
+        self.t_queue = -1
+        self.t_connect = -1
+        self.t_response = -1
+        self.t_data = -1
+        self.t_total = -1
+        self.termination = b"--"
+        self.cookie_states = b"--"
+        self.retries = 0
+        self.redispatched = False
+        self.queue_position_server = 0
+        self.queue_position_backend = 0
+        self.log_level: int | None = None
+        self.unique_id: bytes | None = None
+        self.client_timeout: float | None = None
+        self.server_timeout: float | None = None
+        self.tunnel_timeout: float | None = None
+        self.max_retries: int | None = None
+        self.l7_retry_disabled = False
+        self.original_method = b""
+        self.original_target = b""
+        self.original_version = 11
+        self.server_address = b""
+        self.server_port = 0
+        self.source_address = b""
+        self.source_port = 0
+        self.server_tls: TlsFacts | None = None

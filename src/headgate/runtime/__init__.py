@@ -1,0 +1,1 @@
+"""All input and output: event loop, listeners, channels, timers, processes, log sinks."""

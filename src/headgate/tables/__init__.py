@@ -1,0 +1,1 @@
+"""Stick tables (not yet implemented)."""

@@ -1,0 +1,1 @@
+"""Contexts, certificates, what a handshake tells. All of OpenSSL stands behind this package."""

@@ -1,0 +1,178 @@
+"""How long a message's body is, and what becomes of its connection (RFC 9112, 6 and 9).
+
+Here lies the defence against request smuggling: two readers of one message must not come to different ends, so
+everything on which they could differ is refused.
+"""
+
+from __future__ import annotations
+
+import re
+
+from headgate.wire.errors import ProtocolViolation
+from headgate.wire.http1.heads import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    EXPECT,
+    HOST,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    RequestHead,
+    ResponseHead,
+)
+
+#: Values of `Framing.length` that are not lengths.
+CHUNKED = -1
+UNTIL_CLOSE = -2
+
+_DIGITS = re.compile(rb"[0-9]{1,18}")
+
+
+class Framing:
+    """What a head says about its message.
+
+    Attributes:
+        length: bytes of body, or CHUNKED, or UNTIL_CLOSE (responses only).
+        persistent: whether the sender wants to keep the connection.
+        upgrade: whether `Connection: upgrade` comes with an Upgrade field.
+        expects_continue: `Expect: 100-continue`.
+        hop_by_hop: whether fields are present that must not be forwarded (Connection, Keep-Alive, ...).
+    """
+
+    __slots__ = ("expects_continue", "hop_by_hop", "length", "persistent", "upgrade")
+
+    def __init__(self, length: int, persistent: bool) -> None:
+        self.length = length
+        self.persistent = persistent
+        self.upgrade = False
+        self.expects_continue = False
+        self.hop_by_hop = False
+
+
+def request_framing(head: RequestHead) -> Framing:
+    """Decide a request's body length and connection options.
+
+    Raises:
+        ProtocolViolation: the length is ambiguous or invalid, or Host is missing or repeated (RFC 9112 3.2).
+    """
+    framing = Framing(0, head.version == 11)
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    hosts = 0
+    upgrade_field = False
+    tokens: list[bytes] | None = None
+    for field in head.fields:
+        kind = field.kind
+        if kind == 0:
+            continue
+        if kind == HOST:
+            hosts += 1
+        elif kind == CONNECTION:
+            tokens = _tokens(field.value) if tokens is None else tokens + _tokens(field.value)
+        elif kind == CONTENT_LENGTH:
+            lengths.append(field.value)
+        elif kind == TRANSFER_ENCODING:
+            codings.append(field.value)
+        elif kind == UPGRADE:
+            upgrade_field = True
+        elif kind == EXPECT:
+            framing.expects_continue = head.version == 11 and field.value.lower() == b"100-continue"
+        elif kind in (KEEP_ALIVE, PROXY_CONNECTION):
+            framing.hop_by_hop = True
+    if hosts != 1 and (hosts or head.version == 11):
+        raise ProtocolViolation("no Host header" if not hosts else "several Host headers")
+    if tokens is not None:
+        _apply_connection(framing, head.version, tokens)
+        framing.upgrade = upgrade_field and b"upgrade" in tokens
+    if codings:
+        _refuse_ambiguity(head.version, lengths)
+        if _tokens(b",".join(codings)) != [b"chunked"]:
+            raise ProtocolViolation("unsupported Transfer-Encoding", 501)
+        framing.length = CHUNKED
+    elif lengths:
+        framing.length = content_length(lengths)
+    return framing
+
+
+def response_framing(head: ResponseHead, request_method: bytes) -> Framing:
+    """Decide a response's body length (RFC 9112 6.3), given the method that it answers.
+
+    Raises:
+        ProtocolViolation: the length is ambiguous or invalid.
+    """
+    framing = Framing(UNTIL_CLOSE, head.version == 11)
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    tokens: list[bytes] | None = None
+    for field in head.fields:
+        kind = field.kind
+        if kind == 0:
+            continue
+        if kind == CONTENT_LENGTH:
+            lengths.append(field.value)
+        elif kind == CONNECTION:
+            tokens = _tokens(field.value) if tokens is None else tokens + _tokens(field.value)
+        elif kind == TRANSFER_ENCODING:
+            codings.append(field.value)
+        elif kind in (KEEP_ALIVE, PROXY_CONNECTION):
+            framing.hop_by_hop = True
+    if tokens is not None:
+        _apply_connection(framing, head.version, tokens)
+    status = head.status
+    if status < 200 or status == 204:
+        # RFC 9112 6.1: a server must not send these with 1xx or 204; one that does can't be trusted with the next message.
+        if codings:
+            raise ProtocolViolation("Transfer-Encoding in a response without a body", 502)
+        framing.length = 0
+    elif codings:
+        _refuse_ambiguity(head.version, lengths)
+        if _tokens(b",".join(codings)) != [b"chunked"]:
+            raise ProtocolViolation("unsupported Transfer-Encoding", 502)
+        framing.length = CHUNKED
+    elif lengths:
+        framing.length = content_length(lengths)
+    if request_method == b"HEAD" or status == 304:
+        framing.length = 0
+    elif framing.length == UNTIL_CLOSE:
+        framing.persistent = False
+    return framing
+
+
+def content_length(values: list[bytes]) -> int:
+    """The one length that all `values` agree on.
+
+    Raises:
+        ProtocolViolation: they are not plain numbers, or differ. A list of equal numbers is allowed (RFC 9110 8.6).
+    """
+    if len(values) == 1 and _DIGITS.fullmatch(values[0]) is not None:
+        return int(values[0])
+    numbers = [part.strip(b" \t") for value in values for part in value.split(b",")]
+    if any(_DIGITS.fullmatch(number) is None for number in numbers):
+        raise ProtocolViolation("invalid Content-Length")
+    if len({int(number) for number in numbers}) != 1:
+        raise ProtocolViolation("several differing Content-Length values")
+    return int(numbers[0])
+
+
+def _refuse_ambiguity(version: int, lengths: list[bytes]) -> None:
+    if lengths:
+        raise ProtocolViolation("Content-Length together with Transfer-Encoding")
+    if version == 10:
+        raise ProtocolViolation("Transfer-Encoding in HTTP/1.0")
+
+
+def _tokens(value: bytes) -> list[bytes]:
+    """A comma-separated list in lower case, empty members left out."""
+    if b"," not in value:
+        token = value.lower()
+        return [token] if token else []
+    return [token for part in value.lower().split(b",") if (token := part.strip(b" \t"))]
+
+
+def _apply_connection(framing: Framing, version: int, tokens: list[bytes]) -> None:
+    framing.hop_by_hop = True
+    if b"close" in tokens:
+        framing.persistent = False
+    elif version == 10:
+        framing.persistent = b"keep-alive" in tokens

@@ -1,0 +1,265 @@
+"""Request and response heads of HTTP/1 (RFC 9112, sections 2 to 5).
+
+Header lines repeat: the same browser sends the same `User-Agent`, the same server the same `Server`. So each distinct line is
+validated and split once and then interned; a head is parsed by one `split` and one dictionary look-up a line. That is what makes
+a strict parser in Python cheaper than callbacks from a C one (docs/decisions). The intern table is bounded in entries and
+in line length, and starts afresh when it is full, so a hostile client can slow itself to the price of the regular expression, no more.
+"""
+
+from __future__ import annotations
+
+import re
+
+from headgate.wire.errors import ProtocolViolation
+
+#: Kinds of fields that framing or connection handling must look at. 0 is any other field.
+ORDINARY = 0
+CONTENT_LENGTH = 1
+TRANSFER_ENCODING = 2
+CONNECTION = 3
+KEEP_ALIVE = 4
+PROXY_CONNECTION = 5
+UPGRADE = 6
+EXPECT = 7
+HOST = 8
+TE = 9
+TRAILER = 10
+
+_KINDS = {
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"connection": CONNECTION,
+    b"keep-alive": KEEP_ALIVE,
+    b"proxy-connection": PROXY_CONNECTION,
+    b"upgrade": UPGRADE,
+    b"expect": EXPECT,
+    b"host": HOST,
+    b"te": TE,
+    b"trailer": TRAILER,
+}
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_TOKEN_ONLY = re.compile(_TOKEN)
+#: RFC 9110 5.5: visible characters, space, tab, obs-text. Nothing else: no NUL, CR, LF, no other control character.
+_FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_TARGET = re.compile(rb"[\x21-\x7e]+")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
+
+
+class Field:
+    """One header field.
+
+    Attributes:
+        name: lower case.
+        value: without surrounding white space.
+        line: the line as received (or as it will be sent), without CRLF; keeps the sender's spelling of the name.
+        kind: one of the constants above.
+    """
+
+    __slots__ = ("kind", "line", "name", "value")
+
+    def __init__(self, name: bytes, value: bytes, line: bytes, kind: int) -> None:
+        self.name = name
+        self.value = value
+        self.line = line
+        self.kind = kind
+
+    def __repr__(self) -> str:
+        return f"<Field {self.line!r}>"
+
+
+def make_field(name: bytes, value: bytes) -> Field:
+    """A field of our own. The caller guarantees that name and value are valid (see `valid_value`)."""
+    lower = name.lower()
+    return Field(lower, value, name + b": " + value, _KINDS.get(lower, ORDINARY))
+
+
+_VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
+
+
+def valid_value(value: bytes) -> bool:
+    """Whether bytes may stand as a field's value."""
+    return _VALUE.fullmatch(value) is not None
+
+
+def valid_name(name: bytes) -> bool:
+    """Whether bytes may stand as a field's name or a method."""
+    return _TOKEN_ONLY.fullmatch(name) is not None
+
+
+_INTERN_ENTRIES = 4096
+_INTERN_LENGTH = 512
+_interned: dict[bytes, Field] = {}
+
+
+def _field(line: bytes) -> Field:
+    """Validate and split one field line, through the intern table."""
+    match = _FIELD_LINE.fullmatch(line)
+    if match is None:
+        raise ProtocolViolation(_fault(line))
+    name = match[1].lower()
+    field = Field(name, match[2].rstrip(b" \t"), line, _KINDS.get(name, ORDINARY))
+    if len(line) <= _INTERN_LENGTH:
+        if len(_interned) >= _INTERN_ENTRIES:
+            _interned.clear()
+        _interned[line] = field
+    return field
+
+
+def _fault(line: bytes) -> str:
+    """Name what is wrong with a field line."""
+    if line[:1] in (b" ", b"\t"):
+        return "folded header line"
+    if b"\n" in line or b"\r" in line:
+        return "bare CR or LF in a header line"
+    name, colon, _ = line.partition(b":")
+    if not colon:
+        return "header line without a colon"
+    if name[-1:] in (b" ", b"\t"):
+        return "white space before the colon of a header"
+    if not valid_name(name):
+        return "invalid character in a header name"
+    return "invalid character in a header value"
+
+
+class RequestHead:
+    """A request's start line and fields. Mutable: rules edit it in place.
+
+    Attributes:
+        method: as received, case-sensitive.
+        target: request target as received (origin, absolute, authority or asterisk form; RFC 9112 3.2).
+        version: 10 or 11.
+        fields: in order of arrival.
+        edited: whether a rule or the proxy changed anything; an unedited head may be forwarded as the bytes it came in.
+    """
+
+    __slots__ = ("edited", "fields", "method", "target", "version")
+
+    def __init__(self, method: bytes, target: bytes, version: int, fields: list[Field]) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.fields = fields
+        self.edited = False
+
+    def values(self, name: bytes) -> list[bytes]:
+        """The values of all fields called `name` (lower case), in order."""
+        return [field.value for field in self.fields if field.name == name]
+
+    def first(self, name: bytes) -> bytes | None:
+        """The first value of `name` (lower case), or None."""
+        for field in self.fields:
+            if field.name == name:
+                return field.value
+        return None
+
+    def add(self, name: bytes, value: bytes) -> None:
+        self.fields.append(make_field(name, value))
+        self.edited = True
+
+    def remove(self, name: bytes) -> bool:
+        """Remove all fields called `name` (lower case); whether there was one."""
+        kept = [field for field in self.fields if field.name != name]
+        if len(kept) == len(self.fields):
+            return False
+        self.fields = kept
+        self.edited = True
+        return True
+
+    def set(self, name: bytes, value: bytes) -> None:
+        """Replace all fields called `name` (any case) by one."""
+        self.remove(name.lower())
+        self.add(name, value)
+
+    def encode(self) -> bytes:
+        """The head as bytes, with the empty line."""
+        version = b" HTTP/1.1\r\n" if self.version == 11 else b" HTTP/1.0\r\n"
+        start = self.method + b" " + self.target + version
+        if not self.fields:
+            return start + b"\r\n"
+        return start + b"\r\n".join([field.line for field in self.fields]) + b"\r\n\r\n"
+
+    def __repr__(self) -> str:
+        return f"<RequestHead {self.method!r} {self.target!r} {self.fields!r}>"
+
+
+class ResponseHead:
+    """A response's status line and fields; mutable as `RequestHead`."""
+
+    __slots__ = ("edited", "fields", "reason", "status", "version")
+
+    def __init__(self, status: int, reason: bytes, version: int, fields: list[Field]) -> None:
+        self.status = status
+        self.reason = reason
+        self.version = version
+        self.fields = fields
+        self.edited = False
+
+    values = RequestHead.values
+    first = RequestHead.first
+    add = RequestHead.add
+    remove = RequestHead.remove
+    set = RequestHead.set
+
+    def encode(self) -> bytes:
+        """The head as bytes, with the empty line."""
+        version = b"HTTP/1.1 " if self.version == 11 else b"HTTP/1.0 "
+        start = b"%s%d %s\r\n" % (version, self.status, self.reason)
+        if not self.fields:
+            return start + b"\r\n"
+        return start + b"\r\n".join([field.line for field in self.fields]) + b"\r\n\r\n"
+
+    def __repr__(self) -> str:
+        return f"<ResponseHead {self.status} {self.fields!r}>"
+
+
+def parse_request_head(head: bytes, max_fields: int = 101) -> RequestHead:
+    """Parse a complete request head.
+
+    Args:
+        head: from the first byte of the request line to the last byte before the empty line's CRLFCRLF (exclusive).
+        max_fields: tune.http.maxhdr.
+
+    Raises:
+        ProtocolViolation: not a valid head; nothing of it may be forwarded.
+    """
+    lines = head.split(b"\r\n")
+    parts = lines[0].split(b" ")
+    if len(parts) != 3:
+        raise ProtocolViolation("malformed request line")
+    method, target, protocol = parts
+    if protocol == b"HTTP/1.1":
+        version = 11
+    elif protocol == b"HTTP/1.0":
+        version = 10
+    elif protocol[:5] == b"HTTP/":
+        raise ProtocolViolation("unsupported HTTP version", 505)
+    else:
+        raise ProtocolViolation("malformed request line")
+    if _TOKEN_ONLY.fullmatch(method) is None:
+        raise ProtocolViolation("invalid character in the method")
+    if _TARGET.fullmatch(target) is None:
+        raise ProtocolViolation("invalid character in the request target")
+    if len(lines) - 1 > max_fields:
+        raise ProtocolViolation("too many headers", 431)
+    del lines[0]
+    known = _interned.get
+    return RequestHead(method, target, version, [known(line) or _field(line) for line in lines])
+
+
+def parse_response_head(head: bytes, max_fields: int = 101) -> ResponseHead:
+    """Parse a complete response head; arguments as `parse_request_head`.
+
+    Raises:
+        ProtocolViolation: not a valid head.
+    """
+    lines = head.split(b"\r\n")
+    match = _STATUS_LINE.fullmatch(lines[0])
+    if match is None:
+        raise ProtocolViolation("malformed status line", 502)
+    if len(lines) - 1 > max_fields:
+        raise ProtocolViolation("too many headers", 502)
+    del lines[0]
+    known = _interned.get
+    fields = [known(line) or _field(line) for line in lines]
+    return ResponseHead(int(match[2]), match[3] or b"", 11 if match[1] == b"1" else 10, fields)
