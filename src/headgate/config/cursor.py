@@ -30,14 +30,16 @@ class Cursor:
         words: all words of the line, the keyword first.
         position: index of the next word.
         report: where warnings go; errors are raised as `ConfigError` and caught once a line.
+        prefix: "no" or "default" when the line began with it (it is not among `words`), else "".
     """
 
-    __slots__ = ("position", "report", "words")
+    __slots__ = ("position", "prefix", "report", "words")
 
-    def __init__(self, words: Sequence[Word], report: Report, position: int = 0) -> None:
+    def __init__(self, words: Sequence[Word], report: Report, position: int = 0, prefix: str = "") -> None:
         self.words = words
         self.report = report
         self.position = position
+        self.prefix = prefix
 
     @property
     def keyword(self) -> Word:
