@@ -1,0 +1,181 @@
+"""The data plane's event loop: one epoll set, nested in the asyncio loop that everything else runs on.
+
+The asyncio loop (uvloop) watches the epoll descriptor, which is readable when any of its members is. Under load one turn
+of the outer loop serves a whole batch of connections at the price of a dictionary look-up each, while checks, resolvers
+and the stats socket stay ordinary coroutines. Sockets are registered level-triggered and stay registered: in steady state
+no system call changes a registration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import select
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+READ = select.EPOLLIN | select.EPOLLRDHUP
+WRITE = select.EPOLLOUT
+BROKEN = select.EPOLLERR | select.EPOLLHUP
+
+#: Called with the epoll events of its descriptor.
+Handler = Callable[[int], None]
+
+_BATCH = 256
+
+
+class Timed(Protocol):
+    """Something with at most one deadline.
+
+    Attributes:
+        deadline: seconds on the monotonic clock, 0.0 for none. Plain assignment moves it later or removes it.
+        armed: the earliest entry that the heap holds for it, 0.0 for none. Owned by the reactor.
+    """
+
+    deadline: float
+    armed: float
+
+    def timed_out(self) -> None:
+        """The deadline has passed."""
+
+
+class Reactor:
+    """Events of descriptors, deadlines and the clock.
+
+    Attributes:
+        now: monotonic seconds, read once a batch.
+        wall: seconds since the epoch that belong to `now`.
+    """
+
+    __slots__ = (
+        "_epoll", "_handlers", "_heap", "_later", "_loop", "_order", "_timer", "_timer_at", "now", "turn_ends", "wall",
+    )
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Handler] = {}
+        self._heap: list[tuple[float, int, Timed]] = []
+        self._order = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._later: list[Callable[[], None]] = []
+        #: called after each batch: log sinks flush here
+        self.turn_ends: list[Callable[[], None]] = []
+        self.now = time.monotonic()
+        self.wall = time.time()
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let `loop` drive this reactor."""
+        self._loop = loop
+        loop.add_reader(self._epoll.fileno(), self._turn)
+        self._schedule_timer()
+
+    def close(self) -> None:
+        if self._loop is not None:
+            self._loop.remove_reader(self._epoll.fileno())
+            if self._timer is not None:
+                self._timer.cancel()
+        self._epoll.close()
+        self._handlers.clear()
+        self._heap.clear()
+
+    # --- descriptors ---
+
+    def watch(self, fd: int, events: int, handler: Handler) -> None:
+        """Call `handler` whenever one of `events` holds for `fd`."""
+        self._handlers[fd] = handler
+        self._epoll.register(fd, events)
+
+    def change(self, fd: int, events: int) -> None:
+        """Watch for other events from now on."""
+        self._epoll.modify(fd, events)
+
+    def rebind(self, fd: int, handler: Handler) -> None:
+        """Hand the events of `fd` to another handler."""
+        self._handlers[fd] = handler
+
+    def unwatch(self, fd: int) -> None:
+        """Forget `fd`. Must come before it is closed, or its number could be reused under the old handler."""
+        if self._handlers.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def _turn(self) -> None:
+        self.now = time.monotonic()
+        self.wall = time.time()
+        handlers = self._handlers
+        for fd, events in self._epoll.poll(0, _BATCH):
+            # A handler may close another connection of the same batch: then its entry is gone.
+            handler = handlers.get(fd)
+            if handler is not None:
+                handler(events)
+        if self._later:
+            self._run_later()
+        for end in self.turn_ends:
+            end()
+
+    # --- work for the end of the turn ---
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Run `call` when the current batch is through: for what must not happen inside an event."""
+        self._later.append(call)
+        if len(self._later) == 1 and self._loop is not None:
+            self._loop.call_soon(self._run_later)
+
+    def _run_later(self) -> None:
+        while self._later:
+            calls, self._later = self._later, []
+            for call in calls:
+                call()
+
+    # --- deadlines ---
+
+    def arm(self, timed: Timed, deadline: float) -> None:
+        """Set a deadline. Costs an assignment when the heap already holds an earlier entry: it is re-armed when that one fires."""
+        timed.deadline = deadline
+        armed = timed.armed
+        if armed and armed <= deadline:
+            return
+        timed.armed = deadline
+        self._order += 1
+        heapq.heappush(self._heap, (deadline, self._order, timed))
+        if not self._timer_at or deadline < self._timer_at:
+            self._schedule_timer()
+
+    def _schedule_timer(self) -> None:
+        if self._loop is None or not self._heap:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._heap[0][0]
+        # A tenth of a second of slack would be enough for timeouts; a millisecond keeps `timeout connect 50ms` honest.
+        delay = max(0.0, self._timer_at - time.monotonic()) + 0.001
+        self._timer = self._loop.call_later(delay, self._fire)
+
+    def _fire(self) -> None:
+        now = self.now = time.monotonic()
+        self.wall = time.time()
+        heap = self._heap
+        self._timer = None
+        self._timer_at = 0.0
+        while heap and heap[0][0] <= now:
+            at, _, timed = heapq.heappop(heap)
+            if timed.armed != at:
+                continue  # an earlier entry took over
+            timed.armed = 0.0
+            deadline = timed.deadline
+            if not deadline:
+                continue
+            if deadline > now:
+                timed.armed = deadline
+                self._order += 1
+                heapq.heappush(heap, (deadline, self._order, timed))
+            else:
+                timed.deadline = 0.0
+                timed.timed_out()
+        self._schedule_timer()
+        if self._later:
+            self._run_later()
+        for end in self.turn_ends:
+            end()
