@@ -23,6 +23,8 @@ BROKEN = select.EPOLLERR | select.EPOLLHUP
 Handler = Callable[[int], None]
 
 _BATCH = 256
+#: Retired deadlines that the heap may hold before it is cleaned.
+_COMPACT = 512
 
 
 class Timed(Protocol):
@@ -49,7 +51,7 @@ class Reactor:
     """
 
     __slots__ = (
-        "_epoll", "_handlers", "_heap", "_later", "_loop", "_order", "_timer", "_timer_at", "now", "turn_ends", "wall",
+        "_dead", "_epoll", "_handlers", "_heap", "_later", "_loop", "_order", "_timer", "_timer_at", "now", "turn_ends", "wall",
     )
 
     def __init__(self) -> None:
@@ -57,6 +59,7 @@ class Reactor:
         self._handlers: dict[int, Handler] = {}
         self._heap: list[tuple[float, int, Timed]] = []
         self._order = 0
+        self._dead = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -143,6 +146,27 @@ class Reactor:
         if not self._timer_at or deadline < self._timer_at:
             self._schedule_timer()
 
+    def retire(self, timed: Timed) -> None:
+        """Forget a deadline for good: its owner is closing.
+
+        The heap lets go of it when half of what it holds is retired, so that a long timeout does not keep dead connections.
+        """
+        timed.deadline = 0.0
+        if not timed.armed:
+            return
+        self._dead += 1
+        if self._dead > _COMPACT and self._dead * 2 > len(self._heap):
+            kept = []
+            for entry in self._heap:
+                if entry[2].armed == entry[0]:
+                    if entry[2].deadline:
+                        kept.append(entry)
+                    else:
+                        entry[2].armed = 0.0
+            self._heap = kept
+            heapq.heapify(self._heap)
+            self._dead = 0
+
     def _schedule_timer(self) -> None:
         if self._loop is None or not self._heap:
             return
@@ -166,6 +190,7 @@ class Reactor:
             timed.armed = 0.0
             deadline = timed.deadline
             if not deadline:
+                self._dead = max(0, self._dead - 1)
                 continue
             if deadline > now:
                 timed.armed = deadline
