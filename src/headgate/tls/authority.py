@@ -1,0 +1,195 @@
+"""A small certificate authority for demonstrations and tests: CA, server leaves, client certificates, combined PEM files.
+
+Not for production: keys are made in memory, there is no revocation and no serial book-keeping. Called by `headgate demo-ca`
+and by the tests; the data plane never imports it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+def _pem_of_key(key: PrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate with its private key and the intermediates up to, and without, the root.
+
+    Attributes:
+        certificate: the leaf.
+        key: its private key.
+        chain: the intermediate certificates, nearest issuer first.
+    """
+
+    certificate: x509.Certificate
+    key: PrivateKey = field(repr=False)
+    chain: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def pem(self) -> bytes:
+        """Certificate, chain and key in one file, as `crt` takes it (manual 5.1)."""
+        return self.certificate_pem + self.chain_pem + self.key_pem
+
+    @property
+    def certificate_pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def chain_pem(self) -> bytes:
+        return b"".join(one.public_bytes(serialization.Encoding.PEM) for one in self.chain)
+
+    @property
+    def key_pem(self) -> bytes:
+        return _pem_of_key(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A certificate authority: a root, or an intermediate when `chain` is not empty."""
+
+    certificate: x509.Certificate
+    key: PrivateKey = field(repr=False)
+    chain: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The CA certificate alone, as `ca-file` takes it."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def make_authority(
+    name: str,
+    *,
+    parent: Authority | None = None,
+    key: str = "ecdsa",
+    not_before: datetime.datetime | None = None,
+    not_after: datetime.datetime | None = None,
+) -> Authority:
+    """Make a CA.
+
+    Args:
+        name: its common name.
+        parent: the CA that signs it; None makes a self-signed root.
+        key: "ecdsa" (P-256) or "rsa" (2048 bits).
+        not_before, not_after: validity, timezone-aware; by default from an hour ago for ten years.
+    """
+    private = make_key(key)
+    subject = _name(name)
+    issuer = subject if parent is None else parent.certificate.subject
+    signer = private if parent is None else parent.key
+    begin, end = _validity(not_before, not_after, days=3650)
+    usage = x509.KeyUsage(
+        digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
+        key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+    )
+    builder = (
+        _builder(subject, issuer, private, signer, begin, end)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+    )
+    certificate = builder.sign(signer, hashes.SHA256())
+    # The chain that a leaf of this CA is sent with: this CA and those above it, but never the root.
+    chain = () if parent is None else (certificate, *parent.chain)
+    return Authority(certificate, private, chain)
+
+
+def issue(
+    authority: Authority,
+    names: Sequence[str],
+    *,
+    key: str = "ecdsa",
+    client: bool = False,
+    not_before: datetime.datetime | None = None,
+    not_after: datetime.datetime | None = None,
+) -> Issued:
+    """Issue a leaf certificate.
+
+    Args:
+        authority: who signs.
+        names: DNS names (wildcards too) or IP addresses; the first is the common name too. For a client certificate the
+            first is the common name only.
+        key: "ecdsa" (P-256) or "rsa" (2048 bits).
+        client: a client certificate instead of a server's.
+        not_before, not_after: validity, timezone-aware; by default from an hour ago for 825 days.
+    """
+    private = make_key(key)
+    begin, end = _validity(not_before, not_after, days=825)
+    usage = x509.KeyUsage(
+        digital_signature=True, content_commitment=False, key_encipherment=key == "rsa", data_encipherment=False,
+        key_agreement=False, key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False,
+    )
+    purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
+    builder = (
+        _builder(_name(names[0]), authority.certificate.subject, private, authority.key, begin, end)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+    )
+    if not client:
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([_alternative_name(one) for one in names]), critical=False
+        )
+    return Issued(builder.sign(authority.key, hashes.SHA256()), private, authority.chain)
+
+
+def make_key(kind: str) -> PrivateKey:
+    """A fresh private key: "ecdsa" is P-256, "rsa" has 2048 bits."""
+    if kind == "ecdsa":
+        return ec.generate_private_key(ec.SECP256R1())
+    if kind == "rsa":
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    raise ValueError(f"unknown kind of key {kind!r}: ecdsa or rsa")
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    private: PrivateKey,
+    signer: PrivateKey,
+    begin: datetime.datetime,
+    end: datetime.datetime,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(private.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _alternative_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _validity(
+    not_before: datetime.datetime | None, not_after: datetime.datetime | None, *, days: int
+) -> tuple[datetime.datetime, datetime.datetime]:
+    # An hour back: the clocks of two machines differ.
+    begin = not_before or datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
+    return begin, not_after or begin + datetime.timedelta(days=days)
