@@ -284,7 +284,8 @@ class LogTarget:
     Attributes:
         address: where; `stdout`/`stderr` are Family.STDIO, `ring@x` Family.RING.
         length: longest line.
-        format: rfc3164, rfc5424, priority, short, timed, iso, raw, local.
+        format: local, rfc3164, rfc5424, priority, short, timed, iso, raw.
+        format_by_default: no format was written, so `log-send-hostname` turns `local` into `rfc3164`.
         sample: ((low, high), ...) ranges and their size, or None.
         facility: 0..23; level, minlevel: 0..7.
     """
@@ -292,7 +293,8 @@ class LogTarget:
     address: Address
     location: Location
     length: int = 1024
-    format: str = "rfc3164"
+    format: str = "local"
+    format_by_default: bool = False
     sample: tuple[tuple[tuple[int, int], ...], int] | None = None
     facility: int = 0
     level: int = 7
