@@ -1,0 +1,89 @@
+"""Idle connections to one server, waiting to be used again (manual, "http-reuse", "pool-max-conn", "pool-purge-delay").
+
+Connections are grouped by what must be equal for a request to use one: the server name sent in TLS, the PROXY header. The most
+recently used one is taken first, so that the others grow old and are purged.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from headgate.balance.server import ServerState
+
+if TYPE_CHECKING:
+    from headgate.proxy.server_connection import ServerConnection
+    from headgate.proxy.services import Scheduler
+
+
+class Pool:
+    """The idle connections of one server."""
+
+    __slots__ = ("_groups", "_limit", "_purge_delay", "_scheduler", "armed", "deadline", "idle", "server")
+
+    def __init__(self, server: ServerState, scheduler: Scheduler) -> None:
+        self.server = server
+        self.idle = 0
+        self.deadline = 0.0
+        self.armed = 0.0
+        self._scheduler = scheduler
+        self._limit = server.spec.pool_max_conn
+        self._purge_delay = server.spec.pool_purge_delay
+        self._groups: dict[bytes | None, deque[ServerConnection]] = {}
+
+    def take(self, key: bytes | None, *, proven: bool) -> ServerConnection | None:
+        """Take an idle connection for `key`; with `proven` only one that has been reused before (http-reuse aggressive)."""
+        group = self._groups.get(key)
+        if not group:
+            return None
+        if proven and not group[-1].reuses:
+            return None
+        self.idle -= 1
+        return group.pop()
+
+    def put(self, connection: ServerConnection) -> bool:
+        """Keep an idle connection; False when the pool is full or switched off, and the caller closes it."""
+        if self._limit == 0 or self.idle >= self._limit > 0:
+            return False
+        group = self._groups.get(connection.key)
+        if group is None:
+            group = self._groups[connection.key] = deque()
+        group.append(connection)
+        self.idle += 1
+        connection.idle_since = self._scheduler.now
+        if not self.armed and self._purge_delay:
+            self._scheduler.arm(self, self._scheduler.now + self._purge_delay)
+        return True
+
+    def remove(self, connection: ServerConnection) -> None:
+        """Forget a connection that closed while it was idle."""
+        group = self._groups.get(connection.key)
+        if group is not None:
+            try:
+                group.remove(connection)
+            except ValueError:
+                return
+            self.idle -= 1
+            if not group:
+                del self._groups[connection.key]
+
+    def timed_out(self) -> None:
+        """Purge what has been idle for the whole purge delay."""
+        oldest = self._scheduler.now - self._purge_delay
+        for key in list(self._groups):
+            group = self._groups[key]
+            while group and group[0].idle_since <= oldest:
+                self.idle -= 1
+                group.popleft().close()
+            if not group:
+                del self._groups[key]
+        if self.idle:
+            self._scheduler.arm(self, self._scheduler.now + self._purge_delay)
+
+    def clear(self) -> None:
+        """Close all: the server went away, or we stop."""
+        for group in list(self._groups.values()):
+            for connection in list(group):
+                connection.close()
+        self._groups.clear()
+        self.idle = 0

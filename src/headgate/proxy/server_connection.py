@@ -1,0 +1,79 @@
+"""A connection to a server, between exchanges and within one. Owner of the server's channel.
+
+It outlives exchanges: while it has none it sits in a `Pool` (or stays with its session), and anything that the server says then ends it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headgate.balance.server import ServerState
+from headgate.proxy.port import Channel, Lost
+
+if TYPE_CHECKING:
+    from headgate.proxy.http_stream import HttpStream
+    from headgate.proxy.pool import Pool
+
+
+class ServerConnection:
+    """One HTTP/1 connection to a server.
+
+    Attributes:
+        key: what must be equal for another request to use it; see `Pool`.
+        stream: the exchange it carries now, or None.
+        reuses: how many exchanges it carried after the first one.
+        idle_since: monotonic seconds.
+    """
+
+    __slots__ = ("channel", "idle_since", "key", "pool", "reuses", "server", "stream")
+
+    def __init__(self, channel: Channel, server: ServerState, pool: Pool, key: bytes | None) -> None:
+        self.channel = channel
+        self.server = server
+        self.pool = pool
+        self.key = key
+        self.stream: HttpStream | None = None
+        self.reuses = 0
+        self.idle_since = 0.0
+        channel.owner = self
+
+    def data_received(self, data: bytes) -> None:
+        stream = self.stream
+        if stream is not None:
+            stream.from_server(data)
+        else:
+            # Nobody asked: whatever it is, the next answer on this connection could not be trusted.
+            self._gone()
+
+    def eof_received(self) -> None:
+        stream = self.stream
+        if stream is not None:
+            stream.server_eof()
+        else:
+            self._gone()
+
+    def connection_lost(self, reason: Lost) -> None:
+        stream = self.stream
+        if stream is not None:
+            stream.server_lost(reason)
+        else:
+            self.pool.remove(self)
+
+    def drained(self) -> None:
+        stream = self.stream
+        if stream is not None:
+            stream.server_drained()
+
+    def _gone(self) -> None:
+        self.pool.remove(self)
+        self.channel.close()
+
+    def close(self) -> None:
+        """Close cleanly."""
+        self.stream = None
+        self.channel.close()
+
+    def abort(self) -> None:
+        """Close in the middle of something."""
+        self.stream = None
+        self.channel.abort()

@@ -1,0 +1,75 @@
+"""What the machines need from the world besides channels: the clock, deadlines, connections to servers, log lines.
+
+Implemented by `runtime` and `app`; by small fakes in the playbook tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from headgate.balance.server import ServerState
+from headgate.plan.facts import Stream
+from headgate.proxy.port import Channel, Lost
+
+
+class Timed(Protocol):
+    """Something with one deadline; see `runtime.reactor.Timed`."""
+
+    deadline: float
+    armed: float
+
+    def timed_out(self) -> None:
+        """The deadline has passed."""
+
+
+class Scheduler(Protocol):
+    """The clock and the deadlines.
+
+    Attributes:
+        now: monotonic seconds, constant within one batch of events.
+        wall: seconds since the epoch that belong to `now`.
+    """
+
+    now: float
+    wall: float
+
+    def arm(self, timed: Timed, deadline: float) -> None:
+        """Set `timed`'s deadline (monotonic seconds)."""
+
+    def retire(self, timed: Timed) -> None:
+        """Forget `timed` for good."""
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Run `call` once the current batch of events is through."""
+
+
+class Attempt(Protocol):
+    """Who waits for a connection to a server."""
+
+    def connected(self, channel: Channel) -> None:
+        """The connection (with PROXY header sent and TLS handshake done, where configured) is ready."""
+
+    def connect_failed(self, reason: Lost) -> None:
+        """It could not be made."""
+
+
+class Cancellable(Protocol):
+    """A connection attempt on its way."""
+
+    def cancel(self) -> None:
+        """Give it up; the attempt hears nothing more."""
+
+
+class Connector(Protocol):
+    """Opens connections to servers."""
+
+    def connect(self, server: ServerState, stream: Stream, attempt: Attempt) -> Cancellable:
+        """Start connecting; answers through `attempt`, never before this returns."""
+
+
+class LogEmitter(Protocol):
+    """Where a proxy's log lines go; `runtime.logs` implements it."""
+
+    def emit(self, level: int, line: bytes, now: float, structured: bytes = b"") -> None:
+        """Send one line with a syslog level (0 to 7); `now` is the wall clock. Never blocks, counts what it drops."""

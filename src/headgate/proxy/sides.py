@@ -1,0 +1,237 @@
+"""The live frontend and backend as the machines use them: the plan with its times and modes as plain numbers.
+
+`Frontend` and `Backend` are made once a load. What is read for every request is an attribute here, not a look-up in the
+configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from headgate.balance.backend import BackendState
+from headgate.config.model import ConnectionMode, Proxy
+from headgate.observe.counters import ProcessCounters, ProxyCounters
+from headgate.plan.facts import Stream, World
+from headgate.plan.frontends import BackendPlan, FrontendPlan
+from headgate.proxy.pool import Pool
+from headgate.proxy.services import Connector, LogEmitter, Scheduler
+from headgate.wire.http1.heads import make_field
+
+#: How connections end, weakest first: the stronger of frontend and backend wins (manual 4, "option httpclose").
+KEEP_ALIVE, SERVER_CLOSE, CLOSE = range(3)
+_MODES = {ConnectionMode.KEEP_ALIVE: KEEP_ALIVE, ConnectionMode.SERVER_CLOSE: SERVER_CLOSE, ConnectionMode.CLOSE: CLOSE}
+
+#: Events that `retry-on` names, beside status codes.
+ALL_RETRYABLE = frozenset(
+    {"conn-failure", "empty-response", "junk-response", "response-timeout", "0rtt-rejected", "500", "502", "503", "504"}
+)
+
+#: Time between two attempts on one server (manual, "retries": "a turn-around timer of min("timeout connect", one second)").
+TURN_AROUND = 1.0
+
+_INFO, _ERROR = 6, 3
+
+
+class Shared:
+    """What all sessions of a process share.
+
+    Attributes:
+        stopping: a soft stop is on: keep-alive connections are closed after their current response.
+        head_limit: longest request or response head, bytes (tune.bufsize less tune.maxrewrite).
+        max_fields: tune.http.maxhdr.
+        buffer: tune.bufsize: what may be kept of a request for a retry.
+        request_number: %rt.
+    """
+
+    __slots__ = (
+        "backends", "buffer", "connector", "counters", "head_limit", "max_fields", "request_number", "scheduler",
+        "session_ended", "splice", "stopping", "world",
+    )
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        connector: Connector,
+        world: World,
+        counters: ProcessCounters,
+        *,
+        bufsize: int = 16384,
+        maxrewrite: int = 1024,
+        max_fields: int = 101,
+    ) -> None:
+        self.scheduler = scheduler
+        self.connector = connector
+        self.world = world
+        self.counters = counters
+        self.stopping = False
+        self.head_limit = bufsize - maxrewrite
+        self.max_fields = max_fields
+        self.buffer = bufsize
+        self.request_number = 0
+        self.backends: Mapping[str, Backend] = {}
+        #: told when a client session is over, so that a paused listener may accept again
+        self.session_ended: Callable[[Frontend], None] = _ignore
+        #: moves bytes between two plain channels in the kernel; None where it can't
+        self.splice: Splicer | None = None
+
+
+def _ignore(_: Frontend) -> None:
+    return None
+
+
+class Splicer:
+    """Relays between two plain channels without copying (see `runtime.splice`)."""
+
+    __slots__ = ()
+
+    def start(self, client: object, server: object, relay: object) -> object | None:
+        """Take over both channels for `relay`; None when these two can't be spliced."""
+        raise NotImplementedError
+
+
+class Frontend:
+    """One frontend, live. Implements `plan.facts.FrontendFacts`."""
+
+    __slots__ = (
+        "accept_paused", "capture_request", "capture_response", "choose_backend", "counters", "dont_log_normal", "dont_log_null",
+        "forwardfor", "http_after_response", "http_request", "http_response", "ignore_probes", "log", "log_as_soon_as_possible",
+        "maxconn", "mode", "monitor_uri", "name", "plan", "separate_errors", "sessions", "shared", "spec", "stopped", "t_client",
+        "t_client_fin", "t_client_hs", "t_http_keep_alive", "t_http_request", "t_tarpit",
+    )
+
+    def __init__(self, plan: FrontendPlan, shared: Shared, log: LogEmitter | None, maxconn: int) -> None:
+        spec = plan.spec
+        self.plan = plan
+        self.spec = spec
+        self.shared = shared
+        self.name = plan.name
+        self.log = log
+        self.maxconn = maxconn
+        self.counters = ProxyCounters()
+        self.sessions = 0
+        self.stopped = False
+        self.accept_paused = False
+        self.mode = _MODES[spec.connection_mode]
+        self.http_request = plan.http_request
+        self.http_response = plan.http_response
+        self.http_after_response = plan.http_after_response
+        self.choose_backend = plan.choose_backend
+        self.capture_request = plan.capture_request
+        self.capture_response = plan.capture_response
+        self.forwardfor = plan.forwardfor
+        self.monitor_uri = spec.monitor_uri.encode() if spec.monitor_uri else None
+        times = spec.timeouts
+        self.t_client = times.client or 0.0
+        self.t_client_fin = times.client_fin or 0.0
+        self.t_client_hs = times.client_hs or times.client or 0.0
+        self.t_http_request = times.http_request or times.client or 0.0
+        # manual, "timeout http-keep-alive": falls back to http-request, then client
+        self.t_http_keep_alive = times.http_keep_alive or times.http_request or times.client or 0.0
+        self.t_tarpit = times.tarpit or times.connect or 0.0
+        logging = spec.logging
+        self.dont_log_null = logging.dont_log_null
+        self.dont_log_normal = logging.dont_log_normal
+        self.separate_errors = logging.separate_errors
+        self.log_as_soon_as_possible = logging.as_soon_as_possible
+        self.ignore_probes = spec.options.http_ignore_probes
+
+    def write_log(self, stream: Stream, *, failed: bool) -> None:
+        """Send the stream's log line, if one is wanted."""
+        log = self.log
+        line = self.plan.log_line
+        if log is None or line is None:
+            return
+        level = stream.log_level
+        if level is None:
+            level = _ERROR if failed and self.separate_errors else _INFO
+        elif level < 0:
+            return
+        if failed:
+            # manual 8.2.5: the error log format is for failures before a stream could be made; a stream keeps its own
+            pass
+        elif self.dont_log_normal and stream.status < 500 and not stream.retries:
+            return
+        structured = self.plan.structured_data
+        log.emit(level, line(stream), self.shared.scheduler.wall, structured(stream) if structured is not None else b"")
+
+    def write_error_log(self, stream: Stream) -> None:
+        """Send the line for a connection that failed before a stream was made (manual 8.2.5)."""
+        line = self.plan.error_log_line or self.plan.log_line
+        if self.log is not None and line is not None:
+            self.log.emit(_ERROR if self.separate_errors else _INFO, line(stream), self.shared.scheduler.wall)
+
+
+class Backend:
+    """One backend, live: the balancing state with its times and modes."""
+
+    __slots__ = (
+        "abort_on_close", "cookie", "counters", "error_replies", "forwardfor", "http_after_response", "http_request",
+        "http_response", "mode", "name", "plan", "pools", "pretend_keep_alive", "redispatch", "retries", "retry_empty",
+        "retry_failure", "retry_junk", "retry_statuses", "retry_timeout", "reuse", "send_name", "spec", "state", "t_connect",
+        "t_queue", "t_server", "t_server_fin", "t_tunnel",
+    )
+
+    def __init__(self, plan: BackendPlan, state: BackendState, scheduler: Scheduler) -> None:
+        spec = plan.spec
+        self.plan = plan
+        self.spec = spec
+        self.name = plan.name
+        self.state = state
+        self.counters = ProxyCounters()
+        self.mode = _MODES[spec.connection_mode]
+        self.http_request = plan.http_request
+        self.http_response = plan.http_response
+        self.http_after_response = plan.http_after_response
+        self.forwardfor = plan.forwardfor
+        self.error_replies = plan.error_replies
+        self.cookie = plan.cookie
+        self.abort_on_close = _abort_on_close(spec)
+        self.pretend_keep_alive = spec.options.http_pretend_keepalive
+        self.retries = spec.retries
+        self.redispatch = spec.redispatch
+        events = ALL_RETRYABLE if "all-retryable-errors" in spec.retry_on else spec.retry_on
+        self.retry_failure = "conn-failure" in events
+        self.retry_empty = "empty-response" in events
+        self.retry_junk = "junk-response" in events
+        self.retry_timeout = "response-timeout" in events
+        self.retry_statuses = frozenset(int(event) for event in events if event.isdigit())
+        self.reuse = spec.http_reuse
+        self.send_name = spec.send_name_header.encode() if spec.send_name_header else None
+        times = spec.timeouts
+        self.t_connect = times.connect or 0.0
+        self.t_queue = times.queue or times.connect or 0.0
+        self.t_server = times.server or 0.0
+        self.t_server_fin = times.server_fin or 0.0
+        self.t_tunnel = times.tunnel or 0.0
+        self.pools = {server.name: Pool(server, scheduler) for server in state.servers}
+
+    @property
+    def keeps_request(self) -> bool:
+        """Whether requests must be kept for a retry after they were sent."""
+        return self.retry_empty or self.retry_junk or self.retry_timeout or bool(self.retry_statuses)
+
+    def redispatches(self, retries_left: int) -> bool:
+        """Whether the next retry should go to another server (manual, "option redispatch").
+
+        Args:
+            retries_left: how many retries remain, the next one included.
+        """
+        interval = self.redispatch
+        if interval == 0:
+            return False
+        if interval < 0:
+            return retries_left <= -interval
+        return (self.retries - retries_left + 1) % interval == 0
+
+
+def _abort_on_close(spec: Proxy) -> bool:
+    """`option abortonclose` is on by default for HTTP backends (4.2)."""
+    if spec.options.abortonclose is not None:
+        return spec.options.abortonclose
+    return spec.mode.value == "http"
+
+
+def header_field(line: bytes) -> object:
+    """A field from a complete line that a rule produced."""
+    name, _, value = line.partition(b": ")
+    return make_field(name, value)
