@@ -3,7 +3,8 @@
 Header lines repeat: the same browser sends the same `User-Agent`, the same server the same `Server`. So each distinct line is
 validated and split once and then interned; a head is parsed by one `split` and one dictionary look-up a line. That is what makes
 a strict parser in Python cheaper than callbacks from a C one (docs/decisions). The intern table is bounded in entries and
-in line length, and starts afresh when it is full, so a hostile client can slow itself to the price of the regular expression, no more.
+in line length, and starts afresh when it is full, so a hostile client can slow itself to the price of the regular expression,
+no more.
 """
 
 from __future__ import annotations
@@ -92,8 +93,12 @@ _INTERN_LENGTH = 512
 _interned: dict[bytes, Field] = {}
 
 
-def _field(line: bytes) -> Field:
-    """Validate and split one field line, through the intern table."""
+def parse_field(line: bytes) -> Field:
+    """Validate and split one field line (without CRLF), through the intern table.
+
+    Raises:
+        ProtocolViolation: not a valid field line.
+    """
     match = _FIELD_LINE.fullmatch(line)
     if match is None:
         raise ProtocolViolation(_fault(line))
@@ -244,7 +249,7 @@ def parse_request_head(head: bytes, max_fields: int = 101) -> RequestHead:
         raise ProtocolViolation("too many headers", 431)
     del lines[0]
     known = _interned.get
-    return RequestHead(method, target, version, [known(line) or _field(line) for line in lines])
+    return RequestHead(method, target, version, [known(line) or parse_field(line) for line in lines])
 
 
 def parse_response_head(head: bytes, max_fields: int = 101) -> ResponseHead:
@@ -261,5 +266,5 @@ def parse_response_head(head: bytes, max_fields: int = 101) -> ResponseHead:
         raise ProtocolViolation("too many headers", 502)
     del lines[0]
     known = _interned.get
-    fields = [known(line) or _field(line) for line in lines]
+    fields = [known(line) or parse_field(line) for line in lines]
     return ResponseHead(int(match[2]), match[3] or b"", 11 if match[1] == b"1" else 10, fields)
