@@ -73,7 +73,8 @@ class Keyword:
         scopes: where it may stand.
         status: what we make of it.
         parse: called with the cursor just behind the keyword's words, and the draft of the scope; for IMPLEMENTED, and for
-            REMOVED keywords that are still understood (they warn and do what their modern form does).
+            REMOVED keywords that are still understood (the parser warns, since it knows the modern form of the very line, and
+            does what that does); without a parser `load` raises the error that names the modern form.
         note: for NO_EFFECT the reason; for REMOVED the modern form; for UNSUPPORTED what would be needed, if known.
         negatable: may be prefixed with `no` (and `default`): the cursor's `prefix` tells.
         prefix_match: the keyword's last word is a prefix, as in `http-request set-var(txn.x)`: the text from the
