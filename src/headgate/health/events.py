@@ -1,0 +1,100 @@
+"""The log lines of health changes, in HAProxy's words, with their syslog levels.
+
+Pure text; `runtime.checks` and `admin` send what is made here to the backend's log targets. Tools match these lines, so
+their words are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headgate.health.results import CheckResult, Outcome
+
+EMERG, ALERT, NOTICE = 0, 1, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Farm:
+    """What remains of a backend after a change.
+
+    Attributes:
+        active, backup: servers that can take traffic.
+        sessions: of the server that the event is about.
+        requeued: streams that waited for that server and go elsewhere.
+        queued: streams that wait in the backend.
+    """
+
+    active: int
+    backup: int
+    sessions: int = 0
+    requeued: int = 0
+    queued: int = 0
+
+
+def _server(backend: str, server: str, is_backup: bool) -> str:
+    return f"{'Backup ' if is_backup else ''}Server {backend}/{server}"
+
+
+def _running_on_backup(farm: Farm) -> str:
+    return " Running on backup." if farm.backup and not farm.active else ""
+
+
+def _left(farm: Farm) -> str:
+    return (
+        f"{farm.active} active and {farm.backup} backup servers left.{_running_on_backup(farm)} "
+        f"{farm.sessions} sessions active, {farm.requeued} requeued, {farm.queued} remaining in queue."
+    )
+
+
+def _online(farm: Farm) -> str:
+    return (
+        f"{farm.active} active and {farm.backup} backup servers online.{_running_on_backup(farm)} "
+        f"{farm.requeued} sessions requeued, {farm.queued} total in queue."
+    )
+
+
+def down(backend: str, server: str, is_backup: bool, reason: str, farm: Farm, *, was_stopping: bool = False) -> tuple[int, str]:
+    """The server went down. `was_stopping`: it answered 404 before, so a notice will do (manual, disable-on-404)."""
+    text = f"{_server(backend, server, is_backup)} is DOWN, reason: {reason}. {_left(farm)}"
+    return (NOTICE if was_stopping else ALERT), text
+
+
+def up(backend: str, server: str, is_backup: bool, reason: str, farm: Farm) -> tuple[int, str]:
+    """The server came up."""
+    return NOTICE, f"{_server(backend, server, is_backup)} is UP, reason: {reason}. {_online(farm)}"
+
+
+def stopping(backend: str, server: str, is_backup: bool, reason: str, farm: Farm) -> tuple[int, str]:
+    """The server takes no new sessions but persistent ones (NOLB)."""
+    return NOTICE, f"{_server(backend, server, is_backup)} is stopping, reason: {reason}. {_left(farm)}"
+
+
+def no_server(backend: str) -> tuple[int, str]:
+    """The last server of a backend is gone."""
+    return EMERG, f"backend {backend} has no server available!"
+
+
+def maintenance(backend: str, server: str, is_backup: bool, farm: Farm) -> tuple[int, str]:
+    """The server was put into maintenance."""
+    return ALERT, f"{_server(backend, server, is_backup)} is going DOWN for maintenance. {_left(farm)}"
+
+
+def ready(backend: str, server: str, is_backup: bool, left: str, farm: Farm) -> tuple[int, str]:
+    """The server left maintenance or drain. `left` is "forced maintenance" or "forced drain"."""
+    word = "UP/READY" if left == "forced maintenance" else "UP"
+    return NOTICE, f"{_server(backend, server, is_backup)} is {word} (leaving {left}). {_online(farm)}"
+
+
+def drain(backend: str, server: str, is_backup: bool, farm: Farm) -> tuple[int, str]:
+    """The server was put into drain state."""
+    return NOTICE, f"{_server(backend, server, is_backup)} enters drain state. {_left(farm)}"
+
+
+_WORDS = {Outcome.PASSED: "succeeded", Outcome.CONDITIONALLY_PASSED: "conditionally succeeded", Outcome.FAILED: "failed"}
+
+
+def check_changed(backend: str, server: str, is_backup: bool, result: CheckResult, level: str) -> tuple[int, str]:
+    """`option log-health-checks`: the check's status or the health changed. `level` is `Health.describe()`."""
+    word = _WORDS.get(result.outcome, "ended")
+    kind = "backup server" if is_backup else "server"
+    return NOTICE, f"Health check for {kind} {backend}/{server} {word}, reason: {result.reason}, status: {level}."

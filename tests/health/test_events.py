@@ -1,0 +1,51 @@
+"""Event lines, word for word."""
+
+from __future__ import annotations
+
+from headgate.health import events
+from headgate.health.events import Farm
+from headgate.health.results import CheckResult, CheckStatus, printable
+
+REFUSED = CheckResult(CheckStatus.L4CON, None, "Connection refused", 0.0004)
+
+
+def test_down() -> None:
+    assert events.down("app", "s1", False, REFUSED.reason, Farm(1, 0)) == (
+        events.ALERT,
+        'Server app/s1 is DOWN, reason: Layer4 connection problem, info: "Connection refused", check duration: 0ms. '
+        "1 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue.",
+    )
+
+
+def test_down_leaves_only_backups() -> None:
+    level, text = events.down("app", "s1", False, REFUSED.reason, Farm(0, 1, 3, 2, 1), was_stopping=True)
+    assert level == events.NOTICE
+    assert text.endswith(
+        "0 active and 1 backup servers left. Running on backup. 3 sessions active, 2 requeued, 1 remaining in queue."
+    )
+
+
+def test_up_of_a_backup_server() -> None:
+    result = CheckResult(CheckStatus.L7OK, 200, "OK", 0.0125)
+    assert events.up("app", "b1", True, result.reason, Farm(2, 1)) == (
+        events.NOTICE,
+        'Backup Server app/b1 is UP, reason: Layer7 check passed, code: 200, info: "OK", check duration: 12ms. '
+        "2 active and 1 backup servers online. 0 sessions requeued, 0 total in queue.",
+    )
+
+
+def test_no_server_is_an_emergency() -> None:
+    assert events.no_server("app") == (0, "backend app has no server available!")
+
+
+def test_check_changed() -> None:
+    result = CheckResult(CheckStatus.L4TOUT, None, "", 2.001)
+    assert events.check_changed("app", "s1", False, result, "2/3 UP") == (
+        events.NOTICE,
+        "Health check for server app/s1 failed, reason: Layer4 timeout, check duration: 2001ms, status: 2/3 UP.",
+    )
+
+
+def test_what_a_peer_says_is_made_harmless() -> None:
+    assert printable('a"b\r\n\x1bc') == "a.b...c"
+    assert len(printable("x" * 5000)) == 120
