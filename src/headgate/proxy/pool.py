@@ -6,7 +6,6 @@ recently used one is taken first, so that the others grow old and are purged.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from headgate.balance.server import ServerState
@@ -29,17 +28,17 @@ class Pool:
         self._scheduler = scheduler
         self._limit = server.spec.pool_max_conn
         self._purge_delay = server.spec.pool_purge_delay
-        self._groups: dict[bytes | None, deque[ServerConnection]] = {}
+        self._groups: dict[bytes | None, dict[ServerConnection, None]] = {}
 
     def take(self, key: bytes | None, *, proven: bool) -> ServerConnection | None:
         """Take an idle connection for `key`; with `proven` only one that has been reused before (http-reuse aggressive)."""
         group = self._groups.get(key)
         if not group:
             return None
-        if proven and not group[-1].reuses:
+        if proven and not next(reversed(group)).reuses:
             return None
         self.idle -= 1
-        return group.pop()
+        return group.popitem()[0]
 
     def put(self, connection: ServerConnection) -> bool:
         """Keep an idle connection; False when the pool is full or switched off, and the caller closes it."""
@@ -47,8 +46,8 @@ class Pool:
             return False
         group = self._groups.get(connection.key)
         if group is None:
-            group = self._groups[connection.key] = deque()
-        group.append(connection)
+            group = self._groups[connection.key] = {}
+        group[connection] = None
         self.idle += 1
         connection.idle_since = self._scheduler.now
         if not self.armed and self._purge_delay:
@@ -58,11 +57,8 @@ class Pool:
     def remove(self, connection: ServerConnection) -> None:
         """Forget a connection that closed while it was idle."""
         group = self._groups.get(connection.key)
-        if group is not None:
-            try:
-                group.remove(connection)
-            except ValueError:
-                return
+        if group is not None and connection in group:
+            del group[connection]
             self.idle -= 1
             if not group:
                 del self._groups[connection.key]
@@ -72,9 +68,13 @@ class Pool:
         oldest = self._scheduler.now - self._purge_delay
         for key in list(self._groups):
             group = self._groups[key]
-            while group and group[0].idle_since <= oldest:
+            # Oldest first: a group is in the order in which its connections became idle.
+            for connection in list(group):
+                if connection.idle_since > oldest:
+                    break
+                del group[connection]
                 self.idle -= 1
-                group.popleft().close()
+                connection.close()
             if not group:
                 del self._groups[key]
         if self.idle:

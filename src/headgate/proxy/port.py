@@ -69,5 +69,11 @@ class Channel(Protocol):
     def close(self) -> None:
         """Send what is waiting, close_notify on TLS, then close. The owner hears nothing more."""
 
+    def linger(self) -> None:
+        """As `close`, but first let the peer finish: FIN, then read and drop until its FIN or for a short time (RFC 9112 9.6).
+
+        For when unread bytes in the kernel would turn the close into a reset that destroys what was just sent.
+        """
+
     def abort(self) -> None:
         """Close now; unsent bytes are dropped and the peer gets a reset. On TLS close_notify is still tried."""

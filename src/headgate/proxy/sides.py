@@ -15,7 +15,6 @@ from headgate.plan.facts import Stream, World
 from headgate.plan.frontends import BackendPlan, FrontendPlan
 from headgate.proxy.pool import Pool
 from headgate.proxy.services import Connector, LogEmitter, Scheduler
-from headgate.wire.http1.heads import make_field
 
 #: How connections end, weakest first: the stronger of frontend and backend wins (manual 4, "option httpclose").
 KEEP_ALIVE, SERVER_CLOSE, CLOSE = range(3)
@@ -230,8 +229,3 @@ def _abort_on_close(spec: Proxy) -> bool:
         return spec.options.abortonclose
     return spec.mode.value == "http"
 
-
-def header_field(line: bytes) -> object:
-    """A field from a complete line that a rule produced."""
-    name, _, value = line.partition(b": ")
-    return make_field(name, value)

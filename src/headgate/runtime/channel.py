@@ -1,7 +1,7 @@
 """A plain connection as the machines see it: a non-blocking socket under the reactor. The TLS twin is `tls_channel`.
 
-Writes go to the kernel at once; only what it does not take is kept, and then `blocked` asks the machine to stop. So the memory of a
-connection is bounded by what the machine sends in one go. Reads happen when epoll says so, never on speculation.
+Writes go to the kernel at once; only what it does not take is kept, and then `blocked` asks the machine to stop. So the memory
+of a connection is bounded by what the machine sends in one go. Reads happen when epoll says so, never on speculation.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from typing import Protocol
 
 from headgate.plan.facts import TlsFacts
 from headgate.proxy.port import Lost, Owner
@@ -35,6 +36,54 @@ def lost_reason(error: OSError) -> Lost:
     return _REASONS.get(error.errno or 0, Lost.ERROR)
 
 
+#: How long a closed connection may take to accept what is left for it, and how long (and how much) we read and drop after an
+#: answer that came before the end of the request, in seconds and bytes.
+FLUSH_SECONDS = 10.0
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 1 << 20
+
+
+class Farewell:
+    """Stays with a channel that its owner has left: drops what still comes and closes it for good at a deadline."""
+
+    __slots__ = ("armed", "channel", "deadline", "left")
+
+    def __init__(self, channel: Closable, seconds: float) -> None:
+        self.channel = channel
+        self.deadline = 0.0
+        self.armed = 0.0
+        self.left = LINGER_BYTES
+        channel.reactor.arm(self, channel.reactor.now + seconds)
+
+    def data_received(self, data: bytes) -> None:
+        self.left -= len(data)
+        if self.left < 0:
+            self.timed_out()
+
+    def eof_received(self) -> None:
+        self.timed_out()
+
+    def connection_lost(self, reason: Lost) -> None:
+        self.channel.reactor.retire(self)
+
+    def drained(self) -> None:
+        return
+
+    def timed_out(self) -> None:
+        """Enough."""
+        self.channel.reactor.retire(self)
+        self.channel.release()
+
+
+class Closable(Protocol):
+    """What a `Farewell` needs of a channel."""
+
+    reactor: Reactor
+
+    def release(self) -> None:
+        """Close the socket now, whatever waits; harmless when it is closed."""
+
+
 class PlainChannel:
     """One connected TCP or unix socket.
 
@@ -42,7 +91,8 @@ class PlainChannel:
     """
 
     __slots__ = (
-        "_closing", "_eof", "_events", "_failed", "_pending", "_read_size", "_shut", "blocked", "fd", "owner", "reactor", "sock", "tls",
+        "_closing", "_eof", "_events", "_failed", "_pending", "_read_size", "_shut", "blocked", "fd", "owner", "reactor", "sock",
+        "tls",
     )
 
     def __init__(self, reactor: Reactor, sock: socket.socket, owner: Owner) -> None:
@@ -107,7 +157,7 @@ class PlainChannel:
             return
         self._failed = True
         closing = self._closing
-        self._release()
+        self.release()
         if not closing:
             self.owner.connection_lost(reason)
 
@@ -124,8 +174,8 @@ class PlainChannel:
             sent = self.sock.send(data)
         except BlockingIOError:
             sent = 0
-        except OSError as error:
-            self._fail_later(lost_reason(error))
+        except OSError:
+            self._stop_sending()
             return
         if sent != len(data):
             self._pending += memoryview(data)[sent:]
@@ -139,15 +189,15 @@ class PlainChannel:
                 sent = self.sock.send(self._pending)
             except BlockingIOError:
                 return True
-            except OSError as error:
-                self._lost(lost_reason(error))
-                return False
+            except OSError:
+                self._stop_sending()
+                return not self._failed
             del self._pending[:sent]
             if self._pending:
                 return True
         self._watch(self._events & ~WRITE)
         if self._closing:
-            self._release()
+            self.release()
             return False
         if self._shut:
             self._send_fin()
@@ -177,9 +227,8 @@ class PlainChannel:
     def _send_fin(self) -> None:
         try:
             self.sock.shutdown(socket.SHUT_WR)
-        except OSError as error:
-            if error.errno != errno.ENOTCONN:
-                self._fail_later(lost_reason(error))
+        except OSError:
+            pass  # gone already: reading will tell
 
     def close(self) -> None:
         """Flush, then close."""
@@ -188,8 +237,20 @@ class PlainChannel:
         self._closing = True
         if self._pending:
             self._watch(WRITE)
+            Farewell(self, FLUSH_SECONDS)
         else:
-            self._release()
+            self.release()
+
+    def linger(self) -> None:
+        """FIN, then read and drop for a moment."""
+        if self._failed:
+            return
+        if self._eof:
+            self.close()
+            return
+        self.shutdown_write()
+        self.owner = Farewell(self, LINGER_SECONDS)
+        self.resume()
 
     def abort(self) -> None:
         """Close with a reset."""
@@ -200,7 +261,7 @@ class PlainChannel:
         except OSError:  # a unix socket, or gone already
             pass
         self._closing = True
-        self._release()
+        self.release()
 
     # --- internals ---
 
@@ -209,14 +270,20 @@ class PlainChannel:
             self._events = events
             self.reactor.change(self.fd, events)
 
-    def _fail_later(self, reason: Lost) -> None:
-        """Report an error that an effect met, once the event that caused it is through (see `proxy.port`)."""
-        self.blocked = True
+    def _stop_sending(self) -> None:
+        """The peer takes nothing more. What it sent before may still be unread (an early answer), so reading tells the end."""
         self._pending.clear()
         self._shut = True
-        self.reactor.later(lambda: self._lost(reason))
+        self.blocked = False
+        if self._closing:
+            self.release()
+        else:
+            self._watch(self._events & ~WRITE)
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Close the socket now."""
+        if self.sock.fileno() < 0:
+            return
         self._failed = True
         self._pending.clear()
         self.reactor.unwatch(self.fd)

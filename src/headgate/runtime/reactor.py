@@ -135,7 +135,7 @@ class Reactor:
     # --- deadlines ---
 
     def arm(self, timed: Timed, deadline: float) -> None:
-        """Set a deadline. Costs an assignment when the heap already holds an earlier entry: it is re-armed when that one fires."""
+        """Set a deadline. Only an assignment when the heap holds an earlier entry: it is armed again when that one fires."""
         timed.deadline = deadline
         armed = timed.armed
         if armed and armed <= deadline:

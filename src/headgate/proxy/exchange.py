@@ -1,0 +1,342 @@
+"""One HTTP exchange: what its request half and its response half share. State, times, replies of our own, and the end.
+
+An exchange is `HttpStream` (http_stream.py), built on `ResponsePath` (response.py), built on this. It acts on its client
+through the session's channel and on its server through a `ServerConnection`; nothing here blocks or reads a clock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from headgate.balance.server import ServerState
+from headgate.base.termination import Blame, Outcome
+from headgate.plan.facts import Stream
+from headgate.plan.verdicts import Reply, Verdict
+from headgate.proxy.services import Cancellable
+from headgate.proxy.sides import CLOSE, KEEP_ALIVE, Backend
+from headgate.wire.http1.chunked import ChunkedBody
+from headgate.wire.http1.framing import Framing
+from headgate.wire.http1.heads import RequestHead, parse_response_head
+
+if TYPE_CHECKING:
+    from headgate.proxy.http_session import HttpSession
+    from headgate.proxy.server_connection import ServerConnection
+
+# Where an exchange stands, in the order of its life.
+PREPARE: Final = 0
+BUFFER_REQUEST: Final = 1  # option http-buffer-request: the body is awaited before any rule
+TARPIT: Final = 2
+AWAIT_SLOT: Final = 3  # in the queue
+CONNECT: Final = 4
+TURN_AROUND: Final = 5  # between two attempts on one server
+AWAIT_HEAD: Final = 6  # request sent or being sent, no response yet
+TRANSFER: Final = 7  # the response's body
+FLUSH: Final = 8  # all is received, the client still has to take the rest
+RELAY: Final = 9  # tunnel
+OVER: Final = 10
+
+
+class Exchange(Stream):
+    """The shared half. See `plan.facts.Stream` for the facts; what stands here is the machine.
+
+    Attributes:
+        owner: the client session.
+        framing: of the request; None when there never was a valid one.
+        link: the live backend.
+        target_server: the server that a slot is held on.
+        connection: the server connection while the exchange has one.
+        attempt: the connection attempt under way.
+        phase: one of the constants above.
+        raw: the request head as received, for forwarding unedited.
+        held: body bytes that wait for a connection.
+        replay: head and body as sent, kept for retry-on; None when nothing is kept (any more).
+        request_done, response_done: whole message received.
+        retries_left: connection retries that remain.
+        sent: something of the request was given to a server connection.
+        keep_client, keep_server: whether the connections may be used again.
+        head_sent: the client was sent a response head.
+        ending: how the exchange ends once the client has taken the rest (FLUSH).
+        pending_verdict: what is carried out when the tarpit opens.
+    """
+
+    __slots__ = (
+        "attempt",
+        "attempt_at",
+        "client_gone",
+        "connected_at",
+        "connection",
+        "ending",
+        "framing",
+        "head_only",
+        "head_sent",
+        "held",
+        "interim",
+        "keep_client",
+        "keep_server",
+        "link",
+        "owner",
+        "pending_verdict",
+        "phase",
+        "queued_at",
+        "raw",
+        "replay",
+        "request_done",
+        "response_at",
+        "response_buffer",
+        "response_chunks",
+        "response_done",
+        "response_left",
+        "retries_left",
+        "sent",
+        "stale_retry",
+        "target_server",
+        "tunnel_eofs",
+    )
+
+    def __init__(self, owner: HttpSession, head: RequestHead | None, framing: Framing | None) -> None:
+        Stream.__init__(self, owner)
+        self.owner = owner
+        self.request = head
+        self.framing = framing
+        self.link: Backend | None = None
+        self.target_server: ServerState | None = None
+        self.connection: ServerConnection | None = None
+        self.attempt: Cancellable | None = None
+        self.phase = PREPARE
+        self.raw = b""
+        self.held = b""
+        self.replay: bytes | None = None
+        self.request_done = framing is None or framing.length == 0
+        self.response_done = False
+        self.retries_left = 0
+        self.sent = False
+        self.keep_client = framing is not None and framing.persistent
+        self.keep_server = False
+        self.head_sent = False
+        self.head_only = head is not None and head.method == b"HEAD"
+        self.response_buffer = b""
+        self.response_left = 0
+        self.response_chunks: ChunkedBody | None = None
+        self.pending_verdict: Verdict | None = None
+        self.ending = Outcome.COMPLETE
+        self.interim = 0
+        self.stale_retry = False
+        self.client_gone = False
+        self.tunnel_eofs = 0
+        self.queued_at = 0.0
+        self.attempt_at = 0.0
+        self.connected_at = 0.0
+        self.response_at = 0.0
+
+    # --- times ---
+
+    def wait(self, seconds: float) -> None:
+        """Let the session's deadline be `seconds` from now; 0.0 means no limit."""
+        owner = self.owner
+        if seconds:
+            scheduler = owner.side.shared.scheduler
+            deadline = scheduler.now + seconds
+            if 0.0 < owner.armed <= deadline:
+                owner.deadline = deadline
+            else:
+                scheduler.arm(owner, deadline)
+        else:
+            owner.deadline = 0.0
+
+    @property
+    def client_patience(self) -> float:
+        """`timeout client`, or what set-timeout says; seconds."""
+        override = self.client_timeout
+        return self.owner.side.t_client if override is None else override
+
+    @property
+    def server_patience(self) -> float:
+        """`timeout server`, or what set-timeout says; seconds."""
+        if self.server_timeout is not None:
+            return self.server_timeout
+        return self.link.t_server if self.link is not None else 0.0
+
+    # --- replies of our own ---
+
+    def reply(self, reply: Reply, outcome: Outcome) -> None:
+        """Answer the client ourselves and end the exchange."""
+        owner = self.owner
+        channel = owner.channel
+        self.status = reply.status
+        self.drop_server()
+        if reply.raw:
+            self.keep_client = False
+            self.send_client(reply.head)
+        else:
+            keep = self.keep_client = (
+                self.keep_client
+                and self.request_done
+                and outcome.blame in (Blame.NOBODY, Blame.PROXY)
+                and owner.side.mode != CLOSE
+                and not owner.side.shared.stopping
+                and not self.client_gone
+            )
+            head = reply.head
+            if self._after_response_rules():
+                head = self._edit_reply(head)
+            version = self.request.version if self.request is not None else 11
+            if not keep:
+                head += b"connection: close\r\n"
+            elif version == 10:
+                head += b"connection: keep-alive\r\n"
+            self.send_client(head + b"\r\n" + (b"" if self.head_only else reply.body))
+        self.head_sent = True
+        self.termination = outcome.state
+        if channel.blocked:
+            self.phase = FLUSH
+            self.ending = outcome
+            self.wait(self.client_patience)
+        else:
+            self.finish(outcome)
+
+    def fail(self, outcome: Outcome, status: int = 0) -> None:
+        """End the exchange with an error: with an error page when the client can still be told, else by closing."""
+        self.keep_client = False
+        self.keep_server = False
+        status = status or outcome.status
+        if self.head_sent or not status or self.client_gone:
+            self.drop_server()
+            self.finish(outcome, abort_client=self.head_sent)
+            return
+        replies = self.link.error_replies if self.link is not None else self.owner.side.plan.error_replies
+        reply = replies.get(status)
+        if reply is None:
+            self.drop_server()
+            self.finish(outcome)
+        else:
+            self.reply(reply, outcome)
+
+    def _after_response_rules(self) -> bool:
+        link = self.link
+        return self.owner.side.http_after_response is not None or (link is not None and link.http_after_response is not None)
+
+    def run_after_response_rules(self) -> None:
+        """http-after-response of the backend, then of the frontend."""
+        side = self.owner.side
+        link = self.link
+        if link is not None and link.http_after_response is not None and link.spec is not side.spec:
+            link.http_after_response(self)
+        if side.http_after_response is not None:
+            side.http_after_response(self)
+
+    def _edit_reply(self, head: bytes) -> bytes:
+        """Run http-after-response rules on a reply of our own (manual, "http-after-response": on all responses)."""
+        self.response = parse_response_head(head[:-2])
+        self.run_after_response_rules()
+        self.status = self.response.status
+        return self.response.encode()[:-2]
+
+    def send_client(self, data: bytes) -> None:
+        """Send to the client, counted."""
+        self.bytes_out += len(data)
+        self.owner.channel.send(data)
+
+    # --- letting go ---
+
+    def drop_server(self) -> None:
+        """Give up whatever there is towards a server: the queue place, the attempt, the connection, the slot."""
+        if self.attempt is not None:
+            self.attempt.cancel()
+            self.attempt = None
+        connection = self.connection
+        if connection is not None:
+            self.connection = None
+            if self.response_done and self.request_done:
+                connection.close()
+            else:
+                connection.abort()
+        link = self.link
+        if link is not None:
+            if self.phase == AWAIT_SLOT:
+                link.state.dequeue(self)
+            elif self.target_server is not None:
+                self.release_slot()
+
+    def release_slot(self) -> None:
+        """Give the server's slot back, and let the next one in the queue have it."""
+        server = self.target_server
+        link = self.link
+        if server is None or link is None:
+            return
+        self.target_server = None
+        waiting = link.state.release(server)
+        if waiting is not None:
+            # Never from inside our own transition: the other exchange may act on a connection of this batch.
+            self.owner.side.shared.scheduler.later(waiting.slot_granted)
+
+    def release_server(self) -> None:
+        """The exchange with the server is complete: keep the connection for others, or close it; free the slot."""
+        connection = self.connection
+        if connection is not None:
+            self.connection = None
+            connection.stream = None
+            if not self.keep_server or not self._keep(connection):
+                connection.close()
+        if self.target_server is not None:
+            self.release_slot()
+
+    def _keep(self, connection: ServerConnection) -> bool:
+        """Put the connection where the next exchange finds it; False when it should be closed."""
+        link = self.link
+        owner = self.owner
+        if link is None or link.mode != KEEP_ALIVE or owner.side.mode != KEEP_ALIVE or owner.side.shared.stopping:
+            return False
+        most = connection.server.spec.max_reuse
+        if 0 <= most <= connection.reuses:
+            return False
+        connection.channel.resume()
+        if link.reuse == "never":
+            if not self.keep_client or owner.kept is not None:
+                return False
+            owner.kept = connection
+            return True
+        return connection.pool.put(connection)
+
+    # --- the end ---
+
+    def finish(self, outcome: Outcome, *, abort_client: bool = False) -> None:
+        """The exchange is over: count it, log it, tell the session."""
+        if self.phase == OVER:
+            return
+        self.phase = OVER
+        owner = self.owner
+        side = owner.side
+        now = side.shared.scheduler.now
+        self.t_total = int((now - owner.first_byte_at) * 1000.0)
+        if self.response_at:
+            self.t_data = int((now - self.response_at) * 1000.0)
+        if outcome is not Outcome.COMPLETE:
+            self.termination = outcome.state
+        self._count(outcome)
+        side.write_log(self, failed=outcome.blame is not Blame.NOBODY or self.status >= 500)
+        if abort_client:
+            owner.close(abort=outcome.blame is not Blame.SERVER)
+        else:
+            owner.exchange_done(keep=self.keep_client and self.request_done)
+
+    def _count(self, outcome: Outcome) -> None:
+        status_class = self.status // 100 if 100 <= self.status < 600 else 0
+        counters = self.owner.side.counters
+        counters.bytes_in += self.bytes_in
+        counters.bytes_out += self.bytes_out
+        counters.responses[status_class] += 1
+        link = self.link
+        blame = outcome.blame
+        if link is not None:
+            counters = link.counters
+            counters.bytes_in += self.bytes_in
+            counters.bytes_out += self.bytes_out
+            counters.responses[status_class] += 1
+            if blame is Blame.CLIENT:
+                counters.aborted_by_client += 1
+            elif blame is Blame.SERVER:
+                counters.response_errors += 1
+        elif blame is Blame.CLIENT:
+            counters.request_errors += 1
+        if outcome is Outcome.DENIED or outcome is Outcome.TARPITTED:
+            self.owner.side.counters.denied_requests += 1

@@ -1,0 +1,585 @@
+"""The request half of an exchange: rules, the choice of backend and server, connecting, sending, retrying.
+
+Made by `HttpSession` for each request; the response half is `ResponsePath`.
+"""
+
+from __future__ import annotations
+
+from headgate.balance.backend import QUEUED
+from headgate.balance.server import ServerState
+from headgate.base.termination import Outcome
+from headgate.plan.verdicts import Kind, Reply, Verdict
+from headgate.proxy.exchange import (
+    AWAIT_HEAD,
+    AWAIT_SLOT,
+    BUFFER_REQUEST,
+    CONNECT,
+    FLUSH,
+    OVER,
+    PREPARE,
+    RELAY,
+    TARPIT,
+    TRANSFER,
+    TURN_AROUND,
+)
+from headgate.proxy.port import Channel, Lost
+from headgate.proxy.response import ResponsePath
+from headgate.proxy.server_connection import ServerConnection
+from headgate.proxy.sides import KEEP_ALIVE
+from headgate.proxy.sides import TURN_AROUND as TURN_AROUND_SECONDS
+from headgate.wire.errors import ProtocolViolation
+from headgate.wire.http1.heads import CONNECTION, PROXY_CONNECTION, UPGRADE, Field, make_field
+from headgate.wire.http1.heads import KEEP_ALIVE as KEEP_ALIVE_FIELD
+
+_CLOSE_FIELD = make_field(b"connection", b"close")
+_UPGRADE_FIELD = make_field(b"connection", b"Upgrade")
+_HOP_BY_HOP = frozenset({CONNECTION, KEEP_ALIVE_FIELD, PROXY_CONNECTION})
+#: What may be sent again without harm when a reused connection turns out dead (RFC 9110 9.2.2).
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+_MONITOR_OK = Reply(
+    200,
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 58\r\n",
+    b"<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n",
+)
+
+
+class HttpStream(ResponsePath):
+    """One request/response exchange of a client session."""
+
+    __slots__ = ()
+
+    # --- from the session ---
+
+    def start(self, raw: bytes) -> None:
+        """Begin with a valid head.
+
+        Args:
+            raw: the head as received, with the empty line.
+        """
+        owner = self.owner
+        side = owner.side
+        shared = side.shared
+        scheduler = shared.scheduler
+        request = self.request
+        if request is None:
+            return
+        self.raw = raw
+        self._note_arrival()
+        self.t_request = int((scheduler.now - owner.first_byte_at) * 1000.0)
+        self.original_method = request.method
+        self.original_target = request.target
+        self.original_version = request.version
+        self.request_complete = self.request_done
+        if not self.request_done and side.spec.options.http_buffer_request:
+            self.phase = BUFFER_REQUEST
+            self.wait(side.t_http_request)
+            return
+        self.prepare()
+
+    def _note_arrival(self) -> None:
+        owner = self.owner
+        side = owner.side
+        shared = side.shared
+        scheduler = shared.scheduler
+        shared.request_number += 1
+        self.number = shared.request_number
+        shared.counters.requests += 1
+        side.counters.requests += 1
+        first = owner.first_byte_at
+        self.started_at = scheduler.wall - (scheduler.now - first)
+        self.t_handshake = owner.handshake_ms
+        idle = int((first - owner.idle_from) * 1000.0)
+        self.t_idle = idle if idle > 0 else 0
+
+    def prepare(self) -> None:
+        """Frontend rules, then the backend's, then a server."""
+        side = self.owner.side
+        plan = side.plan
+        self.phase = PREPARE
+        if side.monitor_uri is not None and self.original_target == side.monitor_uri:
+            self._monitor()
+            return
+        if side.capture_request is not None:
+            side.capture_request(self)
+        if plan.unique_id is not None:
+            self.unique_id = plan.unique_id(self)
+            if side.spec.logging.unique_id_header is not None and self.request is not None:
+                self.request.add(side.spec.logging.unique_id_header.encode(), self.unique_id)
+        if plan.tcp_request_content is not None and self._obey(plan.tcp_request_content(self)):
+            return
+        if side.http_request is not None and self._obey(side.http_request(self)):
+            return
+        self.choose_backend()
+
+    def choose_backend(self) -> None:
+        """use_backend and default_backend, then the backend's own rules."""
+        side = self.owner.side
+        backend = side.choose_backend(self)
+        if backend is None:
+            self.fail(Outcome.NO_SERVER)
+            return
+        self.backend = backend
+        link = self.link = side.shared.backends[backend.name]
+        link.counters.requests += 1
+        self.retries_left = link.retries if self.max_retries is None else self.max_retries
+        if link.spec is not side.spec:
+            if backend.tcp_request_content is not None and self._obey(backend.tcp_request_content(self)):
+                return
+            if link.http_request is not None and self._obey(link.http_request(self)):
+                return
+        self._dress_request()
+        self.queued_at = side.shared.scheduler.now
+        self.assign(None)
+
+    def _obey(self, verdict: Verdict | None) -> bool:
+        """Carry out a verdict; True when it ended (or suspended) the exchange."""
+        if verdict is None or verdict.kind is Kind.ACCEPT or verdict.kind is Kind.WAIT:
+            return False
+        kind = verdict.kind
+        if kind is Kind.REPLY and verdict.reply is not None:
+            self.reply(verdict.reply, Outcome.DENIED if verdict.reply.denied else Outcome.LOCAL_REPLY)
+        elif kind is Kind.TARPIT:
+            self.phase = TARPIT
+            self.pending_verdict = verdict
+            self.queued_at = self.owner.side.shared.scheduler.now
+            self.owner.channel.pause()
+            self.wait(self.owner.side.t_tarpit or 0.001)
+        else:
+            self.keep_client = False
+            self.head_sent = True  # nothing is said
+            self.finish(Outcome.DENIED, abort_client=True)
+        return True
+
+    def _monitor(self) -> None:
+        """`monitor-uri`: answered here, before any rule, and not logged at level info (4.2)."""
+        plan = self.owner.side.plan
+        self.log_level = -1 if self.log_level is None else self.log_level
+        if plan.monitor_fail is not None and plan.monitor_fail(self):
+            self.fail(Outcome.LOCAL_REPLY, 503)
+        else:
+            self.reply(_MONITOR_OK, Outcome.LOCAL_REPLY)
+
+    def _dress_request(self) -> None:
+        """Connection handling and the headers that the proxy adds."""
+        request = self.request
+        framing = self.framing
+        link = self.link
+        side = self.owner.side
+        if request is None or framing is None or link is None:
+            return
+        if framing.hop_by_hop:
+            upgrade = framing.upgrade
+            request.fields = [
+                field for field in request.fields if field.kind not in _HOP_BY_HOP and (upgrade or field.kind != UPGRADE)
+            ]
+            if upgrade:
+                request.fields.append(_UPGRADE_FIELD)
+            request.edited = True
+        if side.forwardfor is not None:
+            self._add_line(side.forwardfor(self))
+        elif link.forwardfor is not None:
+            self._add_line(link.forwardfor(self))
+        originalto = side.plan.originalto or link.plan.originalto
+        if originalto is not None:
+            self._add_line(originalto(self))
+        if (link.mode != KEEP_ALIVE or side.mode != KEEP_ALIVE) and not framing.upgrade and not link.pretend_keep_alive:
+            request.fields.append(_CLOSE_FIELD)
+            request.edited = True
+
+    def _add_line(self, line: bytes | None) -> None:
+        if line is not None and self.request is not None:
+            name, _, value = line.partition(b": ")
+            self.request.fields.append(Field(name.lower(), value, line, 0))
+            self.request.edited = True
+
+    # --- a server ---
+
+    def assign(self, avoid: ServerState | None) -> None:
+        """Ask the backend for a server."""
+        link = self.link
+        if link is None:
+            return
+        scheduler = self.owner.side.shared.scheduler
+        found = link.state.assign(self, scheduler.wall, avoid)
+        if found is None:
+            self.fail(Outcome.NO_SERVER)
+        elif found is QUEUED:
+            self.phase = AWAIT_SLOT
+            self.wait(link.t_queue)
+        else:
+            self._use(found)
+
+    def slot_granted(self) -> None:
+        """A server has a slot for us; `server` is set."""
+        if self.phase == AWAIT_SLOT and isinstance(self.server, ServerState):
+            self.phase = PREPARE
+            self._use(self.server)
+
+    def queue_flushed(self) -> None:
+        """The server that we were queued on went down: choose anew."""
+        if self.phase == AWAIT_SLOT:
+            self.phase = PREPARE
+            self.redispatched = True
+            self.assign(None)
+
+    def _use(self, server: ServerState) -> None:
+        owner = self.owner
+        link = self.link
+        if link is None:
+            return
+        scheduler = owner.side.shared.scheduler
+        self.server = server
+        self.target_server = server
+        if self.t_queue < 0:
+            self.t_queue = int((scheduler.now - self.queued_at) * 1000.0)
+        if server.spec.redir is not None and self.original_method in (b"GET", b"HEAD"):
+            location = server.spec.redir.encode() + self.original_target
+            head = b"HTTP/1.1 302 Found\r\ncache-control: no-cache\r\ncontent-length: 0\r\nlocation: " + location + b"\r\n"
+            self.reply(Reply(302, head, b""), Outcome.LOCAL_REPLY)
+            return
+        if link.send_name is not None and self.request is not None:
+            self.request.set(link.send_name, server.name.encode())
+        connection = self._idle_connection(server)
+        if connection is not None:
+            link.counters.reused_connections += 1
+            server.counters.reused_connections += 1
+            self.t_connect = 0
+            connection.reuses += 1
+            self._attach(connection)
+        else:
+            self._connect(server)
+
+    def _pool_key(self, server: ServerState) -> bytes | None:
+        """What must be equal for a connection to serve another request (manual, "http-reuse")."""
+        sni = server.plan.sni
+        key = None if sni is None else sni(self)
+        if server.spec.send_proxy is not None:
+            owner = self.owner
+            key = b"%b %b:%d %b:%d" % (key or b"", owner.source, owner.source_port, owner.destination, owner.destination_port)
+        return key
+
+    def _idle_connection(self, server: ServerState) -> ServerConnection | None:
+        """An idle connection that this request may use (manual, "http-reuse")."""
+        owner = self.owner
+        link = self.link
+        kept = owner.kept
+        if kept is not None:
+            owner.kept = None
+            if kept.server is server and kept.key == self._pool_key(server):
+                return kept
+            kept.close()
+        if link is None or link.reuse == "never":
+            return None
+        pool = link.pools[server.name]
+        if not pool.idle:
+            return None
+        first = owner.streams <= 1
+        if first and link.reuse == "safe":
+            return None
+        return pool.take(self._pool_key(server), proven=first and link.reuse == "aggressive")
+
+    def _connect(self, server: ServerState) -> None:
+        link = self.link
+        if link is None:
+            return
+        shared = self.owner.side.shared
+        self.phase = CONNECT
+        self.attempt_at = shared.scheduler.now
+        server.counters.connections += 1
+        link.counters.connections += 1
+        self.wait(link.t_connect)
+        self.attempt = shared.connector.connect(server, self, self)
+
+    def connected(self, channel: Channel) -> None:
+        """The new connection is ready."""
+        server = self.target_server
+        link = self.link
+        self.attempt = None
+        if server is None or link is None:
+            channel.close()
+            return
+        self.t_connect = int((self.owner.side.shared.scheduler.now - self.attempt_at) * 1000.0)
+        self.server_tls = channel.tls
+        self._attach(ServerConnection(channel, server, link.pools[server.name], self._pool_key(server)))
+
+    def connect_failed(self, reason: Lost) -> None:
+        """The attempt failed: try again, here or elsewhere, or give up."""
+        self.attempt = None
+        server = self.target_server
+        link = self.link
+        if server is None or link is None:
+            return
+        server.counters.connection_errors += 1
+        link.counters.connection_errors += 1
+        if not link.retry_failure or self.retries_left <= 0:
+            self.release_slot()
+            self.fail(Outcome.CONNECT_TIMEOUT if reason is Lost.TIMEOUT else Outcome.CONNECT_FAILED)
+            return
+        self._try_again(server, immediately=reason is Lost.TIMEOUT)
+
+    def _try_again(self, server: ServerState, *, immediately: bool) -> None:
+        link = self.link
+        if link is None:
+            return
+        self.retries += 1
+        server.counters.retries += 1
+        link.counters.retries += 1
+        elsewhere = link.redispatches(self.retries_left)
+        self.retries_left -= 1
+        if elsewhere:
+            self.redispatched = True
+            server.counters.redispatches += 1
+            link.counters.redispatches += 1
+            self.release_slot()
+            self.phase = PREPARE
+            self.assign(server)
+        elif immediately:
+            self._connect(server)
+        else:
+            self.phase = TURN_AROUND
+            self.wait(min(TURN_AROUND_SECONDS, link.t_connect or TURN_AROUND_SECONDS))
+
+    def _attach(self, connection: ServerConnection) -> None:
+        """Send the request."""
+        request = self.request
+        link = self.link
+        owner = self.owner
+        if request is None or link is None:
+            return
+        self.connection = connection
+        connection.stream = self
+        server = connection.server
+        server.counters.requests += 1
+        self.connected_at = owner.side.shared.scheduler.now
+        self.phase = AWAIT_HEAD
+        data = request.encode() if request.edited else self.raw
+        held = self.held
+        if held:
+            data += held
+            self.held = b""
+        if connection.reuses or link.keeps_request:
+            # A kept request is bounded by tune.bufsize; a larger one is never retried.
+            self.replay = data if len(data) <= owner.side.shared.buffer else None
+        self.sent = True
+        channel = connection.channel
+        channel.send(data)
+        if self.request_done:
+            self.wait(self.server_patience)
+        else:
+            if not channel.blocked:
+                owner.channel.resume()
+            self.wait(self.client_patience)
+
+    # --- the request's body ---
+
+    def request_body(self, data: bytes, *, last: bool) -> None:
+        """Body bytes, as they came; `last` with the end of the body."""
+        self.bytes_in += len(data)
+        if last:
+            self.request_done = True
+        phase = self.phase
+        connection = self.connection
+        owner = self.owner
+        if phase in (AWAIT_HEAD, TRANSFER) and connection is not None:
+            replay = self.replay
+            if replay is not None:
+                self.replay = replay + data if len(replay) + len(data) <= owner.side.shared.buffer else None
+            channel = connection.channel
+            channel.send(data)
+            if last:
+                self.wait(self.server_patience)
+            elif channel.blocked:
+                owner.channel.pause()
+                self.wait(self.server_patience)
+            else:
+                self.wait(self.client_patience)
+        elif phase < AWAIT_HEAD:
+            self.held += data
+            if phase == BUFFER_REQUEST:
+                self.request_buffer = self.held
+                if last or len(self.held) >= owner.side.shared.buffer:
+                    self.request_complete = True
+                    if not last:
+                        owner.channel.pause()
+                    self.prepare()
+                return
+            if not last:
+                owner.channel.pause()
+        # after an early response the rest of the body is dropped
+
+    def request_violation(self, violation: ProtocolViolation) -> None:
+        """The request's body is not valid. What the server has of it can't be completed: its connection goes."""
+        if self.phase == OVER:
+            return
+        if self.head_sent:
+            self.fail(Outcome.DATA_ABORTED_BY_CLIENT)
+        else:
+            self.fail(Outcome.REQUEST_INVALID, violation.status)
+
+    def refuse(self, reason: str, status: int) -> None:
+        """The head was not valid: tell the client, log, close."""
+        self._note_arrival()
+        self.fail(Outcome.REQUEST_INVALID, status)
+
+    def unfinished_request(self, outcome: Outcome, *, silent: bool) -> None:
+        """The client left or was too slow before its request was whole.
+
+        Args:
+            outcome: REQUEST_ABORTED or REQUEST_TIMEOUT.
+            silent: not a byte came and the configuration wants no log line for that.
+        """
+        self._note_arrival()
+        if silent and self.owner.side.dont_log_null:
+            self.log_level = -1
+        if outcome is Outcome.REQUEST_ABORTED:
+            self.client_gone = True
+            self.status = outcome.status
+        if not self.bytes_in:
+            self.t_idle = -1
+        self.fail(outcome)
+
+    # --- what the client does meanwhile ---
+
+    def client_eof(self, *, request_complete: bool) -> None:
+        """The client will send no more."""
+        phase = self.phase
+        if phase == RELAY:
+            self.tunnel_client_eof()
+            return
+        self.keep_client = False
+        if not request_complete and phase != OVER:
+            self.client_gone = phase < TRANSFER
+            self._client_aborted()
+            return
+        link = self.link
+        if phase in (TARPIT, AWAIT_SLOT, CONNECT, TURN_AROUND):
+            if link is None or link.abort_on_close:
+                self.client_gone = True
+                self._client_aborted()
+        elif phase in (AWAIT_HEAD, TRANSFER) and link is not None and link.abort_on_close:
+            # Told to the server as it was told to us; the server decides (manual, "option abortonclose").
+            self.keep_server = False
+            if self.connection is not None:
+                self.connection.channel.shutdown_write()
+
+    def client_lost(self) -> None:
+        """The client's connection broke."""
+        self.client_gone = True
+        self.keep_client = False
+        if self.phase == RELAY:
+            self.tunnel_over(Outcome.DATA_ABORTED_BY_CLIENT)
+        else:
+            self._client_aborted()
+
+    def _client_aborted(self) -> None:
+        self.fail(_ABORTED.get(self.phase, Outcome.DATA_ABORTED_BY_CLIENT))
+
+    # --- deadlines ---
+
+    def timed_out(self) -> None:
+        """The session's deadline passed during the exchange."""
+        phase = self.phase
+        if phase == CONNECT:
+            if self.attempt is not None:
+                self.attempt.cancel()
+            self.connect_failed(Lost.TIMEOUT)
+        elif phase == TURN_AROUND:
+            self._after_turn_around()
+        elif phase == AWAIT_SLOT:
+            self.fail(Outcome.QUEUE_TIMEOUT)
+        elif phase == TARPIT:
+            verdict = self.pending_verdict
+            self.t_queue = int((self.owner.side.shared.scheduler.now - self.queued_at) * 1000.0)
+            if verdict is not None and verdict.reply is not None:
+                self.reply(verdict.reply, Outcome.TARPITTED)
+        elif phase == BUFFER_REQUEST:
+            self.fail(Outcome.REQUEST_TIMEOUT)
+        elif phase == AWAIT_HEAD:
+            self._head_timed_out()
+        elif phase == TRANSFER:
+            blocked = self.owner.channel.blocked
+            self.fail(Outcome.DATA_CLIENT_TIMEOUT if blocked else Outcome.DATA_SERVER_TIMEOUT)
+        elif phase == RELAY:
+            self.tunnel_over(Outcome.DATA_CLIENT_TIMEOUT)
+        elif phase == FLUSH:
+            self.fail(Outcome.LAST_DATA_TIMEOUT)
+
+    def _after_turn_around(self) -> None:
+        server = self.target_server
+        if server is None:
+            return
+        if server.usable:
+            self._connect(server)
+        else:
+            self.release_slot()
+            self.phase = PREPARE
+            self.assign(server)
+
+    def _head_timed_out(self) -> None:
+        connection = self.connection
+        if not self.request_done and (connection is None or not connection.channel.blocked):
+            self.fail(Outcome.RESPONSE_CLIENT_TIMEOUT)
+            return
+        link = self.link
+        if link is not None and link.retry_timeout and self.retry_request():
+            return
+        self.fail(Outcome.RESPONSE_TIMEOUT)
+
+    # --- retries of a request that was sent ---
+
+    def retry_request(self) -> bool:
+        """See `ResponsePath.retry_request`."""
+        if self.replay is None or self.l7_retry_disabled or self.retries_left <= 0 or not self.request_done or self.head_sent:
+            return False
+        server = self.target_server
+        if server is None:
+            return False
+        self._recall()
+        self._try_again(server, immediately=True)
+        return True
+
+    def retry_stale(self) -> bool:
+        """See `ResponsePath.retry_stale`."""
+        server = self.target_server
+        request = self.request
+        if self.replay is None or self.stale_retry or request is None or request.method not in _IDEMPOTENT or server is None:
+            return False
+        if not self.request_done:
+            return False
+        self.stale_retry = True
+        self._recall()
+        self._connect(server)
+        return True
+
+    def _recall(self) -> None:
+        """Take the request back from the connection it was sent on."""
+        connection = self.connection
+        self.connection = None
+        if connection is not None:
+            connection.abort()
+        replay = self.replay or b""
+        head_end = replay.find(b"\r\n\r\n") + 4
+        self.held = replay[head_end:]
+        self.response_buffer = b""
+        self.phase = PREPARE
+
+    def log_early(self) -> None:
+        """See `ResponsePath.log_early`."""
+        self.t_total = int((self.owner.side.shared.scheduler.now - self.owner.first_byte_at) * 1000.0)
+        self.owner.side.write_log(self, failed=False)
+        self.log_level = -1
+
+
+#: What a client that goes away ends, by phase.
+_ABORTED = {
+    PREPARE: Outcome.REQUEST_ABORTED,
+    BUFFER_REQUEST: Outcome.REQUEST_ABORTED,
+    TARPIT: Outcome.TARPITTED,
+    AWAIT_SLOT: Outcome.QUEUE_ABORTED,
+    CONNECT: Outcome.CONNECT_ABORTED,
+    TURN_AROUND: Outcome.CONNECT_ABORTED,
+    AWAIT_HEAD: Outcome.RESPONSE_ABORTED_BY_CLIENT,
+    TRANSFER: Outcome.DATA_ABORTED_BY_CLIENT,
+    RELAY: Outcome.DATA_ABORTED_BY_CLIENT,
+    FLUSH: Outcome.LAST_DATA_ABORTED,
+}

@@ -1,0 +1,470 @@
+"""The response half of an exchange: from the server's first byte to the last one that the client takes.
+
+Bodies are forwarded as they come; nothing is copied or re-chunked but for HTTP/1.0 clients, which do not know chunks. Back-pressure:
+while the client's channel is blocked the server is not read.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from headgate.base.termination import Outcome
+from headgate.plan.verdicts import Kind, Verdict
+from headgate.proxy.exchange import AWAIT_HEAD, FLUSH, OVER, RELAY, TRANSFER, Exchange
+from headgate.proxy.port import Lost
+from headgate.proxy.sides import CLOSE, KEEP_ALIVE
+from headgate.wire.errors import ProtocolViolation
+from headgate.wire.http1.chunked import ChunkedBody
+from headgate.wire.http1.framing import CHUNKED, UNTIL_CLOSE, Framing, response_framing
+from headgate.wire.http1.heads import CONNECTION, PROXY_CONNECTION, ResponseHead, make_field, parse_response_head
+from headgate.wire.http1.heads import KEEP_ALIVE as KEEP_ALIVE_FIELD
+
+_CLOSE_FIELD: Final = make_field(b"connection", b"close")
+_KEEP_FIELD: Final = make_field(b"connection", b"keep-alive")
+_HOP_BY_HOP: Final = frozenset({CONNECTION, KEEP_ALIVE_FIELD, PROXY_CONNECTION})
+#: Interim responses that one request may get before the final one.
+_INTERIM_MOST: Final = 16
+
+
+class ResponsePath(Exchange):
+    """See the module."""
+
+    __slots__ = ()
+
+    # --- events of the server's channel ---
+
+    def from_server(self, data: bytes) -> None:
+        """Bytes of the response."""
+        phase = self.phase
+        if phase == AWAIT_HEAD:
+            self._head_bytes(data)
+        elif phase == TRANSFER:
+            self._body_bytes(data)
+        elif phase == RELAY:
+            self.tunnel_from_server(data)
+        # in FLUSH and OVER the connection no longer belongs to us
+
+    def server_eof(self) -> None:
+        """The server will send no more."""
+        phase = self.phase
+        if phase == RELAY:
+            self.tunnel_server_eof()
+        elif phase == TRANSFER and self.response_left == UNTIL_CLOSE and self.response_chunks is None:
+            self.keep_server = False
+            self._response_complete()
+        else:
+            self._server_gone(Lost.RESET)
+
+    def server_lost(self, reason: Lost) -> None:
+        """The server's connection broke."""
+        if self.phase == RELAY:
+            self.tunnel_over(Outcome.DATA_ABORTED_BY_SERVER)
+        else:
+            self._server_gone(reason)
+
+    def server_drained(self) -> None:
+        """The server took what was waiting: more of the request may come."""
+        if not self.request_done or self.phase == RELAY:
+            self.owner.channel.resume()
+
+    def client_drained(self) -> None:
+        """The client took what was waiting."""
+        phase = self.phase
+        if phase == FLUSH:
+            self.finish(self.ending)
+        elif phase in (TRANSFER, RELAY) and self.connection is not None:
+            self.connection.channel.resume()
+            self.wait(self.server_patience if phase == TRANSFER else self.tunnel_patience)
+
+    # --- the head ---
+
+    def _head_bytes(self, data: bytes) -> None:
+        if self.response_buffer:
+            data = self.response_buffer + data
+            self.response_buffer = b""
+        shared = self.owner.side.shared
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                if len(data) > shared.head_limit or data[:5] != b"HTTP/"[: len(data)]:
+                    self._bad_response("response head too large" if data[:5] == b"HTTP/" else "not an HTTP response")
+                else:
+                    self.response_buffer = data
+                return
+            request = self.request
+            if end > shared.head_limit or request is None:
+                self._bad_response("response head too large")
+                return
+            try:
+                head = parse_response_head(data[:end], shared.max_fields)
+                framing = response_framing(head, request.method)
+            except ProtocolViolation as violation:
+                self._bad_response(violation.reason)
+                return
+            if head.status >= 200:
+                self._final_head(head, framing, data, end + 4)
+                return
+            if head.status == 101:
+                self._switch_protocols(head, data, end + 4)
+                return
+            self.interim += 1
+            if self.interim > _INTERIM_MOST:
+                self._bad_response("too many interim responses")
+                return
+            # RFC 9110 15.2: not for HTTP/1.0 clients
+            if request.version == 11:
+                self.send_client(data[: end + 4])
+            data = data[end + 4 :]
+            if not data:
+                return
+
+    def _final_head(self, head: ResponseHead, framing: Framing, data: bytes, body_at: int) -> None:
+        link = self.link
+        owner = self.owner
+        side = owner.side
+        request = self.request
+        if link is None or request is None or self.connection is None:
+            return
+        if head.status in link.retry_statuses and self.retry_request():
+            return
+        self.response = head
+        self.status = head.status
+        now = side.shared.scheduler.now
+        self.response_at = now
+        self.t_response = int((now - self.connected_at) * 1000.0)
+        self.replay = None
+        if link.cookie is not None:
+            link.state.response_cookie(self, side.shared.scheduler.wall)
+        if side.capture_response is not None:
+            side.capture_response(self)
+        if (link.http_response is not None or side.http_response is not None) and self._response_rules():
+            return
+        if request.method == b"CONNECT" and 200 <= head.status < 300:
+            self._open_tunnel(head)
+            self.tunnel_from_server(data[body_at:])
+            return
+        length = framing.length
+        self.keep_server = (
+            framing.persistent and link.mode == KEEP_ALIVE and side.mode == KEEP_ALIVE and length != UNTIL_CLOSE and self.request_done
+        )
+        self._settle_client(framing, length)
+        if self._after_response_rules():
+            self.run_after_response_rules()
+            self.status = head.status
+        if self.head_only or head.status in (204, 304):
+            length = 0
+        dechunk = length == CHUNKED and request.version == 10
+        keep = self.keep_client
+        if framing.hop_by_hop or dechunk:
+            head.fields = [
+                field for field in head.fields if field.kind not in _HOP_BY_HOP and not (dechunk and field.name == b"transfer-encoding")
+            ]
+            head.edited = True
+        if not keep:
+            head.fields.append(_CLOSE_FIELD)
+            head.edited = True
+        elif request.version == 10:
+            head.fields.append(_KEEP_FIELD)
+            head.edited = True
+        self.head_sent = True
+        self.phase = TRANSFER
+        if side.log_as_soon_as_possible:
+            self.log_early()
+        self._first_bytes(head, length, data, body_at, dechunk)
+
+    def _settle_client(self, framing: Framing, length: int) -> None:
+        """Decide whether the client's connection outlives this response."""
+        side = self.owner.side
+        request = self.request
+        dechunked = request is not None and request.version == 10 and length == CHUNKED
+        self.keep_client = (
+            self.keep_client
+            and self.request_done
+            and side.mode != CLOSE
+            and self.link is not None
+            and self.link.mode != CLOSE
+            and length != UNTIL_CLOSE
+            and not dechunked
+            and not self.client_gone
+            and not side.shared.stopping
+        )
+
+    def _first_bytes(self, head: ResponseHead, length: int, data: bytes, body_at: int, dechunk: bool) -> None:
+        """Send the head with as much of the body as came with it, in one go."""
+        size = len(data) - body_at
+        if length >= 0:
+            if size > length:
+                # More than it announced: the rest can't be the answer to anything (response splitting).
+                self.keep_server = False
+                data = data[: body_at + length]
+                size = length
+            self.response_left = length - size
+            self.send_client(head.encode() + data[body_at:] if head.edited else data)
+            if size == length:
+                self._response_complete()
+                return
+        elif length == CHUNKED:
+            self.response_chunks = ChunkedBody(502)
+            self.response_left = 0
+            self.send_client(head.encode() if head.edited else data[:body_at])
+            if dechunk:
+                self.response_buffer = b""
+            if size:
+                self._body_bytes(data[body_at:])
+            else:
+                self._progress()
+            return
+        else:
+            self.response_left = UNTIL_CLOSE
+            self.send_client(head.encode() + data[body_at:] if head.edited else data)
+        self._progress()
+
+    def _response_rules(self) -> bool:
+        """http-response of the backend, then of the frontend; True when a verdict ended the exchange."""
+        side = self.owner.side
+        link = self.link
+        verdict: Verdict | None = None
+        if link is not None and link.http_response is not None and link.spec is not side.spec:
+            verdict = link.http_response(self)
+        if (verdict is None or verdict.kind is Kind.ACCEPT) and side.http_response is not None:
+            verdict = side.http_response(self)
+        if self.response is not None:
+            self.status = self.response.status
+        if verdict is None or verdict.kind is Kind.ACCEPT:
+            return False
+        self.keep_server = False
+        if verdict.kind is Kind.REPLY and verdict.reply is not None:
+            self.response = None
+            self.reply(verdict.reply, Outcome.RESPONSE_DENIED if verdict.reply.denied else Outcome.LOCAL_REPLY)
+        else:
+            self.fail(Outcome.RESPONSE_DENIED)
+        return True
+
+    # --- the body ---
+
+    def _body_bytes(self, data: bytes) -> None:
+        chunks = self.response_chunks
+        if chunks is None:
+            left = self.response_left
+            if left >= 0:
+                if len(data) > left:
+                    self.keep_server = False
+                    data = data[:left]
+                self.response_left = left = left - len(data)
+            self.send_client(data)
+            if left == 0:
+                self._response_complete()
+            else:
+                self._progress()
+            return
+        try:
+            end = chunks.feed(data)
+        except ProtocolViolation:
+            self.fail(Outcome.DATA_INVALID)
+            return
+        if end < len(data):
+            self.keep_server = False
+            data = data[:end]
+        request = self.request
+        if request is not None and request.version == 10:
+            data = self.dechunked(data)
+        if data:
+            self.send_client(data)
+        if chunks.done:
+            self._response_complete()
+        else:
+            self._progress()
+
+    def dechunked(self, data: bytes) -> bytes:
+        """The payload of chunked bytes that `ChunkedBody` has found valid, for an HTTP/1.0 client.
+
+        `response_left` counts the payload bytes of the running chunk; incomplete size lines wait in `response_buffer`.
+        """
+        out = []
+        data = self.response_buffer + data
+        position = 0
+        while position < len(data):
+            if self.response_left:
+                piece = data[position : position + self.response_left]
+                out.append(piece)
+                position += len(piece)
+                self.response_left -= len(piece)
+                continue
+            start = position + 2 if data[position : position + 2] == b"\r\n" else position
+            end = data.find(b"\r\n", start)
+            if end < 0:
+                break
+            size = int(data[start:end].partition(b";")[0], 16)
+            position = end + 2
+            if size == 0:
+                position = len(data)
+                break
+            self.response_left = size
+        self.response_buffer = data[position:]
+        return b"".join(out)
+
+    def _progress(self) -> None:
+        """Some of the response went through: whom do we wait for now?"""
+        connection = self.connection
+        if self.owner.channel.blocked:
+            if connection is not None:
+                connection.channel.pause()
+            self.wait(self.client_patience)
+        else:
+            self.wait(self.server_patience)
+
+    def _response_complete(self) -> None:
+        """The last byte of the response is with the client's channel."""
+        self.response_done = True
+        self.response_buffer = b""
+        if not self.request_done:
+            # An early answer: the rest of the request is not wanted any more (RFC 9112 9.5).
+            self.keep_client = False
+            self.keep_server = False
+        server = self.target_server
+        if server is not None:
+            counters = server.counters
+            counters.responses[self.status // 100] += 1
+            counters.bytes_in += self.bytes_in
+            counters.bytes_out += self.bytes_out
+        self.release_server()
+        if self.owner.channel.blocked:
+            self.phase = FLUSH
+            self.wait(self.client_patience)
+        else:
+            self.finish(Outcome.COMPLETE)
+
+    # --- what can go wrong ---
+
+    def _bad_response(self, reason: str) -> None:
+        link = self.link
+        if link is not None and link.retry_junk and self.retry_request():
+            return
+        self.keep_server = False
+        self.fail(Outcome.RESPONSE_INVALID)
+
+    def _server_gone(self, reason: Lost) -> None:
+        """The server closed or broke before the response was complete."""
+        phase = self.phase
+        if phase == OVER or phase == FLUSH:
+            return
+        self.keep_server = False
+        link = self.link
+        connection = self.connection
+        if phase == AWAIT_HEAD:
+            stale = connection is not None and connection.reuses > 0 and not self.response_buffer
+            if stale and self.retry_stale():
+                return
+            event = link is not None and (link.retry_junk if self.response_buffer else link.retry_empty)
+            if event and self.retry_request():
+                return
+            self.fail(Outcome.RESPONSE_EMPTY)
+        elif phase == TRANSFER:
+            if link is not None:
+                link.counters.aborted_by_server += 1
+            self.fail(Outcome.DATA_ABORTED_BY_SERVER)
+
+    # --- other protocols ---
+
+    def _switch_protocols(self, head: ResponseHead, data: bytes, rest_at: int) -> None:
+        """101: the connection changes hands, if the client asked for it."""
+        framing = self.framing
+        if framing is None or not framing.upgrade:
+            self._bad_response("101 without a request to upgrade")
+            return
+        self.response = head
+        self.status = 101
+        if self.link is not None and (self.link.http_response is not None or self.owner.side.http_response is not None) and self._response_rules():
+            return
+        self._open_tunnel(head)
+        if len(data) > rest_at:
+            self.tunnel_from_server(data[rest_at:])
+
+    def _open_tunnel(self, head: ResponseHead) -> None:
+        owner = self.owner
+        now = owner.side.shared.scheduler.now
+        self.response_at = now
+        self.t_response = int((now - self.connected_at) * 1000.0)
+        if self._after_response_rules():
+            self.run_after_response_rules()
+        self.head_sent = True
+        self.phase = RELAY
+        self.keep_client = False
+        self.keep_server = False
+        self.request_done = True
+        self.replay = None
+        self.send_client(head.encode())
+        if owner.side.log_as_soon_as_possible:
+            self.log_early()
+        self.wait(self.tunnel_patience)
+        rest = owner.enter_tunnel()
+        if rest:
+            self.tunnel_from_client(rest)
+
+    @property
+    def tunnel_patience(self) -> float:
+        """`timeout tunnel`, else the server's and client's; seconds."""
+        if self.tunnel_timeout is not None:
+            return self.tunnel_timeout
+        link = self.link
+        return (link.t_tunnel if link is not None else 0.0) or self.server_patience
+
+    def tunnel_from_client(self, data: bytes) -> None:
+        """Bytes of the client in a tunnel."""
+        connection = self.connection
+        if connection is None:
+            return
+        self.bytes_in += len(data)
+        connection.channel.send(data)
+        if connection.channel.blocked:
+            self.owner.channel.pause()
+        self.wait(self.tunnel_patience)
+
+    def tunnel_from_server(self, data: bytes) -> None:
+        """Bytes of the server in a tunnel."""
+        if not data:
+            return
+        self.send_client(data)
+        connection = self.connection
+        if connection is not None and self.owner.channel.blocked:
+            connection.channel.pause()
+        self.wait(self.tunnel_patience)
+
+    def tunnel_client_eof(self) -> None:
+        """The client shut its half: so do we towards the server."""
+        self.tunnel_eofs |= 1
+        if self.connection is not None:
+            self.connection.channel.shutdown_write()
+        if self.tunnel_eofs == 3:
+            self.tunnel_over(Outcome.COMPLETE)
+        elif self.owner.side.t_client_fin:
+            self.wait(self.owner.side.t_client_fin)
+
+    def tunnel_server_eof(self) -> None:
+        """The server shut its half."""
+        self.tunnel_eofs |= 2
+        self.owner.channel.shutdown_write()
+        if self.tunnel_eofs == 3:
+            self.tunnel_over(Outcome.COMPLETE)
+        elif self.link is not None and self.link.t_server_fin:
+            self.wait(self.link.t_server_fin)
+
+    def tunnel_over(self, outcome: Outcome) -> None:
+        """Both halves are shut, or one side broke."""
+        self.response_done = outcome is Outcome.COMPLETE
+        self.drop_server()
+        self.finish(outcome, abort_client=outcome is not Outcome.COMPLETE)
+
+    # --- what the request half offers ---
+
+    def retry_request(self) -> bool:
+        """Send the kept request once more, perhaps to another server; False when that is not possible."""
+        raise NotImplementedError
+
+    def retry_stale(self) -> bool:
+        """The idle connection that we took was closed meanwhile: try another, once."""
+        raise NotImplementedError
+
+    def log_early(self) -> None:
+        """option logasap: the line goes out before the data does."""
+        raise NotImplementedError
