@@ -128,6 +128,9 @@ class ProxyDraft:
     servers: list[ServerDraft] = field(default_factory=list)
     acls: list[AclDefinition] = field(default_factory=list)
     rules: dict[Ruleset, list[Rule]] = field(default_factory=dict)
+    denials: list[Rule] = field(default_factory=list)  # of removed `block`, which ran before http-request
+    edits: list[Rule] = field(default_factory=list)  # of removed req* keywords, which ran behind http-request
+    redirects: list[Rule] = field(default_factory=list)  # of `redirect`, which runs behind them
     use_backends: list[UseBackend] = field(default_factory=list)
     use_servers: list[UseServer] = field(default_factory=list)
     monitor_fail: list[Condition] = field(default_factory=list)

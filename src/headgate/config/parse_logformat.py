@@ -39,8 +39,8 @@ class _Reading:
     text: list[str] = field(default_factory=list)
 
     def flush(self, merge_spaces: bool) -> None:
-        if self.text:
-            literal = "".join(self.text)
+        literal = "".join(self.text)
+        if literal:
             self.items.append(Literal(_SPACES.sub(" ", literal) if merge_spaces else literal))
             self.text.clear()
 

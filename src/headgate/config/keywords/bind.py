@@ -1,0 +1,128 @@
+"""`bind [<address>]:<port_range>[, ...] [param*]` and `bind /<path> ...` (manual 4.2 "bind", 5.1 Bind options).
+
+One line may have several addresses, separated by commas; each becomes a `Bind`.
+"""
+
+from __future__ import annotations
+
+from headgate.base.addresses import Transport
+from headgate.config.addresses import parse_address, split_commas
+from headgate.config.cursor import Cursor
+from headgate.config.drafts import BindDraft, ProxyDraft
+from headgate.config.keywords.line_options import (
+    flag,
+    integer,
+    one_of,
+    read_options,
+    rows,
+    store,
+    text,
+    time,
+    unsupported,
+    without_effect,
+)
+from headgate.config.keywords.tls_options import shared_options
+from headgate.config.model import Bind, CertificateFile, Verify
+from headgate.config.registry import KEYWORDS, Keyword, Parser, Scope, Status
+
+
+def parse_bind(cursor: Cursor, draft: ProxyDraft) -> None:
+    """`bind <address>[,<address>...] [options]`."""
+    line = BindDraft(cursor.keyword.location)
+    word = cursor.next("an address such as ':443', '192.0.2.1:80' or '/run/socket'")
+    for piece in split_commas(word):
+        address = parse_address(piece, port="mandatory", allow_range=True)
+        if address.transport is Transport.DATAGRAM:
+            raise cursor.wrong(piece, "datagram listeners are known but not yet supported")
+        line.addresses.append(Bind(address, piece.location))
+    read_options(cursor, Scope.BIND, line)
+    draft.binds.append(line)
+
+
+def add_old_bind(draft: ProxyDraft, cursor: Cursor) -> None:
+    """`listen <name> <address>` and `frontend <name> <address>` of HAProxy before 1.7: the address word is next.
+
+    Warns with the modern form and does what it does.
+    """
+    word = cursor.next("an address")
+    line = BindDraft(word.location)
+    for piece in split_commas(word):
+        line.addresses.append(Bind(parse_address(piece, port="mandatory", allow_range=True), piece.location))
+    draft.binds.append(line)
+    cursor.report.warn(
+        f"an address on the '{cursor.keyword.text}' line was removed by HAProxy", word.location,
+        remedy=f"write a line 'bind {word.text}' below instead",
+    )
+
+
+def _certificate(cursor: Cursor, draft: BindDraft) -> None:
+    """`crt <file|directory>`; may stand several times, the first is the default."""
+    word = cursor.next("a certificate file or directory")
+    known: tuple[CertificateFile, ...] = draft.settings.value("crt", ())
+    draft.settings.put("crt", (*known, CertificateFile(word.text, word.location)), word.location)
+
+
+def _octal(cursor: Cursor) -> int:
+    word = cursor.next("an octal mode such as 660")
+    try:
+        mode = int(word.text, 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o7777:
+        raise cursor.wrong(word, f"mode must be octal, from 0 to 7777, not '{word.text}'")
+    return mode
+
+
+_OPTIONS: dict[str, Parser] = shared_options() | {
+    "accept-proxy": flag("accept-proxy"),
+    "backlog": store("backlog", integer("backlog", 0)),
+    "crt": _certificate,
+    "defer-accept": flag("defer-accept"),
+    "ecdhe": store("curves", text("a named curve")),
+    "gid": store("group", lambda cursor: str(cursor.integer("group id", 0))),
+    "group": store("group", text("a group name")),
+    "id": store("id", integer("socket id", 1, 0x7FFFFFFF)),
+    "interface": store("interface", text("an interface name")),
+    "maxconn": store("maxconn", integer("maxconn", 0)),
+    "mode": store("mode", _octal),
+    "mss": store("mss", integer("maximum segment size", -65535, 65535)),
+    "name": store("name", text("a socket name")),
+    "no-alpn": flag("alpn", ()),
+    "no-strict-sni": flag("strict-sni", False),
+    "prefer-client-ciphers": flag("prefer-client-ciphers"),
+    "strict-sni": flag("strict-sni"),
+    "tcp-ut": store("tcp-ut", time("TCP user timeout")),
+    "tfo": flag("tfo"),
+    "transparent": flag("transparent"),
+    "uid": store("user", lambda cursor: str(cursor.integer("user id", 0))),
+    "user": store("user", text("a user name")),
+    "v4v6": flag("v4v6"),
+    "v6only": flag("v6only"),
+    "verify": store("verify", one_of("verify", {kind.value: kind for kind in Verify})),
+}
+
+_UNSUPPORTED = (
+    "accept-netscaler-cip allow-0rtt ca-ignore-err ca-sign-file ca-sign-pass ca-verify-file cc client-sigalgs crl-file"
+    " crt-ignore-err crt-list default-crt ech expose-fd generate-certificates guid-prefix idle-ping ktls label level"
+    " namespace nbconn no-ca-names npn quic-cc-algo quic-force-retry quic-socket severity-output sigalgs tcp-md5sig tcp-ss"
+    " tls-ticket-keys"
+)
+
+_THREADS = "which worker takes a connection is the kernel's choice here"
+
+KEYWORDS.add(
+    Keyword("bind", frozenset({Scope.FRONTEND, Scope.LISTEN}), Status.IMPLEMENTED, parse_bind),
+    *rows(Scope.BIND, _OPTIONS),
+    *unsupported(Scope.BIND, _UNSUPPORTED),
+    Keyword(
+        "nice", frozenset({Scope.BIND}), Status.NO_EFFECT, store("nice", integer("nice", -1024, 1024)),
+        "all connections of a worker are served in turn",
+    ),
+    Keyword(
+        "proto", frozenset({Scope.BIND}), Status.NO_EFFECT, store("proto", one_of("protocol", {"h1": "h1", "none": "none"})),
+        "HTTP/1 is the only protocol so far",
+    ),
+    without_effect(Scope.BIND, "process", _THREADS, 1),
+    without_effect(Scope.BIND, "thread", _THREADS, 1),
+    without_effect(Scope.BIND, "shards", _THREADS, 1),
+)

@@ -1,0 +1,120 @@
+"""Options behind a bind or server line (manual 5): reads them by their rows in the registry, and makes the common kinds of rows.
+
+An option's parser stores what it read in `draft.settings`, under the name that `resolve` looks up. Not a family of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from headgate.base.diagnostics import Severity
+from headgate.config.cursor import Cursor, Word
+from headgate.config.drafts import Settings
+from headgate.config.registry import KEYWORDS, Keyword, Parser, Scope, Status
+
+
+class HasSettings(Protocol):
+    """What option parsers fill: a bind or server draft."""
+
+    settings: Settings
+
+
+def read_options(cursor: Cursor, scope: Scope, draft: HasSettings) -> None:
+    """Read all options up to the end of the line.
+
+    Raises:
+        ConfigError: an unknown option, one that is not supported, or a bad value.
+    """
+    line = f"'{cursor.keyword.text}' line"
+    while cursor.more:
+        found = KEYWORDS.find(scope, [cursor.rest[0].text])
+        if found is None:
+            word = cursor.rest[0]
+            raise cursor.wrong(word, f"unknown option '{word.text}' on a {line}", allowed=KEYWORDS.names(scope))
+        row, _ = found
+        word = cursor.rest[0] if row.prefix_match else cursor.next("an option")
+        if row.status is Status.UNSUPPORTED:
+            raise cursor.wrong(word, f"option '{row.name}' on a {line} is known but not yet supported", remedy=row.note or None)
+        if row.status is Status.REMOVED:
+            if row.parse is None:
+                raise cursor.wrong(word, f"option '{row.name}' was removed by HAProxy", remedy=row.note)
+            cursor.report.warn(f"option '{row.name}' was removed by HAProxy", word.location, remedy=row.note)
+        elif row.status is Status.NO_EFFECT:
+            cursor.report.note(Severity.DIAG, f"option '{row.name}' has no effect here: {row.note}", word.location)
+        if row.parse is not None:
+            row.parse(cursor, draft)
+
+
+def store(key: str, read: Callable[[Cursor], Any]) -> Parser:
+    """A parser that reads a value and stores it under `key`."""
+
+    def parse(cursor: Cursor, draft: HasSettings) -> None:
+        place = cursor.words[cursor.position - 1].location
+        draft.settings.put(key, read(cursor), place)
+
+    return parse
+
+
+def flag(key: str, value: Any = True) -> Parser:
+    """A parser of a single word that stores a fixed value under `key`."""
+    return store(key, lambda cursor: value)
+
+
+def text(what: str) -> Callable[[Cursor], str]:
+    """Reads one word as it stands."""
+    return lambda cursor: cursor.next(what).text
+
+
+def integer(what: str, low: int | None = None, high: int | None = None) -> Callable[[Cursor], int]:
+    """Reads a whole number."""
+    return lambda cursor: cursor.integer(what, low, high)
+
+
+def time(what: str, default_unit: str = "ms") -> Callable[[Cursor], float]:
+    """Reads a duration, in seconds."""
+    return lambda cursor: cursor.time(what, default_unit)
+
+
+def one_of(what: str, allowed: Mapping[str, Any]) -> Callable[[Cursor], Any]:
+    """Reads one of some words."""
+    return lambda cursor: cursor.choice(what, allowed)
+
+
+def skip(count: int) -> Parser:
+    """A parser that passes over the values of an option without effect."""
+
+    def parse(cursor: Cursor, draft: HasSettings) -> None:
+        for _ in range(count):
+            cursor.next("a value")
+
+    return parse
+
+
+def comma_list(what: str, allowed: tuple[str, ...] | None = None) -> Callable[[Cursor], tuple[str, ...]]:
+    """Reads a comma-separated list, of known words where `allowed` says so."""
+
+    def read(cursor: Cursor) -> tuple[str, ...]:
+        word = cursor.next(what)
+        parts = tuple(part for part in word.text.split(",") if part)
+        for part in parts:
+            if allowed is not None and part not in allowed:
+                raise cursor.wrong(Word(part, word.location), f"unknown {what} '{part}'", allowed=allowed)
+        return parts
+
+    return read
+
+
+def rows(scope: Scope, parsers: Mapping[str, Parser]) -> list[Keyword]:
+    """Implemented options of one scope."""
+    return [Keyword(name, frozenset({scope}), Status.IMPLEMENTED, parse) for name, parse in parsers.items()]
+
+
+def unsupported(scope: Scope, names: str, note: str = "") -> list[Keyword]:
+    """Options that HAProxy knows and we do not yet."""
+    return [Keyword(name, frozenset({scope}), Status.UNSUPPORTED, note=note) for name in names.split()]
+
+
+def without_effect(scope: Scope, name: str, note: str, values: int = 0) -> Keyword:
+    """An option that is read and changes nothing here, with the reason."""
+    return Keyword(name, frozenset({scope}), Status.NO_EFFECT, skip(values), note)

@@ -1,0 +1,203 @@
+"""`server <name> <address>[:[port]] [param*]` and `default-server [param*]` (manual 4.2, 5.2 Server options).
+
+What `default-server` set before a server line is beneath the line's own options; `no-*` forms take it back.
+"""
+
+from __future__ import annotations
+
+import re
+
+from headgate.base.addresses import Address, Family
+from headgate.config.addresses import parse_address
+from headgate.config.cursor import Cursor, Word
+from headgate.config.drafts import ProxyDraft, ServerDraft, Settings
+from headgate.config.keywords.line_options import (
+    HasSettings,
+    comma_list,
+    flag,
+    integer,
+    one_of,
+    read_options,
+    rows,
+    store,
+    text,
+    time,
+    unsupported,
+    without_effect,
+)
+from headgate.config.keywords.source import read_source
+from headgate.config.keywords.tls_options import shared_options
+from headgate.config.model import ProxyProtocolSend, Verify
+from headgate.config.parse_expression import parse_expression
+from headgate.config.registry import BACK, KEYWORDS, NOT_DEFAULTS, Keyword, Parser, Scope, Status
+
+SERVER_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
+_HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+
+#: Options of the PROXY protocol's version 2 (5.2 "proxy-v2-options").
+PROXY_V2_OPTIONS = ("ssl", "cert-cn", "ssl-cipher", "cert-sig", "cert-key", "authority", "crc32c", "unique-id")
+
+
+def parse_server(cursor: Cursor, draft: ProxyDraft) -> None:
+    """`server <name> <address>[:[port]] [options]`."""
+    name = cursor.next("a server name")
+    if not SERVER_NAME.fullmatch(name.text):
+        raise cursor.wrong(name, f"server name '{name.text}' may only have letters, digits, '-', '_', '.' and ':'")
+    server = ServerDraft(name.text, name.location, settings=Settings(draft.default_server))
+    server.address = _address(cursor, name)
+    read_options(cursor, Scope.SERVER, server)
+    draft.servers.append(server)
+
+
+def _address(cursor: Cursor, name: Word) -> Address:
+    """The address; where an option stands in its place and the name can be a host's, the name is the address too.
+
+    HAProxy 1.5 read `server apache01.lan check` as the host called `check`, which nobody ever meant.
+    """
+    following = cursor.peek()
+    is_option = following is None or KEYWORDS.find(Scope.SERVER, [following]) is not None
+    if is_option and _HOST_NAME.fullmatch(name.text):
+        rest = "".join(f" {word.text}" for word in cursor.rest)
+        cursor.report.warn(
+            f"server '{name.text}' has no address: its name is taken as the host name, and the port is the one that the"
+            " client connected to", name.location, remedy=f"write 'server {name.text} {name.text}:<port>{rest}'",
+        )
+        return Address(Family.NAME, name.text)
+    return parse_address(cursor.next("an address"), port="optional", allow_offset=True)
+
+
+def parse_default_server(cursor: Cursor, draft: ProxyDraft) -> None:
+    """`default-server [options]`: beneath all server lines that follow in this section, and in those that inherit it."""
+    if (word := cursor.take("name", "from")) is not None:
+        raise cursor.wrong(word, f"'{word.text}' on a 'default-server' line is known but not yet supported")
+    line = ServerDraft("", cursor.keyword.location, settings=Settings(draft.default_server))
+    line.settings.pop("id", None)
+    read_options(cursor, Scope.SERVER, line)
+    if "id" in line.settings:
+        raise cursor.wrong(cursor.keyword, "'id' can't stand on a 'default-server' line: it belongs to one server")
+    draft.default_server = line.settings
+
+
+def _send_proxy(version: int, *options: str) -> Parser:
+    """`send-proxy`, `send-proxy-v2`, `send-proxy-v2-ssl`, `send-proxy-v2-ssl-cn`."""
+    return flag("send-proxy", ProxyProtocolSend(version, frozenset(options)))
+
+
+def _expression(cursor: Cursor, draft: HasSettings) -> None:
+    """`sni <expression>`."""
+    word = cursor.next("a sample expression")
+    draft.settings.put("sni", parse_expression(word), word.location)
+
+
+def _check_address(cursor: Cursor, draft: HasSettings) -> None:
+    """`addr <ipv4|ipv6>`: where checks go."""
+    word = cursor.next("an address")
+    draft.settings.put("addr", parse_address(word), word.location)
+
+
+_INIT_ADDRESS = re.compile(r"last|libc|none|[0-9a-fA-F.:]+")
+
+
+def _init_address(cursor: Cursor) -> tuple[str, ...]:
+    word = cursor.next("a list of last, libc, none and addresses")
+    parts = tuple(word.text.split(","))
+    for part in parts:
+        if not _INIT_ADDRESS.fullmatch(part):
+            known = ("last", "libc", "none")
+            raise cursor.wrong(Word(part, word.location), f"unknown way '{part}' to find an address", allowed=known)
+    return parts
+
+
+def _weight(cursor: Cursor) -> int:
+    return cursor.integer("weight", 0, 256)
+
+
+_OPTIONS: dict[str, Parser] = shared_options() | {
+    "addr": _check_address,
+    "backup": flag("backup"),
+    "no-backup": flag("backup", False),
+    "check": flag("check"),
+    "no-check": flag("check", False),
+    "check-alpn": store("check-alpn", comma_list("ALPN protocol list")),
+    "check-send-proxy": flag("check-send-proxy"),
+    "no-check-send-proxy": flag("check-send-proxy", False),
+    "check-sni": store("check-sni", text("a server name")),
+    "check-ssl": flag("check-ssl"),
+    "no-check-ssl": flag("check-ssl", False),
+    "cookie": store("cookie", text("a cookie value")),
+    "crt": store("crt", text("a certificate file")),
+    "disabled": flag("disabled"),
+    "enabled": flag("disabled", False),
+    "downinter": store("downinter", time("downinter")),
+    "fall": store("fall", integer("fall", 1)),
+    "fastinter": store("fastinter", time("fastinter")),
+    "hash-key": store("hash-key", one_of("hash key", {key: key for key in ("id", "id32", "addr", "addr-port")})),
+    "id": store("id", integer("server id", 1, 0x7FFFFFFF)),
+    "init-addr": store("init-addr", _init_address),
+    "inter": store("inter", time("inter")),
+    "max-reuse": store("max-reuse", integer("max-reuse", -1)),
+    "maxconn": store("maxconn", integer("maxconn", 0)),
+    "maxqueue": store("maxqueue", integer("maxqueue", 0)),
+    "minconn": store("minconn", integer("minconn", 0)),
+    "no-send-proxy": flag("send-proxy", None),
+    "no-send-proxy-v2": flag("send-proxy", None),
+    "no-send-proxy-v2-ssl": flag("send-proxy", None),
+    "no-send-proxy-v2-ssl-cn": flag("send-proxy", None),
+    "no-sni-auto": flag("sni-auto", False),
+    "no-ssl": flag("ssl", False),
+    "no-ssl-reuse": flag("ssl-reuse", False),
+    "no-verifyhost": flag("verifyhost", None),
+    "on-marked-down": store("on-marked-down", one_of("action", {"shutdown-sessions": "shutdown-sessions"})),
+    "on-marked-up": store("on-marked-up", one_of("action", {"shutdown-backup-sessions": "shutdown-backup-sessions"})),
+    "pool-max-conn": store("pool-max-conn", integer("pool-max-conn", -1)),
+    "pool-purge-delay": store("pool-purge-delay", time("pool-purge-delay")),
+    "port": store("port", integer("port", 1, 65535)),
+    "proxy-v2-options": store("proxy-v2-options", comma_list("PROXY protocol option", PROXY_V2_OPTIONS)),
+    "redir": store("redir", text("a prefix such as http://images.example.com")),
+    "rise": store("rise", integer("rise", 1)),
+    "send-proxy": _send_proxy(1),
+    "send-proxy-v2": _send_proxy(2),
+    "send-proxy-v2-ssl": _send_proxy(2, "ssl"),
+    "send-proxy-v2-ssl-cn": _send_proxy(2, "ssl", "cert-cn"),
+    "slowstart": store("slowstart", time("slowstart")),
+    "sni": _expression,
+    "sni-auto": flag("sni-auto"),
+    "source": store("source", lambda cursor: read_source(cursor, allow_range=True)),
+    "ssl-reuse": flag("ssl-reuse"),
+    "tcp-ut": store("tcp-ut", time("TCP user timeout")),
+    "verify": store("verify", one_of("verify", {"none": Verify.NONE, "required": Verify.REQUIRED})),
+    "verifyhost": store("verifyhost", text("a host name")),
+    "weight": store("weight", _weight),
+}
+
+_UNSUPPORTED = (
+    "agent-addr agent-check agent-inter agent-port agent-send allow-0rtt cc check-pool-conn-name check-proto check-reuse-pool"
+    " check-via-socks4 client-sigalgs crl-file error-limit guid healthcheck idle-ping init-state ktls log-bufsize"
+    " log-proto namespace no-check-sni-auto npn observe on-error pool-conn-name quic-cc-algo renegotiate resolve-net resolve-opts"
+    " resolve-prefer resolvers set-proxy-v2-tlv-fmt shard sigalgs socks4 strict-maxconn tcp-md5sig tfo track"
+)
+
+_SERVER = frozenset({Scope.SERVER})
+
+KEYWORDS.add(
+    Keyword("server", BACK & NOT_DEFAULTS, Status.IMPLEMENTED, parse_server),
+    Keyword("default-server", BACK, Status.IMPLEMENTED, parse_default_server),
+    *rows(Scope.SERVER, _OPTIONS),
+    *unsupported(Scope.SERVER, _UNSUPPORTED),
+    Keyword(
+        "proto", _SERVER, Status.NO_EFFECT, store("proto", one_of("protocol", {"h1": "h1", "none": "none"})),
+        "HTTP/1 is the only protocol so far",
+    ),
+    Keyword(
+        "ws", _SERVER, Status.NO_EFFECT, store("ws", one_of("protocol", {"auto": "auto", "h1": "h1"})),
+        "HTTP/1 is the only protocol so far",
+    ),
+    without_effect(Scope.SERVER, "no-agent-check", "there are no agent checks yet"),
+    without_effect(Scope.SERVER, "no-tfo", "TCP fast open is never used towards servers"),
+    without_effect(Scope.SERVER, "no-renegotiate", "TLS renegotiation is never used"),
+    without_effect(Scope.SERVER, "check-sni-auto", "checks choose their name so already"),
+    without_effect(Scope.SERVER, "no-check-reuse-pool", "checks never use pooled connections"),
+    without_effect(Scope.SERVER, "stick", "there are no stick tables yet"),
+    without_effect(Scope.SERVER, "non-stick", "there are no stick tables yet"),
+    without_effect(Scope.SERVER, "pool-low-conn", "idle connections are not shared between threads", 1),
+)

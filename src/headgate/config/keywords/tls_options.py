@@ -1,0 +1,64 @@
+"""The TLS options that bind and server lines share (manual 5.1, 5.2), and `ssl-default-bind-options`'s words.
+
+`resolve` makes `TlsVersions` of the `ssl-min-ver`, `ssl-max-ver`, `no-tlsv*` and `force-tlsv*` that were stored here.
+"""
+
+from __future__ import annotations
+
+from headgate.config.cursor import Cursor
+from headgate.config.keywords.line_options import HasSettings, comma_list, flag, one_of, store, text
+from headgate.config.registry import Parser
+
+#: Lowest to highest, as `ssl-min-ver` writes them.
+VERSIONS = ("SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+
+#: `no-<short>` and `force-<short>`.
+SHORT_VERSIONS = {"sslv3": "SSLv3", "tlsv10": "TLSv1.0", "tlsv11": "TLSv1.1", "tlsv12": "TLSv1.2", "tlsv13": "TLSv1.3"}
+
+
+def _exclude(version: str) -> Parser:
+    """`no-tlsv10`: leaves a version out."""
+
+    def parse(cursor: Cursor, draft: HasSettings) -> None:
+        place = cursor.words[cursor.position - 1].location
+        draft.settings.put("excluded versions", draft.settings.value("excluded versions", frozenset()) | {version}, place)
+
+    return parse
+
+
+def _force(version: str) -> Parser:
+    """`force-tlsv12`: exactly this version."""
+
+    def parse(cursor: Cursor, draft: HasSettings) -> None:
+        place = cursor.words[cursor.position - 1].location
+        draft.settings.put("ssl-min-ver", version, place)
+        draft.settings.put("ssl-max-ver", version, place)
+
+    return parse
+
+
+def version_options() -> dict[str, Parser]:
+    """Rows for `ssl-min-ver`, `ssl-max-ver`, `no-*` and `force-*`."""
+    known = {version: version for version in VERSIONS}
+    options: dict[str, Parser] = {
+        "ssl-min-ver": store("ssl-min-ver", one_of("TLS version", known)),
+        "ssl-max-ver": store("ssl-max-ver", one_of("TLS version", known)),
+    }
+    for short, version in SHORT_VERSIONS.items():
+        options[f"no-{short}"] = _exclude(version)
+        options[f"force-{short}"] = _force(version)
+    return options
+
+
+def shared_options() -> dict[str, Parser]:
+    """Rows that read the same on both kinds of lines."""
+    return version_options() | {
+        "ssl": flag("ssl"),
+        "alpn": store("alpn", comma_list("ALPN protocol list")),
+        "ca-file": store("ca-file", text("a file or directory of CA certificates")),
+        "ciphers": store("ciphers", text("a cipher list")),
+        "ciphersuites": store("ciphersuites", text("a list of TLS 1.3 cipher suites")),
+        "curves": store("curves", text("a list of curves")),
+        "no-tls-tickets": flag("tls-tickets", False),
+        "tls-tickets": flag("tls-tickets"),
+    }
