@@ -1,0 +1,90 @@
+"""OpenSSL as the data plane calls it: the functions of the binding that pyOpenSSL's objects are made of, and its error queue.
+
+pyOpenSSL raises an exception for "not yet", builds a buffer for each read and looks into weak dictionaries in its callbacks. On
+the hot path that costs more than the record itself, so channel and callbacks use the same binding directly on the `SSL*` of a
+`SSL.Connection`. Nothing but `tls` and the TLS channel imports this.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from OpenSSL import SSL
+from OpenSSL._util import ffi as _ffi
+from OpenSSL._util import lib as _lib
+
+lib: Any = _lib
+ffi: Any = _ffi
+
+WANT_READ: int = lib.SSL_ERROR_WANT_READ
+WANT_WRITE: int = lib.SSL_ERROR_WANT_WRITE
+ZERO_RETURN: int = lib.SSL_ERROR_ZERO_RETURN
+SYSCALL: int = lib.SSL_ERROR_SYSCALL
+
+#: SSL_OP_PRIORITIZE_CHACHA and SSL_MODE_NO_AUTO_CHAIN of ssl.h, which the binding has no names for.
+OP_PRIORITIZE_CHACHA = 1 << 21
+MODE_NO_AUTO_CHAIN = 0x8
+
+MODE: int = (
+    lib.SSL_MODE_ENABLE_PARTIAL_WRITE  # keep what the kernel did not take, record by record
+    | lib.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER  # a retried write comes from our queue, not from the caller's bytes
+    | lib.SSL_MODE_RELEASE_BUFFERS  # an idle connection holds no record buffers
+    | MODE_NO_AUTO_CHAIN  # the chain is what the file holds, never CAs of ca-file
+)
+
+#: Reasons at or above this are alerts that the peer sent (SSL_AD_REASON_OFFSET of ssl.h).
+_ALERT_OFFSET = 1000
+_UNEXPECTED_EOF: int = lib.SSL_R_UNEXPECTED_EOF_WHILE_READING
+
+
+@dataclass(frozen=True, slots=True)
+class TlsError:
+    """What ended a TLS operation.
+
+    Attributes:
+        text: OpenSSL's reason, or the system's error text.
+        number: OpenSSL's reason code, 0 when it was the system.
+        errno: the system's error number, 0 when it was OpenSSL.
+        eof: the peer closed the connection without close_notify.
+        alert: number of the alert that the peer sent, None when it was not an alert.
+    """
+
+    text: str
+    number: int = 0
+    errno: int = 0
+    eof: bool = False
+    alert: int | None = None
+
+
+def take_error(kind: int, system_error: int) -> TlsError:
+    """Describe a failed operation and empty the error queue.
+
+    Args:
+        kind: what SSL_get_error said: SYSCALL or SSL_ERROR_SSL.
+        system_error: `ffi.errno` right after the operation.
+    """
+    first = lib.ERR_get_error()
+    lib.ERR_clear_error()
+    if not first:
+        if kind == SYSCALL and system_error:
+            return TlsError(_system_text(system_error), errno=system_error)
+        return TlsError("connection closed by the peer", eof=True)
+    number = lib.ERR_GET_REASON(first)
+    if number == _UNEXPECTED_EOF:
+        return TlsError("connection closed by the peer", number, eof=True)
+    text = ffi.string(lib.ERR_reason_error_string(first) or b"unknown error").decode("ascii", "replace")
+    alert = number - _ALERT_OFFSET if _ALERT_OFFSET <= number < _ALERT_OFFSET + 256 else None
+    return TlsError(text, number, alert=alert)
+
+
+def _system_text(number: int) -> str:
+    return os.strerror(number).lower() if number in errno.errorcode else f"system error {number}"
+
+
+def error_text(error: SSL.Error) -> str:
+    """The reasons in a pyOpenSSL exception, as one line for a message to the operator."""
+    queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return ", ".join(entry[2] for entry in queue if entry[2]) or "OpenSSL does not say why"

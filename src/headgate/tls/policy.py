@@ -1,0 +1,149 @@
+"""What bind and server lines have in common when they become OpenSSL contexts: versions, ciphers, curves, ALPN, CA files.
+
+Options that the library can't follow are errors that say so, never ignored. Called by `server_context` and `client_context`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cryptography import x509
+from OpenSSL import SSL, crypto
+
+from headgate.base.diagnostics import Location, config_error
+from headgate.config.model import TlsVersions
+from headgate.tls.openssl import MODE, error_text, lib
+from headgate.tls.pem import read_authorities
+
+#: The trusted CAs of the system (manual 5.2 ca-file).
+SYSTEM_CA = "@system-ca"
+
+_VERSIONS: dict[str, int] = {
+    "TLSv1.0": SSL.TLS1_VERSION,
+    "TLSv1.1": SSL.TLS1_1_VERSION,
+    "TLSv1.2": SSL.TLS1_2_VERSION,
+    "TLSv1.3": SSL.TLS1_3_VERSION,
+}
+_EXCLUDE: dict[str, int] = {
+    "TLSv1.0": SSL.OP_NO_TLSv1,
+    "TLSv1.1": SSL.OP_NO_TLSv1_1,
+    "TLSv1.2": SSL.OP_NO_TLSv1_2,
+    "TLSv1.3": SSL.OP_NO_TLSv1_3,
+}
+#: Lowest version where nothing is said (manual 5.1 ssl-min-ver).
+DEFAULT_LOWEST = "TLSv1.2"
+
+#: Below this, handshakes need SHA-1 signatures, which OpenSSL's security level 1 refuses.
+_NEEDS_LEVEL_0 = ("TLSv1.0", "TLSv1.1")
+
+
+def new_context(method: int) -> SSL.Context:
+    """An empty context with what holds everywhere: no compression, no renegotiation, memory released when idle."""
+    context = SSL.Context(method)
+    context.set_options(SSL.OP_ALL | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_mode(MODE)
+    return context
+
+
+def enabled_versions(versions: TlsVersions) -> list[str]:
+    """The protocol versions that are left, oldest first.
+
+    >>> enabled_versions(TlsVersions())
+    ['TLSv1.2', 'TLSv1.3']
+    """
+    order = list(_VERSIONS)
+    lowest = versions.lowest or DEFAULT_LOWEST
+    # A highest version below the default lowest is an explicit wish for an old one: the manual calls that ambiguous, not wrong.
+    if versions.lowest is None and versions.highest in order and order.index(versions.highest) < order.index(lowest):
+        lowest = versions.highest
+    start = 0 if lowest == "SSLv3" else order.index(lowest)
+    end = len(order) if versions.highest is None else 0 if versions.highest == "SSLv3" else order.index(versions.highest) + 1
+    return [one for one in order[start:end] if one not in versions.excluded]
+
+
+def set_versions(context: SSL.Context, versions: TlsVersions, ciphers: str | None, location: Location | None) -> None:
+    """Apply `ssl-min-ver`, `ssl-max-ver`, `no-*` and `force-*`.
+
+    Raises:
+        ConfigError: no version is left, or only ones that the library no longer speaks.
+    """
+    if versions.highest == "SSLv3":
+        raise config_error(
+            "SSLv3 is not supported: the TLS library no longer contains it", location, remedy="use ssl-min-ver TLSv1.2"
+        )
+    enabled = enabled_versions(versions)
+    if not enabled:
+        raise config_error("no TLS version is left enabled", location, remedy="look at ssl-min-ver, ssl-max-ver and no-tlsv1*")
+    if enabled[-1] in _NEEDS_LEVEL_0 and "@SECLEVEL=0" not in (ciphers or ""):
+        raise config_error(
+            f"{enabled[-1]} can't be negotiated at OpenSSL's security level", location,
+            remedy="add `ciphers DEFAULT:@SECLEVEL=0` if you must serve such clients",
+        )
+    context.set_min_proto_version(_VERSIONS[enabled[0]])
+    context.set_max_proto_version(_VERSIONS[enabled[-1]])
+    between = _EXCLUDE.keys() & versions.excluded
+    if between:
+        context.set_options(sum(_EXCLUDE[one] for one in between))
+
+
+def set_algorithms(
+    context: SSL.Context, ciphers: str | None, ciphersuites: str | None, curves: str | None, location: Location | None
+) -> None:
+    """Apply `ciphers` (up to TLS 1.2), `ciphersuites` (TLS 1.3) and `curves`.
+
+    Raises:
+        ConfigError: OpenSSL knows none of what is listed.
+    """
+    if ciphers is not None:
+        _checked(context.set_cipher_list, ciphers, "ciphers", location)
+    if ciphersuites is not None:
+        _checked(context.set_tls13_ciphersuites, ciphersuites, "ciphersuites", location)
+    if curves is not None and lib.SSL_CTX_set1_curves_list(context._context, curves.encode("utf-8")) != 1:
+        lib.ERR_clear_error()
+        raise config_error(
+            f"curves {curves!r}: OpenSSL does not know all of them", location,
+            remedy="a colon-separated list such as X25519MLKEM768:X25519:P-256",
+        )
+
+
+def _checked(setter: Any, value: str, keyword: str, location: Location | None) -> None:
+    try:
+        setter(value.encode("utf-8"))
+    except SSL.Error as error:
+        raise config_error(
+            f"{keyword} {value!r} selects nothing: {error_text(error)}", location,
+            remedy=f"see what OpenSSL makes of a list with: openssl ciphers -v '{value}'",
+        ) from None
+
+
+def load_trust(context: SSL.Context, ca_file: str, location: Location | None) -> tuple[x509.Certificate, ...]:
+    """Let a context trust the CAs of `ca-file`.
+
+    Returns:
+        Those CAs; none for @system-ca.
+
+    Raises:
+        ConfigError: the file can't be used.
+    """
+    if ca_file == SYSTEM_CA:
+        context.set_default_verify_paths()
+        return ()
+    authorities = read_authorities(ca_file, location)
+    store = context.get_cert_store()
+    assert store is not None
+    for one in authorities:
+        store.add_cert(crypto.X509.from_cryptography(one))
+    return authorities
+
+
+def share_trust(source: SSL.Context, target: SSL.Context) -> None:
+    """Let `target` trust what `source` trusts, without a second copy of the CAs."""
+    store = lib.SSL_CTX_get_cert_store(source._context)
+    lib.X509_STORE_up_ref(store)
+    lib.SSL_CTX_set_cert_store(target._context, store)
+
+
+def alpn_wire(protocols: Sequence[str]) -> bytes:
+    """A protocol list as it is sent: each name behind its length (RFC 7301 section 3.1)."""
+    return b"".join(bytes([len(name)]) + name for name in (one.encode("ascii") for one in protocols))

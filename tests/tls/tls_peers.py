@@ -1,0 +1,134 @@
+"""Real handshakes over socket pairs: an authority made once, recording owners, a reactor on its own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from headgate.base.diagnostics import Location, Report
+from headgate.config.model import BindTls, CertificateFile
+from headgate.proxy.port import Lost
+from headgate.runtime.reactor import Reactor
+from headgate.runtime.tls_channel import TlsChannel
+from headgate.tls.authority import issue, make_authority
+from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
+
+HERE = Location("haproxy.cfg", 12)
+
+
+class Pki:
+    """Certificates that many tests use, and files of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.root = make_authority("Demo Root")
+        self.intermediate = make_authority("Demo Intermediate", parent=self.root)
+        self.other = make_authority("Other Root")
+        self.a = issue(self.intermediate, ["a.example", "*.wild.example"])
+        self.b = issue(self.root, ["b.example"])
+        self.b_rsa = issue(self.root, ["b.example"], key="rsa")
+        self.client = issue(self.root, ["alice"], client=True)
+        self.stranger = issue(self.other, ["mallory"], client=True)
+        self.ca = self.write("ca.pem", self.root.certificate_pem)
+        for name in ("a", "b", "b_rsa", "client", "stranger"):
+            self.write(f"{name}.pem", getattr(self, name).pem)
+
+    def write(self, name: str, data: bytes) -> str:
+        path = self.folder / name
+        path.write_bytes(data)
+        return str(path)
+
+    def path(self, name: str) -> str:
+        return str(self.folder / name)
+
+
+class Recorder:
+    """An owner that notes what it hears; `wait` runs the loop until something is true."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.data = bytearray()
+        self.lost: Lost | None = None
+        self.channel: TlsChannel | None = None
+
+    def handshake_completed(self) -> None:
+        self.events.append("completed")
+
+    def data_received(self, data: bytes) -> None:
+        assert data
+        self.data += data
+
+    def eof_received(self) -> None:
+        self.events.append("eof")
+
+    def connection_lost(self, reason: Lost) -> None:
+        self.events.append("lost")
+        self.lost = reason
+
+    def drained(self) -> None:
+        self.events.append("drained")
+
+    @property
+    def completed(self) -> bool:
+        return "completed" in self.events
+
+    @property
+    def eof(self) -> bool:
+        return "eof" in self.events
+
+
+class World:
+    """A reactor on a loop of its own."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.reactor = Reactor()
+        self.reactor.attach(self.loop)
+        self.sockets: list[socket.socket] = []
+
+    def wait(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+        """Serve events until `condition` holds."""
+
+        async def until() -> None:
+            turned = asyncio.Event()
+            self.reactor.turn_ends[:] = [turned.set]
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    await turned.wait()
+                    turned.clear()
+
+        self.loop.run_until_complete(until())
+
+    def pair(self) -> tuple[socket.socket, socket.socket]:
+        listener = socket.create_server(("127.0.0.1", 0))
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+        listener.close()
+        near.setblocking(False)
+        far.setblocking(False)
+        self.sockets += [near, far]
+        return near, far
+
+    def close(self) -> None:
+        self.reactor.close()
+        self.loop.close()
+        for sock in self.sockets:
+            sock.close()
+
+
+def bind_tls(pki: Pki, *certificates: str, **options: Any) -> BindTls:
+    files = tuple(CertificateFile(pki.path(name), HERE) for name in certificates)
+    return BindTls(files, location=HERE, **options)
+
+
+def bind_context(
+    pki: Pki, *certificates: str, cache: SessionCache | None = None, http: bool = True, **options: Any
+) -> BindContext:
+    report = Report()
+    context = build_bind_context(bind_tls(pki, *certificates, **options), cache or SessionCache(), report, http=http)
+    assert context is not None, report.items
+    return context
+
