@@ -71,9 +71,7 @@ def _retry_on(cursor: Cursor, draft: ProxyDraft) -> None:
         if word.text == "none" and len(words) > 1:
             raise cursor.wrong(word, "'none' must stand alone")
         if word.text == "all-retryable-errors":
-            events |= {
-                "conn-failure", "empty-response", "junk-response", "response-timeout", "0rtt-rejected", "500", "502", "503", "504",
-            }
+            events |= {*RETRY_EVENTS[1:-1], "500", "502", "503", "504"}
         elif word.text != "none":
             events.add(word.text)
     draft.settings.put("retry-on", frozenset(events), cursor.keyword.location)
@@ -122,7 +120,7 @@ KEYWORDS.add(
     _row("monitor-uri", FRONT, setting("monitor-uri", _word("a URI"))),
     _row("default_backend", FRONT, setting("default_backend", _word("a backend name"))),
     Keyword(
-        "max-keep-alive-queue", BACK, Status.NO_EFFECT, setting("max-keep-alive-queue", lambda cursor: cursor.integer("length", -1)),
+        "max-keep-alive-queue", BACK, Status.NO_EFFECT, setting("max-keep-alive-queue", _count("a queue length", -1)),
         "an idle connection of the client's own server is preferred however long that server's queue is",
     ),
 )

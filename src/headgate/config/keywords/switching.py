@@ -55,7 +55,8 @@ def _use_server(cursor: Cursor, draft: ProxyDraft) -> None:
 def _needed_condition(cursor: Cursor) -> Condition:
     condition = read_condition(cursor)
     if condition is None:
-        raise config_error(f"'{cursor.keyword.text}' expects 'if' or 'unless' and a condition", cursor.end, allowed=("if", "unless"))
+        message = f"'{cursor.keyword.text}' expects 'if' or 'unless' and a condition"
+        raise config_error(message, cursor.end, allowed=("if", "unless"))
     return condition
 
 
