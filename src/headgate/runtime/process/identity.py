@@ -1,0 +1,114 @@
+"""Who the process runs as: `user`, `group`, `uid`, `gid` and `chroot` of the global section (manual 3.1).
+
+Names are looked up while the configuration is checked, privileges are dropped after all sockets are bound.
+"""
+
+from __future__ import annotations
+
+import grp
+import importlib
+import os
+import pkgutil
+import pwd
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from headgate.base.diagnostics import config_error
+from headgate.config.model import Global
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who to become. None: stay as we are."""
+
+    uid: int | None = None
+    gid: int | None = None
+    chroot: str | None = None
+
+
+def resolve_identity(settings: Global) -> Identity:
+    """Look up the names of the global section.
+
+    Raises:
+        ConfigError: an unknown user or group, or a `chroot` that is no directory.
+    """
+    uid = settings.uid
+    if settings.user is not None:
+        uid = _look_up("user", settings.user, lambda name: pwd.getpwnam(name).pw_uid)
+    gid = settings.gid
+    if settings.group is not None:
+        gid = _look_up("group", settings.group, lambda name: grp.getgrnam(name).gr_gid)
+    if settings.chroot is not None and not os.path.isdir(settings.chroot):
+        raise config_error(f"chroot '{settings.chroot}' is not a directory", None, remedy="create it, empty and owned by root")
+    return Identity(uid, gid, settings.chroot)
+
+
+def _look_up(what: str, name: str, find: Callable[[str], int]) -> int:
+    try:
+        return find(name)
+    except KeyError:
+        raise config_error(f"'{what} {name}' in the global section: this {what} does not exist on this machine", None) from None
+
+
+def become(identity: Identity) -> list[str]:
+    """Enter the jail and drop privileges. To be called once everything that needs root is open.
+
+    Returns:
+        Warnings for the operator.
+
+    Raises:
+        ConfigError: the system refuses; the process must not go on.
+    """
+    warnings = []
+    is_root = os.geteuid() == 0
+    if identity.chroot is not None:
+        _enter(identity.chroot)
+    if identity.gid is not None and (is_root or identity.gid != os.getegid()):
+        _change_group(identity.gid, is_root)
+    elif is_root and identity.uid:
+        # Supplementary groups of root would outlive setuid().
+        os.setgroups([])
+    if identity.uid is not None and (is_root or identity.uid != os.geteuid()):
+        try:
+            os.setuid(identity.uid)
+        except OSError as error:
+            _refuse(f"cannot set uid {identity.uid}", error)
+    if os.geteuid() == 0:
+        warnings.append(
+            "running as root: no 'user' in the global section. Add 'user' and 'group' (and 'chroot') there, "
+            "so that privileges are dropped once the sockets are bound"
+        )
+    return warnings
+
+
+def _enter(directory: str) -> None:
+    # Behind the wall nothing can be imported any more, nor can the time zone be read.
+    time.tzset()
+    import headgate
+
+    for name in ("encodings.idna", "traceback", "linecache"):
+        importlib.import_module(name)
+    for module in pkgutil.walk_packages(headgate.__path__, "headgate."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    try:
+        os.chroot(directory)
+        os.chdir("/")
+    except OSError as error:
+        _refuse(f"cannot chroot to '{directory}'", error)
+
+
+def _change_group(gid: int, is_root: bool) -> None:
+    try:
+        if is_root:
+            os.setgroups([gid])
+        os.setgid(gid)
+    except OSError as error:
+        _refuse(f"cannot set gid {gid}", error)
+
+
+def _refuse(what: str, error: OSError) -> NoReturn:
+    remedy = "start as root, or remove it from the global section"
+    raise config_error(f"{what}: {error.strerror}", None, remedy=remedy) from None
