@@ -75,6 +75,13 @@ class Farewell:
         self.channel.release()
 
 
+class Taker(Protocol):
+    """Who reads and writes the descriptor in the channel's place."""
+
+    def channel_closed(self) -> None:
+        """The channel is being closed."""
+
+
 class Closable(Protocol):
     """What a `Farewell` needs of a channel."""
 
@@ -91,7 +98,7 @@ class PlainChannel:
     """
 
     __slots__ = (
-        "_closing", "_eof", "_events", "_failed", "_pending", "_read_size", "_shut", "blocked", "fd", "owner", "reactor", "sock",
+        "_closing", "_eof", "_events", "_failed", "_pending", "_read_size", "_shut", "_taker", "blocked", "fd", "owner", "reactor", "sock",
         "tls",
     )
 
@@ -109,6 +116,7 @@ class PlainChannel:
         self._shut = False  # FIN wanted (or sent) in our direction
         self._closing = False
         self._failed = False
+        self._taker: Taker | None = None
         reactor.watch(self.fd, READ, self.ready)
 
     # --- events ---
@@ -263,6 +271,10 @@ class PlainChannel:
         self._closing = True
         self.release()
 
+    def hand_over(self, taker: Taker) -> None:
+        """Another reader and writer takes the descriptor; it is told when the channel closes. Nothing may be waiting."""
+        self._taker = taker
+
     # --- internals ---
 
     def _watch(self, events: int) -> None:
@@ -285,6 +297,8 @@ class PlainChannel:
         if self.sock.fileno() < 0:
             return
         self._failed = True
+        if self._taker is not None:
+            self._taker.channel_closed()
         self._pending.clear()
         self.reactor.unwatch(self.fd)
         self.sock.close()

@@ -1,0 +1,516 @@
+"""TCP mode: a client connection relayed to a server, after perhaps a look at its first bytes (`tcp-request content`).
+
+`RelaySession` owns the client's channel and the deadline, `RelayStream` is the exchange that rules and logs see. Bytes are passed
+as they come; when a direction turns out to be bulk and both ends are plain, the kernel takes over (`Splicer`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from headgate.balance.backend import QUEUED
+from headgate.balance.server import ServerState
+from headgate.base.termination import Blame, Outcome
+from headgate.plan.facts import Session, Stream, TlsFacts
+from headgate.plan.frontends import Rules
+from headgate.plan.verdicts import Kind
+from headgate.proxy.port import Channel, Lost
+from headgate.proxy.services import Cancellable
+from headgate.proxy.sides import TURN_AROUND as TURN_AROUND_SECONDS
+from headgate.proxy.sides import Backend, Frontend
+
+# Where a relay stands.
+INSPECT_FRONTEND: Final = 0
+INSPECT_BACKEND: Final = 1
+AWAIT_SLOT: Final = 2
+CONNECT: Final = 3
+TURN_AROUND: Final = 4
+RELAY: Final = 5
+OVER: Final = 6
+
+#: A read of at least this many bytes means bulk: worth two pipes.
+_BULK: Final = 65536
+
+
+class RelaySession(Session):
+    """One client connection in TCP mode. Owner of the client's channel; see `HttpSession` for its sibling."""
+
+    __slots__ = ("armed", "channel", "deadline", "handshake_ms", "idle_from", "side", "stream")
+
+    def __init__(self, side: Frontend, channel: Channel) -> None:
+        Session.__init__(self, side.shared.world, side.plan)
+        self.side = side
+        self.channel = channel
+        self.deadline = 0.0
+        self.armed = 0.0
+        self.idle_from = 0.0
+        self.handshake_ms = 0
+        self.stream = RelayStream(self)
+
+    def start(self, tls: TlsFacts | None, handshake_ms: int, early: bytes = b"") -> None:
+        """Take over the channel; arguments as `HttpSession.start`."""
+        self.tls = tls
+        self.handshake_ms = handshake_ms
+        self.streams = 1
+        self.idle_from = self.side.shared.scheduler.now
+        self.channel.owner = self
+        self.stream.start(early)
+
+    def data_received(self, data: bytes) -> None:
+        self.stream.from_client(data)
+
+    def eof_received(self) -> None:
+        self.stream.client_eof()
+
+    def connection_lost(self, reason: Lost) -> None:
+        self.stream.client_lost()
+
+    def drained(self) -> None:
+        self.stream.client_drained()
+
+    def timed_out(self) -> None:
+        self.stream.timed_out()
+
+    def soft_stop(self) -> None:
+        """A relay that is under way is finished, however long it takes (hard-stop-after ends it)."""
+
+
+class RelayStream(Stream):
+    """The relay itself.
+
+    Attributes:
+        held: client bytes that wait for a server, also what content rules look at (`request_buffer`).
+        eofs: 1: the client has shut its half, 2: the server has.
+    """
+
+    __slots__ = (
+        "attempt", "attempt_at", "connected_at", "eofs", "inspect_until", "link", "owner", "phase", "pump", "queued_at",
+        "response_checked", "response_held", "retries_left", "server_channel", "target_server",
+    )
+
+    def __init__(self, owner: RelaySession) -> None:
+        Stream.__init__(self, owner)
+        self.owner = owner
+        self.link: Backend | None = None
+        self.phase = INSPECT_FRONTEND
+        self.attempt: Cancellable | None = None
+        self.attempt_at = 0.0
+        self.connected_at = 0.0
+        self.queued_at = 0.0
+        self.inspect_until = 0.0
+        self.eofs = 0
+        self.pump: object | None = None
+        self.retries_left = 0
+        self.server_channel: Channel | None = None
+        self.target_server: ServerState | None = None
+        self.response_checked = False
+        self.response_held = b""
+
+    # --- before there is a server ---
+
+    def start(self, early: bytes) -> None:
+        """Begin; `early` was read before."""
+        owner = self.owner
+        shared = owner.side.shared
+        shared.request_number += 1
+        self.number = shared.request_number
+        self.started_at = owner.accepted_at
+        self.t_handshake = owner.handshake_ms
+        self.request_buffer = early
+        self.bytes_in = len(early)
+        if owner.side.plan.unique_id is not None:
+            self.unique_id = owner.side.plan.unique_id(self)
+        self._begin_inspection(owner.side.spec.request_inspect_delay)
+        self._inspect()
+
+    def _begin_inspection(self, delay: float) -> None:
+        scheduler = self.owner.side.shared.scheduler
+        self.inspect_until = scheduler.now + delay if delay else 0.0
+        self.request_complete = not delay
+
+    def _inspect(self) -> None:
+        """Run content rules until they decide; first the frontend's, then the backend's."""
+        side = self.owner.side
+        if self.phase == INSPECT_FRONTEND:
+            if not self._rules_pass(side.plan.tcp_request_content):
+                return
+            backend = side.choose_backend(self)
+            if backend is None:
+                self._finish(Outcome.NO_SERVER)
+                return
+            self.backend = backend
+            self.link = side.shared.backends[backend.name]
+            self.link.counters.sessions_total += 1
+            self.phase = INSPECT_BACKEND
+            if self.link.spec is not side.spec:
+                self._begin_inspection(self.link.spec.request_inspect_delay)
+        if self.phase == INSPECT_BACKEND and self.link is not None:
+            rules = self.link.plan.tcp_request_content if self.link.spec is not side.spec else None
+            if not self._rules_pass(rules):
+                return
+            self.retries_left = self.link.retries if self.max_retries is None else self.max_retries
+            self.queued_at = side.shared.scheduler.now
+            self.owner.deadline = 0.0
+            self._assign(None)
+
+    def _rules_pass(self, rules: Rules | None) -> bool:
+        """Whether the stream may go on now; waits or ends it otherwise."""
+        if rules is None:
+            return True
+        self.need_more = False
+        verdict = rules(self)
+        if verdict is None or verdict.kind is Kind.ACCEPT:
+            return True
+        if verdict.kind is Kind.WAIT:
+            self.owner.side.shared.scheduler.arm(self.owner, self.inspect_until)
+            return False
+        self._finish(Outcome.DENIED)
+        return False
+
+    def _hold(self, data: bytes) -> None:
+        """Keep bytes until a server is there; bounded by tune.bufsize plus one read."""
+        self.request_buffer += data
+        if len(self.request_buffer) >= self.owner.side.shared.buffer:
+            self.owner.channel.pause()
+            self.request_complete = True
+
+    # --- a server ---
+
+    def _assign(self, avoid: ServerState | None) -> None:
+        link = self.link
+        if link is None:
+            return
+        found = link.state.assign(self, self.owner.side.shared.scheduler.wall, avoid)
+        if found is None:
+            self._finish(Outcome.NO_SERVER)
+        elif found is QUEUED:
+            self.phase = AWAIT_SLOT
+            self._wait(link.t_queue)
+        else:
+            self._connect(found)
+
+    def slot_granted(self) -> None:
+        """A server has a slot for us; `server` is set."""
+        if self.phase == AWAIT_SLOT and isinstance(self.server, ServerState):
+            self._connect(self.server)
+
+    def queue_flushed(self) -> None:
+        """The server that we were queued on went down: choose anew."""
+        if self.phase == AWAIT_SLOT:
+            self.redispatched = True
+            self._assign(None)
+
+    def _connect(self, server: ServerState) -> None:
+        link = self.link
+        if link is None:
+            return
+        shared = self.owner.side.shared
+        now = shared.scheduler.now
+        self.server = server
+        self.target_server = server
+        if self.t_queue < 0:
+            self.t_queue = int((now - self.queued_at) * 1000.0)
+        self.phase = CONNECT
+        self.attempt_at = now
+        server.counters.connections += 1
+        link.counters.connections += 1
+        self._wait(link.t_connect)
+        self.attempt = shared.connector.connect(server, self, self)
+
+    def connected(self, channel: Channel) -> None:
+        """The server's connection is ready."""
+        self.attempt = None
+        scheduler = self.owner.side.shared.scheduler
+        self.connected_at = scheduler.now
+        self.t_connect = int((scheduler.now - self.attempt_at) * 1000.0)
+        self.server_channel = channel
+        self.server_tls = channel.tls
+        channel.owner = ServerHalf(self)
+        self.phase = RELAY
+        self.response_checked = self.owner.side.plan.tcp_response_content is None and (
+            self.link is None or self.link.plan.tcp_response_content is None
+        )
+        held = self.request_buffer
+        self.request_buffer = b""
+        if held:
+            channel.send(held)
+        if self.eofs & 1:
+            channel.shutdown_write()
+        elif channel.blocked:
+            self.owner.channel.pause()
+        else:
+            self.owner.channel.resume()
+        self._touch()
+
+    def connect_failed(self, reason: Lost) -> None:
+        """The attempt failed: again, here or elsewhere, or give up."""
+        self.attempt = None
+        server = self.target_server
+        link = self.link
+        if server is None or link is None:
+            return
+        server.counters.connection_errors += 1
+        link.counters.connection_errors += 1
+        if self.retries_left <= 0:
+            self._finish(Outcome.CONNECT_TIMEOUT if reason is Lost.TIMEOUT else Outcome.CONNECT_FAILED)
+            return
+        self.retries += 1
+        server.counters.retries += 1
+        link.counters.retries += 1
+        elsewhere = link.redispatches(self.retries_left)
+        self.retries_left -= 1
+        if elsewhere:
+            self.redispatched = True
+            server.counters.redispatches += 1
+            link.counters.redispatches += 1
+            self._release_slot()
+            self._assign(server)
+        elif reason is Lost.TIMEOUT:
+            self._connect(server)
+        else:
+            self.phase = TURN_AROUND
+            self._wait(min(TURN_AROUND_SECONDS, link.t_connect or TURN_AROUND_SECONDS))
+
+    # --- the relay ---
+
+    def from_client(self, data: bytes) -> None:
+        """Bytes of the client."""
+        self.bytes_in += len(data)
+        if self.phase == RELAY and self.server_channel is not None:
+            channel = self.server_channel
+            channel.send(data)
+            if channel.blocked:
+                self.owner.channel.pause()
+            if len(data) >= _BULK:
+                self._try_splice()
+            self._touch()
+        elif self.phase != OVER:
+            self._hold(data)
+            if self.phase <= INSPECT_BACKEND:
+                self._inspect()
+
+    def from_server(self, data: bytes) -> None:
+        """Bytes of the server."""
+        if not self.response_checked:
+            data = self._check_response(data)
+            if not data:
+                return
+        self.bytes_out += len(data)
+        channel = self.owner.channel
+        channel.send(data)
+        if channel.blocked and self.server_channel is not None:
+            self.server_channel.pause()
+        if len(data) >= _BULK:
+            self._try_splice()
+        self._touch()
+
+    def _check_response(self, data: bytes) -> bytes:
+        """tcp-response content rules on the server's first bytes; empty when the relay ended or waits for more."""
+        self.response_held += data
+        for rules in (self.link.plan.tcp_response_content if self.link is not None else None, self.owner.side.plan.tcp_response_content):
+            if rules is None:
+                continue
+            verdict = rules(self)
+            if verdict is not None and verdict.kind is not Kind.ACCEPT and verdict.kind is not Kind.WAIT:
+                self._finish(Outcome.RESPONSE_DENIED)
+                return b""
+        self.response_checked = True
+        held, self.response_held = self.response_held, b""
+        return held
+
+    def _try_splice(self) -> None:
+        splice = self.owner.side.shared.splice
+        if self.pump is None and splice is not None and self.server_channel is not None and not self.eofs:
+            self.pump = splice.start(self.owner.channel, self.server_channel, self)
+
+    def spliced(self, from_client: int, from_server: int) -> None:
+        """The kernel moved bytes for us."""
+        self.bytes_in += from_client
+        self.bytes_out += from_server
+        self._touch()
+
+    def client_drained(self) -> None:
+        """The client took what was waiting."""
+        if self.server_channel is not None and not self.eofs & 2:
+            self.server_channel.resume()
+        self._touch()
+
+    def server_drained(self) -> None:
+        """The server took what was waiting."""
+        if not self.eofs & 1:
+            self.owner.channel.resume()
+        self._touch()
+
+    def client_eof(self) -> None:
+        """The client shut its half."""
+        self.eofs |= 1
+        phase = self.phase
+        if phase == RELAY and self.server_channel is not None:
+            self.server_channel.shutdown_write()
+            self._half_closed(self.owner.side.t_client_fin)
+        elif phase <= INSPECT_BACKEND:
+            self.request_complete = True
+            if not self.request_buffer:
+                self._finish(Outcome.CONNECT_ABORTED if phase == INSPECT_BACKEND else Outcome.REQUEST_ABORTED)
+            else:
+                self._inspect()
+        elif self.link is not None and self.link.abort_on_close:
+            self._finish(Outcome.QUEUE_ABORTED if phase == AWAIT_SLOT else Outcome.CONNECT_ABORTED)
+
+    def server_eof(self) -> None:
+        """The server shut its half."""
+        self.eofs |= 2
+        self.owner.channel.shutdown_write()
+        self._half_closed(self.link.t_server_fin if self.link is not None else 0.0)
+
+    def _half_closed(self, patience: float) -> None:
+        if self.eofs == 3:
+            self._finish(Outcome.COMPLETE)
+        elif patience:
+            self._wait(patience)
+        else:
+            self._touch()
+
+    def client_lost(self) -> None:
+        """The client's connection broke."""
+        phase = self.phase
+        if phase == RELAY:
+            self._finish(Outcome.DATA_ABORTED_BY_CLIENT)
+        else:
+            self._finish(Outcome.QUEUE_ABORTED if phase == AWAIT_SLOT else Outcome.CONNECT_ABORTED)
+
+    def server_lost(self) -> None:
+        """The server's connection broke."""
+        self._finish(Outcome.DATA_ABORTED_BY_SERVER)
+
+    # --- deadlines ---
+
+    def _wait(self, seconds: float) -> None:
+        owner = self.owner
+        if seconds:
+            scheduler = owner.side.shared.scheduler
+            scheduler.arm(owner, scheduler.now + seconds)
+        else:
+            owner.deadline = 0.0
+
+    def _touch(self) -> None:
+        """Something moved: the shorter of the sides' timeouts begins anew; `timeout tunnel` stands for both (4.2)."""
+        if self.phase != RELAY or self.link is None:
+            return
+        link = self.link
+        tunnel = link.t_tunnel if self.tunnel_timeout is None else self.tunnel_timeout
+        if not tunnel:
+            client = self.owner.side.t_client if self.client_timeout is None else self.client_timeout
+            server = link.t_server if self.server_timeout is None else self.server_timeout
+            tunnel = min(client, server) if client and server else client or server
+        self._wait(tunnel)
+
+    def timed_out(self) -> None:
+        """The deadline passed."""
+        phase = self.phase
+        if phase <= INSPECT_BACKEND:
+            self.request_complete = True
+            self._inspect()
+        elif phase == CONNECT:
+            if self.attempt is not None:
+                self.attempt.cancel()
+            self.connect_failed(Lost.TIMEOUT)
+        elif phase == AWAIT_SLOT:
+            self._finish(Outcome.QUEUE_TIMEOUT)
+        elif phase == TURN_AROUND and self.target_server is not None:
+            server = self.target_server
+            if server.usable():
+                self._connect(server)
+            else:
+                self._release_slot()
+                self._assign(server)
+        elif phase == RELAY:
+            link = self.link
+            client_side = link is None or not link.t_server or 0 < self.owner.side.t_client <= link.t_server
+            self._finish(Outcome.DATA_CLIENT_TIMEOUT if client_side else Outcome.DATA_SERVER_TIMEOUT)
+
+    # --- the end ---
+
+    def _release_slot(self) -> None:
+        server = self.target_server
+        link = self.link
+        if server is None or link is None:
+            return
+        self.target_server = None
+        waiting = link.state.release(server)
+        if waiting is not None:
+            self.owner.side.shared.scheduler.later(waiting.slot_granted)
+
+    def _finish(self, outcome: Outcome) -> None:
+        if self.phase == OVER:
+            return
+        phase = self.phase
+        self.phase = OVER
+        owner = self.owner
+        side = owner.side
+        scheduler = side.shared.scheduler
+        scheduler.retire(owner)
+        if self.attempt is not None:
+            self.attempt.cancel()
+        server = self.target_server
+        clean = outcome is Outcome.COMPLETE
+        if self.server_channel is not None:
+            if clean:
+                self.server_channel.close()
+            else:
+                self.server_channel.abort()
+        link = self.link
+        if link is not None and phase == AWAIT_SLOT:
+            link.state.dequeue(self)
+        self._release_slot()
+        self.t_total = int((scheduler.wall - owner.accepted_at) * 1000.0)
+        if phase == RELAY:
+            self.t_data = int((scheduler.now - self.connected_at) * 1000.0)
+        if not clean:
+            self.termination = outcome.state
+        self._count(outcome, link, server)
+        if not (side.dont_log_null and not self.bytes_in and not self.bytes_out and outcome.blame is Blame.CLIENT):
+            side.write_log(self, failed=outcome.blame is not Blame.NOBODY)
+        if clean or outcome.blame is not Blame.CLIENT:
+            owner.channel.close()
+        else:
+            owner.channel.abort()
+        side.shared.session_ended(side)
+
+    def _count(self, outcome: Outcome, link: Backend | None, server: ServerState | None) -> None:
+        targets = [self.owner.side.counters]
+        if link is not None:
+            targets.append(link.counters)
+        for counters in targets:
+            counters.bytes_in += self.bytes_in
+            counters.bytes_out += self.bytes_out
+            if outcome.blame is Blame.CLIENT:
+                counters.aborted_by_client += 1
+            elif outcome.blame is Blame.SERVER:
+                counters.aborted_by_server += 1
+            elif outcome is Outcome.DENIED:
+                counters.denied_requests += 1
+        if server is not None:
+            server.counters.bytes_in += self.bytes_in
+            server.counters.bytes_out += self.bytes_out
+
+
+class ServerHalf:
+    """Owner of the server's channel of a relay."""
+
+    __slots__ = ("stream",)
+
+    def __init__(self, stream: RelayStream) -> None:
+        self.stream = stream
+
+    def data_received(self, data: bytes) -> None:
+        self.stream.from_server(data)
+
+    def eof_received(self) -> None:
+        self.stream.server_eof()
+
+    def connection_lost(self, reason: Lost) -> None:
+        self.stream.server_lost()
+
+    def drained(self) -> None:
+        self.stream.server_drained()
