@@ -88,6 +88,7 @@ class BindContext:
         lib.SSL_CTX_set_tlsext_servername_callback(session._context, self._name_callback)
         # OpenSSL calls back into this object as long as a connection lives, also after a reload dropped the bind line.
         session.set_app_data(self)
+        self._build_early()
 
     def connection(self, sock: socket.socket) -> SSL.Connection:
         """A connection for an accepted, non-blocking socket, ready for its handshake."""
@@ -102,6 +103,12 @@ class BindContext:
 
     def remember(self, connection: SSL.Connection) -> None:
         """Nothing to do: OpenSSL keeps the sessions of servers."""
+
+    def _build_early(self) -> None:
+        """Contexts that can't wait: DH parameters are read from the file again, which may be out of reach after `chroot`."""
+        for choice in self.store.choices():
+            if any(one.has_dh_parameters for one in choice.certificates.values()):
+                self._context_for(choice)
 
     # --- contexts ---
 

@@ -80,6 +80,10 @@ class CertificateStore:
                 found = self._wildcards.get(name[dot:])
         return found
 
+    def choices(self) -> list[Choice]:
+        """What all the names are answered with."""
+        return [*self._exact.values(), *self._wildcards.values()]
+
     def names(self) -> list[bytes]:
         """All names that are served, wildcards too, sorted."""
         return sorted([*self._exact, *(b"*" + name for name in self._wildcards)])
