@@ -465,6 +465,7 @@ class Proxy:
     balance: Balance = Balance()
     hash_type: HashType = HashType()
     cookie: CookiePersistence | None = None
+    dynamic_cookie_key: str | None = field(default=None, repr=False)
     force_persist: tuple[Condition, ...] = ()
     ignore_persist: tuple[Condition, ...] = ()
     logging: Logging = Logging()

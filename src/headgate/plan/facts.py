@@ -76,6 +76,9 @@ class ServerFacts(Protocol):
     sessions: int  # connections being served now, for %sc
     queued: int
 
+    def usable(self) -> bool:
+        """Whether it can take traffic (`srv_is_up`)."""
+
 
 class BackendFacts(Protocol):
     """A backend's live state, for fetches such as nbsrv, be_conn, avg_queue."""
@@ -156,7 +159,8 @@ class Stream:
         request, response: heads, once parsed.
         request_buffer: bytes that have arrived and are not consumed, for req.len and payload fetches.
         request_complete: no more bytes will come from the client (or the inspection buffer is full).
-        need_more: set by a fetch that would need more bytes than there are; content rules wait while it is set (tcp-request inspect-delay).
+        need_more: set by a fetch that would need more bytes than there are; content rules wait while it is set (tcp-request
+            inspect-delay).
         number: %rt, the request counter of the process.
         variables, request_variables: scopes `txn`, and `req`/`res`.
         captures_request, captures_response: slots of captured headers.
@@ -175,15 +179,16 @@ class Stream:
         client_timeout, server_timeout, tunnel_timeout: overrides of set-timeout, None for the proxy's.
         max_retries: override of set-retries, None for the proxy's.
         l7_retry_disabled: disable-l7-retry was executed.
+        persistence: what the client's persistence cookie said; belongs to `balance.persistence`, None without a cookie line.
         original_method, original_target: as received, for %r and the log (rules may change the head).
     """
 
     __slots__ = (
         "backend", "bytes_in", "bytes_out", "captured_request_cookie", "captured_response_cookie", "captures_request",
         "captures_response", "client_timeout", "cookie_states", "l7_retry_disabled", "log_level", "max_retries", "need_more",
-        "number", "original_method", "original_target", "original_version", "queue_position_backend",
-        "queue_position_server", "redispatched", "request", "request_buffer", "request_complete", "request_variables",
-        "response", "retries", "server", "server_address", "server_port", "server_timeout", "server_tls", "session",
+        "number", "original_method", "original_target", "original_version", "persistence", "queue_position_backend",
+        "queue_position_server", "redispatched", "request", "request_buffer", "request_complete", "request_variables", "response",
+        "retries", "server", "server_address", "server_port", "server_timeout", "server_tls", "session",
         "source_address", "source_port", "started_at", "status", "t_connect", "t_data", "t_handshake", "t_idle", "t_queue",
         "t_request", "t_response", "t_total", "termination", "tunnel_timeout", "unique_id", "variables",
     )
@@ -237,3 +242,4 @@ class Stream:
         self.source_address = b""
         self.source_port = 0
         self.server_tls: TlsFacts | None = None
+        self.persistence: object | None = None

@@ -127,25 +127,13 @@ def _fault(line: bytes) -> str:
     return "invalid character in a header value"
 
 
-class RequestHead:
-    """A request's start line and fields. Mutable: rules edit it in place.
+class _Head:
+    """What heads have in common: the fields, and whether anything was changed."""
 
-    Attributes:
-        method: as received, case-sensitive.
-        target: request target as received (origin, absolute, authority or asterisk form; RFC 9112 3.2).
-        version: 10 or 11.
-        fields: in order of arrival.
-        edited: whether a rule or the proxy changed anything; an unedited head may be forwarded as the bytes it came in.
-    """
+    __slots__ = ("edited", "fields")
 
-    __slots__ = ("edited", "fields", "method", "target", "version")
-
-    def __init__(self, method: bytes, target: bytes, version: int, fields: list[Field]) -> None:
-        self.method = method
-        self.target = target
-        self.version = version
-        self.fields = fields
-        self.edited = False
+    edited: bool
+    fields: list[Field]
 
     def values(self, name: bytes) -> list[bytes]:
         """The values of all fields called `name` (lower case), in order."""
@@ -176,6 +164,27 @@ class RequestHead:
         self.remove(name.lower())
         self.add(name, value)
 
+
+class RequestHead(_Head):
+    """A request's start line and fields. Mutable: rules edit it in place.
+
+    Attributes:
+        method: as received, case-sensitive.
+        target: request target as received (origin, absolute, authority or asterisk form; RFC 9112 3.2).
+        version: 10 or 11.
+        fields: in order of arrival.
+        edited: whether a rule or the proxy changed anything; an unedited head may be forwarded as the bytes it came in.
+    """
+
+    __slots__ = ("method", "target", "version")
+
+    def __init__(self, method: bytes, target: bytes, version: int, fields: list[Field]) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.fields = fields
+        self.edited = False
+
     def encode(self) -> bytes:
         """The head as bytes, with the empty line."""
         version = b" HTTP/1.1\r\n" if self.version == 11 else b" HTTP/1.0\r\n"
@@ -188,10 +197,10 @@ class RequestHead:
         return f"<RequestHead {self.method!r} {self.target!r} {self.fields!r}>"
 
 
-class ResponseHead:
+class ResponseHead(_Head):
     """A response's status line and fields; mutable as `RequestHead`."""
 
-    __slots__ = ("edited", "fields", "reason", "status", "version")
+    __slots__ = ("reason", "status", "version")
 
     def __init__(self, status: int, reason: bytes, version: int, fields: list[Field]) -> None:
         self.status = status
@@ -199,12 +208,6 @@ class ResponseHead:
         self.version = version
         self.fields = fields
         self.edited = False
-
-    values = RequestHead.values
-    first = RequestHead.first
-    add = RequestHead.add
-    remove = RequestHead.remove
-    set = RequestHead.set
 
     def encode(self) -> bytes:
         """The head as bytes, with the empty line."""

@@ -1,0 +1,145 @@
+"""The live state of one server: who serves, how much, and whether it may.
+
+Plain slots, read and written by `BackendState` and the algorithms; nothing here decides. Logs and rules see it as
+`plan.facts.ServerFacts`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import OrderedDict
+
+from headgate.config.model import Server
+from headgate.observe.counters import ServerCounters
+from headgate.plan.facts import Stream
+from headgate.plan.frontends import ServerPlan
+
+
+class Admin(enum.Flag):
+    """What the administrator wants of a server (management manual, `set server ... state`).
+
+    DRAIN: out of load balancing, but persistent connections are still accepted. MAINT: no traffic and no checks.
+    """
+
+    READY = 0
+    DRAIN = 1
+    MAINT = 2
+
+
+class ServerState:
+    """One server of a backend.
+
+    Attributes:
+        spec, plan, name, id, backup: as configured.
+        position: place in the backend's list, from 0.
+        cookie: the value that designates this server in the persistence cookie, None when it has none.
+        weight: what the user set, 0 to 256; 0 takes the server out of load balancing.
+        effective: the weight that dynamic algorithms use; below `weight` while the server warms up (slowstart).
+        admin: what the administrator wants.
+        up: what health checks found (True without checks).
+        stopping: a check said that it takes no new work (`http-check disable-on-404`): only persistent connections.
+        sessions: requests or connections being served.
+        limit: how many it may serve now (maxconn, or the dynamic limit between minconn and maxconn); 0: no limit.
+        queue: streams that wait for this very server, with their arrival numbers.
+        queued: their number.
+        idle: idle connections in the pool; for statistics, kept by the pool.
+        up_since: when it last came back (seconds, the caller's clock) while it warms up, else 0.0. See slowstart (5.2).
+        warmth: how far it has warmed up, 0 to 1.
+        counters: for statistics.
+        picked: when an algorithm chose it last, counted in choices; the algorithm's own.
+    """
+
+    __slots__ = (
+        "admin", "backup", "cookie", "counters", "effective", "id", "idle", "limit", "maxconn", "maxqueue", "minconn", "name",
+        "picked", "plan", "position", "queue", "queued", "sessions", "slowstart", "spec", "stopping", "up", "up_since", "warmth",
+        "weight",
+    )
+
+    def __init__(self, plan: ServerPlan, position: int = 0) -> None:
+        spec: Server = plan.spec
+        self.plan = plan
+        self.spec = spec
+        self.name = spec.name
+        self.id = spec.id
+        self.position = position
+        self.backup = spec.backup
+        self.cookie = spec.cookie.encode("latin-1") if spec.cookie is not None else None
+        self.weight = spec.weight
+        self.effective = spec.weight
+        self.admin = Admin.MAINT if spec.disabled else Admin.READY
+        self.up = True
+        self.stopping = False
+        self.sessions = 0
+        # A minconn without a maxconn, or above it, is the limit itself: the ramp between them has no length.
+        self.maxconn = max(spec.maxconn, spec.minconn)
+        self.minconn = spec.minconn or self.maxconn
+        self.maxqueue = spec.maxqueue
+        self.limit = self.maxconn
+        self.queue: OrderedDict[Stream, int] = OrderedDict()
+        self.queued = 0
+        self.idle = 0
+        self.slowstart = spec.slowstart
+        self.up_since = 0.0
+        self.warmth = 1.0
+        self.counters = ServerCounters()
+        self.picked = 0
+
+    def usable(self) -> bool:
+        """Whether it can be reached at all: persistent and explicitly directed traffic may go there."""
+        return self.up and not self.admin & Admin.MAINT
+
+    @property
+    def eligible(self) -> bool:
+        """Whether load balancing may choose it."""
+        return self.up and self.admin is Admin.READY and not self.stopping and self.weight > 0
+
+    @property
+    def full(self) -> bool:
+        """Whether it serves as much as it may."""
+        return 0 < self.limit <= self.sessions
+
+    @property
+    def state(self) -> str:
+        """In the words of the statistics: MAINT, DRAIN, NOLB, DOWN or UP."""
+        if self.admin & Admin.MAINT:
+            return "MAINT"
+        if not self.up:
+            return "DOWN"
+        if self.admin & Admin.DRAIN or self.weight == 0:
+            return "DRAIN"
+        return "NOLB" if self.stopping else "UP"
+
+    def warm_up(self, now: float) -> bool:
+        """Set the effective weight for `now`; whether the server is still warming up.
+
+        Manual 5.2 slowstart: the weight grows linearly from 1 to 100% in the time given, after the server has come back.
+        """
+        if self.up_since:
+            elapsed = now - self.up_since
+            if elapsed < self.slowstart:
+                self.warmth = max(elapsed, 0.0) / self.slowstart
+                self.effective = max(1, int(self.weight * self.warmth)) if self.weight else 0
+                return True
+        self.up_since = 0.0
+        self.warmth = 1.0
+        self.effective = self.weight
+        return False
+
+    def update_limit(self, load: int, fullconn: int) -> None:
+        """Set the dynamic limit: on the ramp from minconn to maxconn that follows the backend's load (4.2 fullconn, 5.2 minconn).
+
+        Args:
+            load: streams in the backend.
+            fullconn: load at which maxconn is reached.
+
+        A server that warms up gets a part of the limit only, at least 1.
+        """
+        limit = self.maxconn
+        if self.minconn < limit and load < fullconn:
+            limit = self.minconn + (limit - self.minconn) * load // fullconn
+        if self.warmth < 1.0 and limit:
+            limit = max(1, int(limit * self.warmth))
+        self.limit = limit
+
+    def __repr__(self) -> str:
+        return f"<ServerState {self.name} {self.state} {self.sessions}>"
