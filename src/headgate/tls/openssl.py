@@ -68,14 +68,16 @@ def take_error(kind: int, system_error: int) -> TlsError:
     """
     first = lib.ERR_get_error()
     lib.ERR_clear_error()
+    if kind == SYSCALL and system_error:
+        # OpenSSL may have queued the same system error: then it has no reason text.
+        return TlsError(_system_text(system_error), errno=system_error)
     if not first:
-        if kind == SYSCALL and system_error:
-            return TlsError(_system_text(system_error), errno=system_error)
         return TlsError("connection closed by the peer", eof=True)
     number = lib.ERR_GET_REASON(first)
     if number == _UNEXPECTED_EOF:
         return TlsError("connection closed by the peer", number, eof=True)
-    text = ffi.string(lib.ERR_reason_error_string(first) or b"unknown error").decode("ascii", "replace")
+    reason = lib.ERR_reason_error_string(first)
+    text = ffi.string(reason).decode("ascii", "replace") if reason else f"OpenSSL error {first:#x}"
     alert = number - _ALERT_OFFSET if _ALERT_OFFSET <= number < _ALERT_OFFSET + 256 else None
     return TlsError(text, number, alert=alert)
 
