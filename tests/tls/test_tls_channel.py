@@ -306,7 +306,7 @@ def test_hang_up_in_the_handshake(world: World, pki: Pki, begin: bytes) -> None:
 
 
 def test_close_during_the_handshake_is_quiet(world: World, pki: Pki) -> None:
-    near, far = world.pair()
+    _, far = world.pair()
     recorder = Recorder()
     channel = TlsChannel(world.reactor, far, bind_context(pki, "a.pem").connection(far), recorder)
     channel.close()

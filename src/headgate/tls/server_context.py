@@ -289,19 +289,19 @@ def install(context: SSL.Context, certificates: tuple[CertifiedKey, ...], *, cha
 def _alpn_selector(protocols: tuple[str, ...]) -> Any:
     """OpenSSL's ALPN callback: the first of `protocols` that the client offers, or go on without (RFC 7301 section 3.2)."""
     wire = alpn_wire(protocols)
-    # The answer must stay in memory after the callback: slices of this one buffer do, which the closure keeps.
+    # OpenSSL copies the answer after the callback: it must lie in memory that stays. Pointers into it don't keep it alive.
     memory = ffi.new("unsigned char[]", wire)
-    places: dict[bytes, tuple[Any, int]] = {}
+    places: dict[bytes, tuple[int, int]] = {}
     offset = 0
     for name in protocols:
-        places[name.encode("ascii")] = (memory + offset + 1, len(name))
+        places[name.encode("ascii")] = (offset + 1, len(name))
         offset += 1 + len(name)
 
     def select(_ssl: Any, out: Any, out_length: Any, offered: Any, length: int, _argument: Any) -> int:
         theirs = set(_split(ffi.unpack(ffi.cast("char *", offered), length)))
-        for name, (pointer, size) in places.items():
+        for name, (start, size) in places.items():
             if name in theirs:
-                out[0] = pointer
+                out[0] = memory + start
                 out_length[0] = size
                 return _OK
         return _NOACK
