@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from tls_peers import Pki, World
+
+from tests.tls.tls_peers import Pki, World
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import ssl
 import subprocess
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tls_peers import HERE, Pki, Recorder, World, bind_context, bind_tls
 
 from headgate.base.diagnostics import Report
 from headgate.config.model import BindTls, CertificateFile, TlsVersions, Verify
@@ -19,6 +17,7 @@ from headgate.proxy.port import Lost
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
+from tests.tls.tls_peers import HERE, Pki, Recorder, World, bind_context, bind_tls
 
 ONLY_12 = TlsVersions(highest="TLSv1.2")
 ONLY_13 = TlsVersions(lowest="TLSv1.3")
@@ -387,7 +386,7 @@ def test_no_certificate_needs_strict_sni(pki: Pki, tmp_path: Path) -> None:
 # --- foreign clients ---
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+@pytest.mark.needs("openssl")
 def test_renegotiation_is_refused(world: World, pki: Pki) -> None:
     recorder = Recorder()
     bind = bind_context(pki, "a.pem", versions=ONLY_12)

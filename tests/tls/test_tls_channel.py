@@ -8,7 +8,6 @@ import threading
 from typing import Any
 
 import pytest
-from tls_peers import HERE, Pki, Recorder, World, bind_context
 
 from headgate.base.diagnostics import Report
 from headgate.config.model import ServerTls, TlsVersions, Verify
@@ -16,6 +15,7 @@ from headgate.proxy.port import Lost
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.client_context import ServerContext, build_server_context
 from headgate.tls.server_context import BindContext
+from tests.tls.tls_peers import HERE, Pki, Recorder, World, bind_context
 
 
 def server_context(**options: Any) -> ServerContext:
