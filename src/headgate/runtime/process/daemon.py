@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from typing import TextIO
 
 _READY = b"\0"
 
@@ -12,23 +14,21 @@ class Readiness:
 
     Args:
         pipe: write end of a pipe to the parent, None when nobody waits.
-        leave_terminal: standard streams go to /dev/null once ready: the terminal belongs to the shell again.
+        terminal: a stream that shows messages until then, closed when ready: the terminal belongs to the shell again.
     """
 
-    __slots__ = ("_leave_terminal", "_pipe")
+    __slots__ = ("_pipe", "_terminal")
 
-    def __init__(self, pipe: int | None = None, leave_terminal: bool = False) -> None:
+    def __init__(self, pipe: int | None = None, terminal: TextIO | None = None) -> None:
         self._pipe = pipe
-        self._leave_terminal = leave_terminal
+        self._terminal = terminal
 
     def ready(self) -> None:
-        """Let the parent go."""
-        if self._leave_terminal:
-            null = os.open(os.devnull, os.O_RDWR)
-            for stream in (0, 1, 2):
-                os.dup2(null, stream)
-            os.close(null)
-            self._leave_terminal = False
+        """Let the parent go. A second call does nothing."""
+        if self._terminal is not None:
+            sys.stderr = sys.__stderr__
+            self._terminal.close()
+            self._terminal = None
         if self._pipe is not None:
             os.write(self._pipe, _READY)
             os.close(self._pipe)
@@ -39,7 +39,8 @@ def daemonize() -> Readiness:
     """Fork to the background.
 
     The parent stays until the child calls `ready` and exits with 0 then; when the child dies before, it exits with the child's
-    code. Until then the child keeps the terminal for its messages.
+    code. Until then the child shows its messages through `sys.stderr`; its standard descriptors are /dev/null from the start,
+    so that nothing it opens or inherits keeps a shell's `$(...)` waiting.
 
     Returns:
         In the child: what to call when it serves.
@@ -51,7 +52,13 @@ def daemonize() -> Readiness:
         os._exit(wait_until_ready(receiver, child))
     os.close(receiver)
     os.setsid()
-    return Readiness(sender, leave_terminal=True)
+    terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    os.close(null)
+    sys.stderr = terminal
+    return Readiness(sender, terminal)
 
 
 def wait_until_ready(receiver: int, child: int) -> int:
