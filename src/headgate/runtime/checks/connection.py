@@ -1,0 +1,213 @@
+"""One connection of a check, plain or TLS, as coroutines on the running loop. Nothing here judges: see `exchange`.
+
+Not the data plane's channel: a check is rare, short and always read to its end, so plain awaits are clearer than a machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from OpenSSL import SSL
+
+from headgate.base.addresses import Address, Family
+from headgate.config.model import SourceAddress
+
+_READ_SIZE = 16384
+_INTERFACES = (Family.INET, Family.INET6, Family.NAME)
+
+_T = TypeVar("_T")
+
+
+class TlsClient(Protocol):
+    """What makes client TLS connections for one server; `tls.client_context` has it."""
+
+    def connection(self, sock: socket.socket, sni: bytes | None = None) -> SSL.Connection:
+        """A TLS connection in connect state on `sock`, which is connected and non-blocking."""
+
+
+class LocalError(OSError):
+    """The socket could not even be made or bound here: our system's fault, not the server's (SOCKERR)."""
+
+
+class PlainConnection:
+    """A connected socket."""
+
+    __slots__ = ("_loop", "_sock")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self._loop = loop
+        self._sock = sock
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`."""
+        await self._loop.sock_sendall(self._sock, data)
+
+    async def receive(self) -> bytes:
+        """What arrived, b"" at the end."""
+        return await self._loop.sock_recv(self._sock, _READ_SIZE)
+
+    def close(self) -> None:
+        """Close in order: FIN, then read what is there already, since closing over unread bytes would send a reset."""
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+            while self._sock.recv(_READ_SIZE):
+                pass
+        except OSError:
+            pass  # nothing (more) is there, or the peer is gone
+        self._sock.close()
+
+
+class TlsFailure(Exception):
+    """The TLS layer failed; the text is OpenSSL's reason."""
+
+
+class TlsConnection:
+    """A TLS connection over a connected socket."""
+
+    __slots__ = ("_loop", "_sock", "_tls")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, tls: SSL.Connection) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._tls = tls
+
+    async def handshake(self) -> None:
+        """Complete the handshake.
+
+        Raises:
+            TlsFailure: it failed, for instance because the certificate was not accepted.
+        """
+        await self._drive(self._tls.do_handshake)
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`."""
+        view = data
+        while view:
+            piece = view
+            sent = await self._drive(lambda: self._tls.send(piece))  # noqa: B023 -- called before the next round
+            view = view[sent:]
+
+    async def receive(self) -> bytes:
+        """What arrived, b"" at the end, be it a clean one or not: the conversation knows whether it was complete."""
+        try:
+            return await self._drive(lambda: self._tls.recv(_READ_SIZE))
+        except SSL.ZeroReturnError:
+            return b""
+
+    async def _drive(self, operation: Callable[[], _T]) -> _T:
+        while True:
+            try:
+                return operation()
+            except SSL.WantReadError:
+                await _ready(self._loop.add_reader, self._loop.remove_reader, self._sock)
+            except SSL.WantWriteError:
+                await _ready(self._loop.add_writer, self._loop.remove_writer, self._sock)
+            except SSL.ZeroReturnError:
+                raise
+            except SSL.SysCallError as error:
+                number = error.args[0] if error.args and isinstance(error.args[0], int) else -1
+                if number > 0:
+                    raise OSError(number, str(error.args[1])) from None
+                raise TlsFailure("connection closed by the server") from None
+            except SSL.Error as error:
+                raise TlsFailure(_reason(error)) from None
+
+    def close(self) -> None:
+        """Send close_notify, then close. Servers that insist on it (Java's do) would throw the session away otherwise."""
+        try:
+            self._tls.shutdown()
+        except (SSL.Error, OSError):
+            pass  # a handshake that never ended has nothing to close
+        PlainConnection(self._loop, self._sock).close()
+
+
+def _reason(error: SSL.Error) -> str:
+    queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return ", ".join([entry[2] for entry in queue if entry[2]]) or "TLS failure"
+
+
+async def _ready(
+    add: Callable[..., None], remove: Callable[[socket.socket], bool], sock: socket.socket
+) -> None:
+    """Wait until `sock` can be read (or written)."""
+    future = asyncio.get_running_loop().create_future()
+
+    def ready() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    add(sock, ready)
+    try:
+        await future
+    finally:
+        remove(sock)
+
+
+async def open_socket(
+    loop: asyncio.AbstractEventLoop, address: Address, source: SourceAddress | None = None
+) -> socket.socket:
+    """Connect to `address`.
+
+    Args:
+        loop: the running loop.
+        address: where; a name is resolved now.
+        source: the address to connect from (manual, "source"); its `usesrc` means nothing to checks.
+
+    Raises:
+        LocalError: no socket, or the source can't be bound.
+        OSError: the connection failed.
+    """
+    family, target = await _resolve(loop, address)
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise LocalError(error.errno, error.strerror) from None
+    try:
+        if family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if source is not None:
+                _bind_source(sock, source)
+        await loop.sock_connect(sock, target)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_source(sock: socket.socket, source: SourceAddress) -> None:
+    try:
+        if source.interface is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, source.interface.encode() + b"\0")
+        if source.address.host and source.address.family in _INTERFACES:
+            if not source.address.port:
+                sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((source.address.host, source.address.port))
+    except OSError as error:
+        raise LocalError(error.errno, error.strerror) from None
+
+
+_FAMILIES = {Family.INET: socket.AF_INET, Family.INET6: socket.AF_INET6}
+
+
+async def _resolve(loop: asyncio.AbstractEventLoop, address: Address) -> tuple[int, tuple[object, ...] | str | bytes]:
+    """The socket family and the address as the socket module takes it."""
+    if address.family is Family.UNIX:
+        return socket.AF_UNIX, address.host
+    if address.family is Family.ABNSZ:
+        return socket.AF_UNIX, b"\0" + address.host.encode()
+    if address.family is Family.ABNS:
+        # manual 2.9: abstract names of `abns@` fill sun_path, padded with zeros
+        return socket.AF_UNIX, (b"\0" + address.host.encode()).ljust(108, b"\0")
+    if address.family in _FAMILIES:
+        return _FAMILIES[address.family], (address.host, address.port)
+    if address.family is not Family.NAME:
+        raise LocalError(0, f"{address} can't be connected to")
+    preferred = _FAMILIES[address.prefer] if address.prefer is not None else socket.AF_UNSPEC
+    try:
+        found = await loop.getaddrinfo(address.host, address.port, family=preferred, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise LocalError(error.errno, f"{address.host}: {error.strerror}") from None
+    return found[0][0], found[0][4]

@@ -1,0 +1,316 @@
+"""Single checks against real sockets on the loopback interface: every way to pass, fail and time out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import uvloop
+from OpenSSL import SSL
+
+from headgate.base.addresses import Address, Family
+from headgate.base.diagnostics import Location
+from headgate.config.model import CheckSpec, Proxy, ProxyKind, ProxyProtocolSend, Server, ServerCheck, ServerTls, Timeouts
+from headgate.health.results import CheckResult, CheckStatus
+from headgate.runtime.checks.exchange import CheckPlan, plan_check, run_check, wants_tls
+from headgate.tls.authority import issue, make_authority
+
+HERE = Location("test.cfg", 1, 1)
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def inet(port: int) -> Address:
+    return Address(Family.INET, "127.0.0.1", port, port)
+
+
+def plan_for(
+    port: int, check: CheckSpec | None = None, timing: ServerCheck | None = None, timeouts: Timeouts | None = None, **more: object
+) -> CheckPlan:
+    tls = more.pop("client", None)
+    timing = timing or ServerCheck(inter=5.0)
+    server = Server("s1", inet(port), HERE, 1, check=timing, **more)  # type: ignore[arg-type]
+    proxy = Proxy(
+        "app", ProxyKind.BACKEND, 1, HERE, servers=(server,), check=check or CheckSpec(), timeouts=timeouts or Timeouts()
+    )
+    return plan_check(proxy, server, timing, tls)  # type: ignore[arg-type]
+
+
+async def check(plan: CheckPlan, address: Address | None = None) -> CheckResult:
+    return await run_check(plan, address or plan.server.address, clock=time.monotonic)
+
+
+@contextlib.asynccontextmanager
+async def serving(serve: Serve, *, unix: str | None = None, **more: object) -> AsyncIterator[tuple[int, asyncio.Queue[bytes]]]:
+    """A server on a free port; yields the port, and for every connection what it still sent after `serve`."""
+    seen: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await serve(reader, writer)
+            rest = await reader.read()
+        except ConnectionError:
+            rest = b"<reset>"
+        seen.put_nowait(rest)
+        writer.close()
+
+    if unix is not None:
+        server = await asyncio.start_unix_server(accept, unix)
+    else:
+        server = await asyncio.start_server(accept, "127.0.0.1", 0, **more)  # type: ignore[arg-type]
+    try:
+        yield 0 if unix is not None else server.sockets[0].getsockname()[1], seen
+    finally:
+        server.close()
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    return None
+
+
+def answering(answer: bytes) -> Serve:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+
+    return serve
+
+
+def run(scenario: Callable[[], Awaitable[CheckResult]]) -> CheckResult:
+    async def bounded() -> CheckResult:
+        async with asyncio.timeout(20):
+            return await scenario()
+
+    return uvloop.run(bounded())
+
+
+def refusing_port() -> tuple[socket.socket, int]:
+    """A port that is bound, so that nobody else gets it, but refuses since nobody listens."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    return sock, sock.getsockname()[1]
+
+
+def test_connecting_is_enough_without_a_check_method() -> None:
+    async def scenario() -> CheckResult:
+        async with serving(silent) as (port, _):
+            return await check(plan_for(port))
+
+    result = run(scenario)
+    assert (result.status, result.info) == (CheckStatus.L4OK, "")
+    assert result.duration > 0
+
+
+def test_refused_port() -> None:
+    sock, port = refusing_port()
+    with sock:
+        result = run(lambda: check(plan_for(port)))
+    assert (result.status, result.info) == (CheckStatus.L4CON, "Connection refused")
+    assert result.reason.startswith('Layer4 connection problem, info: "Connection refused", check duration: ')
+
+
+def test_silent_server_times_out_at_the_layer_that_was_reached() -> None:
+    async def scenario(kind: str) -> CheckResult:
+        async with serving(silent) as (port, _):
+            timing = ServerCheck(inter=5.0)
+            return await check(plan_for(port, CheckSpec(kind=kind), timing, Timeouts(connect=5.0, check=0.05)))
+
+    assert run(lambda: scenario("http")).status is CheckStatus.L7TOUT
+    assert run(lambda: scenario("ssl-hello")).status is CheckStatus.L6TOUT
+
+
+def test_inter_is_the_timeout_for_everything_without_timeout_check() -> None:
+    async def scenario() -> CheckResult:
+        async with serving(silent) as (port, _):
+            return await check(plan_for(port, CheckSpec(kind="http"), ServerCheck(inter=0.05), Timeouts(connect=5.0)))
+
+    result = run(scenario)
+    assert result.status is CheckStatus.L7TOUT
+    assert 0.04 < result.duration < 3.0
+
+
+def test_full_backlog_times_out_at_layer_4() -> None:
+    with socket.socket() as listener, contextlib.ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        for _ in range(4):  # fill the accept queue: further SYNs are dropped
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        result = run(lambda: check(plan_for(port, None, ServerCheck(inter=0.1))))
+    assert result.status is CheckStatus.L4TOUT
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "code"),
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\n", CheckStatus.L7OK, 200),
+        (b"HTTP/1.1 500 Internal Server Error\r\n\r\n", CheckStatus.L7STS, 500),
+        (b"220 mail ESMTP\r\n", CheckStatus.L7RSP, None),
+    ],
+)
+def test_http_checks(answer: bytes, status: CheckStatus, code: int | None) -> None:
+    async def scenario() -> CheckResult:
+        async with serving(answering(answer)) as (port, _):
+            return await check(plan_for(port, CheckSpec("http", "GET", "/up")))
+
+    result = run(scenario)
+    assert (result.status, result.code) == (status, code)
+
+
+def test_server_that_closes_without_an_answer() -> None:
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write_eof()
+
+    async def scenario() -> CheckResult:
+        async with serving(closing) as (port, _):
+            return await check(plan_for(port, CheckSpec("http")))
+
+    result = run(scenario)
+    assert (result.status, result.info) == (CheckStatus.L7RSP, "connection closed without a response")
+
+
+@pytest.mark.parametrize(
+    ("send", "forced", "expected"),
+    [
+        (ProxyProtocolSend(1), False, b"PROXY UNKNOWN\r\n"),
+        (ProxyProtocolSend(2), False, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"),
+        (None, True, b"PROXY UNKNOWN\r\n"),
+        (None, False, b""),
+    ],
+)
+def test_proxy_header_comes_first(send: ProxyProtocolSend | None, forced: bool, expected: bytes) -> None:
+    async def scenario() -> CheckResult:
+        async with serving(silent) as (port, seen):
+            result = await check(plan_for(port, None, ServerCheck(inter=5.0, send_proxy=forced), send_proxy=send))
+        assert await seen.get() == expected  # and then an orderly end, no reset
+        return result
+
+    assert run(scenario).status is CheckStatus.L4OK
+
+
+def test_port_and_addr_of_the_check_replace_the_server_s() -> None:
+    async def scenario() -> CheckResult:
+        async with serving(silent) as (port, seen):
+            timing = ServerCheck(inter=5.0, port=port)
+            result = await check(plan_for(1, None, timing, send_proxy=ProxyProtocolSend(1)))
+        assert await seen.get() == b""  # manual, "check": encapsulation is not inherited then
+        return result
+
+    assert run(scenario).status is CheckStatus.L4OK
+
+
+def test_no_port_is_our_fault() -> None:
+    result = run(lambda: check(plan_for(0)))
+    assert result.status is CheckStatus.SOCKERR
+    assert "'port' must be set" in result.info
+
+
+def test_unix_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+
+    async def scenario() -> CheckResult:
+        async with serving(answering(b"HTTP/1.0 204 Fine\r\n\r\n"), unix=path) as (_, seen):
+            result = await check(plan_for(0, CheckSpec("http")), Address(Family.UNIX, path))
+            assert await seen.get() == b""
+        return result
+
+    assert run(scenario).code == 204
+
+
+# --- TLS ---
+
+
+class Client:
+    """Makes client connections as `tls` does."""
+
+    def __init__(self) -> None:
+        self.context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        self.names: list[bytes | None] = []
+
+    def connection(self, sock: socket.socket, sni: bytes | None = None) -> SSL.Connection:
+        self.names.append(sni)
+        connection = SSL.Connection(self.context, sock)
+        if sni is not None:
+            connection.set_tlsext_host_name(sni)
+        connection.set_connect_state()
+        return connection
+
+
+@pytest.fixture(scope="module")
+def tls_server_context(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    leaf = issue(make_authority("check CA"), ["localhost"])
+    path = tmp_path_factory.mktemp("tls") / "leaf.pem"
+    path.write_bytes(leaf.pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
+
+
+@pytest.mark.parametrize("kind", ["tcp", "http"])
+def test_tls_checks_end_with_close_notify(tls_server_context: ssl.SSLContext, kind: str) -> None:
+    client = Client()
+
+    async def scenario() -> CheckResult:
+        serve = answering(b"HTTP/1.0 200 OK\r\n\r\n") if kind == "http" else silent
+        async with serving(serve, ssl=tls_server_context) as (port, seen):
+            timing = ServerCheck(inter=10.0, sni="check.example")
+            result = await check(plan_for(port, CheckSpec(kind), timing, client=client, tls=ServerTls()))
+            assert await seen.get() == b""
+        return result
+
+    result = run(scenario)
+    assert result.status is (CheckStatus.L6OK if kind == "tcp" else CheckStatus.L7OK)
+    assert client.names == [b"check.example"]
+
+
+def test_tls_check_of_a_plain_server() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async def scenario() -> CheckResult:
+        async with serving(serve) as (port, _):
+            return await check(plan_for(port, client=Client()))
+
+    result = run(scenario)
+    assert result.status is CheckStatus.L6RSP
+    assert result.info == "wrong version number"
+
+
+def test_tls_check_of_a_silent_server() -> None:
+    async def scenario() -> CheckResult:
+        async with serving(silent) as (port, _):
+            return await check(plan_for(port, None, ServerCheck(inter=0.05), client=Client()))
+
+    assert run(scenario).status is CheckStatus.L6TOUT
+
+
+def test_ssl_hello_check_against_a_tls_server(tls_server_context: ssl.SSLContext) -> None:
+    async def scenario() -> CheckResult:
+        async with serving(silent, ssl=tls_server_context) as (port, _):
+            return await check(plan_for(port, CheckSpec("ssl-hello")))
+
+    assert run(scenario).status is CheckStatus.L6OK
+
+
+@pytest.mark.parametrize(
+    ("timing", "tls", "wanted"),
+    [
+        (ServerCheck(), None, False),
+        (ServerCheck(), ServerTls(), True),
+        (ServerCheck(port=80), ServerTls(), False),
+        (ServerCheck(address=inet(80)), ServerTls(), False),
+        (ServerCheck(port=443, tls=True), None, True),
+        (ServerCheck(tls=False), ServerTls(), False),
+    ],
+)
+def test_which_checks_run_over_tls(timing: ServerCheck, tls: ServerTls | None, wanted: bool) -> None:
+    assert wants_tls(Server("s", inet(1), HERE, 1, check=timing, tls=tls)) is wanted
