@@ -140,7 +140,8 @@ def _variable(cursor: Cursor, ruleset: Ruleset) -> tuple[str, str, tuple[str, ..
     word = cursor.next("a variable in parentheses")
     opening = word.text.find("(")
     if opening < 0:
-        raise cursor.wrong(word, f"'{word.text}' expects a variable in parentheses", remedy=f"for example '{word.text}(txn.name)'")
+        remedy = f"for example '{word.text}(txn.name)'"
+        raise cursor.wrong(word, f"'{word.text}' expects a variable in parentheses", remedy=remedy)
     arguments, end = parse_arguments(word, opening)
     if end != len(word.text) or not arguments:
         raise cursor.wrong(word, f"'{word.text}' expects exactly a variable in parentheses")
@@ -186,10 +187,10 @@ def read_capture(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> Capture
     expression = read_expression(cursor)
     which = cursor.choice("kind of slot", {"len": "len", "id": "id"})
     if which == "len":
-        if ruleset not in (Ruleset.HTTP_REQUEST, Ruleset.TCP_REQUEST_CONTENT):
-            raise cursor.wrong(cursor.words[cursor.position - 1], "'len' works in request rules only: use 'id' and 'declare capture'")
-        if not draft.is_frontend and not draft.is_defaults:
-            raise cursor.wrong(cursor.words[cursor.position - 1], "'len' works in frontends only: use 'id' and 'declare capture'")
+        in_request = ruleset in (Ruleset.HTTP_REQUEST, Ruleset.TCP_REQUEST_CONTENT)
+        if not in_request or not (draft.is_frontend or draft.is_defaults):
+            remedy = "use 'declare capture' in the frontend and 'id' here"
+            raise cursor.wrong(cursor.words[cursor.position - 1], "'len' works in request rules of frontends only", remedy=remedy)
         return Capture(expression, cursor.integer("a length", 1, 65535), None)
     return Capture(expression, None, cursor.integer("a slot", 0, 65535))
 
@@ -197,10 +198,11 @@ def read_capture(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> Capture
 def read_set_timeout(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> SetTimeout:
     """`set-timeout {client | server | tunnel} {<timeout> | <expr>}`."""
     word = cursor.next("'client', 'server' or 'tunnel'")
+    known = ("client", "server", "tunnel")
     if word.text in ("connect", "queue", "tarpit"):
-        raise cursor.wrong(word, f"'set-timeout {word.text}' is known but not yet supported", allowed=("client", "server", "tunnel"))
-    if word.text not in ("client", "server", "tunnel"):
-        raise cursor.wrong(word, f"unknown timeout '{word.text}'", allowed=("client", "server", "tunnel"))
+        raise cursor.wrong(word, f"'set-timeout {word.text}' is known but not yet supported", allowed=known)
+    if word.text not in known:
+        raise cursor.wrong(word, f"unknown timeout '{word.text}'", allowed=known)
     value = cursor.next("a time or an expression")
     if value.text[:1].isdigit():
         try:

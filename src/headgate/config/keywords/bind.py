@@ -39,22 +39,6 @@ def parse_bind(cursor: Cursor, draft: ProxyDraft) -> None:
     draft.binds.append(line)
 
 
-def add_old_bind(draft: ProxyDraft, cursor: Cursor) -> None:
-    """`listen <name> <address>` and `frontend <name> <address>` of HAProxy before 1.7: the address word is next.
-
-    Warns with the modern form and does what it does.
-    """
-    word = cursor.next("an address")
-    line = BindDraft(word.location)
-    for piece in split_commas(word):
-        line.addresses.append(Bind(parse_address(piece, port="mandatory", allow_range=True), piece.location))
-    draft.binds.append(line)
-    cursor.report.warn(
-        f"an address on the '{cursor.keyword.text}' line was removed by HAProxy", word.location,
-        remedy=f"write a line 'bind {word.text}' below instead",
-    )
-
-
 def _certificate(cursor: Cursor, draft: BindDraft) -> None:
     """`crt <file|directory>`; may stand several times, the first is the default."""
     word = cursor.next("a certificate file or directory")

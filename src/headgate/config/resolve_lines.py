@@ -1,0 +1,286 @@
+"""Bind and server drafts -> `model.Bind` and `model.Server`: options, the TLS defaults of the global section, file paths.
+
+Called by `resolve_proxies`; knows one line at a time and no other section.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from headgate.base.addresses import Family
+from headgate.base.diagnostics import NOWHERE, Location, Report
+from headgate.config.cursor import Word
+from headgate.config.drafts import BindDraft, ServerDraft, Settings
+from headgate.config.keywords.tls_options import SHORT_VERSIONS, VERSIONS
+from headgate.config.model import (
+    Bind,
+    BindTls,
+    CertificateFile,
+    Mode,
+    ProxyProtocolSend,
+    Server,
+    ServerCheck,
+    ServerTls,
+    TlsVersions,
+    UnixPermissions,
+    Verify,
+)
+from headgate.config.parse_expression import parse_expression
+
+#: What ALPN may offer so far.
+SUPPORTED_PROTOCOLS = ("http/1.1", "http/1.0")
+
+
+@dataclass(frozen=True, slots=True)
+class TlsDefaults:
+    """What the global section says about TLS: `ssl-default-bind-*` or `-server-*` as option settings, and the base directories."""
+
+    bind: Settings
+    server: Settings
+    crt_base: str = ""
+    ca_base: str = ""
+    server_verify: Verify = Verify.REQUIRED
+
+
+def tls_defaults(settings: Settings) -> TlsDefaults:
+    """Collect them from the global section's settings (3.1)."""
+    verify = settings.value("ssl-server-verify", "required")
+    return TlsDefaults(
+        _side_defaults(settings, "bind"),
+        _side_defaults(settings, "server"),
+        settings.value("crt-base", "") or "",
+        settings.value("ca-base", "") or "",
+        verify if isinstance(verify, Verify) else Verify(verify),
+    )
+
+
+def _side_defaults(settings: Settings, side: str) -> Settings:
+    found = Settings()
+    for name in ("ciphers", "ciphersuites", "curves"):
+        setting = settings.get(f"ssl-default-{side}-{name}")
+        if setting is not None:
+            found[name] = setting
+    options = settings.get(f"ssl-default-{side}-options")
+    if options is not None:
+        if isinstance(options.value, Settings):
+            found.update(options.value)
+        else:
+            for name, value in _options_of(options.value).items():
+                found.put(name, value, options.location)
+    return found
+
+
+def _options_of(words: Any) -> dict[str, Any]:
+    """`ssl-default-bind-options` when it was kept as its words."""
+    found: dict[str, Any] = {}
+    items = list(words)
+    while items:
+        word = items.pop(0)
+        kind, _, version = word.partition("-")
+        if word in ("ssl-min-ver", "ssl-max-ver"):
+            found[word] = items.pop(0) if items else None
+        elif word in ("no-tls-tickets", "tls-tickets"):
+            found["tls-tickets"] = word == "tls-tickets"
+        elif word in ("strict-sni", "prefer-client-ciphers"):
+            found[word] = True
+        elif kind == "no" and version in SHORT_VERSIONS:
+            found["excluded versions"] = found.get("excluded versions", frozenset()) | {SHORT_VERSIONS[version]}
+        elif kind == "force" and version in SHORT_VERSIONS:
+            found["ssl-min-ver"] = found["ssl-max-ver"] = SHORT_VERSIONS[version]
+    return found
+
+
+def build_binds(draft: BindDraft, mode: Mode, defaults: TlsDefaults, report: Report) -> list[Bind]:
+    """One `Bind` for each address of the line."""
+    settings = draft.settings
+    tls = _bind_tls(draft, mode, defaults, report) if settings.is_on("ssl") else None
+    if tls is None and "crt" in settings:
+        report.warn("'crt' has no effect without 'ssl' on the bind line", settings.place("crt"), remedy="write 'ssl crt ...'")
+    identifier = settings.value("id")
+    if identifier is not None and len(draft.addresses) > 1:
+        report.alert("'id' can't stand on a bind line with several addresses", settings.place("id"))
+    permissions = UnixPermissions(settings.value("mode"), settings.value("user"), settings.value("group"))
+    fields: Mapping[str, Any] = {
+        "name": settings.value("name"),
+        "id": identifier,
+        "accept_proxy": settings.is_on("accept-proxy"),
+        "maxconn": settings.value("maxconn") or None,
+        "backlog": settings.value("backlog") or None,
+        "interface": settings.value("interface"),
+        "v4v6": settings.is_on("v4v6"),
+        "v6only": settings.is_on("v6only"),
+        "permissions": permissions,
+        "transparent": settings.is_on("transparent"),
+        "tcp_ut": settings.value("tcp-ut"),
+        "defer_accept": settings.is_on("defer-accept"),
+        "tfo": settings.is_on("tfo"),
+        "mss": settings.value("mss"),
+        "nice": settings.value("nice", 0),
+        "tls": tls,
+    }
+    return [replace(bind, **fields) for bind in draft.addresses]
+
+
+def _bind_tls(draft: BindDraft, mode: Mode, defaults: TlsDefaults, report: Report) -> BindTls | None:
+    settings = Settings({**defaults.bind, **draft.settings})
+    place = draft.settings.place("ssl")
+    certificates: tuple[CertificateFile, ...] = settings.value("crt", ())
+    strict = settings.is_on("strict-sni")
+    if not certificates and not strict:
+        report.alert("'ssl' is set and no certificate is: the bind line needs 'crt'", place, remedy="write 'ssl crt <file>'")
+        return None
+    verify = settings.value("verify", Verify.NONE)
+    ca_file = based(settings.value("ca-file"), defaults.ca_base)
+    if verify is not Verify.NONE and ca_file is None:
+        report.alert(f"'verify {verify.value}' needs 'ca-file': there is nothing to verify with", settings.place("verify"))
+    return BindTls(
+        tuple(CertificateFile(based(item.path, defaults.crt_base) or "", item.location) for item in certificates),
+        ca_file=ca_file,
+        verify=verify,
+        versions=_versions(settings, report),
+        ciphers=settings.value("ciphers"),
+        ciphersuites=settings.value("ciphersuites"),
+        curves=settings.value("curves"),
+        alpn=_alpn(settings, mode, report),
+        strict_sni=strict,
+        tickets=settings.value("tls-tickets", True),
+        prefer_client_ciphers=settings.is_on("prefer-client-ciphers"),
+        location=place,
+    )
+
+
+def _alpn(settings: Settings, mode: Mode, report: Report) -> tuple[str, ...]:
+    """What is offered; unset it is HTTP/1.1 in HTTP mode, where HAProxy also offers h2."""
+    if "alpn" not in settings:
+        return ("http/1.1",) if mode is Mode.HTTP else ()
+    written: tuple[str, ...] = settings.value("alpn")
+    place = settings.place("alpn")
+    if mode is not Mode.HTTP:
+        return written
+    offered = tuple(name for name in written if name in SUPPORTED_PROTOCOLS)
+    if written and not offered:
+        report.alert(f"ALPN '{','.join(written)}': none of these protocols is supported yet", place, allowed=SUPPORTED_PROTOCOLS)
+    elif len(offered) < len(written):
+        left_out = ", ".join(name for name in written if name not in offered)
+        report.warn(f"ALPN {left_out} is not yet supported and not offered: clients use {offered[0]}", place)
+    return offered
+
+
+def _versions(settings: Settings, report: Report) -> TlsVersions:
+    lowest, highest = settings.value("ssl-min-ver"), settings.value("ssl-max-ver")
+    if lowest and highest and VERSIONS.index(lowest) > VERSIONS.index(highest):
+        report.alert(f"no TLS version is left between {lowest} and {highest}", settings.place("ssl-min-ver"))
+    return TlsVersions(lowest, highest, settings.value("excluded versions", frozenset()))
+
+
+def based(path: str | None, base: str) -> str | None:
+    """A file name with `crt-base` or `ca-base` in front, unless it is absolute or names something that is no file (`@system-ca`)."""
+    if path is None or not base or path.startswith(("/", "@")):
+        return path
+    return os.path.join(base, path)
+
+
+def build_server(draft: ServerDraft, number: int, mode: Mode, defaults: TlsDefaults, report: Report) -> Server:
+    """A server of a backend; `number` is its automatic id."""
+    settings = draft.settings
+    tls = _server_tls(draft, mode, defaults, report)
+    check = _check(draft) if settings.is_on("check") else None
+    optional = {
+        "weight": "weight", "cookie": "cookie", "maxconn": "maxconn", "minconn": "minconn", "maxqueue": "maxqueue",
+        "max_reuse": "max-reuse", "pool_max_conn": "pool-max-conn", "pool_purge_delay": "pool-purge-delay",
+        "slowstart": "slowstart", "redir": "redir", "source": "source", "tcp_ut": "tcp-ut", "hash_key": "hash-key",
+        "init_addr": "init-addr", "on_marked_down": "on-marked-down", "on_marked_up": "on-marked-up",
+    }
+    fields = {name: settings.value(key) for name, key in optional.items() if key in settings}
+    maxconn, minconn = fields.get("maxconn", 0), fields.get("minconn", 0)
+    if minconn > maxconn:
+        # 5.2 "minconn": the limit then simply is minconn.
+        fields["maxconn"] = minconn if not maxconn else maxconn
+        fields["minconn"] = min(minconn, fields["maxconn"])
+    return Server(
+        name=draft.name,
+        address=draft.address,
+        location=draft.location,
+        id=settings.value("id", number),
+        backup=settings.is_on("backup"),
+        disabled=settings.is_on("disabled"),
+        check=check,
+        tls=tls,
+        send_proxy=_send_proxy(settings),
+        **fields,
+    )
+
+
+def _send_proxy(settings: Settings) -> ProxyProtocolSend | None:
+    send: ProxyProtocolSend | None = settings.value("send-proxy")
+    options = frozenset(settings.value("proxy-v2-options", ()))
+    if send is None or send.version == 1 or not options:
+        return send
+    return ProxyProtocolSend(2, send.options | options)
+
+
+def _check(draft: ServerDraft) -> ServerCheck:
+    settings = draft.settings
+    tls = settings.value("check-ssl")
+    return ServerCheck(
+        inter=settings.value("inter", 2.0),
+        fastinter=settings.value("fastinter"),
+        downinter=settings.value("downinter"),
+        rise=settings.value("rise", 2),
+        fall=settings.value("fall", 3),
+        address=settings.value("addr"),
+        port=settings.value("port"),
+        tls=tls,
+        sni=settings.value("check-sni"),
+        alpn=settings.value("check-alpn", ()),
+        send_proxy=settings.is_on("check-send-proxy"),
+    )
+
+
+def _server_tls(draft: ServerDraft, mode: Mode, defaults: TlsDefaults, report: Report) -> ServerTls | None:
+    settings = Settings({**defaults.server, **draft.settings})
+    check_only = settings.is_on("check") and settings.is_on("check-ssl")
+    if not settings.is_on("ssl") and not check_only:
+        return None
+    place = settings.place("ssl") if settings.is_on("ssl") else settings.place("check-ssl")
+    verify = settings.value("verify", defaults.server_verify)
+    ca_file = based(settings.value("ca-file"), defaults.ca_base)
+    if verify is Verify.REQUIRED and ca_file is None:
+        report.alert(
+            f"server '{draft.name}': 'verify required' (the default) needs 'ca-file'", place,
+            remedy="write 'ca-file <file>' or 'ca-file @system-ca'; 'verify none' trusts whoever answers",
+        )
+    sni = settings.value("sni")
+    if sni is None and mode is Mode.HTTP and settings.value("sni-auto", True):
+        sni = parse_expression(Word("req.hdr(host),field(1,:)", _only_place(place)))
+    return ServerTls(
+        verify=verify,
+        ca_file=ca_file,
+        verify_host=settings.value("verifyhost"),
+        sni=sni,
+        certificate=based(settings.value("crt"), defaults.crt_base),
+        versions=_versions(settings, report),
+        ciphers=settings.value("ciphers"),
+        ciphersuites=settings.value("ciphersuites"),
+        curves=settings.value("curves"),
+        alpn=settings.value("alpn", ()),
+        reuse=settings.value("ssl-reuse", True),
+        tickets=settings.value("tls-tickets", True),
+        location=place,
+    )
+
+
+def _only_place(place: Location) -> Location:
+    """A place for text that was not written there."""
+    return place if place.line else NOWHERE
+
+
+def has_port(server: Server) -> bool:
+    """Whether connections to a server know their port without a client's connection."""
+    address = server.address
+    if address.family in (Family.INET, Family.INET6, Family.NAME):
+        return bool(address.port) and not address.port_is_offset
+    return True

@@ -1,0 +1,224 @@
+"""A proxy draft -> `model.Proxy`: defaults and their rules merged in, unset values as the manual says, lines built.
+
+What needs other proxies (references, ports of checks, ids) is left to `resolve`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from headgate.base.diagnostics import Report
+from headgate.config.acl_scopes import privately, with_predefined
+from headgate.config.actions import Rule, Ruleset
+from headgate.config.drafts import ConfigDraft, ProxyDraft, Settings
+from headgate.config.expression import AclDefinition
+from headgate.config.model import (
+    Balance,
+    CheckSpec,
+    ConnectionMode,
+    ErrorPage,
+    HashType,
+    Logging,
+    LogTarget,
+    Mode,
+    Options,
+    Proxy,
+    ProxyKind,
+    Server,
+    Timeouts,
+)
+from headgate.config.registry import Scope
+from headgate.config.resolve_lines import TlsDefaults, build_binds, build_server
+
+_KINDS = {Scope.FRONTEND: ProxyKind.FRONTEND, Scope.BACKEND: ProxyKind.BACKEND, Scope.LISTEN: ProxyKind.LISTEN}
+
+_OPTION_FIELDS = {
+    "allbackups": "allbackups", "clitcpka": "clitcpka", "srvtcpka": "srvtcpka", "http_buffer_request": "http-buffer-request",
+    "http_ignore_probes": "http-ignore-probes", "http_no_delay": "http-no-delay",
+    "http_pretend_keepalive": "http-pretend-keepalive", "http_drop_request_trailers": "http-drop-request-trailers",
+    "http_drop_response_trailers": "http-drop-response-trailers", "nolinger": "nolinger", "persist": "persist",
+    "prefer_last_server": "prefer-last-server", "splice_auto": "splice-auto", "splice_request": "splice-request",
+    "splice_response": "splice-response", "idle_close_on_response": "idle-close-on-response",
+}
+
+_TIMEOUTS = (
+    "check", "client", "client-fin", "client-hs", "connect", "http-keep-alive", "http-request", "queue", "server", "server-fin",
+    "tarpit", "tunnel",
+)
+
+
+def mode_of(draft: ProxyDraft) -> Mode:
+    """The proxy's mode; TCP when nothing was said."""
+    mode: Mode = draft.settings.value("mode", Mode.TCP)
+    return mode
+
+
+def build_proxy(draft: ProxyDraft, identifier: int, tls: TlsDefaults, report: Report) -> Proxy:
+    """Merge and freeze one proxy.
+
+    Args:
+        draft: of a frontend, backend or listen section.
+        identifier: its `id`.
+        tls: the global section's TLS settings.
+        report: where errors and warnings go.
+    """
+    mode = mode_of(draft)
+    settings = draft.settings
+    acls, rules = _rules(draft)
+    return Proxy(
+        name=draft.name,
+        kind=_KINDS[draft.scope],
+        id=identifier,
+        location=draft.location,
+        mode=mode,
+        disabled=settings.is_on("disabled"),
+        description=settings.value("description"),
+        binds=tuple(bind for line in draft.binds for bind in build_binds(line, mode, tls, report)),
+        servers=_servers(draft, mode, tls, report) if draft.is_backend else (),
+        acls=acls,
+        rules=rules,
+        use_backends=tuple(draft.use_backends),
+        default_backend=settings.value("default_backend") if draft.is_frontend else None,
+        use_servers=tuple(draft.use_servers),
+        monitor_uri=settings.value("monitor-uri"),
+        monitor_fail=tuple(draft.monitor_fail),
+        request_inspect_delay=settings.value("tcp-request inspect-delay", 0.0),
+        response_inspect_delay=settings.value("tcp-response inspect-delay", 0.0),
+        force_persist=tuple(draft.force_persist),
+        ignore_persist=tuple(draft.ignore_persist),
+        logging=_logging(draft),
+        error_pages=_error_pages(draft, report),
+        timeouts=Timeouts(**{name.replace("-", "_"): settings.value(f"timeout {name}") or None for name in _TIMEOUTS}),
+        options=_options(settings),
+        connection_mode=settings.value("connection mode", ConnectionMode.KEEP_ALIVE),
+        forwardfor=settings.value("option forwardfor"),
+        originalto=settings.value("option originalto"),
+        maxconn=(settings.value("maxconn") or None) if draft.is_frontend else None,
+        backlog=settings.value("backlog"),
+        rate_limit_sessions=settings.value("rate-limit sessions", 0),
+        **(_backend_fields(draft, mode) if draft.is_backend else {}),
+    )
+
+
+def _backend_fields(draft: ProxyDraft, mode: Mode) -> dict[str, Any]:
+    settings = draft.settings
+    hash_type = settings.value("hash-type", HashType())
+    fields: dict[str, Any] = {
+        "balance": settings.value("balance", Balance()),
+        "hash_type": replace(hash_type, balance_factor=settings.value("hash-balance-factor", 0)),
+        "cookie": settings.value("cookie") if mode is Mode.HTTP else None,
+        "fullconn": settings.value("fullconn"),
+        "redispatch": settings.value("option redispatch", 0),
+        "check": _check(draft),
+        "source": settings.value("source"),
+        "send_name_header": settings.value("http-send-name-header"),
+    }
+    for name, key in (("retries", "retries"), ("retry_on", "retry-on"), ("http_reuse", "http-reuse")):
+        if key in settings:
+            fields[name] = settings.value(key)
+    return fields
+
+
+def _check(draft: ProxyDraft) -> CheckSpec:
+    settings = draft.settings
+    wanted = {"method": "check method", "uri": "check uri", "version": "check version", "body": "check body"}
+    fields = {name: settings.value(key) for name, key in wanted.items() if key in settings}
+    return CheckSpec(
+        kind=settings.value("check kind", "tcp"),
+        headers=tuple(draft.check_headers),
+        expect=settings.value("check expect"),
+        disable_on_404=settings.is_on("http-check disable-on-404"),
+        log=settings.is_on("option log-health-checks"),
+        **fields,
+    )
+
+
+def _options(settings: Settings) -> Options:
+    switches = {name: settings.is_on(f"option {word}") for name, word in _OPTION_FIELDS.items()}
+    return Options(
+        abortonclose=settings.value("option abortonclose"),
+        restrict_header_names=settings.value("option http-restrict-req-hdr-names"),
+        **switches,
+    )
+
+
+def _logging(draft: ProxyDraft) -> Logging:
+    settings = draft.settings
+    targets: Sequence[LogTarget] = draft.log_targets
+    if draft.log_global is not None:
+        targets = [*draft.config.global_.log_targets, *targets]
+    return Logging(
+        targets=tuple(targets),
+        style=settings.value("log style", "default"),
+        format=settings.value("log-format"),
+        error_format=settings.value("error-log-format"),
+        structured_data=settings.value("log-format-sd"),
+        tag=settings.value("log-tag"),
+        dont_log_null=settings.is_on("option dontlognull"),
+        dont_log_normal=settings.is_on("option dontlog-normal"),
+        as_soon_as_possible=settings.is_on("option logasap"),
+        separate_errors=settings.is_on("option log-separate-errors"),
+        request_captures=tuple(draft.request_captures),
+        response_captures=tuple(draft.response_captures),
+        cookie_capture=draft.cookie_capture,
+        declared_captures=tuple(draft.declared_captures),
+        unique_id_format=settings.value("unique-id-format"),
+        unique_id_header=settings.value("unique-id-header"),
+    )
+
+
+def _error_pages(draft: ProxyDraft, report: Report) -> Mapping[int, ErrorPage]:
+    """Pages of `errorfiles` sections, over which the proxy's own lie."""
+    pages: dict[int, ErrorPage] = {}
+    config: ConfigDraft = draft.config
+    for name, codes, place in draft.error_sections:
+        section = config.error_sections.get(name)
+        if section is None:
+            known = tuple(config.error_sections)
+            report.alert(f"http-errors section '{name}' is defined nowhere", place, allowed=known, written=name)
+            continue
+        for status, page in section.pages.items():
+            if not codes or status in codes:
+                pages[status] = page
+    pages.update({status: setting.value for status, setting in draft.error_pages.items()})
+    return pages
+
+
+def _servers(draft: ProxyDraft, mode: Mode, tls: TlsDefaults, report: Report) -> tuple[Server, ...]:
+    taken = {server.settings.value("id") for server in draft.servers if "id" in server.settings}
+    servers: list[Server] = []
+    next_id = 1
+    for server in draft.servers:
+        while next_id in taken:
+            next_id += 1
+        if "id" not in server.settings:
+            taken.add(next_id)
+        servers.append(build_server(server, next_id, mode, tls, report))
+    return tuple(servers)
+
+
+def _rules(draft: ProxyDraft) -> tuple[tuple[AclDefinition, ...], Mapping[Ruleset, tuple[Rule, ...]]]:
+    """The rules in the order of evaluation: of the defaults sections first, and each set in its old order (4.2)."""
+    acls: list[AclDefinition] = []
+    rules: dict[Ruleset, list[Rule]] = {ruleset: [] for ruleset in Ruleset}
+    parents = []
+    parent = draft.inherits
+    while parent is not None:
+        parents.append(parent)
+        parent = parent.inherits
+    for parent in reversed(parents):
+        hidden, moved = privately(parent)
+        acls.extend(hidden)
+        for ruleset, items in moved.items():
+            rules[ruleset].extend(items)
+    acls.extend(draft.acls)
+    rules[Ruleset.HTTP_REQUEST].extend(draft.denials)
+    for ruleset, own in draft.rules.items():
+        rules[ruleset].extend(own)
+    for rule in draft.edits:
+        rules[rule.ruleset].append(rule)
+    rules[Ruleset.HTTP_REQUEST].extend(draft.redirects)
+    kept = {ruleset: tuple(items) for ruleset, items in rules.items() if items}
+    return with_predefined(acls, draft, kept), kept
