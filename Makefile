@@ -1,0 +1,67 @@
+# What a developer does here, one verb a target. Everything lives in .venv; nothing is installed outside of it, except that
+# `make test` as root adds the Debian packages that the tests run against.
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements-dev.lock
+SOURCES := $(shell find src -name '*.py' -o -name '*.txt') pyproject.toml
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test soak bench lint types layers lock clean
+
+help:
+	@echo "make demo     start two backends, headgate in front of them, and show what to try"
+	@echo "make test     everything pytest finds (PYTEST_ARGS=... to choose)"
+	@echo "make soak     the slow tests too"
+	@echo "make bench    headgate beside HAProxy and nginx (BENCH_ARGS='--only get --seconds 2' to choose)"
+	@echo "make lint types layers    ruff, mypy --strict, import rules"
+	@echo "make lock     write $(LOCK) anew from what is installed"
+	@echo "make clean    remove .venv and everything generated"
+
+demo: $(VENV)/installed
+	@exec $(BIN)/python examples/demo.py $(DEMO_ARGS)
+
+test: $(VENV)/developing
+	@scripts/test-programs
+	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+soak: $(VENV)/developing
+	@scripts/test-programs
+	$(BIN)/python -m pytest --slow $(PYTEST_ARGS)
+
+bench: $(VENV)/developing
+	@scripts/test-programs
+	$(BIN)/python -m bench.run $(BENCH_ARGS)
+
+lint: $(VENV)/developing
+	$(BIN)/ruff check
+
+types: $(VENV)/developing
+	$(BIN)/mypy
+
+layers: $(VENV)/developing
+	$(BIN)/lint-imports
+
+lock: $(VENV)/developing
+	$(BIN)/python -m pip freeze --exclude-editable --exclude headgate > $(LOCK)
+
+clean:
+	rm -rf $(VENV) build dist demo-run bench/run src/*.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/created:
+	@python=$$(scripts/find-python) && { test -x $(BIN)/python || "$$python" -m venv $(VENV); }
+	@$(BIN)/python -m pip --version > /dev/null
+	@touch $@
+
+# For use: a plain installation. Where the developer's editable one is there already, it serves as well.
+$(VENV)/installed: $(VENV)/created $(LOCK) $(SOURCES)
+	@test -e $(VENV)/developing || { echo "installing headgate into $(VENV)"; $(PIP_INSTALL) -c $(LOCK) .; }
+	@touch $@
+
+$(VENV)/developing: $(VENV)/created $(LOCK) pyproject.toml
+	@echo "installing headgate and its development tools into $(VENV)"
+	@$(PIP_INSTALL) -c $(LOCK) -e '.[dev]'
+	@touch $@

@@ -1,0 +1,244 @@
+"""Real programs as children of a test: headgate, HAProxy, nginx, Apache. Each is started in the foreground with a configuration of
+its own in a temporary directory, is waited for until its ports listen, and dies with the test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+DEADLINE = 20.0  # seconds; a limit for a machine under load, not an expectation
+_LISTEN = "0A"  # state column of /proc/net/tcp
+
+
+class ProgramFailed(Exception):
+    """A program ended or did not get ready; the message holds all that it printed."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody uses on 127.0.0.1, all different."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def free_port() -> int:
+    return free_ports(1)[0]
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = DEADLINE) -> None:
+    """Poll until the condition holds; AssertionError with `what` when it never does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"never happened within {seconds:g} s: {what}"
+        time.sleep(0.01)
+
+
+def listening_ports() -> set[int]:
+    """TCP ports in state LISTEN. Read from /proc, since trying to connect would show in the logs under test."""
+    ports = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in pathlib.Path(table).read_text().splitlines()[1:]:
+            columns = line.split()
+            if columns[3] == _LISTEN:
+                ports.add(int(columns[1].rpartition(":")[2], 16))
+    return ports
+
+
+class Program:
+    """A child process with its output in a file.
+
+    Attributes:
+        process: the child.
+        output_path: stdout and stderr together.
+    """
+
+    def __init__(
+        self, command: Sequence[str], directory: pathlib.Path, name: str, *, pass_fds: Iterable[int] = (),
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.output_path = directory / f"{name}.out"
+        # setpriv makes the kernel end the child should the test run be killed
+        with self.output_path.open("wb") as output:
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                cwd=directory, start_new_session=True, pass_fds=tuple(pass_fds),
+                env={**os.environ, **(environment or {})},
+            )
+
+    @property
+    def output(self) -> str:
+        return self.output_path.read_text(errors="replace")
+
+    def await_ports(self, ports: Iterable[int]) -> None:
+        """Wait until all ports listen.
+
+        Raises:
+            ProgramFailed: it ended before, or took too long.
+        """
+        wanted = set(ports)
+        end = time.monotonic() + DEADLINE
+        while not wanted <= listening_ports():
+            if self.process.poll() is not None:
+                raise ProgramFailed(f"{self.name} ended with {self.process.returncode}:\n{self.output}")
+            if time.monotonic() > end:
+                raise ProgramFailed(f"{self.name} does not listen on {sorted(wanted - listening_ports())}:\n{self.output}")
+            time.sleep(0.01)
+
+    def await_output(self, text: str) -> None:
+        wait_until(lambda: text in self.output, f"{self.name} prints {text!r}; it printed:\n{self.output}")
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = DEADLINE) -> int:
+        """The exit code, once it ended by itself."""
+        return self.process.wait(seconds)
+
+    def resident_kb(self) -> int:
+        """Resident memory now, in KB."""
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        raise ProgramFailed(f"{self.name} has no memory: it ended\n{self.output}")
+
+    def stop(self) -> None:
+        """End it and everything it started."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def headgate_command() -> str:
+    """The installed command of the interpreter that runs the tests."""
+    return str(pathlib.Path(sys.executable).with_name("headgate"))
+
+
+SUBJECTS = {"headgate": headgate_command, "haproxy": lambda: "haproxy"}
+
+
+def start_subject(
+    subject: str, config: str, directory: pathlib.Path, ports: Iterable[int], *, pass_fds: Iterable[int] = (),
+    name: str | None = None, environment: dict[str, str] | None = None, arguments: Sequence[str] = (),
+) -> Program:
+    """headgate or HAProxy with this configuration, listening."""
+    name = name or subject
+    path = directory / f"{name}.cfg"
+    path.write_text(config)
+    command = [SUBJECTS[subject](), *(arguments or ("-db",)), "-f", str(path)]
+    program = Program(command, directory, name, pass_fds=pass_fds, environment=environment)
+    try:
+        program.await_ports(ports)
+    except BaseException:
+        program.stop()
+        raise
+    return program
+
+
+def check_config(subject: str, path: pathlib.Path, environment: dict[str, str] | None = None) -> tuple[int, str]:
+    """Exit code and output of `-c`."""
+    done = subprocess.run(
+        [SUBJECTS[subject](), "-c", "-V", "-f", str(path)], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, **(environment or {})},
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+_NGINX = """
+daemon off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    default_type text/plain;
+{servers}
+}}
+"""
+
+_APACHE_MODULES = ("mpm_event", "authn_core", "authz_core", "setenvif", "headers", "socache_shmcb", "ssl", "alias", "dir")
+_APACHE = """
+ServerRoot {directory}
+ServerName localhost
+PidFile {directory}/apache.pid
+DefaultRuntimeDir {directory}
+Mutex file:{directory}
+ErrorLog /dev/stderr
+{modules}
+<IfModule unixd_module>
+User {user}
+</IfModule>
+StartServers 1
+ServerLimit 1
+ThreadsPerChild 8
+MaxRequestWorkers 8
+MinSpareThreads 1
+MaxSpareThreads 8
+DocumentRoot {directory}/files
+<Directory {directory}/files>
+Require all granted
+</Directory>
+{servers}
+"""
+
+
+def _readable_directory(directory: pathlib.Path) -> pathlib.Path:
+    """A directory that Apache's and nginx's unprivileged workers can read; pytest's own are closed to them."""
+    files = directory / "files"
+    files.mkdir(exist_ok=True)
+    for path in (files, directory, *directory.parents):
+        if path.owner() != "root" or path == pathlib.Path("/tmp"):
+            break
+        path.chmod(path.stat().st_mode | 0o011)
+    files.chmod(0o755)
+    return files
+
+
+def start_nginx(servers: str, directory: pathlib.Path, ports: Iterable[int]) -> Program:
+    """nginx with these `server { ... }` blocks."""
+    _readable_directory(directory)
+    path = directory / "nginx.conf"
+    path.write_text(_NGINX.format(directory=directory, servers=servers))
+    program = Program(["nginx", "-e", "stderr", "-p", str(directory), "-c", str(path)], directory, "nginx")
+    program.await_ports(ports)
+    return program
+
+
+def start_apache(servers: str, directory: pathlib.Path, ports: Iterable[int]) -> Program:
+    """Apache with these `Listen` and `<VirtualHost>` directives."""
+    _readable_directory(directory)
+    modules = pathlib.Path("/usr/lib/apache2/modules")
+    loads = "\n".join(f"LoadModule {name}_module {modules}/mod_{name}.so" for name in _APACHE_MODULES)
+    path = directory / "apache.conf"
+    path.write_text(_APACHE.format(directory=directory, modules=loads, servers=servers, user="www-data"))
+    program = Program(["apache2", "-DFOREGROUND", "-f", str(path)], directory, "apache")
+    program.await_ports(ports)
+    return program
+
+
+def remove_tree(directory: pathlib.Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
