@@ -118,15 +118,22 @@ class Logs:
         return self._emitter(proxy.logging.targets, proxy.logging.tag or self._config.global_.log_tag)
 
     def _emitter(self, targets: Iterable[LogTarget], tag: str) -> LogEmitter:
-        origin = Origin(tag, self._pid, self._config.global_.log_send_hostname)
+        hostname = self._config.global_.log_send_hostname
+        # The empty string stands for `log-send-hostname` without an argument.
+        origin = Origin(tag, self._pid, socket.gethostname() if hostname == "" else hostname)
         return LogEmitter(Target(self._framer(target, origin), self._sink(target)) for target in targets)
 
     def _framer(self, target: LogTarget, origin: Origin) -> LineFramer:
         # Proxies with `log global` share one line of the configuration, and so they share its count.
         if target.sample is not None and target not in self._samplers:
             self._samplers[target] = Sampler(*target.sample)
-        head = head_of(target.format, target.facility, origin)
+        head = head_of(self._format(target), target.facility, origin)
         return LineFramer(head, target.level, target.minlevel, target.length, self._samplers.get(target))
+
+    def _format(self, target: LogTarget) -> str:
+        """A ring's own format holds where the log line names none (manual 12.5)."""
+        ring = self._config.rings.get(target.address.host) if target.address.family is Family.RING else None
+        return ring.format if ring is not None and target.format_by_default else target.format
 
     def _sink(self, target: LogTarget) -> Sink:
         sink = self._sinks.get(target.address)
