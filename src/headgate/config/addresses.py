@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from headgate.base.addresses import Address, Family, Transport
-from headgate.base.diagnostics import ConfigError, Location, config_error
+from headgate.base.diagnostics import ConfigError, config_error
 from headgate.config.cursor import Word
+from headgate.config.spans import piece_of
 
 PortRule = Literal["mandatory", "optional", "forbidden"]
 
@@ -66,12 +67,8 @@ _PORTS = re.compile(r"([+-])?([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
 def part_of(word: Word, start: int, stop: int) -> Word:
-    """The piece of a word between two indexes of its text, with its own place where the text stands there unquoted."""
-    place = word.location
-    begin = place.column - 1
-    if place.text[begin : begin + len(word.text)] == word.text:
-        place = Location(place.file, place.line, place.column + start, max(1, stop - start), place.text)
-    return Word(word.text[start:stop], place)
+    """The piece of a word between two indexes of its text, with its own place."""
+    return Word(word.text[start:stop], piece_of(word, start, stop))
 
 
 def split_commas(word: Word) -> list[Word]:

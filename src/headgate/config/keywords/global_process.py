@@ -1,0 +1,286 @@
+"""Process management and security in the global section (manual 3.1): who we run as, where we log, the stats socket, variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from headgate.config.addresses import parse_address
+from headgate.config.cursor import Cursor
+from headgate.config.drafts import BindDraft, Settings
+from headgate.config.keywords import line_options
+from headgate.config.keywords.global_rows import implemented, removed, switch, value, without_effect
+from headgate.config.keywords.log_target import parse_log_target
+from headgate.config.model import StatsSocket, UnixPermissions
+from headgate.config.parse_expression import read_expression
+from headgate.config.parse_logformat import read_logformat
+from headgate.config.registry import KEYWORDS, Parser, Scope
+from headgate.config.section_drafts import GlobalSection
+
+_NODE = re.compile(r"[A-Za-z0-9_-]+")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PROC_VARIABLE = re.compile(r"proc\.[A-Za-z0-9_.]+")
+_LARGEST = 0x7FFFFFFF
+
+
+def parse_log(cursor: Cursor, section: GlobalSection) -> None:
+    """`log <target> ...`, `no log`"""
+    if cursor.prefix:
+        cursor.finish()
+        section.draft.log_targets.clear()
+        return
+    section.draft.log_targets.append(parse_log_target(cursor))
+
+
+def parse_log_send_hostname(cursor: Cursor, section: GlobalSection) -> None:
+    """`log-send-hostname [<string>]`; without a string the host's own name, which `""` stands for."""
+    name = cursor.next("a host name").text if cursor.more else ""
+    cursor.finish()
+    section.settings.put("log-send-hostname", name, cursor.keyword.location)
+
+
+def parse_chroot(cursor: Cursor, section: GlobalSection) -> None:
+    """`chroot <jail dir>`"""
+    word = cursor.next("a directory")
+    if word.text == "auto":
+        raise cursor.wrong(word, "'chroot auto' is known but not yet supported", remedy="name an empty directory")
+    cursor.finish()
+    section.settings.put("chroot", word.text, cursor.keyword.location)
+
+
+def parse_node(cursor: Cursor, section: GlobalSection) -> None:
+    """`node <name>`"""
+    word = cursor.next("a node name")
+    if _NODE.fullmatch(word.text) is None:
+        raise cursor.wrong(word, f"node name '{word.text}' may have letters, digits, '-' and '_' only")
+    cursor.finish()
+    section.settings.put("node", word.text, cursor.keyword.location)
+
+
+def parse_description(cursor: Cursor, section: GlobalSection) -> None:
+    """`description <text>`: all words of the line."""
+    cursor.next("a description")
+    cursor.take_all()
+    section.settings.put("description", " ".join(word.text for word in cursor.words[1:]), cursor.keyword.location)
+
+
+def parse_master_worker(cursor: Cursor, section: GlobalSection) -> None:
+    """`master-worker [no-exit-on-failure]`"""
+    lasting = cursor.take("no-exit-on-failure") is not None
+    cursor.finish()
+    section.settings.put("master-worker", True, cursor.keyword.location)
+    if lasting:
+        cursor.report.warn("a crashed worker is always replaced: 'no-exit-on-failure' changes nothing", cursor.keyword.location)
+
+
+def parse_default_path(cursor: Cursor, section: GlobalSection) -> None:
+    """`default-path { current | config | parent | origin <path> }`"""
+    kinds = ("current", "config", "parent", "origin")
+    section.paths.kind = cursor.choice("path policy", {kind: kind for kind in kinds})
+    if section.paths.kind == "origin":
+        section.paths.origin = cursor.next("a directory").text
+    cursor.finish()
+    section.config.path_base = section.paths.base(section.file)
+
+
+# --- environment (2.3) -----------------------------------------------------------------------------------------------
+
+
+def _variable(cursor: Cursor) -> str:
+    word = cursor.next("a variable name")
+    if _VARIABLE.fullmatch(word.text) is None:
+        raise cursor.wrong(word, f"'{word.text}' is not a variable name: letters, digits and '_', not beginning with a digit")
+    return word.text
+
+
+def parse_setenv(cursor: Cursor, section: GlobalSection) -> None:
+    """`setenv <name> <value>`"""
+    name = _variable(cursor)
+    text = cursor.next("a value").text
+    cursor.finish()
+    section.environment[name] = text
+
+
+def parse_presetenv(cursor: Cursor, section: GlobalSection) -> None:
+    """`presetenv <name> <value>`: only when it is not set."""
+    name = _variable(cursor)
+    text = cursor.next("a value").text
+    cursor.finish()
+    section.environment.setdefault(name, text)
+
+
+def parse_unsetenv(cursor: Cursor, section: GlobalSection) -> None:
+    """`unsetenv [<name> ...]`"""
+    while cursor.more:
+        section.environment.pop(_variable(cursor), None)
+
+
+def parse_resetenv(cursor: Cursor, section: GlobalSection) -> None:
+    """`resetenv [<name> ...]`: removes all but the named ones."""
+    kept = set()
+    while cursor.more:
+        kept.add(_variable(cursor))
+    for name in [name for name in section.environment if name not in kept]:
+        del section.environment[name]
+
+
+def parse_localpeer(cursor: Cursor, section: GlobalSection) -> None:
+    """`localpeer <name>`: also sets HAPROXY_LOCALPEER."""
+    name = cursor.next("a peer name").text
+    cursor.finish()
+    section.settings.put("localpeer", name, cursor.keyword.location)
+    section.environment["HAPROXY_LOCALPEER"] = name
+
+
+# --- variables of the process ----------------------------------------------------------------------------------------
+
+
+def _set_variable(read: Callable[[Cursor], object]) -> Parser:
+    def parse(cursor: Cursor, section: GlobalSection) -> None:
+        word = cursor.next("a variable of the process, such as 'proc.name'")
+        if _PROC_VARIABLE.fullmatch(word.text) is None:
+            raise cursor.wrong(word, f"'{word.text}' is not a variable of the process", remedy="its name begins with 'proc.'")
+        expression = read(cursor)
+        cursor.finish()
+        section.draft.variables.append((word.text, expression))
+
+    return parse
+
+
+# --- stats socket ----------------------------------------------------------------------------------------------------
+
+
+def parse_stats_socket(cursor: Cursor, section: GlobalSection) -> None:
+    """`stats socket [<address:port>|<path>] [param*]`"""
+    address = parse_address(cursor.next("a path or an address with its port"), port="mandatory")
+    line = BindDraft(cursor.keyword.location)
+    line_options.read_options(cursor, Scope.STATS_SOCKET, line)
+    settings = line.settings
+    permissions = UnixPermissions(settings.value("mode"), settings.value("user"), settings.value("group"))
+    level = settings.value("level", "operator")
+    section.draft.stats_sockets.append(StatsSocket(address, level, permissions, cursor.keyword.location))
+
+
+def read_mode(cursor: Cursor) -> int:
+    """Read the octal permissions of a socket file."""
+    word = cursor.next("an octal mode such as 660")
+    try:
+        mode = int(word.text, 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o7777:
+        raise cursor.wrong(word, f"mode must be octal, from 0 to 7777, not '{word.text}'")
+    return mode
+
+
+_PERMISSIONS: dict[str, Parser] = {
+    "mode": line_options.store("mode", read_mode),
+    "user": line_options.store("user", line_options.text("a user name")),
+    "uid": line_options.store("user", lambda cursor: str(cursor.integer("a user id", 0, _LARGEST))),
+    "group": line_options.store("group", line_options.text("a group name")),
+    "gid": line_options.store("group", lambda cursor: str(cursor.integer("a group id", 0, _LARGEST))),
+}
+_LEVELS = {level: level for level in ("user", "operator", "admin")}
+
+KEYWORDS.add(
+    *line_options.rows(Scope.STATS_SOCKET, _PERMISSIONS),
+    *line_options.rows(
+        Scope.STATS_SOCKET, {"level": line_options.store("level", line_options.one_of("access level", _LEVELS))}
+    ),
+    line_options.without_effect(
+        Scope.STATS_SOCKET, "expose-fd", "listening sockets are handed over by the master process, not over this socket", 1
+    ),
+    line_options.without_effect(Scope.STATS_SOCKET, "process", "one process answers on the socket", 1),
+    line_options.without_effect(Scope.STATS_SOCKET, "thread", "one process answers on the socket", 1),
+    line_options.without_effect(Scope.STATS_SOCKET, "shards", "one process answers on the socket", 1),
+    line_options.without_effect(Scope.STATS_SOCKET, "name", "nothing refers to the socket by its name", 1),
+    *line_options.unsupported(
+        Scope.STATS_SOCKET, "accept-proxy backlog interface maxconn namespace severity-output ssl crt ca-file verify v4v6 v6only"
+    ),
+)
+
+
+def parse_unix_bind(cursor: Cursor, section: GlobalSection) -> None:
+    """`unix-bind [prefix <prefix>] [mode <mode>] [user <user>] [uid <uid>] [group <group>] [gid <gid>]`"""
+    line = BindDraft(cursor.keyword.location)
+    options = {**_PERMISSIONS, "prefix": line_options.store("prefix", line_options.text("a directory"))}
+    while cursor.more:
+        word = cursor.next("an option")
+        if word.text not in options:
+            raise cursor.wrong(word, f"unknown option '{word.text}' of 'unix-bind'", allowed=tuple(options))
+        options[word.text](cursor, line)
+    section.settings.put("unix-bind", Settings(line.settings), cursor.keyword.location)
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def _word(what: str) -> Callable[[Cursor], str]:
+    return lambda cursor: cursor.next(what).text
+
+
+def _count(what: str, low: int = 0) -> Callable[[Cursor], int]:
+    return lambda cursor: cursor.integer(what, low, _LARGEST)
+
+
+def _milliseconds(what: str) -> Callable[[Cursor], float]:
+    return lambda cursor: cursor.time(what)
+
+
+KEYWORDS.add(
+    implemented("chroot", parse_chroot),
+    switch("daemon"),
+    implemented("default-path", parse_default_path),
+    implemented("description", parse_description),
+    value("gid", _count("a group id")),
+    value("grace", _milliseconds("a time")),
+    value("group", _word("a group name")),
+    value("hard-stop-after", _milliseconds("a time")),
+    implemented("localpeer", parse_localpeer),
+    implemented("log", parse_log, negatable=True),
+    implemented("log-send-hostname", parse_log_send_hostname),
+    value("log-tag", _word("a tag")),
+    implemented("master-worker", parse_master_worker),
+    implemented("node", parse_node),
+    value("pidfile", _word("a file")),
+    switch("pp2-never-send-local"),
+    implemented("presetenv", parse_presetenv),
+    switch("quiet"),
+    implemented("resetenv", parse_resetenv),
+    value("server-state-base", _word("a directory")),
+    value("server-state-file", _word("a file")),
+    implemented("set-var", _set_variable(read_expression)),
+    implemented("set-var-fmt", _set_variable(read_logformat)),
+    implemented("setenv", parse_setenv),
+    value("stats maxconn", _count("a number of connections", 1)),
+    implemented("stats socket", parse_stats_socket),
+    value("stats timeout", _milliseconds("a time")),
+    value("uid", _count("a user id")),
+    value("ulimit-n", _count("a number of file descriptors", 1)),
+    implemented("unix-bind", parse_unix_bind),
+    implemented("unsetenv", parse_unsetenv),
+    value("user", _word("a user name")),
+    switch("zero-warning"),
+    *without_effect(
+        "one worker process serves for now",
+        *"cpu-affinity cpu-map cpu-policy cpu-set max-threads-per-group nbthread numa-cpu-mapping".split(),
+        *"thread-group thread-groups thread-hard-limit".split(),
+    ),
+    *without_effect("everything that is supported is available", "expose-deprecated-directives", "expose-experimental-directives"),
+    *without_effect("no such protection is set up", "insecure-fork-wanted", "insecure-setuid-wanted"),
+    *without_effect("core dumps follow the limits of the system", "set-dumpable"),
+    *without_effect("limits that can't be raised are always reported", "strict-limits"),
+    *without_effect("QUIC is not served yet", "limited-quic", "harden.reject-privileged-ports.quic"),
+    *without_effect("HTTP/2 is not served yet", "h2-workaround-bogus-websocket-clients"),
+    *without_effect("nothing here uses the HTTP client yet", *(
+        "httpclient.resolvers.disabled httpclient.resolvers.id httpclient.resolvers.prefer httpclient.retries"
+        " httpclient.ssl.ca-file httpclient.ssl.verify httpclient.timeout.connect"
+    ).split()),
+    *without_effect(
+        "a tool for the developers of HAProxy",
+        *"debug.counters force-cfg-parser-pause stress-level profiling.memory profiling.tasks warn-blocked-traffic-after".split(),
+    ),
+    *removed("write 'nbthread' instead", "nbproc"),
+    *removed("start with '-d' instead", "debug"),
+    *removed("write 'process' on the 'stats socket' line instead", "stats bind-process"),
+)

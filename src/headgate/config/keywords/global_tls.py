@@ -1,0 +1,60 @@
+"""TLS in the global section (manual 3.1): directories of certificates and the defaults of all bind and server lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from headgate.config.cursor import Cursor
+from headgate.config.drafts import BindDraft, Settings
+from headgate.config.keywords.global_rows import implemented, value, without_effect
+from headgate.config.keywords.line_options import flag
+from headgate.config.keywords.tls_options import version_options
+from headgate.config.model import Verify
+from headgate.config.registry import KEYWORDS, Parser
+from headgate.config.section_drafts import GlobalSection
+
+_TICKETS: dict[str, Parser] = {"no-tls-tickets": flag("tls-tickets", False), "tls-tickets": flag("tls-tickets")}
+_BIND_OPTIONS: dict[str, Parser] = {
+    **version_options(),
+    **_TICKETS,
+    "prefer-client-ciphers": flag("prefer-client-ciphers"),
+    "strict-sni": flag("strict-sni"),
+}
+_SERVER_OPTIONS: dict[str, Parser] = {**version_options(), **_TICKETS}
+
+
+def _options(name: str, known: dict[str, Parser]) -> Parser:
+    """`ssl-default-bind-options [<option>]...`: a second line adds to the first."""
+
+    def parse(cursor: Cursor, section: GlobalSection) -> None:
+        line = BindDraft(cursor.keyword.location, settings=Settings(section.settings.value(name, {})))
+        while cursor.more:
+            word = cursor.next("an option")
+            if word.text not in known:
+                raise cursor.wrong(word, f"unknown option '{word.text}' of '{name}'", allowed=tuple(known))
+            known[word.text](cursor, line)
+        section.settings.put(name, line.settings, cursor.keyword.location)
+
+    return parse
+
+
+def _word(what: str) -> Callable[[Cursor], str]:
+    return lambda cursor: cursor.next(what).text
+
+
+KEYWORDS.add(
+    value("ca-base", _word("a directory")),
+    value("crt-base", _word("a directory")),
+    value("key-base", _word("a directory")),
+    value("ssl-default-bind-ciphers", _word("a cipher list")),
+    value("ssl-default-bind-ciphersuites", _word("a list of TLS 1.3 cipher suites")),
+    value("ssl-default-bind-curves", _word("a list of curves")),
+    implemented("ssl-default-bind-options", _options("ssl-default-bind-options", _BIND_OPTIONS)),
+    value("ssl-default-server-ciphers", _word("a cipher list")),
+    value("ssl-default-server-ciphersuites", _word("a list of TLS 1.3 cipher suites")),
+    value("ssl-default-server-curves", _word("a list of curves")),
+    implemented("ssl-default-server-options", _options("ssl-default-server-options", _SERVER_OPTIONS)),
+    value("ssl-server-verify", lambda cursor: cursor.choice("verify", {"none": Verify.NONE, "required": Verify.REQUIRED})),
+    *without_effect("kernel TLS is not used", "noktls"),
+    *without_effect("the TLS library works synchronously", "ssl-mode-async"),
+)
