@@ -91,7 +91,8 @@ def _enter(directory: str) -> None:
     for name in ("encodings.idna", "traceback", "linecache"):
         importlib.import_module(name)
     for module in pkgutil.walk_packages(headgate.__path__, "headgate."):
-        if not module.name.endswith("__main__"):
+        # The command line was read long ago.
+        if not module.name.startswith(("headgate.__main__", "headgate.cli")):
             importlib.import_module(module.name)
     try:
         os.chroot(directory)
