@@ -15,6 +15,7 @@ from headgate.proxy.port import Lost
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.client_context import ServerContext, build_server_context
 from headgate.tls.server_context import BindContext
+from headgate.wire.client_hello import ClientHello
 from tests.tls.tls_peers import HERE, Pki, Recorder, World, bind_context
 
 
@@ -268,7 +269,8 @@ def test_old_versions_are_explained(world: World, pki: Pki) -> None:
     recorder = Recorder()
     bind = bind_context(pki, "a.pem", versions=TlsVersions(lowest="TLSv1.3"))
     channel = TlsChannel(world.reactor, far, bind.connection(far), recorder)
-    channel.hello_versions = ("TLSv1.1", "TLSv1.2")
+    channel.hello = ClientHello(0x0301, 0x0303, 0)
+    channel.hello.versions = (0x7A7A, 0x0303, 0x0302)
     context = server_context(verify=Verify.NONE, versions=TlsVersions(highest="TLSv1.2"))
     client = Recorder()
     TlsChannel(world.reactor, near, context.connection(near, None), client, outgoing=True)

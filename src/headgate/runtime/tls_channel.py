@@ -26,6 +26,7 @@ from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, take_error
+from headgate.wire.client_hello import ClientHello
 
 #: The largest plaintext of a record. Reading no less means that OpenSSL never keeps decrypted bytes which epoll can't see.
 RECORD = 16384
@@ -74,14 +75,14 @@ class TlsChannel:
         failure: why the handshake or the connection failed, in a sentence for the log; "" while all is well.
         record: facts of a failed handshake; None before and on success, where `tls` has them.
         truncated: the peer ended the connection without close_notify.
-        hello_versions: versions that the client offered, where the listener has peeked its ClientHello: explains failures.
+        hello: the client's offer, where the listener has peeked it: explains failures.
         deadline, armed: the reactor's, for lingering.
     """
 
     __slots__ = (
         "_closing", "_context", "_eof", "_established", "_events", "_failed", "_late", "_notified", "_outgoing", "_pending",
         "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked", "connection", "deadline",
-        "failure", "fd", "hello_versions", "owner", "reactor", "record", "sock", "tls", "truncated",
+        "failure", "fd", "hello", "owner", "reactor", "record", "sock", "tls", "truncated",
     )  # fmt: skip
 
     def __init__(
@@ -114,7 +115,7 @@ class TlsChannel:
         self.failure = ""
         self.record: HandshakeRecord | None = None
         self.truncated = False
-        self.hello_versions: tuple[str, ...] = ()
+        self.hello: ClientHello | None = None
         self.deadline = 0.0
         self.armed = 0.0
         self._ssl = connection._ssl
@@ -185,8 +186,9 @@ class TlsChannel:
             return
         record = HandshakeRecord(outgoing=self._outgoing)
         record.failed(error)
-        record.offered = self.hello_versions
         record.sni = self.connection.get_servername()
+        if self.hello is not None:
+            record.heard(self.hello)
         record.verify_error = lib.SSL_get_verify_result(self._ssl)
         self._context.describe(record)
         self.record = record

@@ -40,6 +40,12 @@ class ConnectionFacts:
         return self.connection.get_cipher_bits() or 0
 
     @property
+    def group(self) -> bytes | None:
+        """OpenSSL's name of the key exchange group, None when there was none (RSA key exchange)."""
+        name = self.connection.get_group_name()
+        return name.encode() if name else None
+
+    @property
     def sni(self) -> bytes | None:
         return self.connection.get_servername()
 

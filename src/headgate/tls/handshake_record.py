@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from headgate.base.diagnostics import Location
 from headgate.tls.openssl import TlsError
+from headgate.wire.client_hello import ClientHello
 
 #: Alert descriptions (RFC 8446 section 6, RFC 5246 section 7.2) that end handshakes.
 ALERTS = {
@@ -18,6 +19,9 @@ ALERTS = {
     113: "bad_certificate_status_response", 115: "unknown_psk_identity", 116: "certificate_required",
     120: "no_application_protocol",
 }  # fmt: skip
+
+#: Names of protocol versions on the wire (RFC 8446 section 4.2.1 and those before).
+VERSION_NAMES = {0x0002: "SSLv2", 0x0300: "SSLv3", 0x0301: "TLSv1.0", 0x0302: "TLSv1.1", 0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
 
 #: What an alert of the peer means for the one who runs the proxy.
 _MEANS = {
@@ -48,13 +52,12 @@ class HandshakeRecord:
         error: OpenSSL's own words, "" on success.
         alert: number of the alert that the peer sent, None for none.
         verify_error: OpenSSL's number for what is wrong with the peer's certificate, 0 for nothing.
-        bytes_seen: the peer had sent something before it failed.
         location: the bind or server line whose options applied.
         lowest: lowest version that we speak, for explanations.
     """
 
     __slots__ = (
-        "alert", "bytes_seen", "cipher", "completed", "error", "location", "lowest", "offered", "outgoing", "sni", "verify_error",
+        "alert", "cipher", "completed", "error", "location", "lowest", "offered", "outgoing", "sni", "verify_error",
         "version",
     )
 
@@ -68,7 +71,6 @@ class HandshakeRecord:
         self.error = ""
         self.alert: int | None = None
         self.verify_error = 0
-        self.bytes_seen = True
         self.location: Location | None = None
         self.lowest = ""
 
@@ -76,6 +78,11 @@ class HandshakeRecord:
         """Take over what OpenSSL says."""
         self.error = error.text
         self.alert = error.alert
+
+    def heard(self, hello: ClientHello) -> None:
+        """Take over what the client offered. Invented versions (GREASE, RFC 8701) are left out."""
+        self.offered = tuple(VERSION_NAMES[one] for one in sorted(hello.versions) if one in VERSION_NAMES)
+        self.sni = hello.sni
 
     @property
     def reason(self) -> str:
