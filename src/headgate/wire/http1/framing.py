@@ -14,6 +14,7 @@ from headgate.wire.http1.heads import (
     CONTENT_LENGTH,
     EXPECT,
     HOST,
+    INVALID_HOST,
     KEEP_ALIVE,
     PROXY_CONNECTION,
     TRANSFER_ENCODING,
@@ -80,18 +81,20 @@ def request_framing(head: RequestHead) -> Framing:
             framing.expects_continue = head.version == 11 and field.value.lower() == b"100-continue"
         elif kind in (KEEP_ALIVE, PROXY_CONNECTION):
             framing.hop_by_hop = True
+        elif kind == INVALID_HOST:
+            raise ProtocolViolation("invalid Host header")
     if hosts != 1 and (hosts or head.version == 11):
         raise ProtocolViolation("no Host header" if not hosts else "several Host headers")
+    if head.target[0] != 47:
+        _check_target(head)
     if tokens is not None:
         _apply_connection(framing, head.version, tokens)
         framing.upgrade = upgrade_field and b"upgrade" in tokens
     if codings:
-        _refuse_ambiguity(head.version, lengths)
-        if _tokens(b",".join(codings)) != [b"chunked"]:
-            raise ProtocolViolation("unsupported Transfer-Encoding", 501)
+        _refuse_ambiguity(head.version, lengths, codings, 400)
         framing.length = CHUNKED
     elif lengths:
-        framing.length = content_length(lengths)
+        framing.length = _agreed_length(head, lengths, 400)
     return framing
 
 
@@ -126,12 +129,10 @@ def response_framing(head: ResponseHead, request_method: bytes) -> Framing:
             raise ProtocolViolation("Transfer-Encoding in a response without a body", 502)
         framing.length = 0
     elif codings:
-        _refuse_ambiguity(head.version, lengths)
-        if _tokens(b",".join(codings)) != [b"chunked"]:
-            raise ProtocolViolation("unsupported Transfer-Encoding", 502)
+        _refuse_ambiguity(head.version, lengths, codings, 502)
         framing.length = CHUNKED
     elif lengths:
-        framing.length = content_length(lengths)
+        framing.length = _agreed_length(head, lengths, 502)
     if request_method == b"HEAD" or status == 304:
         framing.length = 0
     elif framing.length == UNTIL_CLOSE:
@@ -155,11 +156,62 @@ def content_length(values: list[bytes]) -> int:
     return int(numbers[0])
 
 
-def _refuse_ambiguity(version: int, lengths: list[bytes]) -> None:
+def _agreed_length(head: RequestHead | ResponseHead, lengths: list[bytes], status: int) -> int:
+    """`content_length`; what was said more than once is forwarded once (RFC 9110 8.6)."""
+    try:
+        length = content_length(lengths)
+    except ProtocolViolation as fault:
+        raise ProtocolViolation(fault.reason, status) from None
+    if len(lengths) > 1 or b"," in lengths[0]:
+        head.set(b"Content-Length", b"%d" % length)
+    return length
+
+
+def _refuse_ambiguity(version: int, lengths: list[bytes], codings: list[bytes], status: int) -> None:
+    """Only a plain `Transfer-Encoding: chunked`, alone: others may read `,chunked` or a repeated field in another way."""
     if lengths:
-        raise ProtocolViolation("Content-Length together with Transfer-Encoding")
+        raise ProtocolViolation("Content-Length together with Transfer-Encoding", status)
     if version == 10:
-        raise ProtocolViolation("Transfer-Encoding in HTTP/1.0")
+        raise ProtocolViolation("Transfer-Encoding in HTTP/1.0", status)
+    if len(codings) != 1 or codings[0].lower() != b"chunked":
+        known = _tokens(b",".join(codings))
+        unsupported = status == 400 and known[-1:] == [b"chunked"] and known.count(b"chunked") == 1 and len(known) > 1
+        raise ProtocolViolation("unsupported Transfer-Encoding", 501 if unsupported else status)
+
+
+_AUTHORITY = re.compile(rb"(?:[0-9A-Za-z._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?")
+_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)")
+_DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
+
+
+def _check_target(head: RequestHead) -> None:
+    """A target that is no path: it must have one of the other forms of RFC 9112 3.2, and name the host that Host names."""
+    target = head.target
+    host = head.first(b"host")
+    if head.method == b"CONNECT":
+        match = _AUTHORITY.fullmatch(target)
+        if match is None or not match[1]:
+            raise ProtocolViolation("malformed CONNECT target")
+        scheme, authority = b"", target
+    elif target == b"*":
+        if head.method != b"OPTIONS":
+            raise ProtocolViolation("malformed request target")
+        return
+    else:
+        absolute = _ABSOLUTE.match(target)
+        if absolute is None or _AUTHORITY.fullmatch(absolute[2]) is None:
+            raise ProtocolViolation("malformed request target")
+        scheme, authority = absolute[1].lower(), absolute[2]
+    if host is not None and _without_port(authority, scheme) != _without_port(host, scheme):
+        raise ProtocolViolation("request target and Host header differ")
+
+
+def _without_port(authority: bytes, scheme: bytes) -> bytes:
+    """In lower case and without the scheme's default port; CONNECT has none, but Host may leave out 80 or 443."""
+    lower = authority.lower()
+    for port in (_DEFAULT_PORTS[scheme],) if scheme in _DEFAULT_PORTS else (b":80", b":443"):
+        lower = lower.removesuffix(port)
+    return lower
 
 
 def _tokens(value: bytes) -> list[bytes]:

@@ -25,6 +25,8 @@ EXPECT = 7
 HOST = 8
 TE = 9
 TRAILER = 10
+#: A Host field whose value can't be a host and port; requests with one are refused (RFC 9112 3.2).
+INVALID_HOST = 11
 
 _KINDS = {
     b"content-length": CONTENT_LENGTH,
@@ -44,6 +46,8 @@ _TOKEN_ONLY = re.compile(_TOKEN)
 #: RFC 9110 5.5: visible characters, space, tab, obs-text. Nothing else: no NUL, CR, LF, no other control character.
 _FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _TARGET = re.compile(rb"[\x21-\x7e]+")
+#: RFC 9110 7.2 and RFC 3986 3.2: a host, literal or name, and a port. No user, no path, no second host.
+_HOST = re.compile(rb"(?:[0-9A-Za-z._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 
 
@@ -104,6 +108,8 @@ def parse_field(line: bytes) -> Field:
         raise ProtocolViolation(_fault(line))
     name = match[1].lower()
     field = Field(name, match[2].rstrip(b" \t"), line, _KINDS.get(name, ORDINARY))
+    if field.kind == HOST and _HOST.fullmatch(field.value) is None:
+        field.kind = INVALID_HOST
     if len(line) <= _INTERN_LENGTH:
         if len(_interned) >= _INTERN_ENTRIES:
             _interned.clear()
@@ -221,6 +227,48 @@ class ResponseHead(_Head):
         return f"<ResponseHead {self.status} {self.fields!r}>"
 
 
+_VERSIONS = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}
+#: Distinct start lines that were validated, bounded as the fields are: popular targets are asked for again and again.
+_request_lines: dict[bytes, tuple[bytes, bytes, int]] = {}
+_status_lines: dict[bytes, tuple[int, bytes, int]] = {}
+
+
+def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
+    """Validate and split a request line, through its intern table."""
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        raise ProtocolViolation("malformed request line")
+    method, target, protocol = parts
+    version = _VERSIONS.get(protocol)
+    if version is None:
+        if protocol[:5] == b"HTTP/":
+            raise ProtocolViolation("unsupported HTTP version", 505)
+        raise ProtocolViolation("malformed request line")
+    if _TOKEN_ONLY.fullmatch(method) is None:
+        raise ProtocolViolation("invalid character in the method")
+    if _TARGET.fullmatch(target) is None:
+        raise ProtocolViolation("invalid character in the request target")
+    parsed = (method, target, version)
+    if len(line) <= _INTERN_LENGTH:
+        if len(_request_lines) >= _INTERN_ENTRIES:
+            _request_lines.clear()
+        _request_lines[line] = parsed
+    return parsed
+
+
+def _status_line(line: bytes) -> tuple[int, bytes, int]:
+    """Validate and split a status line, through its intern table."""
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise ProtocolViolation("malformed status line", 502)
+    parsed = (int(match[2]), match[3] or b"", 11 if match[1] == b"1" else 10)
+    if len(line) <= _INTERN_LENGTH:
+        if len(_status_lines) >= _INTERN_ENTRIES:
+            _status_lines.clear()
+        _status_lines[line] = parsed
+    return parsed
+
+
 def parse_request_head(head: bytes, max_fields: int = 101) -> RequestHead:
     """Parse a complete request head.
 
@@ -232,25 +280,10 @@ def parse_request_head(head: bytes, max_fields: int = 101) -> RequestHead:
         ProtocolViolation: not a valid head; nothing of it may be forwarded.
     """
     lines = head.split(b"\r\n")
-    parts = lines[0].split(b" ")
-    if len(parts) != 3:
-        raise ProtocolViolation("malformed request line")
-    method, target, protocol = parts
-    if protocol == b"HTTP/1.1":
-        version = 11
-    elif protocol == b"HTTP/1.0":
-        version = 10
-    elif protocol[:5] == b"HTTP/":
-        raise ProtocolViolation("unsupported HTTP version", 505)
-    else:
-        raise ProtocolViolation("malformed request line")
-    if _TOKEN_ONLY.fullmatch(method) is None:
-        raise ProtocolViolation("invalid character in the method")
-    if _TARGET.fullmatch(target) is None:
-        raise ProtocolViolation("invalid character in the request target")
-    if len(lines) - 1 > max_fields:
+    line = lines.pop(0)
+    method, target, version = _request_lines.get(line) or _request_line(line)
+    if len(lines) > max_fields:
         raise ProtocolViolation("too many headers", 431)
-    del lines[0]
     known = _interned.get
     return RequestHead(method, target, version, [known(line) or parse_field(line) for line in lines])
 
@@ -259,15 +292,16 @@ def parse_response_head(head: bytes, max_fields: int = 101) -> ResponseHead:
     """Parse a complete response head; arguments as `parse_request_head`.
 
     Raises:
-        ProtocolViolation: not a valid head.
+        ProtocolViolation: not a valid head; always with status 502.
     """
     lines = head.split(b"\r\n")
-    match = _STATUS_LINE.fullmatch(lines[0])
-    if match is None:
-        raise ProtocolViolation("malformed status line", 502)
-    if len(lines) - 1 > max_fields:
+    line = lines.pop(0)
+    status, reason, version = _status_lines.get(line) or _status_line(line)
+    if len(lines) > max_fields:
         raise ProtocolViolation("too many headers", 502)
-    del lines[0]
     known = _interned.get
-    fields = [known(line) or parse_field(line) for line in lines]
-    return ResponseHead(int(match[2]), match[3] or b"", 11 if match[1] == b"1" else 10, fields)
+    try:
+        fields = [known(line) or parse_field(line) for line in lines]
+    except ProtocolViolation as fault:
+        raise ProtocolViolation(fault.reason, 502) from None
+    return ResponseHead(status, reason, version, fields)
