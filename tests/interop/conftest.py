@@ -1,4 +1,4 @@
-"""Fixtures around real programs. `proxy` starts the test's subject; tests that run for both HAProxy and headgate take `subject`."""
+"""Fixtures around real programs. `proxy` starts the subject; tests for both HAProxy and headgate take `subject`."""
 
 from __future__ import annotations
 

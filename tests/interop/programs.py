@@ -1,5 +1,5 @@
-"""Real programs as children of a test: headgate, HAProxy, nginx, Apache. Each is started in the foreground with a configuration of
-its own in a temporary directory, is waited for until its ports listen, and dies with the test.
+"""Real programs as children of a test: headgate, HAProxy, nginx, Apache. Each is started in the foreground with a configuration
+of its own in a temporary directory, is waited for until its ports listen, and dies with the test.
 """
 
 from __future__ import annotations
@@ -47,15 +47,23 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = DEAD
         time.sleep(0.01)
 
 
-def listening_ports() -> set[int]:
-    """TCP ports in state LISTEN. Read from /proc, since trying to connect would show in the logs under test."""
-    ports = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+def listening_addresses() -> set[tuple[str, int]]:
+    """Address and port of every TCP socket in state LISTEN. Read from /proc: connecting would show in logs."""
+    found = set()
+    for table, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
         for line in pathlib.Path(table).read_text().splitlines()[1:]:
             columns = line.split()
             if columns[3] == _LISTEN:
-                ports.add(int(columns[1].rpartition(":")[2], 16))
-    return ports
+                address, _, port = columns[1].rpartition(":")
+                words = [int(address[start : start + 8], 16) for start in range(0, len(address), 8)]
+                packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
+                found.add((socket.inet_ntop(family, packed), int(port, 16)))
+    return found
+
+
+def listening_ports() -> set[int]:
+    """Ports of every TCP socket in state LISTEN, on whatever address."""
+    return {port for _, port in listening_addresses()}
 
 
 class Program:

@@ -1,4 +1,4 @@
-"""Connections of HTTP proxies: reuse, closing modes, tunnels, half-close, slow readers (manual 4.2 `http-reuse`, `option http*`)."""
+"""Connections of HTTP proxies: reuse, closing modes, tunnels, half-close, slow readers (manual 4.2)."""
 
 from __future__ import annotations
 

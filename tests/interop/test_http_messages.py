@@ -82,7 +82,8 @@ def test_chunked_request_with_trailers(proxy: StartProxy, backend: MakeBackend, 
 
 
 def test_chunked_response_with_trailers(proxy: StartProxy, backend: MakeBackend, subject: str) -> None:
-    server = backend(answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwiki\r\n5\r\npedia\r\n0\r\nX-End: yes\r\n\r\n"))
+    server = backend(answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                            b"4\r\nwiki\r\n5\r\npedia\r\n0\r\nX-End: yes\r\n\r\n"))
     client = proxy(one_server(server)).connect()
     for _ in range(2):  # the connection stays usable
         client.send(GET)
