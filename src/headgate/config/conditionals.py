@@ -23,7 +23,7 @@ _MESSAGES = {
 
 @dataclass(slots=True)
 class _Block:
-    """One `.if`. `taking`: its lines count now; `taken`: one of its branches counted, or none may; `else_seen`: it is the last."""
+    """One `.if`. `taking`: its lines count now; `taken`: a branch counted, or none may; `else_seen`: this is the last."""
 
     opened: Location
     taking: bool

@@ -162,7 +162,7 @@ def _open_ring(cursor: Cursor, opening: Opening) -> OpenSection:
 
     def close(report: Report) -> None:
         if draft.maxlen > draft.size:
-            report.warn(f"ring '{name}': maxlen {draft.maxlen} is more than its size {draft.size}: it is lowered to that", location)
+            report.warn(f"ring '{name}': maxlen {draft.maxlen} is lowered to its size {draft.size}", location)
         opening.config.rings[name] = Ring(
             name, draft.description or name, draft.format, min(draft.maxlen, draft.size), draft.size, location
         )

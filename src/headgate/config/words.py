@@ -180,9 +180,8 @@ class _LineReader:
                 if default.endswith("[*]"):
                     as_list, default = True, default[:-3]
             elif rest:
-                raise config_error(
-                    f"'{rest}' is not allowed behind variable '{name}'", self._place(end, close), allowed=("}", "-default}", "[*]}")
-                )
+                message = f"'{rest}' is not allowed behind variable '{name}'"
+                raise config_error(message, self._place(end, close), allowed=("}", "-default}", "[*]}"))
             end = close + 1
         self.position = end
         value = self._lookup(name, start, end)

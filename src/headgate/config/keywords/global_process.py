@@ -1,4 +1,4 @@
-"""Process management and security in the global section (manual 3.1): who we run as, where we log, the stats socket, variables."""
+"""Process management and security in the global section (manual 3.1): user, log targets, stats socket, variables."""
 
 from __future__ import annotations
 
@@ -266,7 +266,9 @@ KEYWORDS.add(
         *"cpu-affinity cpu-map cpu-policy cpu-set max-threads-per-group nbthread numa-cpu-mapping".split(),
         *"thread-group thread-groups thread-hard-limit".split(),
     ),
-    *without_effect("everything that is supported is available", "expose-deprecated-directives", "expose-experimental-directives"),
+    *without_effect(
+        "everything that is supported is available", "expose-deprecated-directives", "expose-experimental-directives"
+    ),
     *without_effect("no such protection is set up", "insecure-fork-wanted", "insecure-setuid-wanted"),
     *without_effect("core dumps follow the limits of the system", "set-dumpable"),
     *without_effect("limits that can't be raised are always reported", "strict-limits"),

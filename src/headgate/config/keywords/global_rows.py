@@ -1,4 +1,4 @@
-"""Makes rows of the global section (manual 3). Not a family of its own: `global_process`, `global_tuning` and `global_tls` use it.
+"""Makes rows of the global section (manual 3), for `global_process`, `global_tuning` and `global_tls`. Not a family of its own.
 
 A value is stored under the keyword as written, in its final unit; `resolve` and the runtime read it from there.
 """

@@ -95,7 +95,7 @@ KEYWORDS.add(
         " tune.quic.fe.stream.rxbuf tune.quic.fe.tx.pacing tune.quic.fe.tx.udp-gso tune.quic.listen tune.quic.mem.tx-max"
         " tune.quic.zero-copy-fwd-send"
     ).split()),
-    *without_effect("the whole ClientHello is always at hand", "tune.ssl.capture-buffer-size", "tune.ssl.capture-cipherlist-size"),
+    *without_effect("the ClientHello is always at hand", "tune.ssl.capture-buffer-size", "tune.ssl.capture-cipherlist-size"),
     *without_effect("the TLS library decides", *(
         "tune.ssl.certificate-compression tune.ssl.hard-maxrecord tune.ssl.maxrecord"
     ).split()),
