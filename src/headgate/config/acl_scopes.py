@@ -11,6 +11,7 @@ from dataclasses import replace
 from headgate.config.actions import Rule, Ruleset
 from headgate.config.drafts import ProxyDraft
 from headgate.config.expression import AclDefinition, AclReference, Condition
+from headgate.config.model import UseBackend, UseServer
 from headgate.config.parse_condition import predefined_acls
 
 
@@ -29,9 +30,10 @@ def conditions_of(draft: ProxyDraft, rules: Mapping[Ruleset, Sequence[Rule]]) ->
         for rule in items:
             if rule.condition is not None:
                 yield rule.condition
-    for chosen in (*draft.use_backends, *draft.use_servers):
-        if chosen.condition is not None:
-            yield chosen.condition
+    chosen: list[UseBackend | UseServer] = [*draft.use_backends, *draft.use_servers]
+    for item in chosen:
+        if item.condition is not None:
+            yield item.condition
     yield from (*draft.monitor_fail, *draft.force_persist, *draft.ignore_persist)
 
 

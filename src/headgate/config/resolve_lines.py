@@ -14,7 +14,7 @@ from headgate.base.addresses import Family
 from headgate.base.diagnostics import NOWHERE, Location, Report
 from headgate.config.cursor import Word
 from headgate.config.drafts import BindDraft, ServerDraft, Settings
-from headgate.config.keywords.tls_options import SHORT_VERSIONS, VERSIONS
+from headgate.config.keywords.tls_options import VERSIONS
 from headgate.config.model import (
     Bind,
     BindTls,
@@ -36,7 +36,7 @@ SUPPORTED_PROTOCOLS = ("http/1.1", "http/1.0")
 
 @dataclass(frozen=True, slots=True)
 class TlsDefaults:
-    """What the global section says about TLS: `ssl-default-bind-*` or `-server-*` as option settings, and the base directories."""
+    """What the global section says about TLS: `ssl-default-*` as option settings, and the base directories."""
 
     bind: Settings
     server: Settings
@@ -47,13 +47,12 @@ class TlsDefaults:
 
 def tls_defaults(settings: Settings) -> TlsDefaults:
     """Collect them from the global section's settings (3.1)."""
-    verify = settings.value("ssl-server-verify", "required")
     return TlsDefaults(
         _side_defaults(settings, "bind"),
         _side_defaults(settings, "server"),
         settings.value("crt-base", "") or "",
         settings.value("ca-base", "") or "",
-        verify if isinstance(verify, Verify) else Verify(verify),
+        settings.value("ssl-server-verify", Verify.REQUIRED),
     )
 
 
@@ -63,33 +62,7 @@ def _side_defaults(settings: Settings, side: str) -> Settings:
         setting = settings.get(f"ssl-default-{side}-{name}")
         if setting is not None:
             found[name] = setting
-    options = settings.get(f"ssl-default-{side}-options")
-    if options is not None:
-        if isinstance(options.value, Settings):
-            found.update(options.value)
-        else:
-            for name, value in _options_of(options.value).items():
-                found.put(name, value, options.location)
-    return found
-
-
-def _options_of(words: Any) -> dict[str, Any]:
-    """`ssl-default-bind-options` when it was kept as its words."""
-    found: dict[str, Any] = {}
-    items = list(words)
-    while items:
-        word = items.pop(0)
-        kind, _, version = word.partition("-")
-        if word in ("ssl-min-ver", "ssl-max-ver"):
-            found[word] = items.pop(0) if items else None
-        elif word in ("no-tls-tickets", "tls-tickets"):
-            found["tls-tickets"] = word == "tls-tickets"
-        elif word in ("strict-sni", "prefer-client-ciphers"):
-            found[word] = True
-        elif kind == "no" and version in SHORT_VERSIONS:
-            found["excluded versions"] = found.get("excluded versions", frozenset()) | {SHORT_VERSIONS[version]}
-        elif kind == "force" and version in SHORT_VERSIONS:
-            found["ssl-min-ver"] = found["ssl-max-ver"] = SHORT_VERSIONS[version]
+    found.update(settings.value(f"ssl-default-{side}-options", {}))
     return found
 
 
@@ -177,7 +150,7 @@ def _versions(settings: Settings, report: Report) -> TlsVersions:
 
 
 def based(path: str | None, base: str) -> str | None:
-    """A file name with `crt-base` or `ca-base` in front, unless it is absolute or names something that is no file (`@system-ca`)."""
+    """A file name with `crt-base` or `ca-base` in front, unless it is absolute or names no file (`@system-ca`)."""
     if path is None or not base or path.startswith(("/", "@")):
         return path
     return os.path.join(base, path)

@@ -179,9 +179,7 @@ def _error_pages(draft: ProxyDraft, report: Report) -> Mapping[int, ErrorPage]:
             known = tuple(config.error_sections)
             report.alert(f"http-errors section '{name}' is defined nowhere", place, allowed=known, written=name)
             continue
-        for status, page in section.pages.items():
-            if not codes or status in codes:
-                pages[status] = page
+        pages.update({status: page for status, page in section.pages.items() if not codes or status in codes})
     pages.update({status: setting.value for status, setting in draft.error_pages.items()})
     return pages
 

@@ -1,6 +1,6 @@
 """The keyword families. Importing this package fills `registry.KEYWORDS`: each family adds its rows when it is imported."""
 
-from headgate.config.keywords import (
+from headgate.config.keywords import (  # noqa: F401
     balance,
     bind,
     checks,
@@ -20,24 +20,3 @@ from headgate.config.keywords import (
     switching,
     timeouts,
 )
-
-__all__ = [
-    "balance",
-    "bind",
-    "checks",
-    "cookie",
-    "error_pages",
-    "global_process",
-    "global_tls",
-    "global_tuning",
-    "logs",
-    "options",
-    "proxy_basics",
-    "redirects",
-    "rules",
-    "sections_small",
-    "server",
-    "source",
-    "switching",
-    "timeouts",
-]

@@ -1,0 +1,212 @@
+"""What sections say of each other: names, references, ports of checks, timeouts. Called by `resolve`, in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from headgate.base.addresses import Family
+from headgate.base.diagnostics import Location, Report, nearest_word
+from headgate.config.acl_scopes import conditions_of, references
+from headgate.config.actions import Rule
+from headgate.config.drafts import ConfigDraft, ProxyDraft
+from headgate.config.model import Mode, Proxy, Server
+from headgate.config.parse_condition import predefined_acls
+from headgate.config.resolve_lines import has_port
+
+
+def where(place: Location, seen_from: Location) -> str:
+    """`line 30` for a place in the same file, `other.cfg:30` for one elsewhere."""
+    return f"line {place.line}" if place.file == seen_from.file else place.short
+
+
+def missing(what: str, name: str, place: Location, known: Mapping[str, Location], report: Report) -> None:
+    """Report a reference to something that is defined nowhere, with the nearest name and where that is."""
+    message = f"{what} '{name}' is used in line {place.line} and defined nowhere"
+    near = nearest_word(name, known)
+    if near is not None:
+        message += f"; did you mean '{near}' ({where(known[near], place)})?"
+    report.alert(message, place)
+
+
+def check_names(draft: ConfigDraft, report: Report) -> None:
+    """Proxies have different names whatever they are (4); servers have different names and ids within their backend."""
+    seen: dict[str, ProxyDraft] = {}
+    for proxy in draft.proxies:
+        first = seen.setdefault(proxy.name, proxy)
+        if first is not proxy:
+            message = f"{proxy.title} has the same name as {first.title} ({where(first.location, proxy.location)})"
+            report.alert(message, proxy.location, remedy="a frontend and a backend that belong together are one 'listen' section")
+        _check_servers(proxy, report)
+
+
+def _check_servers(proxy: ProxyDraft, report: Report) -> None:
+    names: dict[str, Location] = {}
+    ids: dict[int, Location] = {}
+    for server in proxy.servers:
+        place = server.location
+        if server.name in names:
+            first = where(names[server.name], place)
+            report.alert(f"server '{server.name}' stands twice in {proxy.title}: first in {first}", place)
+        names.setdefault(server.name, place)
+        number = server.settings.value("id")
+        if number is None:
+            continue
+        if number in ids:
+            message = f"server id {number} is taken in {proxy.title}: see {where(ids[number], place)}"
+            report.alert(message, server.settings.place("id"))
+        ids.setdefault(number, place)
+
+
+def check_defaults_usage(draft: ConfigDraft, report: Report) -> None:
+    """A defaults section should not serve some proxies by `from` and others by being the last one (4)."""
+    for defaults in draft.defaults:
+        users = [proxy for proxy in draft.proxies if proxy.inherits is defaults]
+        implicit = [proxy for proxy in users if not proxy.explicit]
+        if implicit and len(implicit) < len(users):
+            other = next(proxy for proxy in users if proxy.explicit)
+            report.warn(
+                f"{implicit[0].title} uses defaults section '{defaults.name}' without naming it, {other.title} names it",
+                implicit[0].location, remedy=f"write 'from {defaults.name}' in both",
+            )
+        own: list[Rule] = [rule for rules in defaults.rules.values() for rule in rules]
+        _check_acls(defaults.title, {acl.name: acl.location for acl in defaults.acls}, own, report)
+
+
+def _check_acls(title: str, known: Mapping[str, Location], rules: Iterable[Rule], report: Report) -> None:
+    for rule in rules:
+        for reference in references(rule.condition):
+            if reference.name not in known and reference.name not in predefined_acls():
+                missing(f"ACL of {title}", reference.name, reference.location, known, report)
+
+
+def check_references(draft: ConfigDraft, proxies: Iterable[Proxy], report: Report) -> None:
+    """Backends, servers, ACLs and rings that are named must be there; modes must fit."""
+    by_name = {proxy.name: proxy for proxy in proxies}
+    for proxy in draft.proxies:
+        _check_backends(proxy, by_name, report)
+        names = {server.name: server.location for server in proxy.servers}
+        for chosen in proxy.use_servers:
+            if chosen.name is not None and chosen.name not in names:
+                missing(f"server of {proxy.title}", chosen.name, chosen.location, names, report)
+        acls = {acl.name: acl.location for acl in proxy.acls}
+        late = [*proxy.denials, *proxy.edits, *proxy.redirects]
+        _check_acls(proxy.title, acls, late, report)
+        for condition in conditions_of(proxy, proxy.rules):
+            for reference in references(condition):
+                if reference.name not in acls and reference.name not in predefined_acls():
+                    missing(f"ACL of {proxy.title}", reference.name, reference.location, acls, report)
+    _check_log_targets(draft, report)
+
+
+def _check_backends(proxy: ProxyDraft, proxies: Mapping[str, Proxy], report: Report) -> None:
+    if not proxy.is_frontend:
+        return
+    known = {name: other.location for name, other in proxies.items() if other.is_backend}
+    for name, place in _used_backends(proxy):
+        target = proxies.get(name)
+        if target is not None and not target.is_backend:
+            report.alert(f"'{name}' is a frontend ({where(target.location, place)}): a backend is needed here", place)
+        elif target is None:
+            missing("backend", name, place, known, report)
+        else:
+            _check_modes(proxy, target, place, report)
+
+
+def _used_backends(proxy: ProxyDraft) -> Iterator[tuple[str, Location]]:
+    for chosen in proxy.use_backends:
+        if chosen.name is not None:
+            yield chosen.name, chosen.location
+    default = proxy.settings.get("default_backend")
+    if default is not None:
+        yield default.value, default.location
+
+
+def _check_modes(proxy: ProxyDraft, target: Proxy, place: Location, report: Report) -> None:
+    mode = proxy.settings.value("mode", Mode.TCP)
+    if mode is target.mode:
+        return
+    message = (
+        f"{mode.value} {proxy.title} uses {target.mode.value} backend '{target.name}' ({where(target.location, place)})"
+    )
+    if mode is Mode.TCP:
+        report.alert(
+            f"{message}: the upgrade from TCP to HTTP is known but not yet supported", place,
+            remedy=f"write 'mode http' in {proxy.title}",
+        )
+    else:
+        report.alert(f"{message}: the modes are incompatible", place, remedy="write the same 'mode' in both")
+
+
+def _check_log_targets(draft: ConfigDraft, report: Report) -> None:
+    rings = {ring.name: ring.location or draft.global_.location for ring in draft.rings.values()}
+    seen: set[Location] = set()
+    for targets in [draft.global_.log_targets, *(proxy.log_targets for proxy in [*draft.defaults, *draft.proxies])]:
+        for target in targets:
+            if target.location in seen:
+                continue
+            seen.add(target.location)
+            if target.address.family is Family.RING and target.address.host not in rings:
+                missing("ring", target.address.host, target.location, rings, report)
+            if target.address.family is Family.BACKEND:
+                report.alert("log targets 'backend@' are known but not yet supported", target.location)
+
+
+def settle_check_ports(proxy: Proxy, proxies: Iterable[Proxy], report: Report) -> Proxy:
+    """Give a check without a port the port of the bind line whose connections the backend gets, as HAProxy 1.5 did.
+
+    A server without a port is connected to on the port that the client used, which a check does not have. Where several ports or
+    none would do, the check is left out, with HAProxy's warning.
+    """
+    if not any(server.check is not None for server in proxy.servers):
+        return proxy
+    return replace(proxy, servers=tuple(_with_check_port(server, proxy, proxies, report) for server in proxy.servers))
+
+
+def _with_check_port(server: Server, proxy: Proxy, proxies: Iterable[Proxy], report: Report) -> Server:
+    check = server.check
+    if check is None or check.port is not None or (check.address is not None and check.address.port) or has_port(server):
+        return server
+    ports = {port for frontend in _frontends_of(proxy, proxies) for bind in frontend.binds for port in bind.address.ports if port}
+    offset = server.address.port if server.address.port_is_offset else 0
+    if len(ports) == 1 and 0 < (port := ports.pop() + offset) < 65536:
+        return replace(server, check=replace(check, port=port))
+    report.warn(
+        f"server '{server.name}' has neither service port nor check port: its check has been disabled", server.location,
+        remedy="write 'port <port>' on the server line",
+    )
+    return replace(server, check=None)
+
+
+def _frontends_of(proxy: Proxy, proxies: Iterable[Proxy]) -> Iterator[Proxy]:
+    if proxy.is_frontend:
+        yield proxy
+    for other in proxies:
+        if other.is_frontend and other is not proxy:
+            names = {chosen.name for chosen in other.use_backends} | {other.default_backend}
+            if proxy.name in names:
+                yield other
+
+
+def check_sides(proxy: Proxy, report: Report) -> None:
+    """What is valid and surely not meant: no bind line, no timeouts, a unique ID without a format."""
+    if proxy.disabled:
+        return
+    if proxy.is_frontend and not proxy.binds:
+        report.warn(
+            f"{proxy.kind.value} '{proxy.name}' has no 'bind' directive", proxy.location,
+            remedy="declare it as a backend if this was intended",
+        )
+    times = proxy.timeouts
+    needed = [("client", times.client)] if proxy.is_frontend else []
+    if proxy.is_backend and proxy.servers:
+        needed += [("connect", times.connect), ("server", times.server)]
+    unset = [name for name, value in needed if value is None]
+    if unset:
+        listed = ", ".join(f"'timeout {name}'" for name in unset)
+        report.warn(
+            f"missing timeouts for {proxy.kind.value} '{proxy.name}': {listed}", proxy.location,
+            remedy="without them, connections that nobody uses any more stay open forever",
+        )
+    if proxy.logging.unique_id_header is not None and proxy.logging.unique_id_format is None:
+        report.warn(f"'unique-id-header' of '{proxy.name}' has no effect without 'unique-id-format'", proxy.location)
