@@ -113,11 +113,12 @@ class ServerCounters:
 class ProcessCounters:
     """Counters of the whole process, for `show info`."""
 
-    __slots__ = ("connections", "maximum_sessions", "requests", "tls_connections", "tls_failures")
+    __slots__ = ("accept_failures", "connections", "maximum_sessions", "requests", "tls_connections", "tls_failures")
 
     def __init__(self) -> None:
         self.connections = 0
         self.requests = 0
+        self.accept_failures = 0
         self.maximum_sessions = 0
         self.tls_connections = 0
         self.tls_failures = 0

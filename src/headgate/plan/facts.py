@@ -104,10 +104,19 @@ class FrontendFacts(Protocol):
 class World(Protocol):
     """Everything live that a fetch may look at besides its own stream."""
 
-    sessions: int  # actconn
     process_variables: dict[bytes, Value]
-    backends: Mapping[str, BackendFacts]
-    frontends: Mapping[str, FrontendFacts]
+
+    @property
+    def sessions(self) -> int:
+        """Client connections of the process (`act_conn`)."""
+
+    @property
+    def backends(self) -> Mapping[str, BackendFacts]:
+        """All backends, by name."""
+
+    @property
+    def frontends(self) -> Mapping[str, FrontendFacts]:
+        """All frontends, by name."""
 
     def now(self) -> float:
         """Wall clock, in seconds since the epoch, cached once per loop turn."""
@@ -125,11 +134,12 @@ class Session:
         tls: facts of the client's TLS connection, None for plain.
         hello: the ClientHello of a TLS client, once it was seen.
         variables: scope `sess`.
+        error_code, tls_error: why the connection or its handshake failed (`fc_err`, `ssl_fc_err`), 0 while nothing did.
     """
 
     __slots__ = (
-        "accepted_at", "destination", "destination_port", "frontend", "hello", "listener_id", "listener_name", "source",
-        "source_port", "streams", "tls", "unique_prefix", "variables", "world",
+        "accepted_at", "destination", "destination_port", "error_code", "frontend", "hello", "listener_id", "listener_name",
+        "source", "source_port", "streams", "tls", "tls_error", "unique_prefix", "variables", "world",
     )
 
     def __init__(self, world: World, frontend: FrontendPlan) -> None:
@@ -147,6 +157,8 @@ class Session:
         self.variables: dict[bytes, Value] | None = None
         self.streams = 0
         self.unique_prefix = b""
+        self.error_code = 0
+        self.tls_error = 0
 
 
 class Stream:

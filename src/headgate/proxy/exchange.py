@@ -6,13 +6,13 @@ through the session's channel and on its server through a `ServerConnection`; no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from headgate.balance.server import ServerState
 from headgate.base.termination import Blame, Outcome
 from headgate.plan.facts import Stream
 from headgate.plan.verdicts import Reply, Verdict
-from headgate.proxy.services import Cancellable
+from headgate.proxy.services import Cancellable, Waiter
 from headgate.proxy.sides import CLOSE, KEEP_ALIVE, Backend
 from headgate.wire.http1.chunked import ChunkedBody
 from headgate.wire.http1.framing import Framing
@@ -60,37 +60,10 @@ class Exchange(Stream):
     """
 
     __slots__ = (
-        "attempt",
-        "attempt_at",
-        "client_gone",
-        "connected_at",
-        "connection",
-        "ending",
-        "framing",
-        "head_only",
-        "head_sent",
-        "held",
-        "interim",
-        "keep_client",
-        "keep_server",
-        "link",
-        "owner",
-        "pending_verdict",
-        "phase",
-        "queued_at",
-        "raw",
-        "replay",
-        "request_done",
-        "response_at",
-        "response_buffer",
-        "response_chunks",
-        "response_done",
-        "response_left",
-        "retries_left",
-        "sent",
-        "stale_retry",
-        "target_server",
-        "tunnel_eofs",
+        "attempt", "attempt_at", "client_gone", "connected_at", "connection", "ending", "framing", "head_only",
+        "head_sent", "held", "interim", "keep_client", "keep_server", "link", "owner", "pending_verdict", "phase",
+        "queued_at", "raw", "replay", "request_done", "response_at", "response_buffer", "response_chunks",
+        "response_done", "response_left", "retries_left", "sent", "stale_retry", "target_server", "tunnel_eofs",
     )
 
     def __init__(self, owner: HttpSession, head: RequestHead | None, framing: Framing | None) -> None:
@@ -267,7 +240,7 @@ class Exchange(Stream):
         waiting = link.state.release(server)
         if waiting is not None:
             # Never from inside our own transition: the other exchange may act on a connection of this batch.
-            self.owner.side.shared.scheduler.later(waiting.slot_granted)
+            self.owner.side.shared.scheduler.later(cast(Waiter, waiting).slot_granted)
 
     def release_server(self) -> None:
         """The exchange with the server is complete: keep the connection for others, or close it; free the slot."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from headgate.base.diagnostics import Bug
 from headgate.base.termination import Outcome
-from headgate.plan.facts import Session, TlsFacts
+from headgate.plan.facts import Session
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.sides import CLOSE, Frontend
@@ -52,14 +52,15 @@ class HttpSession(Session):
     """
 
     __slots__ = (
-        "armed", "body_left", "buffer", "channel", "chunks", "deadline", "first_byte_at", "handshake_ms", "idle_from", "kept", "side",
-        "state", "stream",
+        "armed", "body_left", "buffer", "channel", "chunks", "deadline", "first_byte_at", "handshake_ms", "idle_from",
+        "kept", "side", "state", "stream",
     )
 
-    def __init__(self, side: Frontend, channel: Channel) -> None:
+    channel: Channel
+
+    def __init__(self, side: Frontend) -> None:
         Session.__init__(self, side.shared.world, side.plan)
         self.side = side
-        self.channel = channel
         self.state = AWAIT_REQUEST
         self.stream: HttpStream | None = None
         self.buffer = b""
@@ -72,20 +73,21 @@ class HttpSession(Session):
         self.chunks: ChunkedBody | None = None
         self.kept: ServerConnection | None = None
 
-    def start(self, tls: TlsFacts | None, handshake_ms: int, early: bytes = b"") -> None:
-        """Take over the channel.
+    def start(self, channel: Channel, handshake_ms: int, early: bytes = b"") -> None:
+        """Begin to serve.
 
         Args:
-            tls: facts of the client's TLS connection.
+            channel: the client's, established.
             handshake_ms: time spent on PROXY header and TLS, for %Th.
             early: bytes that were read already.
         """
         shared = self.side.shared
         scheduler = shared.scheduler
-        self.tls = tls
+        self.channel = channel
+        self.tls = channel.tls
         self.handshake_ms = handshake_ms
         self.idle_from = scheduler.now
-        self.channel.owner = self
+        channel.owner = self
         if self.side.t_http_request:
             scheduler.arm(self, scheduler.now + self.side.t_http_request)
         if early:
@@ -324,7 +326,7 @@ class HttpSession(Session):
             self.channel.linger()
         else:
             self.channel.close()
-        side.shared.session_ended(side)
+        side.session_over(self)
 
     def soft_stop(self) -> None:
         """Close when idle; a session that is busy closes after its exchange."""

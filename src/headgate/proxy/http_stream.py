@@ -508,7 +508,7 @@ class HttpStream(ResponsePath):
         server = self.target_server
         if server is None:
             return
-        if server.usable:
+        if server.usable():
             self._connect(server)
         else:
             self.release_slot()

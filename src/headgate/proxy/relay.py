@@ -6,16 +6,16 @@ as they come; when a direction turns out to be bulk and both ends are plain, the
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 from headgate.balance.backend import QUEUED
 from headgate.balance.server import ServerState
 from headgate.base.termination import Blame, Outcome
-from headgate.plan.facts import Session, Stream, TlsFacts
+from headgate.plan.facts import Session, Stream
 from headgate.plan.frontends import Rules
 from headgate.plan.verdicts import Kind
 from headgate.proxy.port import Channel, Lost
-from headgate.proxy.services import Cancellable
+from headgate.proxy.services import Cancellable, Waiter
 from headgate.proxy.sides import TURN_AROUND as TURN_AROUND_SECONDS
 from headgate.proxy.sides import Backend, Frontend
 
@@ -37,23 +37,25 @@ class RelaySession(Session):
 
     __slots__ = ("armed", "channel", "deadline", "handshake_ms", "idle_from", "side", "stream")
 
-    def __init__(self, side: Frontend, channel: Channel) -> None:
+    channel: Channel
+
+    def __init__(self, side: Frontend) -> None:
         Session.__init__(self, side.shared.world, side.plan)
         self.side = side
-        self.channel = channel
         self.deadline = 0.0
         self.armed = 0.0
         self.idle_from = 0.0
         self.handshake_ms = 0
         self.stream = RelayStream(self)
 
-    def start(self, tls: TlsFacts | None, handshake_ms: int, early: bytes = b"") -> None:
-        """Take over the channel; arguments as `HttpSession.start`."""
-        self.tls = tls
+    def start(self, channel: Channel, handshake_ms: int, early: bytes = b"") -> None:
+        """Begin to serve; arguments as `HttpSession.start`."""
+        self.channel = channel
+        self.tls = channel.tls
         self.handshake_ms = handshake_ms
         self.streams = 1
         self.idle_from = self.side.shared.scheduler.now
-        self.channel.owner = self
+        channel.owner = self
         self.stream.start(early)
 
     def data_received(self, data: bytes) -> None:
@@ -307,7 +309,8 @@ class RelayStream(Stream):
     def _check_response(self, data: bytes) -> bytes:
         """tcp-response content rules on the server's first bytes; empty when the relay ended or waits for more."""
         self.response_held += data
-        for rules in (self.link.plan.tcp_response_content if self.link is not None else None, self.owner.side.plan.tcp_response_content):
+        link = self.link
+        for rules in (link.plan.tcp_response_content if link is not None else None, self.owner.side.plan.tcp_response_content):
             if rules is None:
                 continue
             verdict = rules(self)
@@ -439,7 +442,7 @@ class RelayStream(Stream):
         self.target_server = None
         waiting = link.state.release(server)
         if waiting is not None:
-            self.owner.side.shared.scheduler.later(waiting.slot_granted)
+            self.owner.side.shared.scheduler.later(cast(Waiter, waiting).slot_granted)
 
     def _finish(self, outcome: Outcome) -> None:
         if self.phase == OVER:
@@ -475,7 +478,7 @@ class RelayStream(Stream):
             owner.channel.close()
         else:
             owner.channel.abort()
-        side.shared.session_ended(side)
+        side.session_over(owner)
 
     def _count(self, outcome: Outcome, link: Backend | None, server: ServerState | None) -> None:
         targets = [self.owner.side.counters]

@@ -1,7 +1,7 @@
 """The response half of an exchange: from the server's first byte to the last one that the client takes.
 
-Bodies are forwarded as they come; nothing is copied or re-chunked but for HTTP/1.0 clients, which do not know chunks. Back-pressure:
-while the client's channel is blocked the server is not read.
+Bodies are forwarded as they come; nothing is copied or re-chunked but for HTTP/1.0 clients, which do not know chunks.
+Back-pressure: while the client's channel is blocked the server is not read.
 """
 
 from __future__ import annotations
@@ -16,12 +16,20 @@ from headgate.proxy.sides import CLOSE, KEEP_ALIVE
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.http1.chunked import ChunkedBody
 from headgate.wire.http1.framing import CHUNKED, UNTIL_CLOSE, Framing, response_framing
-from headgate.wire.http1.heads import CONNECTION, PROXY_CONNECTION, ResponseHead, make_field, parse_response_head
+from headgate.wire.http1.heads import (
+    CONNECTION,
+    PROXY_CONNECTION,
+    TRANSFER_ENCODING,
+    ResponseHead,
+    make_field,
+    parse_response_head,
+)
 from headgate.wire.http1.heads import KEEP_ALIVE as KEEP_ALIVE_FIELD
 
 _CLOSE_FIELD: Final = make_field(b"connection", b"close")
 _KEEP_FIELD: Final = make_field(b"connection", b"keep-alive")
 _HOP_BY_HOP: Final = frozenset({CONNECTION, KEEP_ALIVE_FIELD, PROXY_CONNECTION})
+_FRAMING_TOO: Final = _HOP_BY_HOP | {TRANSFER_ENCODING}
 #: Interim responses that one request may get before the final one.
 _INTERIM_MOST: Final = 16
 
@@ -133,8 +141,8 @@ class ResponsePath(Exchange):
         self.response_at = now
         self.t_response = int((now - self.connected_at) * 1000.0)
         self.replay = None
-        if link.cookie is not None:
-            link.state.response_cookie(self, side.shared.scheduler.wall)
+        if link.persistence is not None:
+            link.persistence.write_response(self, side.shared.scheduler.wall)
         if side.capture_response is not None:
             side.capture_response(self)
         if (link.http_response is not None or side.http_response is not None) and self._response_rules():
@@ -144,9 +152,8 @@ class ResponsePath(Exchange):
             self.tunnel_from_server(data[body_at:])
             return
         length = framing.length
-        self.keep_server = (
-            framing.persistent and link.mode == KEEP_ALIVE and side.mode == KEEP_ALIVE and length != UNTIL_CLOSE and self.request_done
-        )
+        kept = link.mode == KEEP_ALIVE and side.mode == KEEP_ALIVE
+        self.keep_server = kept and framing.persistent and length != UNTIL_CLOSE and self.request_done
         self._settle_client(framing, length)
         if self._after_response_rules():
             self.run_after_response_rules()
@@ -156,9 +163,8 @@ class ResponsePath(Exchange):
         dechunk = length == CHUNKED and request.version == 10
         keep = self.keep_client
         if framing.hop_by_hop or dechunk:
-            head.fields = [
-                field for field in head.fields if field.kind not in _HOP_BY_HOP and not (dechunk and field.name == b"transfer-encoding")
-            ]
+            dropped = _FRAMING_TOO if dechunk else _HOP_BY_HOP
+            head.fields = [field for field in head.fields if field.kind not in dropped]
             head.edited = True
         if not keep:
             head.fields.append(_CLOSE_FIELD)
@@ -374,7 +380,9 @@ class ResponsePath(Exchange):
             return
         self.response = head
         self.status = 101
-        if self.link is not None and (self.link.http_response is not None or self.owner.side.http_response is not None) and self._response_rules():
+        link = self.link
+        ruled = self.owner.side.http_response is not None or (link is not None and link.http_response is not None)
+        if ruled and self._response_rules():
             return
         self._open_tunnel(head)
         if len(data) > rest_at:

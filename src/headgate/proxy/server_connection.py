@@ -1,6 +1,7 @@
 """A connection to a server, between exchanges and within one. Owner of the server's channel.
 
-It outlives exchanges: while it has none it sits in a `Pool` (or stays with its session), and anything that the server says then ends it.
+It outlives exchanges: while it has none it sits in a `Pool` (or stays with its session), and anything that the server says
+then ends it.
 """
 
 from __future__ import annotations

@@ -54,6 +54,16 @@ class Attempt(Protocol):
         """It could not be made."""
 
 
+class Waiter(Protocol):
+    """A stream in a queue. Every stream that is given to `BackendState.assign` is one."""
+
+    def slot_granted(self) -> None:
+        """A server has a slot for it: `server` is set and the slot taken."""
+
+    def queue_flushed(self) -> None:
+        """It was taken out of the queue of a server that went down: it must ask again."""
+
+
 class Cancellable(Protocol):
     """A connection attempt on its way."""
 

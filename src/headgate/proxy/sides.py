@@ -7,12 +7,14 @@ configuration.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from headgate.balance.backend import BackendState
 from headgate.config.model import ConnectionMode, Proxy
 from headgate.observe.counters import ProcessCounters, ProxyCounters
-from headgate.plan.facts import Stream, World
+from headgate.plan.facts import Session, Stream, World
 from headgate.plan.frontends import BackendPlan, FrontendPlan
+from headgate.plan.logformat import date_ms_writer
 from headgate.proxy.pool import Pool
 from headgate.proxy.services import Connector, LogEmitter, Scheduler
 
@@ -29,12 +31,15 @@ ALL_RETRYABLE = frozenset(
 TURN_AROUND = 1.0
 
 _INFO, _ERROR = 6, 3
+_date = date_ms_writer(None)
 
 
 class Shared:
     """What all sessions of a process share.
 
     Attributes:
+        sessions, maxconn: client connections of all frontends, and how many there may be (global maxconn).
+        live: the client sessions themselves.
         stopping: a soft stop is on: keep-alive connections are closed after their current response.
         head_limit: longest request or response head, bytes (tune.bufsize less tune.maxrewrite).
         max_fields: tune.http.maxhdr.
@@ -43,8 +48,8 @@ class Shared:
     """
 
     __slots__ = (
-        "backends", "buffer", "connector", "counters", "head_limit", "max_fields", "request_number", "scheduler",
-        "session_ended", "splice", "stopping", "world",
+        "backends", "buffer", "connector", "counters", "head_limit", "live", "max_fields", "maxconn", "request_number",
+        "scheduler", "session_ended", "sessions", "splice", "stopping", "world",
     )
 
     def __init__(
@@ -54,6 +59,7 @@ class Shared:
         world: World,
         counters: ProcessCounters,
         *,
+        maxconn: int = 2000,
         bufsize: int = 16384,
         maxrewrite: int = 1024,
         max_fields: int = 101,
@@ -63,6 +69,9 @@ class Shared:
         self.world = world
         self.counters = counters
         self.stopping = False
+        self.sessions = 0
+        self.live: set[ClientSession] = set()
+        self.maxconn = maxconn
         self.head_limit = bufsize - maxrewrite
         self.max_fields = max_fields
         self.buffer = bufsize
@@ -76,6 +85,13 @@ class Shared:
 
 def _ignore(_: Frontend) -> None:
     return None
+
+
+class ClientSession(Protocol):
+    """A session of either kind, as those who stop the process see it."""
+
+    def soft_stop(self) -> None:
+        """Close when idle; otherwise close after the exchange that is under way."""
 
 
 class Splicer:
@@ -92,10 +108,11 @@ class Frontend:
     """One frontend, live. Implements `plan.facts.FrontendFacts`."""
 
     __slots__ = (
-        "accept_paused", "capture_request", "capture_response", "choose_backend", "counters", "dont_log_normal", "dont_log_null",
-        "forwardfor", "http_after_response", "http_request", "http_response", "ignore_probes", "log", "log_as_soon_as_possible",
-        "maxconn", "mode", "monitor_uri", "name", "plan", "separate_errors", "sessions", "shared", "spec", "stopped", "t_client",
-        "t_client_fin", "t_client_hs", "t_http_keep_alive", "t_http_request", "t_tarpit",
+        "accept_paused", "capture_request", "capture_response", "choose_backend", "counters", "dont_log_normal",
+        "dont_log_null", "forwardfor", "http_after_response", "http_request", "http_response", "ignore_probes", "log",
+        "log_as_soon_as_possible", "maxconn", "mode", "monitor_uri", "name", "plan", "rate_limit", "separate_errors",
+        "sessions", "shared", "spec", "stopped", "t_client", "t_client_fin", "t_client_hs", "t_http_keep_alive",
+        "t_http_request", "t_tarpit",
     )
 
     def __init__(self, plan: FrontendPlan, shared: Shared, log: LogEmitter | None, maxconn: int) -> None:
@@ -132,7 +149,59 @@ class Frontend:
         self.dont_log_normal = logging.dont_log_normal
         self.separate_errors = logging.separate_errors
         self.log_as_soon_as_possible = logging.as_soon_as_possible
+        self.rate_limit = spec.rate_limit_sessions
         self.ignore_probes = spec.options.http_ignore_probes
+
+    def may_accept(self) -> bool:
+        """Whether the frontend's and the process's maxconn allow another session."""
+        shared = self.shared
+        return self.sessions < self.maxconn and shared.sessions < shared.maxconn
+
+    def session_started(self, session: ClientSession, now: float) -> None:
+        """Count a new client connection."""
+        shared = self.shared
+        shared.live.add(session)
+        counters = self.counters
+        self.sessions += 1
+        shared.sessions += 1
+        shared.counters.connections += 1
+        counters.connections += 1
+        counters.sessions_total += 1
+        counters.session_rate.tick(now)
+        if self.sessions > counters.maximum_sessions:
+            counters.maximum_sessions = self.sessions
+        if shared.sessions > shared.counters.maximum_sessions:
+            shared.counters.maximum_sessions = shared.sessions
+
+    def session_over(self, session: ClientSession) -> None:
+        """A client connection is closed: its place is free."""
+        shared = self.shared
+        shared.live.discard(session)
+        self.sessions -= 1
+        shared.sessions -= 1
+        shared.session_ended(self)
+
+    def write_failure(self, session: Session, text: str) -> None:
+        """Log a connection that failed before it had a stream (8.2.5): `error-log-format` if there is one, else HAProxy's line.
+
+        Args:
+            session: what is known of the connection.
+            text: what happened.
+        """
+        log = self.log
+        if log is None:
+            return
+        line = self.plan.error_log_line
+        wall = self.shared.scheduler.wall
+        if line is not None:
+            stream = Stream(session)
+            stream.started_at = session.accepted_at
+            message = line(stream)
+        else:
+            side = b"%b/%b" % (self.name.encode(), session.listener_name.encode())
+            place = b"%b:%d [%b] %b: " % (session.source, session.source_port, _date(session.accepted_at), side)
+            message = place + text.encode("utf-8", "replace")
+        log.emit(_ERROR if self.separate_errors else _INFO, message, wall)
 
     def write_log(self, stream: Stream, *, failed: bool) -> None:
         """Send the stream's log line, if one is wanted."""
@@ -153,21 +222,15 @@ class Frontend:
         structured = self.plan.structured_data
         log.emit(level, line(stream), self.shared.scheduler.wall, structured(stream) if structured is not None else b"")
 
-    def write_error_log(self, stream: Stream) -> None:
-        """Send the line for a connection that failed before a stream was made (manual 8.2.5)."""
-        line = self.plan.error_log_line or self.plan.log_line
-        if self.log is not None and line is not None:
-            self.log.emit(_ERROR if self.separate_errors else _INFO, line(stream), self.shared.scheduler.wall)
-
 
 class Backend:
     """One backend, live: the balancing state with its times and modes."""
 
     __slots__ = (
-        "abort_on_close", "cookie", "counters", "error_replies", "forwardfor", "http_after_response", "http_request",
-        "http_response", "mode", "name", "plan", "pools", "pretend_keep_alive", "redispatch", "retries", "retry_empty",
-        "retry_failure", "retry_junk", "retry_statuses", "retry_timeout", "reuse", "send_name", "spec", "state", "t_connect",
-        "t_queue", "t_server", "t_server_fin", "t_tunnel",
+        "abort_on_close", "counters", "error_replies", "forwardfor", "http_after_response", "http_request",
+        "http_response", "mode", "name", "persistence", "plan", "pools", "pretend_keep_alive", "redispatch", "retries",
+        "retry_empty", "retry_failure", "retry_junk", "retry_statuses", "retry_timeout", "reuse", "send_name", "spec",
+        "state", "t_connect", "t_queue", "t_server", "t_server_fin", "t_tunnel",
     )
 
     def __init__(self, plan: BackendPlan, state: BackendState, scheduler: Scheduler) -> None:
@@ -183,7 +246,7 @@ class Backend:
         self.http_after_response = plan.http_after_response
         self.forwardfor = plan.forwardfor
         self.error_replies = plan.error_replies
-        self.cookie = plan.cookie
+        self.persistence = state.persistence
         self.abort_on_close = _abort_on_close(spec)
         self.pretend_keep_alive = spec.options.http_pretend_keepalive
         self.retries = spec.retries

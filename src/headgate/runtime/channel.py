@@ -98,11 +98,12 @@ class PlainChannel:
     """
 
     __slots__ = (
-        "_closing", "_eof", "_events", "_failed", "_pending", "_read_size", "_shut", "_taker", "blocked", "fd", "owner", "reactor", "sock",
-        "tls",
+        "_closing", "_eof", "_events", "_failed", "_pending", "_read_size", "_shut", "_taker", "blocked", "fd", "owner",
+        "reactor", "sock", "tls",
     )
 
-    def __init__(self, reactor: Reactor, sock: socket.socket, owner: Owner) -> None:
+    def __init__(self, reactor: Reactor, sock: socket.socket, owner: Owner, *, registered: bool = False) -> None:
+        """Take over a connected, non-blocking socket; `registered` when the reactor watches it already."""
         self.reactor = reactor
         self.sock = sock
         self.fd = sock.fileno()
@@ -117,7 +118,11 @@ class PlainChannel:
         self._closing = False
         self._failed = False
         self._taker: Taker | None = None
-        reactor.watch(self.fd, READ, self.ready)
+        if registered:
+            reactor.rebind(self.fd, self.ready)
+            reactor.change(self.fd, READ)
+        else:
+            reactor.watch(self.fd, READ, self.ready)
 
     # --- events ---
 

@@ -51,7 +51,8 @@ class Reactor:
     """
 
     __slots__ = (
-        "_dead", "_epoll", "_handlers", "_heap", "_later", "_loop", "_order", "_timer", "_timer_at", "now", "turn_ends", "wall",
+        "_dead", "_epoll", "_handlers", "_heap", "_later", "_loop", "_order", "_timer", "_timer_at", "now", "turn_ends",
+        "wall",
     )
 
     def __init__(self) -> None:

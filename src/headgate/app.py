@@ -1,0 +1,400 @@
+"""The composition root: configuration -> plan -> contexts -> live frontends and backends on one loop.
+
+`prepare` does all that can fail without touching a socket (`headgate -c` stops there); `App` opens, serves and stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from headgate.balance.backend import BackendState
+from headgate.balance.server import ServerState
+from headgate.base.addresses import Family
+from headgate.base.diagnostics import Bug, ConfigError, Diagnostic, Report, Severity
+from headgate.config.model import Bind, Config, Proxy, Server, ServerTls, Verify
+from headgate.observe.counters import ProcessCounters
+from headgate.plan.compiler import compile_plan
+from headgate.plan.facts import Stream, Value
+from headgate.plan.frontends import Plan
+from headgate.proxy.services import Waiter
+from headgate.proxy.sides import Backend, Frontend, Shared
+from headgate.runtime.checks.runner import CheckRunner
+from headgate.runtime.connector import TCP_USER_TIMEOUT, Endpoint, ServerConnector
+from headgate.runtime.listener import Listener, resume_all
+from headgate.runtime.logs.emitters import LogEmitter, Logs, log_event
+from headgate.runtime.process.limits import raise_descriptor_limit
+from headgate.runtime.reactor import Reactor
+from headgate.runtime.sockets import DEFAULT_BACKLOG, open_listeners, resolve_host
+from headgate.runtime.splice import KernelSplicer
+from headgate.tls.client_context import ServerContext, build_server_context
+from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
+
+_WARNING_LEVEL, _NOTICE_LEVEL, _ALERT_LEVEL = 4, 5, 1
+#: Default of `hard-stop-after`: none. How often a soft stop looks whether it is done, seconds.
+_SOFT_STOP_POLL = 0.05
+
+
+class StartError(Exception):
+    """We can't start; `diagnostics` says why, for each reason."""
+
+    def __init__(self, diagnostics: list[Diagnostic]) -> None:
+        super().__init__("; ".join(diagnostic.message for diagnostic in diagnostics))
+        self.diagnostics = diagnostics
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A configuration that may run."""
+
+    config: Config
+    plan: Plan
+    bind_contexts: Mapping[int, BindContext]  # by id() of the Bind: lines are equal where they were written twice
+    server_contexts: Mapping[int, ServerContext]  # by id() of the Server
+
+
+def prepare(config: Config, report: Report) -> Prepared | None:
+    """Compile rules and build TLS contexts. None when `report` has alerts."""
+    plan = compile_plan(config, report)
+    cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime)
+    bind_contexts: dict[int, BindContext] = {}
+    server_contexts: dict[int, ServerContext] = {}
+    for proxy in config.proxies:
+        if proxy.disabled:
+            continue
+        for bind in proxy.binds:
+            if bind.tls is not None:
+                context = build_bind_context(bind.tls, cache, report, http=proxy.mode.value == "http")
+                if context is not None:
+                    bind_contexts[id(bind)] = context
+        for server in proxy.servers:
+            if server.tls is not None:
+                built = build_server_context(server.tls, report)
+                if built is not None:
+                    server_contexts[id(server)] = built
+    if report.alerts:
+        return None
+    return Prepared(config, plan, bind_contexts, server_contexts)
+
+
+class World:
+    """Everything live; implements `plan.facts.World`."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self.process_variables: dict[bytes, Value] = {}
+        self.backends: dict[str, BackendState] = {}
+        self.frontends: dict[str, Frontend] = {}
+        self.stopping = False
+        self.started = time.time()
+        self.shared: Shared | None = None
+
+    @property
+    def sessions(self) -> int:
+        """Client connections of the whole process."""
+        return self.shared.sessions if self.shared is not None else 0
+
+    def now(self) -> float:
+        """Wall clock of this turn."""
+        return self._reactor.wall
+
+
+class App:
+    """One process that serves.
+
+    Attributes:
+        prepared: what it serves.
+        options: of the command line (`cli.options.Options`).
+        frontends, backends: live, by name.
+    """
+
+    def __init__(self, prepared: Prepared, options: Any = None) -> None:
+        self.prepared = prepared
+        self.options = options
+        self.config = prepared.config
+        self.reactor = Reactor()
+        self.counters = ProcessCounters()
+        self.world = World(self.reactor)
+        self.logs = self._open_logs()
+        self.listeners: list[Listener] = []
+        self.endpoints: dict[ServerState, Endpoint] = {}
+        self.emitters: dict[str, LogEmitter] = {}
+        self.checks: CheckRunner | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._done: asyncio.Event | None = None
+        self._exit_code = 0
+        settings = self.config.global_
+        budget = raise_descriptor_limit(settings.maxconn, self._descriptor_needs(), settings.ulimit_n)
+        self.warnings = [budget.warning] if budget.warning else []
+        connector = ServerConnector(self.reactor, self.endpoints)
+        self.shared = Shared(
+            self.reactor,
+            connector,
+            self.world,
+            self.counters,
+            maxconn=budget.maxconn,
+            bufsize=settings.bufsize,
+            maxrewrite=settings.maxrewrite,
+            max_fields=settings.max_headers,
+        )
+        self.world.shared = self.shared
+        if not getattr(options, "no_splice", False):
+            self.shared.splice = KernelSplicer(self.reactor)
+        self.shared.session_ended = self._session_ended
+        self.backends: dict[str, Backend] = {}
+        self.frontends: dict[str, Frontend] = {}
+        self._build_backends()
+        self._build_frontends()
+
+    def _open_logs(self) -> Logs:
+        try:
+            return Logs(self.config, os.getpid(), self._watch_writable)
+        except ConfigError as error:
+            raise StartError([error.diagnostic]) from None
+
+    def _watch_writable(self, fd: int, call: Callable[[], None]) -> None:
+        """For log sinks whose descriptor is blocked: tell them once when it takes bytes again."""
+        loop = self._loop
+        if loop is None:
+            return
+
+        def writable() -> None:
+            loop.remove_writer(fd)
+            call()
+
+        loop.add_writer(fd, writable)
+
+    def _descriptor_needs(self) -> int:
+        proxies = self.config.proxies
+        listening = sum(len(bind.address.ports) for proxy in proxies for bind in proxy.binds)
+        checked = sum(1 for proxy in proxies for server in proxy.servers if server.check is not None)
+        return listening + checked + len(self.config.global_.stats_sockets)
+
+    # --- building ---
+
+    def _build_backends(self) -> None:
+        problems: list[Diagnostic] = []
+        for name, plan in self.prepared.plan.backends.items():
+            state = BackendState(plan, random.random)
+            for server in state.servers:
+                self.endpoints[server] = self._endpoint(plan.spec, server, problems)
+            self.world.backends[name] = state
+            self.backends[name] = Backend(plan, state, self.reactor)
+            self.emitters.setdefault(name, self.logs.emitter(plan.spec))
+        self.shared.backends = self.backends
+        if problems:
+            raise StartError(problems)
+
+    def _endpoint(self, proxy: Proxy, server: ServerState, problems: list[Diagnostic]) -> Endpoint:
+        spec: Server = server.spec
+        host: str | None = None
+        family = int(socket.AF_INET)
+        try:
+            family, host = resolve_host(spec.address, ipv4_only=getattr(self.options, "ipv4_only", False))
+        except OSError as error:
+            may_lack = "none" in spec.init_addr or getattr(self.options, "ignore_resolution", False)
+            reason = error.strerror or str(error)
+            message = f"server {proxy.name}/{spec.name}: could not resolve address '{spec.address.host}' ({reason})"
+            remedy = "correct the name, start with -dr, or set init-addr so that it may start without an address"
+            if may_lack:
+                server.up = False
+                self.warnings.append(message + ": the server is down until it is given one")
+            else:
+                problems.append(Diagnostic(Severity.ALERT, message, spec.location, remedy=remedy))
+        options: list[tuple[int, int, int]] = []
+        if spec.tcp_ut is not None:
+            options.append((socket.IPPROTO_TCP, TCP_USER_TIMEOUT, int(spec.tcp_ut * 1000)))
+        if proxy.options.srvtcpka:
+            options.append((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
+        return Endpoint(
+            family,
+            host,
+            spec.address,
+            tls=self.prepared.server_contexts.get(id(spec)),
+            send_proxy=spec.send_proxy,
+            source=spec.source or proxy.source,
+            options=tuple(options),
+        )
+
+    def _build_frontends(self) -> None:
+        for plan in self.prepared.plan.frontends:
+            emitter = self.logs.emitter(plan.spec)
+            self.emitters[plan.name] = emitter
+            maxconn = plan.spec.maxconn or self.shared.maxconn
+            side = Frontend(plan, self.shared, None if emitter.silent else emitter, maxconn)
+            self.frontends[plan.name] = side
+        self.world.frontends = self.frontends
+
+    # --- opening ---
+
+    def bind_all(self) -> None:
+        """Open all listening sockets.
+
+        Raises:
+            StartError: with a diagnostic for each that can't be opened.
+        """
+        problems: list[Diagnostic] = []
+        reuse_port = not getattr(self.options, "no_reuse_port", False)
+        number = 0
+        for side in self.frontends.values():
+            for bind in side.plan.binds:
+                number += 1
+                backlog = bind.backlog or side.spec.backlog or side.spec.maxconn or DEFAULT_BACKLOG
+                try:
+                    sockets = open_listeners(bind, backlog, reuse_port=reuse_port)
+                except ConfigError as error:
+                    problems.append(error.diagnostic)
+                    continue
+                for sock in sockets:
+                    self.listeners.append(self._listener(side, bind, sock, bind.id or number))
+        if problems:
+            self._close_listeners()
+            raise StartError(problems)
+
+    def _listener(self, side: Frontend, bind: Bind, sock: socket.socket, number: int) -> Listener:
+        return Listener(self.reactor, side, bind, sock, self.prepared.bind_contexts.get(id(bind)), number)
+
+    def _close_listeners(self) -> None:
+        for listener in self.listeners:
+            listener.stop()
+            address = listener.bind.address
+            if address.family is Family.UNIX and not self.shared.stopping:
+                with contextlib.suppress(OSError):
+                    os.unlink(address.host)
+
+    # --- serving ---
+
+    def run(self) -> int:
+        """Serve until stopped.
+
+        Returns:
+            The exit code: 0, or 128 and the signal that ended us.
+        """
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve())
+        return self._exit_code
+
+    async def _serve(self) -> None:
+        loop = self._loop = asyncio.get_running_loop()
+        self._done = asyncio.Event()
+        self.reactor.attach(loop)
+        self.reactor.turn_ends.append(self.logs.flush)
+        for number, action in (
+            (signal.SIGTERM, self.stop),
+            (signal.SIGINT, self.stop),
+            (signal.SIGUSR1, self.soft_stop),
+            (signal.SIGHUP, self.dump_states),
+        ):
+            loop.add_signal_handler(number, action)
+        self._start_checks()
+        for listener in self.listeners:
+            listener.start()
+        for side in self.frontends.values():
+            log_event(self.emitters[side.name], _NOTICE_LEVEL, f"Proxy {side.name} started.")
+        try:
+            await self._done.wait()
+        finally:
+            if self.checks is not None:
+                await self.checks.stop()
+            self._close_listeners()
+            for backend in self.backends.values():
+                for pool in backend.pools.values():
+                    pool.clear()
+            self.logs.flush()
+            self.reactor.close()
+
+    def _start_checks(self) -> None:
+        self.checks = CheckRunner(
+            self.world.backends.values(),
+            on_change=self._server_changed,
+            log_event=lambda backend, level, text: log_event(self.emitters[backend.name], level, text),
+            clock=time.monotonic,
+            random=random.random,
+            tls_client=self._check_client,
+            on_stopping=lambda backend, server, stopping: self._resume(
+                backend.set_stopping(server, stopping, time.time())
+            ),
+            on_checked=lambda backend: self._resume(backend.warm_up(time.time())),
+            spread=self.config.global_.spread_checks,
+        )
+        self.checks.start()
+
+    def _check_client(self, backend: BackendState, server: ServerState) -> ServerContext:
+        context = self.endpoints[server].tls
+        if context is None:
+            report = Report()
+            built = build_server_context(ServerTls(verify=Verify.NONE), report)
+            if built is None:
+                raise Bug("a TLS context without verification can't be built")
+            return built
+        return context
+
+    def _server_changed(self, backend: BackendState, server: ServerState, up: bool, reason: str) -> None:
+        if not up:
+            self.backends[backend.name].pools[server.name].clear()
+        self._resume(backend.set_operational(server, up, time.time()))
+
+    def _resume(self, streams: list[Stream]) -> None:
+        """Streams that a change took out of a queue: with a server they have its slot, without they ask again."""
+        for stream in streams:
+            waiter = cast(Waiter, stream)
+            self.reactor.later(waiter.slot_granted if stream.server is not None else waiter.queue_flushed)
+
+    def _session_ended(self, side: Frontend) -> None:
+        for listener in self.listeners:
+            if listener.paused:
+                resume_all(self.listeners)
+                break
+
+    # --- stopping ---
+
+    def stop(self) -> None:
+        """SIGTERM, SIGINT: stop now."""
+        if self._done is not None:
+            self._done.set()
+
+    def soft_stop(self) -> None:
+        """SIGUSR1: accept no more, finish what is under way, then stop."""
+        loop = self._loop
+        if self.shared.stopping or loop is None:
+            return
+        self.shared.stopping = True
+        self.world.stopping = True
+        for side in self.frontends.values():
+            side.stopped = True
+            log_event(self.emitters[side.name], _WARNING_LEVEL, f"Stopping frontend {side.name} in 0 ms.")
+        for listener in self.listeners:
+            listener.stop()
+        for session in list(self.shared.live):
+            session.soft_stop()
+        hard = self.config.global_.hard_stop_after
+        deadline = loop.time() + hard if hard else None
+
+        def look() -> None:
+            if self.shared.sessions == 0 or (deadline is not None and loop.time() >= deadline):
+                self.stop()
+            else:
+                loop.call_later(_SOFT_STOP_POLL, look)
+
+        look()
+
+    def dump_states(self) -> None:
+        """SIGHUP: the state of every proxy and server to the log (management manual, 4)."""
+        for name, backend in self.backends.items():
+            emitter = self.emitters[name]
+            for server in backend.state.servers:
+                load = f"Conn: {server.sessions} act, {server.queued} pend."
+                log_event(emitter, _NOTICE_LEVEL, f"SIGHUP: Server {name}/{server.name} is {server.state}. {load}")
+        for name, side in self.frontends.items():
+            state = "stopped" if side.stopped else "up"
+            log_event(self.emitters[name], _NOTICE_LEVEL, f"SIGHUP: Proxy {name} is {state}. Conn: {side.sessions} act.")

@@ -1,0 +1,185 @@
+"""A client connection between accept and its session: connection rules, PROXY header, a look at the ClientHello, TLS handshake.
+
+The plain case without `accept-proxy` does not pass through here at all: the listener starts its session at once.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final
+
+from headgate.plan.facts import Stream
+from headgate.proxy.http_session import HttpSession
+from headgate.proxy.port import Lost
+from headgate.proxy.relay import RelaySession
+from headgate.runtime.channel import PlainChannel
+from headgate.runtime.connector import NOBODY
+from headgate.runtime.reactor import READ, Reactor
+from headgate.runtime.tls_channel import TlsChannel
+from headgate.wire.client_hello import parse_client_hello
+from headgate.wire.errors import ProtocolViolation
+from headgate.wire.proxy_protocol import Command, parse
+
+if TYPE_CHECKING:
+    from headgate.runtime.listener import Listener
+
+AWAIT_PROXY_HEADER: Final = 0
+AWAIT_CLIENT_HELLO: Final = 1
+HANDSHAKE: Final = 2
+OVER: Final = 3
+
+#: What is looked at without taking it from the socket: a PROXY header, or a ClientHello.
+_PEEK = 16384
+
+ClientSession = HttpSession | RelaySession
+
+
+class Arrival:
+    """One connection on its way to a session. Owner of the TLS channel until the handshake is done.
+
+    Attributes:
+        hello: the ClientHello as received, kept until the handshake is over, for explaining a failure.
+    """
+
+    __slots__ = ("armed", "channel", "deadline", "hello", "listener", "reactor", "session", "sock", "stage", "started")
+
+    def __init__(self, listener: Listener, sock: socket.socket, session: ClientSession) -> None:
+        self.listener = listener
+        self.reactor: Reactor = listener.reactor
+        self.sock = sock
+        self.session = session
+        self.deadline = 0.0
+        self.armed = 0.0
+        self.started = self.reactor.now
+        self.hello = b""
+        self.channel: TlsChannel | None = None
+        self.stage = AWAIT_PROXY_HEADER if listener.accept_proxy else AWAIT_CLIENT_HELLO
+        patience = listener.side.t_client_hs
+        if patience:
+            self.reactor.arm(self, self.started + patience)
+        self.reactor.watch(sock.fileno(), READ, self._readable)
+
+    def _readable(self, events: int) -> None:
+        try:
+            data = self.sock.recv(_PEEK, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._fail("Connection closed during handshake", quiet=True)
+            return
+        if not data:
+            what = "Connection closed while waiting for PROXY protocol header"
+            self._fail(what if self.stage == AWAIT_PROXY_HEADER else "Connection closed during SSL handshake", quiet=True)
+        elif self.stage == AWAIT_PROXY_HEADER:
+            self._proxy_header(data)
+        else:
+            self._client_hello(data)
+
+    def _proxy_header(self, data: bytes) -> None:
+        try:
+            header = parse(data)
+        except ProtocolViolation as violation:
+            self._fail(f"Received something which does not look like a PROXY protocol header ({violation.reason})")
+            return
+        if header is None:
+            if len(data) >= _PEEK:
+                self._fail("PROXY protocol header too large")
+            return
+        self.sock.recv(header.length)
+        session = self.session
+        if header.command is Command.PROXY and header.source:
+            session.source, session.source_port = header.source, header.source_port
+            session.destination, session.destination_port = header.destination, header.destination_port
+        if self.listener.tls is not None:
+            self.stage = AWAIT_CLIENT_HELLO
+            rest = data[header.length :]
+            if rest:
+                self._client_hello(rest)
+            return
+        self._established(PlainChannel(self.reactor, self.sock, NOBODY, registered=True))
+
+    def _client_hello(self, data: bytes) -> None:
+        """The first bytes of TLS are there: keep them for explanations, let OpenSSL read them from the socket."""
+        context = self.listener.tls
+        if context is None:
+            return
+        self.stage = HANDSHAKE
+        self.hello = data
+        self.reactor.unwatch(self.sock.fileno())
+        self.listener.side.shared.counters.tls_connections += 1
+        self.channel = TlsChannel(self.reactor, self.sock, context.connection(self.sock), self, readable=True)
+
+    # --- owner of the TLS channel ---
+
+    def handshake_completed(self) -> None:
+        """See `runtime.tls_channel.HandshakeOwner`."""
+        channel = self.channel
+        if channel is not None and self.stage == HANDSHAKE:
+            self.hello = b""
+            self._established(channel)
+
+    def connection_lost(self, reason: Lost) -> None:
+        """The handshake failed."""
+        channel = self.channel
+        self.channel = None
+        why = channel.failure if channel is not None else ""
+        self.listener.side.shared.counters.tls_failures += 1
+        try:
+            hello = parse_client_hello(self.hello) if self.hello else None
+        except ProtocolViolation:
+            hello = None
+        self.session.hello = hello
+        self._fail(f"SSL handshake failure ({why})" if why else "SSL handshake failure")
+
+    def data_received(self, data: bytes) -> None:
+        """Not before the handshake is done, and then the channel has another owner."""
+
+    def eof_received(self) -> None:
+        """See `data_received`."""
+
+    def drained(self) -> None:
+        """See `data_received`."""
+
+    # --- the end ---
+
+    def _established(self, channel: PlainChannel | TlsChannel) -> None:
+        self.stage = OVER
+        self.reactor.retire(self)
+        session = self.session
+        session.tls = channel.tls
+        side = self.listener.side
+        rules = side.plan.tcp_request_session
+        if rules is not None and rules(Stream(session)) is not None:
+            side.counters.denied_connections += 1
+            channel.abort()
+            side.session_over(session)
+            return
+        session.start(channel, int((self.reactor.now - self.started) * 1000.0))
+
+    def timed_out(self) -> None:
+        """`timeout client-hs`."""
+        header = self.stage == AWAIT_PROXY_HEADER
+        self._fail("Timeout while waiting for PROXY protocol header" if header else "Timeout during SSL handshake")
+
+    def _fail(self, text: str, *, quiet: bool = False) -> None:
+        """Log and close.
+
+        Args:
+            text: what happened, in HAProxy's words where it has some (8.2.5).
+            quiet: nothing was received: `option dontlognull` leaves it out.
+        """
+        if self.stage == OVER:
+            return
+        stage = self.stage
+        self.stage = OVER
+        self.reactor.retire(self)
+        if self.channel is not None:
+            self.channel.abort()
+        elif stage != HANDSHAKE:
+            self.reactor.unwatch(self.sock.fileno())
+            self.sock.close()
+        side = self.listener.side
+        side.counters.request_errors += 1
+        if not (quiet and side.dont_log_null):
+            side.write_failure(self.session, text)
+        side.session_over(self.session)

@@ -1,0 +1,290 @@
+"""Opens connections to servers: socket, source address, connect, PROXY header, TLS handshake.
+
+What can be prepared is prepared once in an `Endpoint` per server: the resolved address, the TLS context, the socket options.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Mapping
+
+from headgate.balance.server import ServerState
+from headgate.base.addresses import Address, Family
+from headgate.config.model import ProxyProtocolSend, SourceAddress
+from headgate.plan.facts import Session, Stream
+from headgate.proxy.port import Lost
+from headgate.proxy.services import Attempt
+from headgate.runtime.channel import PlainChannel, lost_reason
+from headgate.runtime.proxy_header import encode_header
+from headgate.runtime.reactor import BROKEN, WRITE, Reactor
+from headgate.runtime.tls_channel import TlsChannel
+from headgate.tls.client_context import ServerContext
+
+#: setsockopt numbers that Python's socket module lacks.
+IP_TRANSPARENT = 19
+IPV6_TRANSPARENT = 75
+TCP_USER_TIMEOUT = 18
+
+
+class Endpoint:
+    """Where and how to connect to one server.
+
+    Attributes:
+        family: socket family.
+        host: numeric address, path or abstract name; None while the name is not resolved.
+        port: 0 and `port_is_offset` as in `base.addresses.Address`.
+        tls: the context, None for plain.
+    """
+
+    __slots__ = ("family", "host", "options", "port", "port_is_offset", "send_proxy", "source", "tls")
+
+    def __init__(
+        self,
+        family: int,
+        host: str | None,
+        address: Address,
+        *,
+        tls: ServerContext | None = None,
+        send_proxy: ProxyProtocolSend | None = None,
+        source: SourceAddress | None = None,
+        options: tuple[tuple[int, int, int], ...] = (),
+    ) -> None:
+        self.family = family
+        self.host = host
+        self.port = address.port
+        self.port_is_offset = address.port_is_offset
+        self.tls = tls
+        self.send_proxy = send_proxy
+        self.source = source
+        self.options = options
+
+    def target(self, client_port: int) -> tuple[str, int] | str | bytes:
+        """The address to connect to; without a port of its own the server gets the one that the client used (5.2 server)."""
+        host = self.host or ""
+        if self.family == socket.AF_UNIX:
+            return host
+        if self.port_is_offset:
+            return (host, client_port + self.port)
+        return (host, self.port or client_port)
+
+
+def unix_name(address: Address) -> str:
+    """The name that the kernel wants for a unix or abstract address."""
+    if address.family is Family.ABNS:
+        # HAProxy pads abstract names with NULs to the full length; both ends must agree (2.9.1).
+        return ("\0" + address.host).ljust(108, "\0")
+    if address.family is Family.ABNSZ:
+        return "\0" + address.host
+    return address.host
+
+
+class ServerConnector:
+    """Implements `proxy.services.Connector`."""
+
+    __slots__ = ("endpoints", "never_send_local", "reactor")
+
+    def __init__(self, reactor: Reactor, endpoints: Mapping[ServerState, Endpoint]) -> None:
+        self.reactor = reactor
+        self.endpoints = endpoints
+
+    def connect(self, server: ServerState, stream: Stream, attempt: Attempt) -> PendingConnection:
+        """See `proxy.services.Connector.connect`."""
+        return PendingConnection(self.reactor, self.endpoints[server], server, stream, attempt)
+
+
+class PendingConnection:
+    """One attempt under way; also the owner of the TLS channel until its handshake is done."""
+
+    __slots__ = ("_attempt", "_endpoint", "_failure", "_server", "_sock", "_stream", "_tls", "reactor")
+
+    def __init__(self, reactor: Reactor, endpoint: Endpoint, server: ServerState, stream: Stream, attempt: Attempt) -> None:
+        self.reactor = reactor
+        self._endpoint = endpoint
+        self._server = server
+        self._stream = stream
+        self._attempt: Attempt | None = attempt
+        self._sock: socket.socket | None = None
+        self._tls: TlsChannel | None = None
+        self._failure = Lost.ERROR
+        try:
+            self._begin()
+        except OSError as error:
+            self._failure = lost_reason(error)
+            if self._sock is not None:
+                self._sock.close()
+                self._sock = None
+            reactor.later(self._report_failure)
+
+    def _begin(self) -> None:
+        endpoint = self._endpoint
+        if endpoint.host is None:
+            raise OSError(errno.EHOSTUNREACH, "the server's name is not resolved")
+        sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
+        self._sock = sock
+        sock.setblocking(False)
+        if endpoint.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for level, option, value in endpoint.options:
+            sock.setsockopt(level, option, value)
+        if endpoint.source is not None:
+            bind_source(sock, endpoint.source, self._stream.session)
+        result = sock.connect_ex(endpoint.target(self._stream.session.destination_port))
+        if result not in (0, errno.EINPROGRESS, errno.EAGAIN):
+            raise OSError(result, "connect")
+        self.reactor.watch(sock.fileno(), WRITE, self._ready)
+
+    def _report_failure(self) -> None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.connect_failed(self._failure)
+
+    def _ready(self, events: int) -> None:
+        sock = self._sock
+        if sock is None:
+            return
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if events & BROKEN else 0
+        fd = sock.fileno()
+        if error or events & BROKEN:
+            self.reactor.unwatch(fd)
+            sock.close()
+            self._sock = None
+            self._failure = lost_reason(OSError(error or errno.ECONNRESET, ""))
+            self._report_failure()
+            return
+        endpoint = self._endpoint
+        stream = self._stream
+        if endpoint.family != socket.AF_UNIX:
+            stream.source_address, stream.source_port = _local_name(sock) if endpoint.source is not None else (b"", 0)
+        if endpoint.send_proxy is not None:
+            header = encode_header(endpoint.send_proxy, stream)
+            try:
+                # A fresh socket's send buffer holds far more than a PROXY header.
+                sock.send(header)
+            except OSError as broken:
+                self.reactor.unwatch(fd)
+                sock.close()
+                self._sock = None
+                self._failure = lost_reason(broken)
+                self._report_failure()
+                return
+        attempt = self._attempt
+        if endpoint.tls is not None:
+            self.reactor.unwatch(fd)
+            sni = self._server.plan.sni
+            connection = endpoint.tls.connection(sock, sni(stream) if sni is not None else None)
+            self._sock = None
+            self._tls = TlsChannel(self.reactor, sock, connection, self, outgoing=True)
+        elif attempt is not None:
+            self._sock = None
+            self._attempt = None
+            # The attempt's object is the first owner; it names its own before it returns.
+            attempt.connected(PlainChannel(self.reactor, sock, NOBODY, registered=True))
+
+    # --- owner of the TLS channel during its handshake ---
+
+    def handshake_completed(self) -> None:
+        """See `runtime.tls_channel.HandshakeOwner`."""
+        attempt = self._attempt
+        self._attempt = None
+        channel = self._tls
+        if attempt is not None and channel is not None:
+            self._tls = None
+            attempt.connected(channel)
+
+    def connection_lost(self, reason: Lost) -> None:
+        """The handshake failed."""
+        self._failure = reason
+        self._tls = None
+        self._report_failure()
+
+    def data_received(self, data: bytes) -> None:
+        """Not before the handshake is done, and then the channel has another owner."""
+
+    def eof_received(self) -> None:
+        """See `data_received`."""
+
+    def drained(self) -> None:
+        """See `data_received`."""
+
+    def cancel(self) -> None:
+        """Give the attempt up."""
+        self._attempt = None
+        if self._tls is not None:
+            self._tls.abort()
+            self._tls = None
+        elif self._sock is not None:
+            self.reactor.unwatch(self._sock.fileno())
+            self._sock.close()
+            self._sock = None
+
+
+class _Nobody:
+    """The owner of a channel in the instant before it gets a real one."""
+
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        return
+
+    def eof_received(self) -> None:
+        return
+
+    def connection_lost(self, reason: Lost) -> None:
+        return
+
+    def drained(self) -> None:
+        return
+
+
+NOBODY = _Nobody()
+
+
+def bind_source(sock: socket.socket, source: SourceAddress, session: Session | None) -> None:
+    """`source` of a server or backend: the address to connect from (4.2 source).
+
+    Args:
+        sock: not connected yet.
+        source: as configured.
+        session: the client's, for `usesrc client` and `clientip`; None for health checks.
+    """
+    if source.interface is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, source.interface.encode() + b"\0")
+    host, ports = source.address.host, source.address.ports
+    if source.usesrc is not None and session is not None:
+        six = sock.family == socket.AF_INET6
+        sock.setsockopt(socket.IPPROTO_IPV6 if six else socket.IPPROTO_IP, IPV6_TRANSPARENT if six else IP_TRANSPARENT, 1)
+        if source.usesrc in ("client", "clientip"):
+            host = session.source.decode()
+            ports = range(session.source_port, session.source_port + 1) if source.usesrc == "client" else range(1)
+        else:
+            host = source.usesrc
+    if not host or (host in ("*", "0.0.0.0", "::") and not ports[0]):
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    last: OSError | None = None
+    for port in ports:
+        try:
+            sock.bind((host, port))
+        except OSError as error:
+            last = error
+        else:
+            return
+    if last is not None:
+        raise last
+
+
+def _local_name(sock: socket.socket) -> tuple[bytes, int]:
+    name = sock.getsockname()
+    return name[0].encode(), name[1]
+
+
+def is_numeric(host: str) -> bool:
+    """Whether a host is an IP literal."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+

@@ -1,0 +1,194 @@
+"""Listening sockets: accepts connections, honours maxconn and rate limits, starts sessions."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+from headgate.base.addresses import Family
+from headgate.config.model import Bind, Mode
+from headgate.plan.facts import Stream
+from headgate.proxy.http_session import HttpSession
+from headgate.proxy.relay import RelaySession
+from headgate.proxy.sides import Frontend
+from headgate.runtime.arrival import Arrival, ClientSession
+from headgate.runtime.channel import PlainChannel
+from headgate.runtime.connector import NOBODY
+from headgate.runtime.reactor import READ, Reactor
+from headgate.tls.server_context import BindContext
+
+#: Connections that one event may accept: others must have their turn (as tune.maxaccept).
+_ACCEPT_MOST: Final = 64
+#: How long to wait before accepting again when the process ran out of descriptors, seconds.
+_OUT_OF_DESCRIPTORS: Final = 0.1
+
+_WILDCARDS = frozenset({"", "0.0.0.0", "::", "*"})
+
+
+class Listener:
+    """One listening socket of a frontend.
+
+    Attributes:
+        side: the live frontend.
+        tls: context of an `ssl` bind line, or None.
+        name: for %fi-like places and logs: the bind line's name, or its address.
+        paused: not accepting: a limit is reached.
+    """
+
+    __slots__ = (
+        "_fixed", "_http", "_inet", "_passed", "accept_proxy", "armed", "bind", "deadline", "limit", "name", "number",
+        "open", "paused", "reactor", "side", "sock", "tls",
+    )
+
+    def __init__(
+        self, reactor: Reactor, side: Frontend, bind: Bind, sock: socket.socket, tls: BindContext | None, number: int
+    ) -> None:
+        self.reactor = reactor
+        self.side = side
+        self.bind = bind
+        self.sock = sock
+        self.tls = tls
+        self.number = number
+        self.name = bind.name or str(bind.address)
+        self.accept_proxy = bind.accept_proxy
+        self.limit = bind.maxconn or 0
+        self.paused = False
+        self.open = False
+        self.deadline = 0.0
+        self.armed = 0.0
+        self._http = side.spec.mode is Mode.HTTP
+        self._inet = sock.family in (socket.AF_INET, socket.AF_INET6)
+        self._passed = bind.address.family is Family.SOCKPAIR
+        # With a fixed address the destination is known without asking the kernel for each connection.
+        self._fixed: tuple[bytes, int] | None = None
+        if self._inet:
+            name = sock.getsockname()
+            if name[0] not in _WILDCARDS:
+                self._fixed = (name[0].encode(), name[1])
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self.open = True
+        self.reactor.watch(self.sock.fileno(), READ, self._passed_on if self._passed else self._accept)
+
+    def stop(self) -> None:
+        """Accept no more, and give the socket back."""
+        if self.open:
+            self.open = False
+            self.reactor.retire(self)
+            self.reactor.unwatch(self.sock.fileno())
+        self.sock.close()
+
+    def pause(self) -> None:
+        """Leave connections in the backlog."""
+        if self.open and not self.paused:
+            self.paused = True
+            self.reactor.change(self.sock.fileno(), 0)
+
+    def resume(self) -> None:
+        """Accept again."""
+        if self.open and self.paused:
+            self.paused = False
+            self.reactor.change(self.sock.fileno(), READ)
+
+    def timed_out(self) -> None:
+        """A pause for a rate limit or for lack of descriptors is over."""
+        if not self.side.accept_paused:
+            self.resume()
+
+    def _accept(self, events: int) -> None:
+        side = self.side
+        for _ in range(_ACCEPT_MOST):
+            if not side.may_accept():
+                # Resumed by `Frontends.session_ended`.
+                self.pause()
+                return
+            if side.rate_limit and side.counters.session_rate.rate(self.reactor.now) >= side.rate_limit:
+                self.pause()
+                self.reactor.arm(self, self.reactor.now + 1.0 / side.rate_limit)
+                return
+            try:
+                sock, address = self.sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    side.shared.counters.accept_failures += 1
+                    self.pause()
+                    self.reactor.arm(self, self.reactor.now + _OUT_OF_DESCRIPTORS)
+                    return
+                continue  # the client left before we came (ECONNABORTED)
+            self.welcome(sock, address)
+
+    def _passed_on(self, events: int) -> None:
+        """`sockpair@`: connections arrive as descriptors over the socket (2.9.1)."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.sock, 1, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.stop()
+            return
+        if not data and not descriptors:
+            self.stop()
+            return
+        for descriptor in descriptors:
+            sock = socket.socket(fileno=descriptor)
+            try:
+                address = sock.getpeername()
+            except OSError:
+                sock.close()
+                continue
+            self.welcome(sock, address)
+
+    def welcome(self, sock: socket.socket, address: object) -> None:
+        """A new client connection."""
+        side = self.side
+        reactor = self.reactor
+        sock.setblocking(False)
+        session: ClientSession = HttpSession(side) if self._http else RelaySession(side)
+        session.accepted_at = reactor.wall
+        session.listener_name = self.name
+        session.listener_id = self.number
+        if self._inet and isinstance(address, tuple):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            session.source = _plain(address[0]).encode()
+            session.source_port = address[1]
+            fixed = self._fixed
+            if fixed is None:
+                name = sock.getsockname()
+                fixed = (_plain(name[0]).encode(), name[1])
+            session.destination, session.destination_port = fixed
+        side.session_started(session, reactor.now)
+        rules = side.plan.tcp_request_connection
+        if rules is not None and rules(Stream(session)) is not None:
+            side.counters.denied_connections += 1
+            sock.close()
+            side.session_over(session)
+            return
+        if self.tls is not None or self.accept_proxy:
+            Arrival(self, sock, session)
+            return
+        rules = side.plan.tcp_request_session
+        if rules is not None and rules(Stream(session)) is not None:
+            side.counters.denied_connections += 1
+            sock.close()
+            side.session_over(session)
+            return
+        session.start(PlainChannel(reactor, sock, NOBODY), 0)
+
+
+def _plain(host: str) -> str:
+    """An IPv4 client of an IPv6 socket in its own form, without a zone."""
+    if host.startswith("::ffff:") and "." in host:
+        return host[7:]
+    return host.partition("%")[0] if "%" in host else host
+
+
+def resume_all(listeners: Sequence[Listener]) -> None:
+    """A session ended: whoever waits for a slot may accept again."""
+    for listener in listeners:
+        if listener.paused and not listener.deadline and listener.side.may_accept():
+            listener.resume()
