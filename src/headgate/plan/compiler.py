@@ -1,0 +1,204 @@
+"""Config -> Plan: everything that is decided per request becomes a closure here, once.
+
+Called by `app` at start and at reload, and by `headgate -c`. All errors go to the report; a plan from a report with alerts must not
+be run. The world outside (files, environment, randomness) comes in through `Surroundings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from headgate.base.diagnostics import ConfigError, Report
+from headgate.config.actions import Ruleset
+from headgate.config.expression import AclDefinition, LogFormat, SampleExpression
+from headgate.config.model import Config, Mode, Proxy, Server
+from headgate.plan import actions, converters, fetches
+from headgate.plan.address_headers import compile_address_header
+from headgate.plan.balance_keys import compile_balance_key
+from headgate.plan.captures import compile_request_capture, compile_response_capture
+from headgate.plan.choices import compile_any, compile_choose_backend, compile_use_server
+from headgate.plan.conditions import compile_criterion
+from headgate.plan.expressions import compile_as
+from headgate.plan.facts import Stream, Value
+from headgate.plan.frontends import BackendPlan, Formatter, FrontendPlan, Plan, Rules, ServerPlan
+from headgate.plan.logaliases import BUILT_IN
+from headgate.plan.logformat import Use, compile_format
+from headgate.plan.places import ALWAYS, Place, ruleset_place
+from headgate.plan.replies import error_replies
+from headgate.plan.rules import compile_rules
+from headgate.plan.samples import Run, Type
+from headgate.plan.scope import Scope, Surroundings, shield
+
+#: Imported for what they register.
+REGISTERED = (actions, converters, fetches)
+
+
+def compile_plan(config: Config, report: Report, surroundings: Surroundings | None = None) -> Plan:
+    """Compile a configuration.
+
+    Args:
+        config: resolved.
+        report: receives every error and warning.
+        surroundings: the process and the machine; the default knows no files and an empty environment.
+    """
+    world = surroundings if surroundings is not None else Surroundings()
+    files: dict[str, bytes] = {}
+    scopes = {id(proxy): Scope(config, report, world, proxy, Place(0), _acls(proxy), files) for proxy in config.proxies}
+    backends = {proxy.name: _backend(proxy, scopes[id(proxy)]) for proxy in config.proxies if proxy.is_backend}
+    frontends = tuple(
+        _frontend(proxy, scopes[id(proxy)], backends) for proxy in config.proxies if proxy.is_frontend
+    )
+    for proxy in config.proxies:
+        _check_acls(proxy, scopes[id(proxy)])
+    return Plan(frontends, backends)
+
+
+def _acls(proxy: Proxy) -> dict[str, tuple[AclDefinition, ...]]:
+    # Predefined ACLs are written in the language that `config` parses: its parser is not needed before.
+    from headgate.config.parse_condition import predefined_acls
+
+    named: dict[str, tuple[AclDefinition, ...]] = {}
+    for definition in proxy.acls:
+        named[definition.name] = (*named.get(definition.name, ()), definition)
+    return {name: (definition,) for name, definition in predefined_acls().items()} | named
+
+
+def _check_acls(proxy: Proxy, scope: Scope) -> None:
+    """Compile ACLs that no rule uses, so that their errors are found, too."""
+    quiet = Report()
+    somewhere = Scope(scope.config, quiet, scope.surroundings, proxy, ALWAYS, scope.acls, scope.files)
+    known = {(item.message, item.location) for item in scope.report.items}
+    for definition in proxy.acls:
+        try:
+            compile_criterion(definition.criterion, somewhere)
+        except ConfigError as error:
+            if (error.diagnostic.message, error.diagnostic.location) not in known:
+                shield(scope.report, error)
+
+
+def _rules(proxy: Proxy, ruleset: Ruleset, scope: Scope, *, frontend: bool) -> Rules | None:
+    place = ruleset_place(ruleset, frontend=frontend or proxy.is_frontend, backend=not frontend or proxy.is_backend)
+    return compile_rules(proxy.rules.get(ruleset, ()), ruleset, scope.at(place))
+
+
+def _format(format_: LogFormat | None, scope: Scope, use: Use = Use.LOG) -> Formatter | None:
+    if format_ is None:
+        return None
+    try:
+        return compile_format(format_, scope, use)
+    except ConfigError as error:
+        shield(scope.report, error)
+        return None
+
+
+# --- frontends -------------------------------------------------------------------------------------------------------
+
+
+def _frontend(proxy: Proxy, scope: Scope, backends: dict[str, BackendPlan]) -> FrontendPlan:
+    both = proxy.is_backend
+    logs = scope.at(Place.LOG)
+    choosing = scope.at(Place.FE_USE_BACKEND)
+
+    def rules(ruleset: Ruleset) -> Rules | None:
+        # A listen section's rules run once, on its backend side (and its compile errors are reported once): the
+        # frontend side keeps what has no place in a backend.
+        return _rules(proxy, ruleset, scope, frontend=True)
+
+    def shared(ruleset: Ruleset) -> Rules | None:
+        return None if both else rules(ruleset)
+
+    backend = backends.get(proxy.name) if both else None
+    return FrontendPlan(
+        spec=proxy,
+        name=proxy.name,
+        binds=proxy.binds,
+        tcp_request_connection=rules(Ruleset.TCP_REQUEST_CONNECTION),
+        tcp_request_session=rules(Ruleset.TCP_REQUEST_SESSION),
+        tcp_request_content=backend.tcp_request_content if backend else shared(Ruleset.TCP_REQUEST_CONTENT),
+        http_request=backend.http_request if backend else shared(Ruleset.HTTP_REQUEST),
+        http_response=backend.http_response if backend else shared(Ruleset.HTTP_RESPONSE),
+        http_after_response=backend.http_after_response if backend else shared(Ruleset.HTTP_AFTER_RESPONSE),
+        tcp_response_content=backend.tcp_response_content if backend else shared(Ruleset.TCP_RESPONSE_CONTENT),
+        choose_backend=compile_choose_backend(proxy, choosing, backends),
+        monitor_fail=compile_any(proxy.monitor_fail, scope.at(Place.FE_HTTP_REQUEST)),
+        capture_request=compile_request_capture(proxy.logging),
+        capture_response=compile_response_capture(proxy.logging),
+        log_line=_log_line(proxy, logs) if proxy.logging.targets else None,
+        error_log_line=_format(proxy.logging.error_format, logs),
+        structured_data=_format(proxy.logging.structured_data, logs),
+        unique_id=_format(proxy.logging.unique_id_format, scope.at(ALWAYS), Use.HEADER),
+        error_replies=error_replies(proxy),
+        forwardfor=compile_address_header(proxy.forwardfor, scope, proxy.location, original=False),
+        originalto=compile_address_header(proxy.originalto, scope, proxy.location, original=True),
+    )
+
+
+def built_in_format(style: str, proxy: Proxy) -> LogFormat:
+    """One of the manual's own formats (8.2.1 to 8.2.4), parsed as if it stood in the configuration."""
+    from headgate.config.cursor import Word
+    from headgate.config.parse_logformat import parse_logformat
+
+    text = BUILT_IN[style].replace("{mode}", "HTTP" if proxy.mode is Mode.HTTP else "TCP")
+    return parse_logformat(Word(text, proxy.location), merge_spaces=True)
+
+
+def _log_line(proxy: Proxy, scope: Scope) -> Formatter | None:
+    style = proxy.logging.style
+    if style == "clf" and proxy.mode is not Mode.HTTP:
+        style = "tcp-clf"
+    return _format(proxy.logging.format or built_in_format(style, proxy), scope)
+
+
+# --- backends --------------------------------------------------------------------------------------------------------
+
+
+def _backend(proxy: Proxy, scope: Scope) -> BackendPlan:
+    def rules(ruleset: Ruleset) -> Rules | None:
+        return _rules(proxy, ruleset, scope, frontend=False)
+
+    choosing = scope.at(Place.BE_SERVER_CHOICE)
+    return BackendPlan(
+        spec=proxy,
+        name=proxy.name,
+        servers=tuple(_server(server, scope.at(Place.SERVER_CONNECT)) for server in proxy.servers),
+        tcp_request_content=rules(Ruleset.TCP_REQUEST_CONTENT),
+        tcp_response_content=rules(Ruleset.TCP_RESPONSE_CONTENT),
+        http_request=rules(Ruleset.HTTP_REQUEST),
+        http_response=rules(Ruleset.HTTP_RESPONSE),
+        http_after_response=rules(Ruleset.HTTP_AFTER_RESPONSE),
+        use_server=compile_use_server(proxy.use_servers, proxy, choosing),
+        force_persist=compile_any(proxy.force_persist, choosing),
+        ignore_persist=compile_any(proxy.ignore_persist, choosing),
+        balance_key=_balance_key(proxy, choosing),
+        cookie=proxy.cookie,
+        error_replies=error_replies(proxy),
+        forwardfor=compile_address_header(proxy.forwardfor, scope, proxy.location, original=False),
+        originalto=compile_address_header(proxy.originalto, scope, proxy.location, original=True),
+    )
+
+
+def _balance_key(proxy: Proxy, scope: Scope) -> Callable[[Stream], bytes | None] | None:
+    try:
+        return compile_balance_key(proxy.balance, scope, proxy.location)
+    except ConfigError as error:
+        shield(scope.report, error)
+        return None
+
+
+def _server(server: Server, scope: Scope) -> ServerPlan:
+    expression: SampleExpression | None = None if server.tls is None else server.tls.sni
+    if expression is None:
+        return ServerPlan(server)
+    try:
+        return ServerPlan(server, _text(compile_as(expression, Type.STR, scope)))
+    except ConfigError as error:
+        shield(scope.report, error)
+        return ServerPlan(server)
+
+
+def _text(run: Run) -> Callable[[Stream], bytes | None]:
+    def text(stream: Stream) -> bytes | None:
+        value: Value = run(stream)
+        return value if isinstance(value, bytes) else None
+
+    return text

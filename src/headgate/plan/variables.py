@@ -1,0 +1,87 @@
+"""Variables (manual 2.8): where each scope keeps them, read and written through closures made once.
+
+A variable's key is its full name with the scope, so that one dictionary can serve `req` and `res`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from headgate.base.diagnostics import Location, config_error
+from headgate.plan.facts import Stream, Value
+from headgate.plan.samples import Run
+
+SCOPES = ("proc", "sess", "txn", "req", "res")
+_NAME = re.compile(r"[A-Za-z0-9_.]+")
+
+Setter = Callable[[Stream, Value], None]
+
+
+def check_name(full: str, location: Location) -> tuple[str, bytes]:
+    """Split and check `scope.name`: the scope and the key.
+
+    Raises:
+        ConfigError: no scope, an unknown one, or characters that HAProxy does not allow.
+    """
+    scope, dot, name = full.partition(".")
+    if not dot or scope not in SCOPES:
+        raise config_error(
+            f"variable '{full}' must begin with its scope and a dot", location, allowed=[f"{word}." for word in SCOPES]
+        )
+    if _NAME.fullmatch(name) is None:
+        raise config_error(f"variable name '{full}' may only hold letters, digits, '_' and '.'", location)
+    return scope, full.encode()
+
+
+def reader(scope: str, key: bytes, default: Value = None) -> Run:
+    """A closure that answers the variable, or `default` while it is not set."""
+
+    def proc(stream: Stream) -> Value:
+        return stream.session.world.process_variables.get(key, default)
+
+    def sess(stream: Stream) -> Value:
+        variables = stream.session.variables
+        return default if variables is None else variables.get(key, default)
+
+    def txn(stream: Stream) -> Value:
+        variables = stream.variables
+        return default if variables is None else variables.get(key, default)
+
+    def request(stream: Stream) -> Value:
+        variables = stream.request_variables
+        return default if variables is None else variables.get(key, default)
+
+    return {"proc": proc, "sess": sess, "txn": txn}.get(scope, request)
+
+
+def setter(scope: str, key: bytes) -> Setter:
+    """A closure that sets the variable; None removes it."""
+
+    def proc(stream: Stream, value: Value) -> None:
+        _put(stream.session.world.process_variables, key, value)
+
+    def sess(stream: Stream, value: Value) -> None:
+        session = stream.session
+        if session.variables is None:
+            session.variables = {}
+        _put(session.variables, key, value)
+
+    def txn(stream: Stream, value: Value) -> None:
+        if stream.variables is None:
+            stream.variables = {}
+        _put(stream.variables, key, value)
+
+    def request(stream: Stream, value: Value) -> None:
+        if stream.request_variables is None:
+            stream.request_variables = {}
+        _put(stream.request_variables, key, value)
+
+    return {"proc": proc, "sess": sess, "txn": txn}.get(scope, request)
+
+
+def _put(variables: dict[bytes, Value], key: bytes, value: Value) -> None:
+    if value is None:
+        variables.pop(key, None)
+    else:
+        variables[key] = value
