@@ -35,6 +35,8 @@ _SIZE_BEGINNING = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:[ \t]*|" + _EXTENSION + r
 _TRAILER_BEGINNING = re.compile(rb"\r?|[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?::(?:[^\x00-\x08\x0a-\x1f\x7f]*\r?))?")
 
 _SIZE, _PAYLOAD, _TRAILERS, _OVER = range(4)
+#: Instead of the place of a CRLF: its CR was the last byte of what was kept.
+_SPLIT_CRLF = -2
 
 
 class ChunkedBody:
@@ -87,7 +89,8 @@ class ChunkedBody:
                 continue
             end = data.find(b"\r\n", position)
             if self._line:
-                end = 0 if self._line[-1] == 13 and data[position] == 10 else end
+                if self._line[-1] == 13 and data[position] == 10:
+                    end = _SPLIT_CRLF
                 line, position = self._joined(data, position, end)
             elif end >= 0:
                 line = data[position:end]
@@ -106,11 +109,11 @@ class ChunkedBody:
         return position
 
     def _joined(self, data: bytes, position: int, end: int) -> tuple[bytes | None, int]:
-        """Complete the kept beginning of a line; `end` is where its CRLF was found, 0 when the kept part ends with its CR."""
-        if end == 0:
+        """Complete the kept beginning of a line; `end` is where its CRLF was found, -1 when nowhere."""
+        if end == _SPLIT_CRLF:
             line = self._line[:-1]
             position += 1
-        elif end > 0:
+        elif end >= 0:
             line = self._line + data[position:end]
             position = end + 2
         else:

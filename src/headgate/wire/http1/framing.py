@@ -85,7 +85,7 @@ def request_framing(head: RequestHead) -> Framing:
             raise ProtocolViolation("invalid Host header")
     if hosts != 1 and (hosts or head.version == 11):
         raise ProtocolViolation("no Host header" if not hosts else "several Host headers")
-    if head.target[0] != 47:
+    if head.target[0] != 47 or head.method == b"CONNECT":
         _check_target(head)
     if tokens is not None:
         _apply_connection(framing, head.version, tokens)
