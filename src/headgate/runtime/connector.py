@@ -112,10 +112,14 @@ class PendingConnection:
             self._begin()
         except OSError as error:
             self._failure = lost_reason(error)
-            if self._sock is not None:
-                self._sock.close()
-                self._sock = None
+            self._drop_socket()
             reactor.later(self._report_failure)
+
+    def _drop_socket(self) -> None:
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            self.reactor.unwatch(sock.fileno())
+            sock.close()
 
     def _begin(self) -> None:
         endpoint = self._endpoint
@@ -145,11 +149,8 @@ class PendingConnection:
         if sock is None:
             return
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if events & BROKEN else 0
-        fd = sock.fileno()
         if error or events & BROKEN:
-            self.reactor.unwatch(fd)
-            sock.close()
-            self._sock = None
+            self._drop_socket()
             self._failure = lost_reason(OSError(error or errno.ECONNRESET, ""))
             self._report_failure()
             return
@@ -163,15 +164,13 @@ class PendingConnection:
                 # A fresh socket's send buffer holds far more than a PROXY header.
                 sock.send(header)
             except OSError as broken:
-                self.reactor.unwatch(fd)
-                sock.close()
-                self._sock = None
+                self._drop_socket()
                 self._failure = lost_reason(broken)
                 self._report_failure()
                 return
         attempt = self._attempt
         if endpoint.tls is not None:
-            self.reactor.unwatch(fd)
+            self.reactor.unwatch(sock.fileno())
             sni = self._server.plan.sni
             connection = endpoint.tls.connection(sock, sni(stream) if sni is not None else None)
             self._sock = None
@@ -214,10 +213,8 @@ class PendingConnection:
         if self._tls is not None:
             self._tls.abort()
             self._tls = None
-        elif self._sock is not None:
-            self.reactor.unwatch(self._sock.fileno())
-            self._sock.close()
-            self._sock = None
+        else:
+            self._drop_socket()
 
 
 class _Nobody:

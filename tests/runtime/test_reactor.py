@@ -1,0 +1,146 @@
+"""The reactor: descriptors, deadlines that move, and the end of a turn."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+from headgate.runtime.reactor import READ, Reactor
+
+
+class Alarm:
+    """Something with a deadline that notes when it went off."""
+
+    def __init__(self, done: asyncio.Event | None = None) -> None:
+        self.deadline = 0.0
+        self.armed = 0.0
+        self.rang = 0
+        self.done = done
+
+    def timed_out(self) -> None:
+        self.rang += 1
+        if self.done is not None:
+            self.done.set()
+
+
+def driven(test: Callable[[Reactor], Awaitable[None]]) -> None:
+    async def main() -> None:
+        reactor = Reactor()
+        reactor.attach(asyncio.get_running_loop())
+        try:
+            await asyncio.wait_for(test(reactor), 10)
+        finally:
+            reactor.close()
+
+    asyncio.run(main())
+
+
+def test_a_handler_is_called_for_its_descriptor_and_not_after_unwatch() -> None:
+    async def scenario(reactor: Reactor) -> None:
+        near, far = socket.socketpair()
+        with near, far:
+            near.setblocking(False)
+            got: asyncio.Queue[bytes] = asyncio.Queue()
+            reactor.watch(near.fileno(), READ, lambda events: got.put_nowait(near.recv(10)))
+            far.send(b"one")
+            assert await got.get() == b"one"
+            reactor.unwatch(near.fileno())
+            far.send(b"two")
+            await asyncio.sleep(0)
+            assert got.empty()
+
+    driven(scenario)
+
+
+def test_a_handler_that_closes_another_connection_of_the_batch_keeps_it_from_being_called() -> None:
+    async def scenario(reactor: Reactor) -> None:
+        pairs = [socket.socketpair() for _ in range(2)]
+        called: list[int] = []
+        done = asyncio.Event()
+
+        def handler(own: int, other: int) -> Callable[[int], None]:
+            def handle(events: int) -> None:
+                called.append(own)
+                reactor.unwatch(pairs[own][0].fileno())
+                reactor.unwatch(pairs[other][0].fileno())
+                done.set()
+
+            return handle
+
+        for _, far in pairs:
+            far.send(b"x")
+        for index, (near, _) in enumerate(pairs):
+            reactor.watch(near.fileno(), READ, handler(index, 1 - index))
+        await done.wait()
+        await asyncio.sleep(0)
+        assert len(called) == 1
+        for near, far in pairs:
+            near.close()
+            far.close()
+
+    driven(scenario)
+
+
+def test_a_deadline_fires_once_and_one_that_moved_later_fires_later() -> None:
+    async def scenario(reactor: Reactor) -> None:
+        early, late = Alarm(asyncio.Event()), Alarm(asyncio.Event())
+        start = reactor.now
+        reactor.arm(late, start + 0.02)
+        late.deadline = start + 0.06  # plain assignment is enough to move it later
+        reactor.arm(early, start + 0.03)
+        assert early.done is not None and late.done is not None
+        await early.done.wait()
+        assert late.rang == 0
+        await late.done.wait()
+        assert reactor.now >= start + 0.06
+        assert (early.rang, late.rang) == (1, 1)
+
+    driven(scenario)
+
+
+def test_an_earlier_deadline_takes_over() -> None:
+    async def scenario(reactor: Reactor) -> None:
+        alarm = Alarm(asyncio.Event())
+        start = reactor.now
+        reactor.arm(alarm, start + 5)
+        reactor.arm(alarm, start + 0.01)
+        assert alarm.done is not None
+        await alarm.done.wait()
+        assert reactor.now < start + 5
+        assert alarm.rang == 1
+
+    driven(scenario)
+
+
+def test_retired_deadlines_leave_the_heap() -> None:
+    reactor = Reactor()
+    alarms = [Alarm() for _ in range(5000)]
+    for alarm in alarms:
+        reactor.arm(alarm, reactor.now + 3600)
+    for alarm in alarms:
+        reactor.retire(alarm)
+    assert len(reactor._heap) < 1500
+    reactor.close()
+
+
+def test_later_runs_after_the_event_that_asked_for_it() -> None:
+    async def scenario(reactor: Reactor) -> None:
+        order: list[str] = []
+        done = asyncio.Event()
+        near, far = socket.socketpair()
+        with near, far:
+            near.setblocking(False)
+
+            def handle(events: int) -> None:
+                near.recv(1)
+                reactor.later(lambda: (order.append("later"), done.set()))  # type: ignore[func-returns-value]
+                order.append("event")
+
+            reactor.watch(near.fileno(), READ, handle)
+            far.send(b"x")
+            await done.wait()
+            assert order == ["event", "later"]
+            reactor.unwatch(near.fileno())
+
+    driven(scenario)
