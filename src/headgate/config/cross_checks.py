@@ -155,8 +155,8 @@ def _check_log_targets(draft: ConfigDraft, report: Report) -> None:
 def settle_check_ports(proxy: Proxy, proxies: Iterable[Proxy], report: Report) -> Proxy:
     """Give a check without a port the port of the bind line whose connections the backend gets, as HAProxy 1.5 did.
 
-    A server without a port is connected to on the port that the client used, which a check does not have. Where several ports or
-    none would do, the check is left out, with HAProxy's warning.
+    A server without a port is connected to on the port that the client used, which a check does not have. Of several ports the
+    first is taken, with a warning; without any the check is left out, with HAProxy's warning.
     """
     if not any(server.check is not None for server in proxy.servers):
         return proxy
@@ -167,15 +167,19 @@ def _with_check_port(server: Server, proxy: Proxy, proxies: Iterable[Proxy], rep
     check = server.check
     if check is None or check.port is not None or (check.address is not None and check.address.port) or has_port(server):
         return server
-    ports = {port for frontend in _frontends_of(proxy, proxies) for bind in frontend.binds for port in bind.address.ports if port}
     offset = server.address.port if server.address.port_is_offset else 0
-    if len(ports) == 1 and 0 < (port := ports.pop() + offset) < 65536:
-        return replace(server, check=replace(check, port=port))
-    report.warn(
-        f"server '{server.name}' has neither service port nor check port: its check has been disabled", server.location,
-        remedy="write 'port <port>' on the server line",
-    )
-    return replace(server, check=None)
+    found = [port + offset for other in _frontends_of(proxy, proxies) for bind in other.binds for port in bind.address.ports if port]
+    ports = [port for port in dict.fromkeys(found) if 0 < port < 65536]
+    remedy = "write 'port <port>' on the server line"
+    if not ports:
+        message = f"server '{server.name}' has neither service port nor check port: its check has been disabled"
+        report.warn(message, server.location, remedy=remedy)
+        return replace(server, check=None)
+    if len(ports) > 1:
+        listed = ", ".join(str(port) for port in ports[:8])
+        message = f"server '{server.name}' has no port, and clients come on several ({listed}): it is checked on {ports[0]}"
+        report.warn(message, server.location, remedy=remedy)
+    return replace(server, check=replace(check, port=ports[0]))
 
 
 def _frontends_of(proxy: Proxy, proxies: Iterable[Proxy]) -> Iterator[Proxy]:

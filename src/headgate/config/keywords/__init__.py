@@ -13,6 +13,7 @@ from headgate.config.keywords import (  # noqa: F401
     options,
     proxy_basics,
     redirects,
+    removed_headers,
     rules,
     sections_small,
     server,
