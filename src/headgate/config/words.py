@@ -14,6 +14,9 @@ from headgate.config.cursor import Word
 
 _PLAIN_WORD = re.compile(r"[^ \t]+")
 _SPECIAL = re.compile(r"[\\\"'#]")
+#: A word whose quotes only have to be taken off: no escape, no variable. What follows it decides whether it is whole.
+_SIMPLE_WORD = re.compile(r"""(?:[^ \t\\"'#]|'[^']*'|"[^"\\$]*")+(?=[ \t#]|\Z)""")
+_QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 #: What needs no attention outside quotes, and inside weak quotes.
 _UNQUOTED_RUN = re.compile(r"[^ \t\\\"'#]+")
 _WEAK_RUN = re.compile(r"[^\\\"$]+")
@@ -76,6 +79,11 @@ class _LineReader:
     def _word(self) -> None:
         """Read one word. `[*]` may make several of it, or none."""
         text, start = self.text, self.position
+        simple = _SIMPLE_WORD.match(text, start)
+        if simple is not None:
+            self.position = simple.end()
+            self.words.append(Word(_QUOTED.sub(r"\1\2", simple[0]), self._place(start, self.position)))
+            return
         parts = [""]  # the word so far; a further element begins where a [*] expansion was cut
         expanded_only = True
         while self.position < len(text):
