@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 class TlsClient(Protocol):
     """What makes client TLS connections for one server; `tls.client_context` has it."""
 
-    def connection(self, sock: socket.socket, sni: bytes | None = None) -> SSL.Connection:
+    def connection(self, sock: socket.socket, sni: bytes | None) -> SSL.Connection:
         """A TLS connection in connect state on `sock`, which is connected and non-blocking."""
 
 

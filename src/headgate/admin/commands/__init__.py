@@ -1,0 +1,19 @@
+"""All commands of the runtime API, one file for each family."""
+
+from __future__ import annotations
+
+from headgate.admin.commands import information, limits, servers, statistics, unsupported
+from headgate.admin.registry import Registry
+
+
+def all_commands() -> Registry:
+    """The complete registry."""
+    return Registry(
+        (
+            *information.COMMANDS,
+            *limits.COMMANDS,
+            *servers.COMMANDS,
+            *statistics.COMMANDS,
+            *unsupported.COMMANDS,
+        )
+    )

@@ -1,0 +1,134 @@
+"""What the runtime API needs from the process that it is part of. `app` implements it; tests have a fake.
+
+The commands read live objects directly (frontends, backends, counters); whatever must *happen* goes through a method here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from headgate.balance.backend import BackendState
+from headgate.balance.server import Admin, ServerState
+from headgate.config.model import Global
+from headgate.health.farm import Availability
+from headgate.health.state import Health, ServerStatus
+from headgate.observe.counters import ProcessCounters
+from headgate.plan.facts import Stream
+from headgate.proxy.sides import Backend, Frontend
+
+
+class Checked(Protocol):
+    """One checked server; `runtime.checks.runner.CheckedServer`."""
+
+    @property
+    def health(self) -> Health: ...
+
+    @property
+    def enabled(self) -> bool: ...
+
+    @property
+    def in_progress(self) -> bool: ...
+
+
+class Checks(Protocol):
+    """The check runner; `runtime.checks.runner.CheckRunner`."""
+
+    @property
+    def checked(self) -> Mapping[ServerState, Checked]: ...
+
+    @property
+    def availability(self) -> Mapping[str, Availability]: ...
+
+    def admin_changed(self, backend: BackendState, server: ServerState, before: Admin) -> None:
+        """Say that a server's administrative state was changed."""
+
+    def survey(self, backend: BackendState) -> None:
+        """Say that a backend's servers were changed otherwise, by a weight for instance."""
+
+    def enable_health(self, server: ServerState, enabled: bool) -> bool:
+        """Begin or cease to check; False when the server has no checks."""
+
+    def force(self, server: ServerState, status: ServerStatus) -> bool:
+        """Set the health until checks say otherwise; False when the server has no checks."""
+
+
+class Context(Protocol):
+    """The process.
+
+    Attributes:
+        global_: the global section.
+        frontends, backends: live, by name.
+        checks: the check runner.
+        counters: of the process.
+        sessions: client connections now.
+        maxconn: the process-wide limit now; `initial_maxconn` is the one it started with.
+        started_at: seconds, on the clock of `clock`.
+        pid: process identifier.
+        threads: workers (`nbthread`).
+        stopping: a soft stop is on.
+        environment: the process's environment variables.
+    """
+
+    @property
+    def global_(self) -> Global: ...
+
+    @property
+    def frontends(self) -> Mapping[str, Frontend]: ...
+
+    @property
+    def backends(self) -> Mapping[str, Backend]: ...
+
+    @property
+    def checks(self) -> Checks: ...
+
+    @property
+    def counters(self) -> ProcessCounters: ...
+
+    @property
+    def sessions(self) -> int: ...
+
+    @property
+    def maxconn(self) -> int: ...
+
+    @property
+    def initial_maxconn(self) -> int: ...
+
+    @property
+    def started_at(self) -> float: ...
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def threads(self) -> int: ...
+
+    @property
+    def stopping(self) -> bool: ...
+
+    @property
+    def environment(self) -> Mapping[str, str]: ...
+
+    def clock(self) -> float:
+        """Monotonic seconds: the clock of the rate meters, of health states and of `started_at`."""
+
+    def resume(self, backend: Backend, streams: Sequence[Stream]) -> None:
+        """Let streams go on that a change of a server took out of the queue (see `BackendState.set_operational`)."""
+
+    def set_global_maxconn(self, limit: int) -> None:
+        """Change the process-wide connection limit; connections that waited are accepted."""
+
+    def set_frontend_maxconn(self, frontend: Frontend, limit: int) -> None:
+        """Change a frontend's connection limit; connections that waited are accepted."""
+
+    def disable_frontend(self, frontend: Frontend) -> None:
+        """Stop listening and release the ports."""
+
+    def enable_frontend(self, frontend: Frontend) -> str | None:
+        """Listen again; the reason when an address can't be bound."""
+
+    def shut_frontend(self, frontend: Frontend) -> None:
+        """Stop listening for good."""
+
+    def shutdown_sessions(self, backend: Backend, server: ServerState) -> None:
+        """End all streams of a server (termination state K)."""
