@@ -20,9 +20,11 @@ def where(place: Location, seen_from: Location) -> str:
     return f"line {place.line}" if place.file == seen_from.file else place.short
 
 
-def missing(what: str, name: str, place: Location, known: Mapping[str, Location], report: Report) -> None:
-    """Report a reference to something that is defined nowhere, with the nearest name and where that is."""
-    message = f"{what} '{name}' is used in line {place.line} and defined nowhere"
+def missing(
+    what: str, name: str, place: Location, known: Mapping[str, Location], report: Report, *, within: str = ""
+) -> None:
+    """Report a reference to something that is defined nowhere (`within` a section), with the nearest name and where that is."""
+    message = f"{what} '{name}' is used in line {place.line} and defined nowhere" + (f" in {within}" if within else "")
     near = nearest_word(name, known)
     if near is not None:
         message += f"; did you mean '{near}' ({where(known[near], place)})?"
@@ -77,7 +79,7 @@ def _check_acls(title: str, known: Mapping[str, Location], rules: Iterable[Rule]
     for rule in rules:
         for reference in references(rule.condition):
             if reference.name not in known and reference.name not in predefined_acls():
-                missing(f"ACL of {title}", reference.name, reference.location, known, report)
+                missing("ACL", reference.name, reference.location, known, report, within=title)
 
 
 def check_references(draft: ConfigDraft, proxies: Iterable[Proxy], report: Report) -> None:
@@ -88,14 +90,14 @@ def check_references(draft: ConfigDraft, proxies: Iterable[Proxy], report: Repor
         names = {server.name: server.location for server in proxy.servers}
         for chosen in proxy.use_servers:
             if chosen.name is not None and chosen.name not in names:
-                missing(f"server of {proxy.title}", chosen.name, chosen.location, names, report)
+                missing("server", chosen.name, chosen.location, names, report, within=proxy.title)
         acls = {acl.name: acl.location for acl in proxy.acls}
         late = [*proxy.denials, *proxy.edits, *proxy.redirects]
         _check_acls(proxy.title, acls, late, report)
         for condition in conditions_of(proxy, proxy.rules):
             for reference in references(condition):
                 if reference.name not in acls and reference.name not in predefined_acls():
-                    missing(f"ACL of {proxy.title}", reference.name, reference.location, acls, report)
+                    missing("ACL", reference.name, reference.location, acls, report, within=proxy.title)
     _check_log_targets(draft, report)
 
 
@@ -168,7 +170,8 @@ def _with_check_port(server: Server, proxy: Proxy, proxies: Iterable[Proxy], rep
     if check is None or check.port is not None or (check.address is not None and check.address.port) or has_port(server):
         return server
     offset = server.address.port if server.address.port_is_offset else 0
-    found = [port + offset for other in _frontends_of(proxy, proxies) for bind in other.binds for port in bind.address.ports if port]
+    binds = [bind for other in _frontends_of(proxy, proxies) for bind in other.binds]
+    found = [port + offset for bind in binds for port in bind.address.ports if port]
     ports = [port for port in dict.fromkeys(found) if 0 < port < 65536]
     remedy = "write 'port <port>' on the server line"
     if not ports:

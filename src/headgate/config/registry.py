@@ -114,8 +114,9 @@ class Registry:
             row = self._rows.get((scope, name))
             if row is not None:
                 return row, count
-            stem, parenthesis, _ = name.partition("(")
+            last, parenthesis, _ = parts[count - 1].partition("(")
             if parenthesis:
+                stem = " ".join([*parts[: count - 1], last])
                 row = self._rows.get((scope, stem))
                 if row is not None and row.prefix_match:
                     return row, count - 1

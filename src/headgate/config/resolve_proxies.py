@@ -197,6 +197,15 @@ def _servers(draft: ProxyDraft, mode: Mode, tls: TlsDefaults, report: Report) ->
     return tuple(servers)
 
 
+def _takes(draft: ProxyDraft, ruleset: Ruleset) -> bool:
+    """Whether rules of a defaults section can run in a proxy of this side and mode."""
+    if ruleset in (Ruleset.TCP_REQUEST_CONNECTION, Ruleset.TCP_REQUEST_SESSION):
+        return draft.is_frontend
+    if ruleset is Ruleset.TCP_RESPONSE_CONTENT:
+        return draft.is_backend
+    return ruleset is Ruleset.TCP_REQUEST_CONTENT or mode_of(draft) is Mode.HTTP
+
+
 def _rules(draft: ProxyDraft) -> tuple[tuple[AclDefinition, ...], Mapping[Ruleset, tuple[Rule, ...]]]:
     """The rules in the order of evaluation: of the defaults sections first, and each set in its old order (4.2)."""
     acls: list[AclDefinition] = []
@@ -210,7 +219,8 @@ def _rules(draft: ProxyDraft) -> tuple[tuple[AclDefinition, ...], Mapping[Rulese
         hidden, moved = privately(parent)
         acls.extend(hidden)
         for ruleset, items in moved.items():
-            rules[ruleset].extend(items)
+            if _takes(draft, ruleset):
+                rules[ruleset].extend(items)
     acls.extend(draft.acls)
     rules[Ruleset.HTTP_REQUEST].extend(draft.denials)
     for ruleset, own in draft.rules.items():

@@ -21,3 +21,6 @@ from headgate.config.keywords import (  # noqa: F401
     switching,
     timeouts,
 )
+
+# isort: split
+from headgate.config.keywords import misplaced  # noqa: F401 - it looks through the rows of all others

@@ -22,8 +22,9 @@ def setting(name: str, read: Callable[[Cursor], Any]) -> Parser:
 
     def parse(cursor: Cursor, draft: ProxyDraft) -> None:
         value = read(cursor)
+        place = cursor.words[cursor.position - 1].location
         cursor.finish()
-        draft.settings.put(name, value, cursor.keyword.location)
+        draft.settings.put(name, value, place)
 
     return parse
 
