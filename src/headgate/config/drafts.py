@@ -74,8 +74,8 @@ class GlobalDraft:
         location: of the first `global` line.
         settings: keyed by the keyword as written (`maxconn`, `tune.bufsize`, `crt-base`, `ssl-default-bind-ciphers`).
             Values are final: seconds, bytes, integers, paths, True/False. `ssl-default-bind-options` and
-            `ssl-default-server-options` hold a `Settings` of what their words stored, as on a bind or server line;
-            `unix-bind` one with `prefix`, `mode`, `user`, `group`. `default-path` is already in `ConfigDraft.path_base`.
+            `ssl-default-server-options` hold a `Settings` of what their words stored, as on a bind or server line.
+            `default-path` is already in `ConfigDraft.path_base`.
         log_targets, stats_sockets, variables: what may stand several times.
     """
 

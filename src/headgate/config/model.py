@@ -570,10 +570,12 @@ class Global:
     log_targets: tuple[LogTarget, ...] = ()
     stats_sockets: tuple[StatsSocket, ...] = ()
     stats_timeout: float = 10.0
+    stats_maxconn: int = 10
     bufsize: int = 16384
     maxrewrite: int = 1024
     max_headers: int = 101
     spread_checks: int = 0
+    nosplice: bool = False  # never forward with splice()
     quiet: bool = False
     zero_warning: bool = False
     server_state_base: str | None = None

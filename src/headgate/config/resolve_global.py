@@ -17,6 +17,7 @@ _KEYWORDS = {
     "tls_lifetime": "tune.ssl.lifetime",
     "dh_param_size": "tune.ssl.default-dh-param",
     "stats_timeout": "stats timeout",
+    "stats_maxconn": "stats maxconn",
 }
 #: Fields that are filled from elsewhere.
 _OTHER = frozenset({"log_targets", "stats_sockets", "variables", "tune"})

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from headgate.config.addresses import parse_address
 from headgate.config.cursor import Cursor
-from headgate.config.drafts import BindDraft, Settings
+from headgate.config.drafts import BindDraft
 from headgate.config.keywords import line_options
 from headgate.config.keywords.global_rows import implemented, removed, switch, value, without_effect
 from headgate.config.keywords.log_target import parse_log_target
@@ -200,18 +200,6 @@ KEYWORDS.add(
 )
 
 
-def parse_unix_bind(cursor: Cursor, section: GlobalSection) -> None:
-    """`unix-bind [prefix <prefix>] [mode <mode>] [user <user>] [uid <uid>] [group <group>] [gid <gid>]`"""
-    line = BindDraft(cursor.keyword.location)
-    options = {**_PERMISSIONS, "prefix": line_options.store("prefix", line_options.text("a directory"))}
-    while cursor.more:
-        word = cursor.next("an option")
-        if word.text not in options:
-            raise cursor.wrong(word, f"unknown option '{word.text}' of 'unix-bind'", allowed=tuple(options))
-        options[word.text](cursor, line)
-    section.settings.put("unix-bind", Settings(line.settings), cursor.keyword.location)
-
-
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
@@ -257,7 +245,6 @@ KEYWORDS.add(
     value("stats timeout", _milliseconds("a time")),
     value("uid", _count("a user id")),
     value("ulimit-n", _count("a number of file descriptors", 1)),
-    implemented("unix-bind", parse_unix_bind),
     implemented("unsetenv", parse_unsetenv),
     value("user", _word("a user name")),
     switch("zero-warning"),
