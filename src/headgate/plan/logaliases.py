@@ -12,15 +12,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class AliasRow:
-    """One alias: its kind, its expression, and the value that stands for "nothing" in encoded formats."""
+    """One alias: its kind, its expression, and whether `option logasap` makes it incomplete."""
 
     kind: str
     code: str
     incomplete: bool = False
-    signed: bool = False
 
 
 _INT = "int"
+#: %r has a writer of its own that builds and escapes in one step.
+REQUEST_LINE = "request_line(s)"
 
 ALIASES: dict[str, AliasRow] = {
     # dates
@@ -78,8 +79,8 @@ ALIASES: dict[str, AliasRow] = {
     "hsl": AliasRow("captures_clf", "s.captures_response"),
     "lc": AliasRow(_INT, "s.number"),
     "pid": AliasRow(_INT, "process_id()"),
-    "r": AliasRow("text", "request_line(s)"),
-    "rc": AliasRow("raw", "(b'+%d' if s.redispatched else b'%d') % s.retries"),
+    "r": AliasRow("text", REQUEST_LINE),
+    "rc": AliasRow("raw", ""),  # two values: a plus sign, the count
     "rt": AliasRow(_INT, "s.number"),
     "s": AliasRow("text", "(b'<NOSRV>' if v is None else names[v.name])"),
     "sc": AliasRow(_INT, "(0 if v is None else v.sessions)"),
@@ -88,8 +89,8 @@ ALIASES: dict[str, AliasRow] = {
     "sq": AliasRow(_INT, "s.queue_position_server"),
     "sslc": AliasRow("text", "(None if e.tls is None else e.tls.cipher.encode())"),
     "sslv": AliasRow("text", "(None if e.tls is None else e.tls.version.encode())"),
-    "ts": AliasRow("raw", "s.termination[:2]"),
-    "tsc": AliasRow("raw", "s.termination[:2] + s.cookie_states"),
+    "ts": AliasRow("raw", ""),  # the first two characters
+    "tsc": AliasRow("raw", ""),  # these and the cookie states
 }
 
 #: Log aliases that no format but a log may use.

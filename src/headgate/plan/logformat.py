@@ -16,13 +16,13 @@ from typing import Any
 
 from headgate.base.diagnostics import config_error
 from headgate.config.expression import Alias, Evaluated, Literal, LogFormat, LogItem
-from headgate.config.model import Mode
+from headgate.config.model import Mode, Proxy
 from headgate.plan.expressions import compile_expression
 from headgate.plan.facts import Stream, Value
 from headgate.plan.fetches.http_fields import path_of
 from headgate.plan.fetches.transaction import total_time, user_time
 from headgate.plan.frontends import Formatter
-from headgate.plan.logaliases import ALIASES, LOG_ONLY, SAFE, AliasRow
+from headgate.plan.logaliases import ALIASES, LOG_ONLY, REQUEST_LINE, SAFE, AliasRow
 from headgate.plan.samples import Run, Type, castable
 from headgate.plan.scope import Scope
 
@@ -116,21 +116,32 @@ def date_writer(zone: tzinfo | None, *, with_zone: bool) -> Callable[[float], by
 def date_ms_writer(zone: tzinfo | None) -> Callable[[float], bytes]:
     """`06/Feb/2009:12:14:14.655`, local time."""
     write = date_writer(zone, with_zone=False)
+    last_second = -1
+    last_text = b""
 
     def write_ms(seconds: float) -> bytes:
+        nonlocal last_second, last_text
         # A float's milliseconds may be one too low (12.655 is 12.65499...): half a microsecond mends that.
-        seconds += 0.0000005
-        return b"%b.%03d" % (write(seconds), int(seconds * 1000) % 1000)
+        milliseconds = int(seconds * 1000 + 0.0005)
+        second = milliseconds // 1000
+        if second != last_second:
+            last_text = write(second)
+            last_second = second
+        return b"%b.%03d" % (last_text, milliseconds % 1000)
 
     return write_ms
 
 
-def request_line(stream: Stream) -> bytes:
-    """%r: the request line as it was received."""
-    if not stream.original_method:
-        return b""
-    version = b" HTTP/1.1" if stream.original_version == 11 else b" HTTP/1.0"
-    return stream.original_method + b" " + stream.original_target + version
+def _request_line(escape: Callable[[bytes], bytes], missing: bytes) -> Callable[[Stream], bytes]:
+    """A writer of %r: the request line as it was received."""
+
+    def write(stream: Stream) -> bytes:
+        method = stream.original_method
+        if not method:
+            return missing
+        return escape(b"%b %b HTTP/1.%d" % (method, stream.original_target, stream.original_version - 10))
+
+    return write
 
 
 def _http_version(stream: Stream) -> bytes | None:
@@ -249,7 +260,6 @@ def _namespace(scope: Scope) -> dict[str, Any]:
         "path_of": path_of,
         "process_id": scope.surroundings.process_id,
         "query_with_mark": _query_with_mark,
-        "request_line": request_line,
         # In TCP mode the total counts from the accept already.
         "total_time": total_time if http else lambda stream: stream.t_total,
         "user_time": user_time if http else lambda stream: stream.t_total,
@@ -320,9 +330,11 @@ def _escape_for(item: Alias | Evaluated, writer: _Writer) -> Callable[[bytes], b
 def _write_text(code: str, item: Alias | Evaluated, writer: _Writer, *, safe: bool = False) -> None:
     """A text value: quotes, escaping, and `-` where a log has nothing to say."""
     quoted = "Q" in item.flags
-    if not safe:
-        escape = _escape_for(item, writer)
-        missing = b"" if quoted or writer.use is not Use.LOG else b"-"
+    missing = b"" if quoted or writer.use is not Use.LOG else b"-"
+    escape = _escape_for(item, writer)
+    if code == REQUEST_LINE:
+        code = f"{writer.bind(_request_line(escape, missing))}(s)"
+    elif not safe:
         name = writer.bind(_text_function(escape, missing))
         code = f"{name}({code})"
     if quoted:
@@ -350,7 +362,9 @@ def _write_alias(item: Alias, writer: _Writer) -> None:
             writer.literal("+")
         writer.value(row.code, b"%04X" if row.kind == "port" and "X" in item.flags else b"%X" if "X" in item.flags else b"%d")
     elif row.kind == "raw":
-        writer.value(row.code)
+        _write_raw(item.name, row, writer)
+    elif item.name in _CONSTANT and (constant := _CONSTANT[item.name](writer.scope.proxy)) is not None:
+        _write_constant(constant, item, writer)
     elif row.kind == "ip":
         code = f"{writer.bind(_hex_address)}({row.code})" if "X" in item.flags else row.code
         _write_text(code, item, writer, safe=item.name in ("ci", "fi"))
@@ -358,6 +372,41 @@ def _write_alias(item: Alias, writer: _Writer) -> None:
         _write_captures(row, item, writer)
     else:
         _write_text(row.code, item, writer, safe=item.name in SAFE)
+
+
+def _write_raw(name: str, row: AliasRow, writer: _Writer) -> None:
+    if name in ("ts", "tsc"):
+        writer.value("s.termination", b"%.2b")
+        if name == "tsc":
+            writer.value("s.cookie_states")
+    elif name == "rc":
+        writer.value("(b'+' if s.redispatched else b'')")
+        writer.value("s.retries", b"%d")
+    else:
+        writer.value(row.code)
+
+
+def _transport(proxy: Proxy) -> str | None:
+    """%ft where all binds, or none, speak TLS."""
+    kinds = {bind.tls is not None for bind in proxy.binds}
+    if len(kinds) != 1:
+        return None
+    return proxy.name + "~" if True in kinds else proxy.name
+
+
+#: Aliases that a proxy's configuration decides: for a value that can never be there the line costs nothing.
+_CONSTANT: dict[str, Callable[[Proxy], str | None]] = {
+    "CC": lambda proxy: "" if proxy.logging.cookie_capture is None else None,
+    "CS": lambda proxy: "" if proxy.logging.cookie_capture is None else None,
+    "f": lambda proxy: proxy.name,
+    "ft": _transport,
+}
+
+
+def _write_constant(text: str, item: Alias, writer: _Writer) -> None:
+    quoted = "Q" in item.flags
+    shown = text if text or quoted or writer.use is not Use.LOG else "-"
+    writer.literal(f'"{shown}"' if quoted else shown)
 
 
 def _write_captures(row: AliasRow, item: Alias, writer: _Writer) -> None:
