@@ -7,6 +7,7 @@ sockets are bound before privileges are dropped, and old processes are told to l
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 
@@ -14,6 +15,7 @@ from headgate.app import App, Prepared, StartError, prepare
 from headgate.base.addresses import Family
 from headgate.base.diagnostics import ConfigError, Report, Severity
 from headgate.cli.console import Console
+from headgate.cli.dump import dump_configuration
 from headgate.cli.facts import build_facts
 from headgate.cli.options import Options
 from headgate.cli.overrides import apply_options
@@ -26,8 +28,13 @@ from headgate.runtime.process.limits import limit_memory
 from headgate.runtime.process.master import Master
 from headgate.runtime.process.pidfile import PidFile, signal_old_processes
 from headgate.runtime.process.systemd import SystemdNotifier
+from headgate.runtime.reactor import READ
 
 _VALID, _INVALID, _NOTHING_TO_DO = 0, 1, 2
+
+#: Reload is the master's affair; pause and resume (management manual, 4) are not needed, since a successor binds beside us with
+#: SO_REUSEPORT. Their default actions would kill or freeze a process that serves.
+_NOT_FOR_US = (signal.SIGUSR2, signal.SIGTTOU, signal.SIGTTIN)
 
 
 def run(options: Options) -> int:
@@ -64,7 +71,14 @@ def _load(options: Options, report: Report) -> Config | None:
     os.environ["HAPROXY_LOCALPEER"] = options.local_peer or socket.gethostname()
     if options.master_worker:
         os.environ["HAPROXY_MWORKER"] = "1"
-    config = load(options.files, os.environ, build_facts(options), report)
+    facts = build_facts(options)
+    config = load(options.files, os.environ, facts, report)
+    if options.dump_configuration is not None:
+        try:
+            for line in dump_configuration(options.files, os.environ, facts.version):
+                print(line)
+        except ConfigError:
+            pass  # the loader has said it
     return None if config is None else apply_options(config, options)
 
 
@@ -151,12 +165,17 @@ class _Starting:
             readiness: who waits for us to serve.
             master_alive: becomes readable when the master is gone; None without a master.
         """
+        for number in _NOT_FOR_US:
+            signal.signal(number, signal.SIG_IGN)
         try:
             app = App(self._prepared, self._options)
             app.bind_all()
             if master_alive is None:
                 self._announce(os.getpid())
-            for warning in become(self._identity):
+            else:
+                # However the master went: nobody could stop this worker any more.
+                app.reactor.watch(master_alive, READ, lambda events: app.stop())
+            for warning in (*app.warnings, *become(self._identity)):
                 self._console.say(Severity.WARNING, warning)
         except StartError as error:
             self._console.show(error.diagnostics)

@@ -21,8 +21,6 @@ _FORWARDED = {
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGINT: signal.SIGINT,
     signal.SIGUSR1: signal.SIGUSR1,
-    signal.SIGTTOU: signal.SIGTTOU,
-    signal.SIGTTIN: signal.SIGTTIN,
 }
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _RELOADING = (signal.SIGUSR2, signal.SIGHUP)
