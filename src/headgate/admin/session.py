@@ -71,15 +71,14 @@ class CliSession:
     def line(self, line: str) -> str:
         """Take one line (without its line feed) and answer it; "" when there is nothing to say yet."""
         if self._payload is not None:
-            return self._payload_line(line)
+            return self._payload_line(line, self._payload)
         head, mark, pattern = line.rpartition("<<")
         if mark and (not head or head[-1].isspace()) and len(pattern) <= _LONGEST_PATTERN and not _has_space(pattern):
             self._pending, self._payload, self._payload_end, self._payload_size = head, [], pattern, 0
             return "+ " if self._prompting else ""
         return self._run(line, None)
 
-    def _payload_line(self, line: str) -> str:
-        payload = self._payload or []
+    def _payload_line(self, line: str, payload: list[str]) -> str:
         if line == self._payload_end:
             self._payload = None
             return self._run(self._pending, "\n".join(payload))
@@ -97,7 +96,7 @@ class CliSession:
             last = index == len(commands) - 1
             if last and payload is not None:
                 words = [*words, payload]
-            answers.append(self._command(words))
+            answers.append(self._command(words).rstrip("\n"))
             if self.closing:
                 break
         if not commands and self._prompting:
@@ -133,7 +132,7 @@ class CliSession:
         if command.handler is None:
             return f"'{command.name}' is not supported yet."
         try:
-            return command.handler(arguments, self._context).rstrip("\n")
+            return command.handler(arguments, self._context)
         except CommandError as error:
             return str(error)
 

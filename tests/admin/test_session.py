@@ -1,0 +1,121 @@
+"""The conversation: splitting, levels, prompt modes, payloads, unknown commands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headgate.admin.commands import all_commands
+from headgate.admin.registry import Level
+from headgate.admin.session import LONGEST_PAYLOAD, CliSession, split_line
+
+REGISTRY = all_commands()
+
+
+def session(process: Any, level: Level = Level.ADMIN) -> CliSession:
+    return CliSession(REGISTRY, process, level)
+
+
+@pytest.mark.parametrize(
+    ("line", "commands"),
+    [
+        ("", []),
+        (" ; ;", []),
+        ("show info;show  stat -1 4 -1", [["show", "info"], ["show", "stat", "-1", "4", "-1"]]),
+        (r"set var proc.x str(a\ b\;c\\)", [["set", "var", "proc.x", r"str(a b;c\)"]]),
+        ("echo \\", [["echo", "\\"]]),
+    ],
+)
+def test_lines_are_split(line: str, commands: list[list[str]]) -> None:
+    assert split_line(line) == commands
+
+
+@given(st.text(max_size=80))
+def test_any_line_is_split_and_escaping_restores_words(text: str) -> None:
+    split_line(text)
+    if text:
+        escaped = "".join(["\\" + one for one in text])
+        assert split_line(escaped) == [[text]]
+
+
+def test_one_line_then_the_end(process: Any) -> None:
+    cli = session(process)
+    assert cli.line("show version;show cli level").endswith("\n\nadmin\n\n")
+    assert cli.closing
+
+
+def test_prompt_modes(process: Any) -> None:
+    cli = session(process)
+    assert cli.line("prompt") == "\n> "
+    assert cli.line("show cli level") == "admin\n\n> "
+    assert cli.line("") == "\n> "
+    assert cli.line("prompt timed") == "\n[1:01:01:01]> "
+    assert cli.line("prompt i") == "\n"
+    assert cli.line("show cli level") == "admin\n\n"
+    assert not cli.closing
+    assert cli.line("quit") == "\n"
+    assert cli.closing
+
+
+def test_levels_only_go_down(process: Any) -> None:
+    cli = session(process)
+    cli.line("prompt i")
+    assert cli.line("operator;show cli level") == "\noperator\n\n"
+    assert cli.line("disable server app/s1") == "Permission denied\n\n"
+    assert cli.line("user;operator") == "\nPermission denied\n\n"
+    assert cli.line("show env") == "Permission denied\n\n"
+    assert "web" in cli.line("show stat")
+
+
+def test_unknown_commands_say_what_there_is(process: Any) -> None:
+    assert session(process).line("frob").startswith(
+        "Unknown command: 'frob'. Please enter one of the following commands only:\n  clear counters "
+    )
+    answer = session(process).line("show servers")
+    assert answer.startswith("Unknown command: 'servers', but maybe one of the following ones is a better match:")
+    assert [line.split(" [")[0].strip() for line in answer.splitlines()[1:3]] == ["show servers conn", "show servers state"]
+
+
+def test_help_lists_what_the_level_may_use(process: Any) -> None:
+    assert "disable server" in session(process).line("help")
+    text = session(process, Level.USER).line("help")
+    assert "disable server" not in text and "show stat" in text
+    assert session(process).line("help get").count("\n  ") == 1
+
+
+def test_known_but_unsupported(process: Any) -> None:
+    assert session(process).line("show sess all") == "'show sess' is not supported yet.\n\n"
+
+
+def test_payloads_are_read_to_their_end_and_bounded(process: Any) -> None:
+    cli = session(process)
+    assert cli.line("echo <<%E%") == ""
+    assert cli.line("one") == cli.line("") == ""
+    assert cli.line("%E%") == "one\n\n"
+    cli = session(process)
+    cli.line("set ssl cert x <<")
+    answers = [cli.line("x" * 1000) for _ in range(LONGEST_PAYLOAD // 1000 + 1)]
+    assert answers[-1].startswith("The payload is longer than")
+    assert cli.closing
+
+
+@pytest.mark.parametrize(("words", "timeout"), [("30", 30.0), ("2m", 120.0), ("0", 10.0), ("x", 10.0), ("", 10.0)])
+def test_timeout_of_this_connection(process: Any, words: str, timeout: float) -> None:
+    cli = session(process)
+    answer = cli.line(f"set timeout cli {words}")
+    assert cli.timeout == timeout
+    assert (answer == "\n") is (timeout != 10.0)
+
+
+def test_every_command_of_haproxy_is_known() -> None:
+    from importlib import resources
+
+    text = resources.files("headgate.config").joinpath("known_keywords.txt").read_text()
+    names = text.split("[cli]\n", 1)[1].split("\n[", 1)[0].splitlines()
+    own = {"help", "prompt", "quit", "operator", "user", "echo", "show cli level", "set timeout"}
+    missing = {name for name in names if name[0] not in "@_" and name not in own and REGISTRY.find(name.split()) is None}
+    # these four belong to the master's command line
+    assert missing <= {"hard-reload", "mcli-debug-mode", "reload", "show proc"}
