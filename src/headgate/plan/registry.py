@@ -155,23 +155,23 @@ def read_arguments(call: Call, row: Fetch | Converter, scope: Scope) -> list[Any
     Raises:
         ConfigError: too few, too many, or one of the wrong kind.
     """
-    given = [text for text in call.arguments]
+    given = list(call.arguments)
     if given == [""]:
         given = []
     if len(given) > len(row.arguments):
         most = len(row.arguments)
         takes = "takes no arguments" if most == 0 else f"takes at most {most} argument{'s' * (most > 1)}"
         raise config_error(f"'{call.name}' {takes}, not {len(given)}", call.location)
-    if len(given) < row.required:
+    if len(given) < row.required and row.arguments[len(given)] not in _IMPLICIT:
         missing = row.arguments[len(given)].value
         raise config_error(f"'{call.name}' needs {missing} as argument {len(given) + 1}", call.location)
     values: list[Any] = []
     for index, kind in enumerate(row.arguments):
         text = given[index] if index < len(given) else None
-        if text is None or (text == "" and (index >= row.required or kind is not Argument.STRING) and kind is not Argument.STRING):
-            # An empty argument is an omitted one, but for strings, where it may be meant (`concat(,txn.x)`), and for backend names,
-            # where it means "this one".
-            values.append(None if kind not in _IMPLICIT or index >= row.required else _IMPLICIT[kind](call, "", scope))
+        if text is None or (text == "" and kind is not Argument.STRING):
+            # An empty argument is an omitted one, but an empty string may be meant (`iif(+,)`), and an empty proxy is this one.
+            implied = _IMPLICIT.get(kind) if index < row.required else None
+            values.append(None if implied is None else implied(call, "", scope))
             continue
         values.append(_READERS[kind](call, text, scope))
     return values
