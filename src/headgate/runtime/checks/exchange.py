@@ -79,7 +79,7 @@ def plan_check(proxy: Proxy, server: Server, check: ServerCheck, tls: TlsClient 
     connect = check.inter
     if proxy.timeouts.check is not None and proxy.timeouts.connect is not None:
         connect = min(connect, proxy.timeouts.connect)
-    sni = check.sni.encode("idna") if check.sni else None
+    sni = check.sni.encode("utf-8", "surrogateescape") if check.sni else None
     return CheckPlan(server, check, prelude, tls, sni, script_for(proxy.check), connect, proxy.timeouts.check)
 
 
