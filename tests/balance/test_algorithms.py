@@ -61,7 +61,9 @@ def test_none_one_and_avoided(selector: Selector) -> None:
         assert selector.choose(key * 0x0CCCCCCC, two) is one
 
 
-@pytest.mark.parametrize("selector", [each for each in all_kinds() if not each.deterministic], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize(
+    "selector", [each for each in all_kinds() if not each.deterministic], ids=lambda each: type(each).__name__
+)
 def test_full_servers_are_passed_over(selector: Selector) -> None:
     servers = [server(f"s{number}", number, maxconn=1) for number in (1, 2, 3)]
     selector.rebuild(servers)
@@ -130,7 +132,8 @@ def test_leastconn_takes_the_least_loaded(loads: list[tuple[int, int, int]]) -> 
         each.sessions, each.queued = sessions, queued
     chosen = made(LeastConn(), servers).choose(None, None)
     assert chosen is not None
-    assert (chosen.sessions + chosen.queued) / chosen.weight == min((each.sessions + each.queued) / each.weight for each in servers)
+    lightest = min((each.sessions + each.queued) / each.weight for each in servers)
+    assert (chosen.sessions + chosen.queued) / chosen.weight == lightest
 
 
 def test_leastconn_goes_round_among_equals_and_uses_explicit_queues() -> None:

@@ -234,7 +234,8 @@ def test_limits_are_exact_and_nobody_is_lost(seed: int, algorithm: str) -> None:
     """Random traffic, aborts and failures: never above maxconn, all that wait are served, all counters end at zero."""
     rng = random.Random(seed)
     key = None if algorithm != "uri" else lambda made: b"%d" % rng.randrange(5)
-    state = backend([{"maxconn": 2, "maxqueue": 2}, {"maxconn": 1}, {"maxconn": 3}], algorithm, randomness=rng.random, balance_key=key)
+    servers: list[dict[str, Any]] = [{"maxconn": 2, "maxqueue": 2}, {"maxconn": 1}, {"maxconn": 3}]
+    state = backend(servers, algorithm, randomness=rng.random, balance_key=key)
     serving: list[tuple[Stream, ServerState]] = []
     waiting: list[Stream] = []
 

@@ -101,7 +101,8 @@ def test_a_retry_does_not_read_the_cookie_again() -> None:
 
 
 def test_attributes_nocache_postonly() -> None:
-    state = made("insert", httponly=True, secure=True, domains=(".a.example", "b.example"), attributes=("SameSite=None",), nocache=True)
+    domains = (".a.example", "b.example")
+    state = made("insert", httponly=True, secure=True, domains=domains, attributes=("SameSite=None",), nocache=True)
     current = exchange(state, None, to=0)
     assert set_cookies(current) == [
         b"SRV=a; path=/; domain=.a.example; domain=b.example; HttpOnly; Secure; SameSite=None"

@@ -26,8 +26,11 @@ def read(header: bytes) -> ProxyHeader:
 
 
 @given(st.one_of(st.tuples(IPV4, IPV4), st.tuples(IPV6, IPV6)), PORT, PORT, TLVS, st.booleans())
-def test_round_trip(pair: tuple[bytes, bytes], source_port: int, port: int, tlvs: list[tuple[int, bytes]], checksum: bool) -> None:
-    for header in (encode_v1(pair[0], source_port, pair[1], port), encode_v2(pair[0], source_port, pair[1], port, tlvs, crc32c=checksum)):
+def test_round_trip(
+    pair: tuple[bytes, bytes], source_port: int, port: int, tlvs: list[tuple[int, bytes]], checksum: bool
+) -> None:
+    addresses = (pair[0], source_port, pair[1], port)
+    for header in (encode_v1(*addresses), encode_v2(*addresses, tlvs, crc32c=checksum)):
         found = read(header)
         assert (found.command, found.source, found.source_port) == (Command.PROXY, pair[0], source_port)
         assert (found.destination, found.destination_port, found.stream) == (pair[1], port, True)

@@ -64,8 +64,10 @@ BROKEN = {
     "trailer Content-Length": b"0\r\nContent-Length: 5\r\n\r\n", "trailer TE": b"0\r\nTransfer-Encoding: chunked\r\n\r\n",
     "trailer Host": b"0\r\nhost: a\r\n\r\n", "trailer Connection": b"0\r\nConnection: close\r\n\r\n",
     "folded trailer": b"0\r\nA: b\r\n c\r\n\r\n", "trailer without colon": b"0\r\nGET / HTTP/1.1\r\n\r\n",
-    "space before colon": b"0\r\nA : b\r\n\r\n", "LF in trailer": b"0\r\nA: b\n\r\n\r\n", "NUL in trailer": b"0\r\nA: \x00\r\n\r\n",
-    "many trailers": b"0\r\n" + b"A: b\r\n" * (MOST_TRAILERS + 1) + b"\r\n", "long trailer": b"0\r\nA: " + b"b" * 9000 + b"\r\n\r\n",
+    "space before colon": b"0\r\nA : b\r\n\r\n", "LF in trailer": b"0\r\nA: b\n\r\n\r\n",
+    "NUL in trailer": b"0\r\nA: \x00\r\n\r\n",
+    "many trailers": b"0\r\n" + b"A: b\r\n" * (MOST_TRAILERS + 1) + b"\r\n",
+    "long trailer": b"0\r\nA: " + b"b" * 9000 + b"\r\n\r\n",
     "much extension": b"1;" + b"a" * 500 + b"\r\nx\r\n",
 }
 BROKEN["much extension"] *= MOST_EXTENSION_BYTES // 500 + 1
