@@ -414,3 +414,24 @@ def test_renegotiation_is_refused(world: World, pki: Pki) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.needs("openssl")
+def test_dh_parameters_of_the_file_are_used(world: World, pki: Pki) -> None:
+    made = subprocess.run(
+        ["openssl", "genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt", "group:ffdhe2048"], capture_output=True, check=True
+    )
+    parameters = subprocess.run(["openssl", "pkeyparam"], input=made.stdout, capture_output=True, check=True).stdout
+    pki.write("dh.pem", pki.b_rsa.pem + parameters)
+    bind = bind_context(pki, "a.pem", "dh.pem", versions=ONLY_12, ciphers="DHE+aRSA:ECDHE+aECDSA")
+    context = client(pki)
+    context.set_ciphers("DHE+aRSA")
+    assert Visit(world, bind, context, "b.example").tls.cipher.startswith("DHE-RSA-")
+
+
+def test_damaged_dh_parameters_are_refused_at_load(pki: Pki) -> None:
+    pki.write("bad-dh.pem", pki.b.pem + b"-----BEGIN DH PARAMETERS-----\nAAAA\n-----END DH PARAMETERS-----\n")
+    report = Report()
+    assert build_bind_context(bind_tls(pki, "bad-dh.pem"), SessionCache(), report) is None
+    (alert,) = report.alerts
+    assert "the DH parameters in" in alert.message and alert.location == HERE

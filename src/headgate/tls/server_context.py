@@ -9,6 +9,7 @@ apart: a session that was made without asking for a certificate can't be resumed
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -277,13 +278,23 @@ def install(context: SSL.Context, certificates: tuple[CertifiedKey, ...], *, cha
                 if above not in sent:
                     sent.add(above)
                     context.add_extra_chain_cert(above)
-            if one.has_dh_parameters:
-                context.load_tmp_dh(one.path.encode())
         except SSL.Error as error:
             raise config_error(
                 f"OpenSSL refuses the certificate in {one.path!r}: {error_text(error)}", one.location,
                 remedy="a key of at least 2048 bits (RSA) or P-256 (ECDSA), signed with SHA-256 or better",
             ) from None
+        if one.has_dh_parameters:
+            _load_dh_parameters(context, one)
+
+
+def _load_dh_parameters(context: SSL.Context, one: CertifiedKey) -> None:
+    try:
+        context.load_tmp_dh(os.fsencode(one.path))
+    except SSL.Error as error:
+        raise config_error(
+            f"OpenSSL refuses the DH parameters in {one.path!r}: {error_text(error)}", one.location,
+            remedy="remove them (ECDHE needs none), or make new ones: openssl dhparam 2048",
+        ) from None
 
 
 def _alpn_selector(protocols: tuple[str, ...]) -> Any:
