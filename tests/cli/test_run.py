@@ -249,3 +249,18 @@ def test_a_pidfile_that_cannot_be_written_stops_the_start(write: Write, tmp_path
     done = headgate("-f", write(), "-p", str(tmp_path / "absent" / "pid"))
     assert done.returncode == 1
     assert "cannot create pidfile" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can enter a jail and become someone else")
+def test_in_the_jail_as_nobody_traffic_flows(write: Write, address: str, tmp_path: Path) -> None:
+    jail = tmp_path / "jail"
+    jail.mkdir()
+    with running("-f", write(settings=f"    user nobody\n    chroot {jail}\n")) as process:
+        host, _, port = address.rpartition(":")
+        with socket.create_connection((host, int(port)), 30) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 503 ")
+        assert os.stat(f"/proc/{process.pid}/root/.").st_ino == jail.stat().st_ino
+        assert "Uid:\t65534\t65534" in Path(f"/proc/{process.pid}/status").read_text()
+        process.terminate()
+        assert process.communicate(timeout=30)[1] == ""

@@ -17,6 +17,7 @@ from headgate.base.diagnostics import ConfigError, Report, Severity
 from headgate.cli.console import Console
 from headgate.cli.dump import dump_configuration
 from headgate.cli.facts import build_facts
+from headgate.cli.keywords import dump_text
 from headgate.cli.options import Options
 from headgate.cli.overrides import apply_options
 from headgate.config.load import load
@@ -79,6 +80,8 @@ def _load(options: Options, report: Report) -> Config | None:
                 print(line)
         except ConfigError:
             pass  # the loader has said it
+    if options.dump_keywords is not None:
+        sys.stdout.write(dump_text(options.dump_keywords))
     return None if config is None else apply_options(config, options)
 
 

@@ -60,6 +60,7 @@ def test_groups_of_root_go_with_a_user_alone() -> None:
 @needs_root
 def test_the_jail_is_entered_before_privileges_are_dropped(tmp_path: Path) -> None:
     (tmp_path / "inside").touch()
+    tmp_path.chmod(0o755)
     # With all modules loaded before: nothing can be imported from inside.
     code = _BECOME + f"become(Identity(65534, 65534, {str(tmp_path)!r})); print(os.listdir('/')); import headgate.plan.facts"
     assert python(code) == "['inside']"

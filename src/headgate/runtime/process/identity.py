@@ -88,7 +88,7 @@ def _enter(directory: str) -> None:
     time.tzset()
     import headgate
 
-    for name in ("encodings.idna", "traceback", "linecache"):
+    for name in ("encodings.idna", "linecache", "traceback", "uvloop"):
         importlib.import_module(name)
     for module in pkgutil.walk_packages(headgate.__path__, "headgate."):
         # The command line was read long ago.
