@@ -166,6 +166,16 @@ def test_weights(process: Any, weight: str, result: int) -> None:
     assert process.backends["app"].state.servers[0].weight == 7
 
 
+def test_changes_are_made_on_the_clock_of_the_backend(process: Any) -> None:
+    backend = process.backends["app"].state
+    server = backend.servers[0]
+    server.slowstart = 100.0
+    backend.set_operational(server, False, process.wall() - 60.0)
+    backend.set_operational(server, True, process.wall() - 50.0)
+    run(process, "set weight app/s1 200")
+    assert server.effective == 100  # half of the slowstart is over
+
+
 def test_health_is_forced(process: Any) -> None:
     run(process, "set server app/s1 health stopping;disable health app/s1;enable health app/s1")
     assert process.happened == [("force", "s1", ServerStatus.NOLB), ("health", "s1", False), ("health", "s1", True)]

@@ -112,6 +112,9 @@ class Context(Protocol):
     def clock(self) -> float:
         """Monotonic seconds: the clock of the rate meters, of health states and of `started_at`."""
 
+    def wall(self) -> float:
+        """Seconds since the epoch: the clock of `BackendState` (slowstart)."""
+
     def resume(self, backend: Backend, streams: Sequence[Stream]) -> None:
         """Let streams go on that a change of a server took out of the queue (see `BackendState.set_operational`)."""
 

@@ -26,7 +26,7 @@ _STATIC = frozenset({"static-rr"})
 def _set_admin(backend: Backend, server: ServerState, state: Admin, context: Context) -> str:
     before = server.admin
     if state is not before:
-        streams = backend.state.set_admin(server, state, context.clock())
+        streams = backend.state.set_admin(server, state, context.wall())
         context.checks.admin_changed(backend.state, server, before)
         context.resume(backend, streams)
     return ""
@@ -86,7 +86,7 @@ def set_weight(words: Sequence[str], context: Context) -> str:
     balance = backend.spec.balance.algorithm
     if balance in _STATIC and weight not in (0, server.spec.weight):
         raise CommandError("Backend is using a static LB algorithm and only accepts weights '0%' and '100%'.")
-    streams = backend.state.set_weight(server, weight, context.clock())
+    streams = backend.state.set_weight(server, weight, context.wall())
     context.checks.survey(backend.state)
     context.resume(backend, streams)
     return ""
@@ -101,7 +101,7 @@ def set_maxconn_server(words: Sequence[str], context: Context) -> str:
     backend, server = targets.server(words, context)
     if len(words) < 2 or not words[1].isdecimal() or len(words[1]) > 9:
         raise CommandError("'set maxconn server' expects a number of connections, zero for no limit.")
-    context.resume(backend, backend.state.set_maxconn(server, int(words[1]), context.clock()))
+    context.resume(backend, backend.state.set_maxconn(server, int(words[1]), context.wall()))
     return ""
 
 
