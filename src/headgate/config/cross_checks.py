@@ -182,7 +182,13 @@ def _with_check_port(server: Server, proxy: Proxy, proxies: Iterable[Proxy], rep
         listed = ", ".join(str(port) for port in ports[:8])
         message = f"server '{server.name}' has no port, and clients come on several ({listed}): it is checked on {ports[0]}"
         report.warn(message, server.location, remedy=remedy)
-    return replace(server, check=replace(check, port=ports[0]))
+    if check.address is not None:
+        return replace(server, check=replace(check, port=ports[0]))
+    # A port that was written would also take TLS and the PROXY header from the check (5.2 "ssl"); this one was not.
+    return replace(server, check=replace(
+        check, port=ports[0], tls=server.tls is not None if check.tls is None else check.tls,
+        send_proxy=check.send_proxy or server.send_proxy is not None,
+    ))
 
 
 def _frontends_of(proxy: Proxy, proxies: Iterable[Proxy]) -> Iterator[Proxy]:

@@ -160,6 +160,7 @@ class ServerCheck:
     sni: str | None = None
     alpn: tuple[str, ...] = ()
     send_proxy: bool = False
+    tls_options: ServerTls | None = None  # the line's TLS options for checks over TLS (also where the traffic is plain)
 
 
 @dataclass(frozen=True, slots=True)

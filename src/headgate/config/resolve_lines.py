@@ -160,7 +160,7 @@ def build_server(draft: ServerDraft, number: int, mode: Mode, defaults: TlsDefau
     """A server of a backend; `number` is its automatic id."""
     settings = draft.settings
     tls = _server_tls(draft, mode, defaults, report)
-    check = _check(draft) if settings.is_on("check") else None
+    check = _check(draft, tls) if settings.is_on("check") else None
     optional = {
         "weight": "weight", "cookie": "cookie", "maxconn": "maxconn", "minconn": "minconn", "maxqueue": "maxqueue",
         "max_reuse": "max-reuse", "pool_max_conn": "pool-max-conn", "pool_purge_delay": "pool-purge-delay",
@@ -181,7 +181,7 @@ def build_server(draft: ServerDraft, number: int, mode: Mode, defaults: TlsDefau
         backup=settings.is_on("backup"),
         disabled=settings.is_on("disabled"),
         check=check,
-        tls=tls,
+        tls=tls if settings.is_on("ssl") else None,
         send_proxy=_send_proxy(settings),
         **fields,
     )
@@ -195,9 +195,8 @@ def _send_proxy(settings: Settings) -> ProxyProtocolSend | None:
     return ProxyProtocolSend(2, send.options | options)
 
 
-def _check(draft: ServerDraft) -> ServerCheck:
+def _check(draft: ServerDraft, tls: ServerTls | None) -> ServerCheck:
     settings = draft.settings
-    tls = settings.value("check-ssl")
     return ServerCheck(
         inter=settings.value("inter", 2.0),
         fastinter=settings.value("fastinter"),
@@ -206,7 +205,8 @@ def _check(draft: ServerDraft) -> ServerCheck:
         fall=settings.value("fall", 3),
         address=settings.value("addr"),
         port=settings.value("port"),
-        tls=tls,
+        tls=settings.value("check-ssl"),
+        tls_options=tls,
         sni=settings.value("check-sni"),
         alpn=settings.value("check-alpn", ()),
         send_proxy=settings.is_on("check-send-proxy"),
