@@ -7,7 +7,7 @@ from typing import Any
 from headgate.config.cursor import Cursor
 from headgate.config.drafts import ProxyDraft
 from headgate.config.model import CookiePersistence
-from headgate.config.registry import BACK, KEYWORDS, Keyword, Status
+from headgate.config.registry import BACK, KEYWORDS, PROXY, Keyword, Status
 
 _MODES = ("rewrite", "insert", "prefix")
 _FLAGS = ("indirect", "nocache", "postonly", "preserve", "httponly", "secure", "dynamic")
@@ -49,7 +49,7 @@ def _cookie(cursor: Cursor, draft: ProxyDraft) -> None:
 KEYWORDS.add(
     Keyword("cookie", BACK, Status.IMPLEMENTED, _cookie),
     Keyword(
-        "appsession", BACK, Status.REMOVED,
+        "appsession", PROXY, Status.REMOVED,
         note="write 'stick-table type string len 64 size 100k expire 30m' and 'stick on req.cook(<name>)'",
     ),
 )

@@ -10,7 +10,7 @@ from headgate.config.keywords.global_rows import implemented, value, without_eff
 from headgate.config.keywords.line_options import flag
 from headgate.config.keywords.tls_options import version_options
 from headgate.config.model import Verify
-from headgate.config.registry import KEYWORDS, Parser
+from headgate.config.registry import KEYWORDS, Keyword, Parser
 from headgate.config.section_drafts import GlobalSection
 
 _TICKETS: dict[str, Parser] = {"no-tls-tickets": flag("tls-tickets", False), "tls-tickets": flag("tls-tickets")}
@@ -38,14 +38,25 @@ def _options(name: str, known: dict[str, Parser]) -> Parser:
     return parse
 
 
+def _directory(name: str) -> Keyword:
+    """`ca-base <dir>`, `crt-base <dir>`, `key-base <dir>`: relative ones start where `default-path` says."""
+
+    def parse(cursor: Cursor, section: GlobalSection) -> None:
+        directory = cursor.next("a directory").text
+        cursor.finish()
+        section.settings.put(name, section.config.path(directory), cursor.keyword.location)
+
+    return implemented(name, parse)
+
+
 def _word(what: str) -> Callable[[Cursor], str]:
     return lambda cursor: cursor.next(what).text
 
 
 KEYWORDS.add(
-    value("ca-base", _word("a directory")),
-    value("crt-base", _word("a directory")),
-    value("key-base", _word("a directory")),
+    _directory("ca-base"),
+    _directory("crt-base"),
+    _directory("key-base"),
     value("ssl-default-bind-ciphers", _word("a cipher list")),
     value("ssl-default-bind-ciphersuites", _word("a list of TLS 1.3 cipher suites")),
     value("ssl-default-bind-curves", _word("a list of curves")),

@@ -74,7 +74,11 @@ def _capture_header(side: str) -> Parser:
     def parse(cursor: Cursor, draft: ProxyDraft) -> None:
         name = header_name(cursor)
         capture = HeaderCapture(name, _length(cursor))
-        (draft.request_captures if side == "request" else draft.response_captures).append(capture)
+        captures = draft.request_captures if side == "request" else draft.response_captures
+        # Slots are numbered in the order of the lines: one declared further up is a header that no message has.
+        captures += [HeaderCapture("", length) for where, length in draft.declared_captures if where == side]
+        draft.declared_captures = [slot for slot in draft.declared_captures if slot[0] != side]
+        captures.append(capture)
 
     return parse
 

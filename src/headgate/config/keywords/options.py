@@ -183,7 +183,7 @@ KEYWORDS.add(
     _row("forwardfor", PROXY, _address_header("forwardfor", "X-Forwarded-For", if_none=True), negatable=False),
     _row("originalto", PROXY, _address_header("originalto", "X-Original-To", if_none=False), negatable=False),
     _row("http-restrict-req-hdr-names", PROXY, _restrict_names, negatable=False),
-    Keyword("redispatch", BACK, Status.REMOVED, _old_redispatch, "option redispatch"),
+    Keyword("redispatch", PROXY, Status.REMOVED, _old_redispatch, "option redispatch"),
     Keyword("option forceclose", PROXY, Status.REMOVED, _force_close, "option httpclose", negatable=True),
     Keyword("option http-tunnel", PROXY, Status.REMOVED, _tunnel, "leave it out", negatable=True),
     Keyword("option http-use-htx", PROXY, Status.REMOVED, _htx, "leave it out", negatable=True),

@@ -31,7 +31,7 @@ from headgate.config.expression import Condition, Criterion, LogFormat, Pattern,
 from headgate.config.parse_condition import read_condition
 from headgate.config.parse_expression import parse_expression
 from headgate.config.parse_logformat import literal_format
-from headgate.config.registry import BACK, KEYWORDS, NOT_DEFAULTS, PROXY, Keyword, Parser, Status
+from headgate.config.registry import KEYWORDS, NOT_DEFAULTS, PROXY, Keyword, Parser, Status
 
 #: `^Name:` at the beginning of a pattern, an optional space class behind it.
 _HEADER = re.compile(r"\^([A-Za-z0-9_-]+):(?:\\ |\\s|\[ \\t\]|[ ])?[*+]?(.*)", re.DOTALL)
@@ -234,9 +234,9 @@ KEYWORDS.add(
     Keyword("block", NOT_DEFAULTS, Status.REMOVED, _block, "write 'http-request deny'"),
     Keyword("reqsetbe", PROXY, Status.REMOVED, note="write 'use_backend <backend> if <condition>'"),
     Keyword("reqisetbe", PROXY, Status.REMOVED, note="write 'use_backend <backend> if <condition>'"),
-    Keyword("dispatch", BACK, Status.REMOVED, note="write 'server <name> <address>:<port>'"),
+    Keyword("dispatch", PROXY, Status.REMOVED, note="write 'server <name> <address>:<port>'"),
     Keyword("monitor-net", PROXY, Status.REMOVED,
             note="write 'http-request return status 200 if { src <network> }', or 'tcp-request connection reject if ...'"),
     Keyword("bind-process", PROXY, Status.REMOVED, note="leave it out, or write 'thread' on the bind line"),
-    Keyword("transparent", BACK, Status.REMOVED, note="write 'option transparent'"),
+    Keyword("transparent", PROXY, Status.REMOVED, note="write 'option transparent'"),
 )

@@ -55,7 +55,8 @@ def _address(cursor: Cursor, name: Word) -> Address:
     HAProxy 1.5 read `server apache01.lan check` as the host called `check`, which nobody ever meant.
     """
     following = cursor.peek()
-    is_option = following is None or KEYWORDS.find(Scope.SERVER, [following]) is not None
+    # `server web1` alone is an address forgotten; with a dot in it, the name surely is a host's.
+    is_option = "." in name.text if following is None else KEYWORDS.find(Scope.SERVER, [following]) is not None
     if is_option and _HOST_NAME.fullmatch(name.text):
         rest = "".join(f" {word.text}" for word in cursor.rest)
         cursor.report.warn(

@@ -47,7 +47,7 @@ KEYWORDS.add(
         for which, scopes in _TIMEOUTS.items()
     ],
     *[
-        Keyword(old, _TIMEOUTS[which], Status.REMOVED, _timeout(which, removed=True), f"timeout {which} <time>")
+        Keyword(old, PROXY, Status.REMOVED, _timeout(which, removed=True), f"timeout {which} <time>")
         for old, which in _REMOVED.items()
     ],
 )
