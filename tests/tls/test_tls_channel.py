@@ -15,7 +15,6 @@ from headgate.proxy.port import Lost
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.client_context import ServerContext, build_server_context
 from headgate.tls.server_context import BindContext
-from headgate.wire.client_hello import ClientHello
 from tests.tls.tls_peers import HERE, Pki, Recorder, World, bind_context
 
 
@@ -266,17 +265,29 @@ def test_verify_none_takes_anybody(world: World, pki: Pki) -> None:
 
 def test_old_versions_are_explained(world: World, pki: Pki) -> None:
     near, far = world.pair()
-    recorder = Recorder()
-    bind = bind_context(pki, "a.pem", versions=TlsVersions(lowest="TLSv1.3"))
-    channel = TlsChannel(world.reactor, far, bind.connection(far), recorder)
-    channel.hello = ClientHello(0x0301, 0x0303, 0)
-    channel.hello.versions = (0x7A7A, 0x0303, 0x0302)
+    client, recorder = Recorder(), Recorder()
     context = server_context(verify=Verify.NONE, versions=TlsVersions(highest="TLSv1.2"))
-    client = Recorder()
-    TlsChannel(world.reactor, near, context.connection(near, None), client, outgoing=True)
+    TlsChannel(world.reactor, near, context.connection(near, b"a.example"), client, outgoing=True)
+    far.setblocking(True)
+    hello = far.recv(16384, socket.MSG_PEEK)
+    far.setblocking(False)
+    bind = bind_context(pki, "a.pem", versions=TlsVersions(lowest="TLSv1.3"))
+    channel = TlsChannel(world.reactor, far, bind.connection(far), recorder, readable=True)
+    channel.hello = hello
     world.wait(lambda: recorder.lost and client.lost)
-    assert channel.failure == "the client's versions (TLSv1.1, TLSv1.2) don't meet ssl-min-ver TLSv1.3 (haproxy.cfg:12)"
+    assert channel.failure == "the client's versions (TLSv1.2) don't meet ssl-min-ver TLSv1.3 (haproxy.cfg:12)"
     assert channel.record is not None and channel.record.error == "unsupported protocol"
+    assert channel.record.sni == b"a.example"
+
+
+def test_unreadable_hello_does_not_hide_the_reason(world: World, pki: Pki) -> None:
+    near, far = world.pair()
+    recorder = Recorder()
+    near.send(b"GET / HTTP/1.1\r\n\r\n")
+    channel = TlsChannel(world.reactor, far, bind_context(pki, "a.pem").connection(far), recorder)
+    channel.hello = b"GET / HTTP/1.1\r\n\r\n"
+    world.wait(lambda: recorder.lost)
+    assert "speaks plain HTTP" in channel.failure
 
 
 def test_no_shared_cipher_is_explained(world: World, pki: Pki) -> None:
@@ -352,3 +363,15 @@ def test_byte_by_byte(world: World, pki: Pki) -> None:
     channel.send(b"but sure")
     thread.join(10)
     assert outcome == [b"but sure"]
+
+
+def test_linger_waits_for_a_peer_that_is_still_sending(two: Two) -> None:
+    two.server.send(b"413")
+    two.server.linger()
+    assert two.server.sock.fileno() >= 0  # nothing unread yet, but more is on its way
+    two.client.send(b"u" * 1000)
+    two.world.wait(lambda: two.near.eof)
+    assert two.near.data == b"413"
+    two.client.close()
+    two.world.wait(lambda: two.server.sock.fileno() < 0)
+    assert two.near.lost is None

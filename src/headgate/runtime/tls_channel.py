@@ -26,7 +26,8 @@ from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, take_error
-from headgate.wire.client_hello import ClientHello
+from headgate.wire.client_hello import parse_client_hello
+from headgate.wire.errors import ProtocolViolation
 
 #: The largest plaintext of a record. Reading no less means that OpenSSL never keeps decrypted bytes which epoll can't see.
 RECORD = 16384
@@ -75,12 +76,13 @@ class TlsChannel:
         failure: why the handshake or the connection failed, in a sentence for the log; "" while all is well.
         record: facts of a failed handshake; None before and on success, where `tls` has them.
         truncated: the peer ended the connection without close_notify.
-        hello: the client's offer, where the listener has peeked it: explains failures.
+        hello: the client's first bytes, where the listener has peeked them: parsed only to explain a failure.
         deadline, armed: the reactor's, for lingering.
     """
 
     __slots__ = (
-        "_closing", "_context", "_eof", "_established", "_events", "_failed", "_late", "_notified", "_outgoing", "_pending",
+        "_closing", "_context", "_eof", "_established", "_events", "_failed", "_late", "_lingers", "_notified",
+        "_outgoing", "_pending",
         "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked", "connection", "deadline",
         "failure", "fd", "hello", "owner", "reactor", "record", "sock", "tls", "truncated",
     )  # fmt: skip
@@ -115,7 +117,7 @@ class TlsChannel:
         self.failure = ""
         self.record: HandshakeRecord | None = None
         self.truncated = False
-        self.hello: ClientHello | None = None
+        self.hello = b""
         self.deadline = 0.0
         self.armed = 0.0
         self._ssl = connection._ssl
@@ -129,6 +131,7 @@ class TlsChannel:
         self._write_wants_read = False
         self._late: TlsError | None = None  # the end of input, met while the owner had paused us
         self._eof = False
+        self._lingers = False  # the peer may still be sending when we close
         self._shut = False
         self._notified = False
         self._closing = False
@@ -187,8 +190,11 @@ class TlsChannel:
         record = HandshakeRecord(outgoing=self._outgoing)
         record.failed(error)
         record.sni = self.connection.get_servername()
-        if self.hello is not None:
-            record.heard(self.hello)
+        if self.hello:
+            with contextlib.suppress(ProtocolViolation):  # then OpenSSL's reason says it
+                hello = parse_client_hello(self.hello)
+                if hello is not None:
+                    record.heard(hello)
         record.verify_error = lib.SSL_get_verify_result(self._ssl)
         self._context.describe(record)
         self.record = record
@@ -439,6 +445,11 @@ class TlsChannel:
         else:
             self._finish()
 
+    def linger(self) -> None:
+        """As `close`, and read away what the peer has yet to send."""
+        self._lingers = True
+        self.close()
+
     def abort(self) -> None:
         """Close with a reset, after a close_notify where the socket takes it."""
         if self._failed:
@@ -454,7 +465,7 @@ class TlsChannel:
 
     def _finish(self) -> None:
         """All is said: close, or first read away what the peer sent, since closing over unread bytes resets our last words."""
-        if self._eof or not self._unread():
+        if self._eof or not (self._lingers or self._unread()):
             self._release()
             return
         with contextlib.suppress(OSError):
