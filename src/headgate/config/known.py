@@ -15,7 +15,8 @@ from headgate.config.registry import KEYWORDS, Scope
 
 #: Headings of the file that are no scope of the configuration language.
 OTHER_CLASSES = ("section", "acl", "fetch", "converter", "filter", "cli")
-_LONGEST = 3
+#: Words in the longest name, `tcp-request connection expect-proxy layer4`.
+_LONGEST = 4
 
 
 @cache
@@ -87,7 +88,9 @@ def _unknown(scope: Scope, word: Word, texts: Sequence[str], registered: Sequenc
             return config_error(message, word.location, remedy=f"it belongs into: {', '.join(elsewhere)}")
     first_words = sorted({name.split(" ")[0] for name in registered})
     message = f"unknown keyword '{word.text}' in section '{scope.value}'"
-    return config_error(message, word.location, allowed=first_words, written=word.text)
+    # A section may begin anywhere, so its keyword may be what was meant.
+    allowed = (*first_words, *sorted(known_names()["section"]))
+    return config_error(message, word.location, allowed=allowed, written=word.text)
 
 
 def stands_somewhere(word: str) -> bool:
