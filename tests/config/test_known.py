@@ -98,7 +98,7 @@ def test_rows_have_what_their_status_needs() -> None:
         (Scope.GLOBAL, "maxcon 5", "unknown keyword 'maxcon' in section 'global'"),
         (Scope.GLOBAL, "server s 1.2.3.4", "'server' may not stand in section 'global'"),
         (Scope.GLOBAL, "lua-load x", "'lua-load' is known but not yet supported"),
-        (Scope.FRONTEND, "tcp-request content sc-inc-gpc0(1)", "'tcp-request content sc-inc-gpc0' is known but not yet supported"),
+        (Scope.FRONTEND, "http-request sc-inc-gpc0(1)", "'http-request sc-inc-gpc0' is known but not yet supported"),
         (Scope.FRONTEND, "tcp-request contnt accept", "unknown 'tcp-request contnt' in section 'frontend'"),
         (Scope.FRONTEND, "tcp-request content", "'tcp-request content' expects one more word"),
         (Scope.USERLIST, "frontend", "unknown keyword 'frontend' in section 'userlist'"),
