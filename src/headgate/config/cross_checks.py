@@ -14,6 +14,9 @@ from headgate.config.model import Mode, Proxy, Server
 from headgate.config.parse_condition import predefined_acls
 from headgate.config.resolve_lines import has_port
 
+#: Finding the nearest of more names than this would take longer than reading them all.
+MOST_COMPARED = 1000
+
 
 def where(place: Location, seen_from: Location) -> str:
     """`line 30` for a place in the same file, `other.cfg:30` for one elsewhere."""
@@ -25,7 +28,7 @@ def missing(
 ) -> None:
     """Report a reference to something that is defined nowhere (`within` a section), with the nearest name and where that is."""
     message = f"{what} '{name}' is used in line {place.line} and defined nowhere" + (f" in {within}" if within else "")
-    near = nearest_word(name, known)
+    near = nearest_word(name, known) if len(known) <= MOST_COMPARED else None
     if near is not None:
         message += f"; did you mean '{near}' ({where(known[near], place)})?"
     report.alert(message, place)

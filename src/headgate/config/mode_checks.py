@@ -37,9 +37,11 @@ def _drop_settings(proxy: ProxyDraft, report: Report) -> None:
         if setting is None:
             continue
         del proxy.settings[name]
-        if not setting.inherited and name != "connection mode":
+        if setting.inherited or name == "retry-on":  # the manual promises silence for it
+            continue
+        if name != "connection mode":
             report.warn(f"'{name}' is ignored in {proxy.title}, as it requires HTTP mode", setting.location)
-        elif not setting.inherited:
+        else:
             report.warn(f"'option {setting.value.value}' is ignored in {proxy.title}, as it requires HTTP mode", setting.location)
 
 
