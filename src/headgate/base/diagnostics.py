@@ -6,7 +6,6 @@ nearest known word. Parsers collect them in a `Report`, so that one run shows al
 
 from __future__ import annotations
 
-import difflib
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -95,6 +94,8 @@ def config_error(
 
 def nearest_word(written: str, known: Iterable[str]) -> str | None:
     """The known word that `written` most likely was meant to be, or None when nothing is near."""
+    import difflib  # only for mistakes, and `-cc` must answer at once
+
     found = difflib.get_close_matches(written, list(known), n=1, cutoff=0.6)
     return found[0] if found else None
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from headgate.base.diagnostics import ConfigError, Location, config_error
 from headgate.config.cursor import Word
-from headgate.config.parse_expression import parse_arguments
+from headgate.config.parse_arguments import parse_arguments
 from headgate.config.spans import piece_of
 
 #: What `enabled()` may ask about (2.4).

@@ -41,7 +41,8 @@ from headgate.config.expression import LogFormat, SampleExpression
 from headgate.config.keywords.log_target import LEVELS
 from headgate.config.keywords.redirects import read_redirect
 from headgate.config.keywords.replies import header_name, read_reply
-from headgate.config.parse_expression import parse_arguments, parse_expression, read_expression
+from headgate.config.parse_arguments import parse_arguments
+from headgate.config.parse_expression import parse_expression, read_expression
 from headgate.config.parse_logformat import read_logformat
 
 #: Reads one action; the draft is for its files, and for what it declares.
