@@ -237,7 +237,7 @@ class Backend:
         except BaseException as error:
             self.errors.append(error)
         finally:
-            (wire or Wire(connection)).close()
+            (wire or connection).close()
             with self._changed:
                 self.open_connections -= 1
                 self._changed.notify_all()
