@@ -15,6 +15,7 @@ from headgate.plan.verdicts import Reply, Verdict
 from headgate.proxy.services import Cancellable, Waiter
 from headgate.proxy.sides import CLOSE, KEEP_ALIVE, Backend
 from headgate.wire.http1.chunked import ChunkedBody
+from headgate.wire.http1.dechunk import Dechunker
 from headgate.wire.http1.framing import Framing
 from headgate.wire.http1.heads import RequestHead, parse_response_head
 
@@ -60,9 +61,9 @@ class Exchange(Stream):
     """
 
     __slots__ = (
-        "attempt", "attempt_at", "client_gone", "connected_at", "connection", "ending", "framing", "head_only",
-        "head_sent", "held", "interim", "keep_client", "keep_server", "link", "owner", "pending_verdict", "phase",
-        "queued_at", "raw", "replay", "request_done", "response_at", "response_buffer", "response_chunks",
+        "attempt", "attempt_at", "client_gone", "connected_at", "connection", "dechunker", "ending", "framing",
+        "head_only", "head_sent", "held", "interim", "keep_client", "keep_server", "link", "owner", "pending_verdict",
+        "phase", "queued_at", "raw", "replay", "request_done", "response_at", "response_buffer", "response_chunks",
         "response_done", "response_left", "retries_left", "sent", "stale_retry", "target_server", "tunnel_eofs",
     )
 
@@ -92,6 +93,7 @@ class Exchange(Stream):
         self.response_chunks: ChunkedBody | None = None
         self.pending_verdict: Verdict | None = None
         self.ending = Outcome.COMPLETE
+        self.dechunker: Dechunker | None = None
         self.interim = 0
         self.stale_retry = False
         self.client_gone = False

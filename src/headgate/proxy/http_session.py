@@ -7,8 +7,10 @@ the next request (pipelining), which waits in a bounded buffer with reading paus
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
+from headgate.balance.server import ServerState
 from headgate.base.diagnostics import Bug
 from headgate.base.termination import Outcome
 from headgate.plan.facts import Session
@@ -327,6 +329,12 @@ class HttpSession(Session):
         else:
             self.channel.close()
         side.session_over(self)
+
+    def end_stream_on(self, servers: Collection[ServerState], outcome: Outcome) -> None:
+        """See `proxy.sides.ClientSession`."""
+        stream = self.stream
+        if stream is not None and stream.target_server in servers:
+            stream.fail(outcome)
 
     def soft_stop(self) -> None:
         """Close when idle; a session that is busy closes after its exchange."""

@@ -6,6 +6,7 @@ as they come; when a direction turns out to be bulk and both ends are plain, the
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, cast
 
 from headgate.balance.backend import QUEUED
@@ -73,6 +74,11 @@ class RelaySession(Session):
     def timed_out(self) -> None:
         self.stream.timed_out()
 
+    def end_stream_on(self, servers: Collection[ServerState], outcome: Outcome) -> None:
+        """See `proxy.sides.ClientSession`."""
+        if self.stream.target_server in servers:
+            self.stream.finish(outcome)
+
     def soft_stop(self) -> None:
         """A relay that is under way is finished, however long it takes (hard-stop-after ends it)."""
 
@@ -138,7 +144,7 @@ class RelayStream(Stream):
                 return
             backend = side.choose_backend(self)
             if backend is None:
-                self._finish(Outcome.NO_SERVER)
+                self.finish(Outcome.NO_SERVER)
                 return
             self.backend = backend
             self.link = side.shared.backends[backend.name]
@@ -166,7 +172,7 @@ class RelayStream(Stream):
         if verdict.kind is Kind.WAIT:
             self.owner.side.shared.scheduler.arm(self.owner, self.inspect_until)
             return False
-        self._finish(Outcome.DENIED)
+        self.finish(Outcome.DENIED)
         return False
 
     def _hold(self, data: bytes) -> None:
@@ -184,7 +190,7 @@ class RelayStream(Stream):
             return
         found = link.state.assign(self, self.owner.side.shared.scheduler.wall, avoid)
         if found is None:
-            self._finish(Outcome.NO_SERVER)
+            self.finish(Outcome.NO_SERVER)
         elif found is QUEUED:
             self.phase = AWAIT_SLOT
             self._wait(link.t_queue)
@@ -254,7 +260,7 @@ class RelayStream(Stream):
         server.counters.connection_errors += 1
         link.counters.connection_errors += 1
         if self.retries_left <= 0:
-            self._finish(Outcome.CONNECT_TIMEOUT if reason is Lost.TIMEOUT else Outcome.CONNECT_FAILED)
+            self.finish(Outcome.CONNECT_TIMEOUT if reason is Lost.TIMEOUT else Outcome.CONNECT_FAILED)
             return
         self.retries += 1
         server.counters.retries += 1
@@ -315,7 +321,7 @@ class RelayStream(Stream):
                 continue
             verdict = rules(self)
             if verdict is not None and verdict.kind is not Kind.ACCEPT and verdict.kind is not Kind.WAIT:
-                self._finish(Outcome.RESPONSE_DENIED)
+                self.finish(Outcome.RESPONSE_DENIED)
                 return b""
         self.response_checked = True
         held, self.response_held = self.response_held, b""
@@ -354,11 +360,11 @@ class RelayStream(Stream):
         elif phase <= INSPECT_BACKEND:
             self.request_complete = True
             if not self.request_buffer:
-                self._finish(Outcome.CONNECT_ABORTED if phase == INSPECT_BACKEND else Outcome.REQUEST_ABORTED)
+                self.finish(Outcome.CONNECT_ABORTED if phase == INSPECT_BACKEND else Outcome.REQUEST_ABORTED)
             else:
                 self._inspect()
         elif self.link is not None and self.link.abort_on_close:
-            self._finish(Outcome.QUEUE_ABORTED if phase == AWAIT_SLOT else Outcome.CONNECT_ABORTED)
+            self.finish(Outcome.QUEUE_ABORTED if phase == AWAIT_SLOT else Outcome.CONNECT_ABORTED)
 
     def server_eof(self) -> None:
         """The server shut its half."""
@@ -368,7 +374,7 @@ class RelayStream(Stream):
 
     def _half_closed(self, patience: float) -> None:
         if self.eofs == 3:
-            self._finish(Outcome.COMPLETE)
+            self.finish(Outcome.COMPLETE)
         elif patience:
             self._wait(patience)
         else:
@@ -378,13 +384,13 @@ class RelayStream(Stream):
         """The client's connection broke."""
         phase = self.phase
         if phase == RELAY:
-            self._finish(Outcome.DATA_ABORTED_BY_CLIENT)
+            self.finish(Outcome.DATA_ABORTED_BY_CLIENT)
         else:
-            self._finish(Outcome.QUEUE_ABORTED if phase == AWAIT_SLOT else Outcome.CONNECT_ABORTED)
+            self.finish(Outcome.QUEUE_ABORTED if phase == AWAIT_SLOT else Outcome.CONNECT_ABORTED)
 
     def server_lost(self) -> None:
         """The server's connection broke."""
-        self._finish(Outcome.DATA_ABORTED_BY_SERVER)
+        self.finish(Outcome.DATA_ABORTED_BY_SERVER)
 
     # --- deadlines ---
 
@@ -419,7 +425,7 @@ class RelayStream(Stream):
                 self.attempt.cancel()
             self.connect_failed(Lost.TIMEOUT)
         elif phase == AWAIT_SLOT:
-            self._finish(Outcome.QUEUE_TIMEOUT)
+            self.finish(Outcome.QUEUE_TIMEOUT)
         elif phase == TURN_AROUND and self.target_server is not None:
             server = self.target_server
             if server.usable():
@@ -430,7 +436,7 @@ class RelayStream(Stream):
         elif phase == RELAY:
             link = self.link
             client_side = link is None or not link.t_server or 0 < self.owner.side.t_client <= link.t_server
-            self._finish(Outcome.DATA_CLIENT_TIMEOUT if client_side else Outcome.DATA_SERVER_TIMEOUT)
+            self.finish(Outcome.DATA_CLIENT_TIMEOUT if client_side else Outcome.DATA_SERVER_TIMEOUT)
 
     # --- the end ---
 
@@ -444,7 +450,8 @@ class RelayStream(Stream):
         if waiting is not None:
             self.owner.side.shared.scheduler.later(cast(Waiter, waiting).slot_granted)
 
-    def _finish(self, outcome: Outcome) -> None:
+    def finish(self, outcome: Outcome) -> None:
+        """The relay is over: close both ends, count, log."""
         if self.phase == OVER:
             return
         phase = self.phase

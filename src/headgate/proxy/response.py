@@ -15,6 +15,7 @@ from headgate.proxy.port import Lost
 from headgate.proxy.sides import CLOSE, KEEP_ALIVE
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.http1.chunked import ChunkedBody
+from headgate.wire.http1.dechunk import Dechunker
 from headgate.wire.http1.framing import CHUNKED, UNTIL_CLOSE, Framing, response_framing
 from headgate.wire.http1.heads import (
     CONNECTION,
@@ -214,7 +215,7 @@ class ResponsePath(Exchange):
             self.response_left = 0
             self.send_client(head.encode() if head.edited else data[:body_at])
             if dechunk:
-                self.response_buffer = b""
+                self.dechunker = Dechunker()
             if size:
                 self._body_bytes(data[body_at:])
             else:
@@ -271,43 +272,14 @@ class ResponsePath(Exchange):
         if end < len(data):
             self.keep_server = False
             data = data[:end]
-        request = self.request
-        if request is not None and request.version == 10:
-            data = self.dechunked(data)
+        if self.dechunker is not None:
+            data = self.dechunker.feed(data)
         if data:
             self.send_client(data)
         if chunks.done:
             self._response_complete()
         else:
             self._progress()
-
-    def dechunked(self, data: bytes) -> bytes:
-        """The payload of chunked bytes that `ChunkedBody` has found valid, for an HTTP/1.0 client.
-
-        `response_left` counts the payload bytes of the running chunk; incomplete size lines wait in `response_buffer`.
-        """
-        out = []
-        data = self.response_buffer + data
-        position = 0
-        while position < len(data):
-            if self.response_left:
-                piece = data[position : position + self.response_left]
-                out.append(piece)
-                position += len(piece)
-                self.response_left -= len(piece)
-                continue
-            start = position + 2 if data[position : position + 2] == b"\r\n" else position
-            end = data.find(b"\r\n", start)
-            if end < 0:
-                break
-            size = int(data[start:end].partition(b";")[0], 16)
-            position = end + 2
-            if size == 0:
-                position = len(data)
-                break
-            self.response_left = size
-        self.response_buffer = data[position:]
-        return b"".join(out)
 
     def _progress(self) -> None:
         """Some of the response went through: whom do we wait for now?"""

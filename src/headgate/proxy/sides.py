@@ -6,10 +6,12 @@ configuration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from headgate.balance.backend import BackendState
+from headgate.balance.server import ServerState
+from headgate.base.termination import Outcome
 from headgate.config.model import ConnectionMode, Proxy
 from headgate.observe.counters import ProcessCounters, ProxyCounters
 from headgate.plan.facts import Session, Stream, World
@@ -92,6 +94,9 @@ class ClientSession(Protocol):
 
     def soft_stop(self) -> None:
         """Close when idle; otherwise close after the exchange that is under way."""
+
+    def end_stream_on(self, servers: Collection[ServerState], outcome: Outcome) -> None:
+        """End the stream that one of these servers is serving, if there is one."""
 
 
 class Splicer:

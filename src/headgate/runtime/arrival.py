@@ -107,7 +107,8 @@ class Arrival:
         self.hello = data
         self.reactor.unwatch(self.sock.fileno())
         self.listener.side.shared.counters.tls_connections += 1
-        self.channel = TlsChannel(self.reactor, self.sock, context.connection(self.sock), self, readable=True)
+        channel = self.channel = TlsChannel(self.reactor, self.sock, context.connection(self.sock), self, readable=True)
+        channel.hello = data
 
     # --- owner of the TLS channel ---
 

@@ -1,7 +1,4 @@
-"""The composition root: configuration -> plan -> contexts -> live frontends and backends on one loop.
-
-`prepare` does all that can fail without touching a socket (`headgate -c` stops there); `App` opens, serves and stops.
-"""
+"""One process that serves: live frontends and backends on one loop, from opening sockets to the last session."""
 
 from __future__ import annotations
 
@@ -12,19 +9,20 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+from headgate.admin.commands import all_commands
+from headgate.app.control import Control
+from headgate.app.prepare import Prepared, StartError
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
 from headgate.base.addresses import Family
 from headgate.base.diagnostics import Bug, ConfigError, Diagnostic, Report, Severity
-from headgate.config.model import Bind, Config, Proxy, Server, ServerTls, Verify
+from headgate.base.termination import Outcome
+from headgate.config.model import Bind, Proxy, Server, ServerTls, Verify
 from headgate.observe.counters import ProcessCounters
-from headgate.plan.compiler import compile_plan
 from headgate.plan.facts import Stream, Value
-from headgate.plan.frontends import Plan
 from headgate.proxy.services import Waiter
 from headgate.proxy.sides import Backend, Frontend, Shared
 from headgate.runtime.checks.runner import CheckRunner
@@ -35,54 +33,12 @@ from headgate.runtime.process.limits import raise_descriptor_limit
 from headgate.runtime.reactor import Reactor
 from headgate.runtime.sockets import DEFAULT_BACKLOG, open_listeners, resolve_host
 from headgate.runtime.splice import KernelSplicer
+from headgate.runtime.stats_socket import StatsListener
 from headgate.tls.client_context import ServerContext, build_server_context
-from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
 
 _WARNING_LEVEL, _NOTICE_LEVEL, _ALERT_LEVEL = 4, 5, 1
 #: Default of `hard-stop-after`: none. How often a soft stop looks whether it is done, seconds.
 _SOFT_STOP_POLL = 0.05
-
-
-class StartError(Exception):
-    """We can't start; `diagnostics` says why, for each reason."""
-
-    def __init__(self, diagnostics: list[Diagnostic]) -> None:
-        super().__init__("; ".join(diagnostic.message for diagnostic in diagnostics))
-        self.diagnostics = diagnostics
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A configuration that may run."""
-
-    config: Config
-    plan: Plan
-    bind_contexts: Mapping[int, BindContext]  # by id() of the Bind: lines are equal where they were written twice
-    server_contexts: Mapping[int, ServerContext]  # by id() of the Server
-
-
-def prepare(config: Config, report: Report) -> Prepared | None:
-    """Compile rules and build TLS contexts. None when `report` has alerts."""
-    plan = compile_plan(config, report)
-    cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime)
-    bind_contexts: dict[int, BindContext] = {}
-    server_contexts: dict[int, ServerContext] = {}
-    for proxy in config.proxies:
-        if proxy.disabled:
-            continue
-        for bind in proxy.binds:
-            if bind.tls is not None:
-                context = build_bind_context(bind.tls, cache, report, http=proxy.mode.value == "http")
-                if context is not None:
-                    bind_contexts[id(bind)] = context
-        for server in proxy.servers:
-            if server.tls is not None:
-                built = build_server_context(server.tls, report)
-                if built is not None:
-                    server_contexts[id(server)] = built
-    if report.alerts:
-        return None
-    return Prepared(config, plan, bind_contexts, server_contexts)
 
 
 class World:
@@ -123,6 +79,7 @@ class App:
         self.reactor = Reactor()
         self.counters = ProcessCounters()
         self.world = World(self.reactor)
+        self.started_at = self.reactor.now
         self.logs = self._open_logs()
         self.listeners: list[Listener] = []
         self.endpoints: dict[ServerState, Endpoint] = {}
@@ -153,6 +110,9 @@ class App:
         self.frontends: dict[str, Frontend] = {}
         self._build_backends()
         self._build_frontends()
+        self.control = Control(self)
+        self._commands = all_commands()
+        self._stats: list[tuple[StatsListener, list[socket.socket]]] = []
 
     def _open_logs(self) -> Logs:
         try:
@@ -242,25 +202,60 @@ class App:
             StartError: with a diagnostic for each that can't be opened.
         """
         problems: list[Diagnostic] = []
-        reuse_port = not getattr(self.options, "no_reuse_port", False)
-        number = 0
         for side in self.frontends.values():
-            for bind in side.plan.binds:
-                number += 1
-                backlog = bind.backlog or side.spec.backlog or side.spec.maxconn or DEFAULT_BACKLOG
+            for number, bind in enumerate(side.plan.binds, 1):
                 try:
-                    sockets = open_listeners(bind, backlog, reuse_port=reuse_port)
+                    self._open_line(side, bind, number)
                 except ConfigError as error:
                     problems.append(error.diagnostic)
-                    continue
-                for sock in sockets:
-                    self.listeners.append(self._listener(side, bind, sock, bind.id or number))
+        for line in self.config.global_.stats_sockets:
+            stats = StatsListener(
+                line,
+                self._commands,
+                self.control,
+                timeout=self.config.global_.stats_timeout,
+                longest_line=self.config.global_.bufsize,
+            )
+            try:
+                self._stats.append((stats, stats.open()))
+            except ConfigError as error:
+                problems.append(error.diagnostic)
         if problems:
             self._close_listeners()
             raise StartError(problems)
 
-    def _listener(self, side: Frontend, bind: Bind, sock: socket.socket, number: int) -> Listener:
-        return Listener(self.reactor, side, bind, sock, self.prepared.bind_contexts.get(id(bind)), number)
+    def _open_line(self, side: Frontend, bind: Bind, number: int) -> list[Listener]:
+        """Open the sockets of one bind line; raises ConfigError."""
+        backlog = bind.backlog or side.spec.backlog or side.spec.maxconn or DEFAULT_BACKLOG
+        reuse_port = not getattr(self.options, "no_reuse_port", False)
+        tls = self.prepared.bind_contexts.get(id(bind))
+        opened = [
+            Listener(self.reactor, side, bind, sock, tls, bind.id or number)
+            for sock in open_listeners(bind, backlog, reuse_port=reuse_port)
+        ]
+        self.listeners.extend(opened)
+        return opened
+
+    def open_frontend(self, side: Frontend) -> None:
+        """Listen (again) on all addresses of a frontend and accept.
+
+        Raises:
+            ConfigError: an address can't be bound; none is left open then.
+        """
+        try:
+            opened = [self._open_line(side, bind, number) for number, bind in enumerate(side.plan.binds, 1)]
+        except ConfigError:
+            self.close_frontend(side)
+            raise
+        for line in opened:
+            for listener in line:
+                listener.start()
+
+    def close_frontend(self, side: Frontend) -> None:
+        """Stop listening and release the ports of a frontend; its sessions go on."""
+        for listener in [one for one in self.listeners if one.side is side]:
+            listener.stop()
+            self.listeners.remove(listener)
 
     def _close_listeners(self) -> None:
         for listener in self.listeners:
@@ -299,6 +294,8 @@ class App:
         self._start_checks()
         for listener in self.listeners:
             listener.start()
+        for stats, sockets in self._stats:
+            await stats.start(sockets)
         for side in self.frontends.values():
             log_event(self.emitters[side.name], _NOTICE_LEVEL, f"Proxy {side.name} started.")
         try:
@@ -306,6 +303,8 @@ class App:
         finally:
             if self.checks is not None:
                 await self.checks.stop()
+            for stats, _ in self._stats:
+                await stats.stop(unlink=not self.shared.stopping)
             self._close_listeners()
             for backend in self.backends.values():
                 for pool in backend.pools.values():
@@ -321,10 +320,10 @@ class App:
             clock=time.monotonic,
             random=random.random,
             tls_client=self._check_client,
-            on_stopping=lambda backend, server, stopping: self._resume(
+            on_stopping=lambda backend, server, stopping: self.resume(
                 backend.set_stopping(server, stopping, time.time())
             ),
-            on_checked=lambda backend: self._resume(backend.warm_up(time.time())),
+            on_checked=lambda backend: self.resume(backend.warm_up(time.time())),
             spread=self.config.global_.spread_checks,
         )
         self.checks.start()
@@ -342,13 +341,27 @@ class App:
     def _server_changed(self, backend: BackendState, server: ServerState, up: bool, reason: str) -> None:
         if not up:
             self.backends[backend.name].pools[server.name].clear()
-        self._resume(backend.set_operational(server, up, time.time()))
+            if server.spec.on_marked_down == "shutdown-sessions":
+                self.end_sessions([server], Outcome.SERVER_WENT_DOWN)
+        elif server.spec.on_marked_up == "shutdown-backup-sessions" and not server.backup:
+            self.end_sessions([one for one in backend.servers if one.backup], Outcome.BACKUP_NOT_NEEDED)
+        self.resume(backend.set_operational(server, up, time.time()))
 
-    def _resume(self, streams: list[Stream]) -> None:
+    def end_sessions(self, servers: Iterable[ServerState], outcome: Outcome) -> None:
+        """End all streams that these servers are serving."""
+        ended = set(servers)
+        for session in list(self.shared.live):
+            session.end_stream_on(ended, outcome)
+
+    def resume(self, streams: Iterable[Stream]) -> None:
         """Streams that a change took out of a queue: with a server they have its slot, without they ask again."""
         for stream in streams:
             waiter = cast(Waiter, stream)
             self.reactor.later(waiter.slot_granted if stream.server is not None else waiter.queue_flushed)
+
+    def accept_again(self) -> None:
+        """A limit was raised or a session ended: paused listeners may accept."""
+        resume_all(self.listeners)
 
     def _session_ended(self, side: Frontend) -> None:
         for listener in self.listeners:

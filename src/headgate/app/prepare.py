@@ -1,0 +1,59 @@
+"""Everything that can fail without touching a socket: rules compiled, certificates read. `headgate -c` stops behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from headgate.base.diagnostics import Diagnostic, Report
+from headgate.config.model import BindTls, Config, Mode
+from headgate.plan.compiler import compile_plan
+from headgate.plan.frontends import Plan
+from headgate.tls.client_context import ServerContext, build_server_context
+from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
+
+
+class StartError(Exception):
+    """We can't start; `diagnostics` says why, for each reason."""
+
+    def __init__(self, diagnostics: list[Diagnostic]) -> None:
+        super().__init__("; ".join(diagnostic.message for diagnostic in diagnostics))
+        self.diagnostics = diagnostics
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A configuration that may run."""
+
+    config: Config
+    plan: Plan
+    bind_contexts: Mapping[int, BindContext]  # by id() of the Bind: lines are equal where they were written twice
+    server_contexts: Mapping[int, ServerContext]  # by id() of the Server
+
+
+def prepare(config: Config, report: Report) -> Prepared | None:
+    """Compile rules and build TLS contexts. None when `report` has alerts."""
+    plan = compile_plan(config, report)
+    cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime)
+    bind_contexts: dict[int, BindContext] = {}
+    # A line with several addresses is several binds with the same options: one context, so that sessions resume across them.
+    built_for: dict[BindTls, BindContext | None] = {}
+    server_contexts: dict[int, ServerContext] = {}
+    for proxy in config.proxies:
+        if proxy.disabled:
+            continue
+        for bind in proxy.binds:
+            if bind.tls is not None:
+                if bind.tls not in built_for:
+                    built_for[bind.tls] = build_bind_context(bind.tls, cache, report, http=proxy.mode is Mode.HTTP)
+                context = built_for[bind.tls]
+                if context is not None:
+                    bind_contexts[id(bind)] = context
+        for server in proxy.servers:
+            if server.tls is not None:
+                built = build_server_context(server.tls, report)
+                if built is not None:
+                    server_contexts[id(server)] = built
+    if report.alerts:
+        return None
+    return Prepared(config, plan, bind_contexts, server_contexts)
