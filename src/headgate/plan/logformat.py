@@ -212,6 +212,9 @@ class _Writer:
         self.names = _namespace(scope)
 
     def literal(self, text: str) -> None:
+        if not self.template and self.use is Use.LOG:
+            # "%{+Q}o %ci": spaces are delimiters, and in front of the first item there is nothing to delimit.
+            text = text.lstrip(" ")
         self.template += text.encode("utf-8", "surrogateescape").replace(b"%", b"%%")
 
     def value(self, code: str, conversion: bytes = b"%b") -> None:

@@ -16,7 +16,6 @@ from headgate.plan.replies import denied_copy, make_reply, page_reply, standard_
 from headgate.plan.scope import Scope
 from headgate.plan.verdicts import Kind, Reply, Verdict
 
-
 # --- redirect --------------------------------------------------------------------------------------------------------
 
 

@@ -62,7 +62,7 @@ def _sha1(certificate: Certificate) -> bytes:
     from cryptography.hazmat.primitives.hashes import SHA1
 
     # A fingerprint that administrators compare, not a signature.
-    return certificate.fingerprint(SHA1())  # noqa: S303
+    return certificate.fingerprint(SHA1())
 
 
 def _serial(certificate: Certificate) -> bytes:
