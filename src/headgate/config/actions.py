@@ -6,9 +6,9 @@ Only what is implemented has a class; the registry answers for the other names (
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from headgate.base.diagnostics import Location
+from headgate.base.records import dataclass
 from headgate.config.expression import Condition, LogFormat, SampleExpression
 
 
@@ -91,7 +91,7 @@ class Return:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """`redirect location|prefix|scheme <fmt> [code N] [drop-query] [append-slash] [ignore-empty] [set-cookie..] [clear-cookie..]`."""
+    """`redirect location|prefix|scheme <fmt> [code N] [drop-query] [append-slash] [ignore-empty] [set-cookie...] ...`."""
 
     kind: str
     target: LogFormat

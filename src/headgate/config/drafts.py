@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from headgate.base.diagnostics import NOWHERE, Location
+from headgate.base.records import dataclass
 from headgate.config.actions import Rule, Ruleset
 from headgate.config.expression import AclDefinition, Condition
 from headgate.config.model import (
@@ -63,7 +64,10 @@ class Settings(dict[str, Setting]):
 
     def inherited(self) -> Settings:
         """A copy for a section that starts from this one."""
-        return Settings({name: replace(setting, inherited=True) for name, setting in self.items()})
+        return Settings({
+            name: setting if setting.inherited else Setting(setting.value, setting.location, True)
+            for name, setting in self.items()
+        })
 
 
 @dataclass(slots=True)
@@ -147,6 +151,7 @@ class ProxyDraft:
     declared_captures: list[tuple[str, int]] = field(default_factory=list)
     cookie_capture: CookieCapture | None = None
     check_headers: list[tuple[str, str]] = field(default_factory=list)
+    latest_rule: tuple[int, str] = (0, "")  # of the rules so far, the one that is evaluated last
 
     @property
     def is_frontend(self) -> bool:

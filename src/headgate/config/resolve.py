@@ -13,7 +13,7 @@ from headgate.config import cross_checks, mode_checks
 from headgate.config.drafts import ConfigDraft, ProxyDraft
 from headgate.config.model import Config, Proxy
 from headgate.config.resolve_global import build_global
-from headgate.config.resolve_lines import TlsDefaults, tls_defaults
+from headgate.config.resolve_lines import LineDefaults, line_defaults
 from headgate.config.resolve_proxies import build_proxy
 
 
@@ -32,10 +32,10 @@ def resolve(draft: ConfigDraft, report: Report) -> Config | None:
         mode_checks.drop_what_mode_ignores(proxy, report)
     cross_checks.check_names(draft, report)
     cross_checks.check_defaults_usage(draft, report)
-    tls = tls_defaults(draft.global_.settings)
+    lines = line_defaults(draft.global_.settings)
     proxies: list[Proxy] = []
     for proxy, identifier in zip(draft.proxies, _ids(draft.proxies, report), strict=True):
-        built = _build(proxy, identifier, tls, report)
+        built = _build(proxy, identifier, lines, report)
         if built is not None:
             proxies.append(built)
     cross_checks.check_references(draft, proxies, report)
@@ -53,9 +53,9 @@ def resolve(draft: ConfigDraft, report: Report) -> Config | None:
     )
 
 
-def _build(proxy: ProxyDraft, identifier: int, tls: TlsDefaults, report: Report) -> Proxy | None:
+def _build(proxy: ProxyDraft, identifier: int, lines: LineDefaults, report: Report) -> Proxy | None:
     try:
-        return _resolved_names(build_proxy(proxy, identifier, tls, report))
+        return _resolved_names(build_proxy(proxy, identifier, lines, report))
     except ConfigError as error:
         report.add(error.diagnostic)
         return None

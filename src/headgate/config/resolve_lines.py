@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headgate.base.addresses import Family
@@ -35,24 +35,26 @@ SUPPORTED_PROTOCOLS = ("http/1.1", "http/1.0")
 
 
 @dataclass(frozen=True, slots=True)
-class TlsDefaults:
-    """What the global section says about TLS: `ssl-default-*` as option settings, and the base directories."""
+class LineDefaults:
+    """What the global section says about all lines: `ssl-default-*` and `unix-bind` as settings, and base directories."""
 
     bind: Settings
     server: Settings
     crt_base: str = ""
     ca_base: str = ""
     server_verify: Verify = Verify.REQUIRED
+    unix: Settings = field(default_factory=Settings)
 
 
-def tls_defaults(settings: Settings) -> TlsDefaults:
+def line_defaults(settings: Settings) -> LineDefaults:
     """Collect them from the global section's settings (3.1)."""
-    return TlsDefaults(
+    return LineDefaults(
         _side_defaults(settings, "bind"),
         _side_defaults(settings, "server"),
         settings.value("crt-base", "") or "",
         settings.value("ca-base", "") or "",
         settings.value("ssl-server-verify", Verify.REQUIRED),
+        settings.value("unix-bind", Settings()),
     )
 
 
@@ -66,7 +68,7 @@ def _side_defaults(settings: Settings, side: str) -> Settings:
     return found
 
 
-def build_binds(draft: BindDraft, mode: Mode, defaults: TlsDefaults, report: Report) -> list[Bind]:
+def build_binds(draft: BindDraft, mode: Mode, defaults: LineDefaults, report: Report) -> list[Bind]:
     """One `Bind` for each address of the line."""
     settings = draft.settings
     tls = _bind_tls(draft, mode, defaults, report) if settings.is_on("ssl") else None
@@ -75,7 +77,6 @@ def build_binds(draft: BindDraft, mode: Mode, defaults: TlsDefaults, report: Rep
     identifier = settings.value("id")
     if identifier is not None and len(draft.addresses) > 1:
         report.alert("'id' can't stand on a bind line with several addresses", settings.place("id"))
-    permissions = UnixPermissions(settings.value("mode"), settings.value("user"), settings.value("group"))
     fields: Mapping[str, Any] = {
         "name": settings.value("name"),
         "id": identifier,
@@ -85,7 +86,6 @@ def build_binds(draft: BindDraft, mode: Mode, defaults: TlsDefaults, report: Rep
         "interface": settings.value("interface"),
         "v4v6": settings.is_on("v4v6"),
         "v6only": settings.is_on("v6only"),
-        "permissions": permissions,
         "transparent": settings.is_on("transparent"),
         "tcp_ut": settings.value("tcp-ut"),
         "defer_accept": settings.is_on("defer-accept"),
@@ -94,10 +94,20 @@ def build_binds(draft: BindDraft, mode: Mode, defaults: TlsDefaults, report: Rep
         "nice": settings.value("nice", 0),
         "tls": tls,
     }
-    return [replace(bind, **fields) for bind in draft.addresses]
+    return [_unix(replace(bind, **fields), settings, defaults.unix) for bind in draft.addresses]
 
 
-def _bind_tls(draft: BindDraft, mode: Mode, defaults: TlsDefaults, report: Report) -> BindTls | None:
+def _unix(bind: Bind, settings: Settings, common: Settings) -> Bind:
+    """Permissions of a unix socket, and what `unix-bind` says for all of them (3.1)."""
+    if bind.address.family is not Family.UNIX:
+        return bind
+    merged = Settings({**common, **settings})
+    path = common.value("prefix", "") + bind.address.host
+    permissions = UnixPermissions(merged.value("mode"), merged.value("user"), merged.value("group"))
+    return replace(bind, address=replace(bind.address, host=path), permissions=permissions)
+
+
+def _bind_tls(draft: BindDraft, mode: Mode, defaults: LineDefaults, report: Report) -> BindTls | None:
     settings = Settings({**defaults.bind, **draft.settings})
     place = draft.settings.place("ssl")
     certificates: tuple[CertificateFile, ...] = settings.value("crt", ())
@@ -156,7 +166,7 @@ def based(path: str | None, base: str) -> str | None:
     return os.path.join(base, path)
 
 
-def build_server(draft: ServerDraft, number: int, mode: Mode, defaults: TlsDefaults, report: Report) -> Server:
+def build_server(draft: ServerDraft, number: int, mode: Mode, defaults: LineDefaults, report: Report) -> Server:
     """A server of a backend; `number` is its automatic id."""
     settings = draft.settings
     tls = _server_tls(draft, mode, defaults, report)
@@ -213,7 +223,7 @@ def _check(draft: ServerDraft, tls: ServerTls | None) -> ServerCheck:
     )
 
 
-def _server_tls(draft: ServerDraft, mode: Mode, defaults: TlsDefaults, report: Report) -> ServerTls | None:
+def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: Report) -> ServerTls | None:
     settings = Settings({**defaults.server, **draft.settings})
     check_only = settings.is_on("check") and settings.is_on("check-ssl")
     if not settings.is_on("ssl") and not check_only:

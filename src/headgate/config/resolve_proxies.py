@@ -30,7 +30,7 @@ from headgate.config.model import (
     Timeouts,
 )
 from headgate.config.registry import Scope
-from headgate.config.resolve_lines import TlsDefaults, build_binds, build_server
+from headgate.config.resolve_lines import LineDefaults, build_binds, build_server
 
 _KINDS = {Scope.FRONTEND: ProxyKind.FRONTEND, Scope.BACKEND: ProxyKind.BACKEND, Scope.LISTEN: ProxyKind.LISTEN}
 
@@ -55,13 +55,13 @@ def mode_of(draft: ProxyDraft) -> Mode:
     return mode
 
 
-def build_proxy(draft: ProxyDraft, identifier: int, tls: TlsDefaults, report: Report) -> Proxy:
+def build_proxy(draft: ProxyDraft, identifier: int, lines: LineDefaults, report: Report) -> Proxy:
     """Merge and freeze one proxy.
 
     Args:
         draft: of a frontend, backend or listen section.
         identifier: its `id`.
-        tls: the global section's TLS settings.
+        lines: what the global section says about all lines.
         report: where errors and warnings go.
     """
     mode = mode_of(draft)
@@ -75,8 +75,8 @@ def build_proxy(draft: ProxyDraft, identifier: int, tls: TlsDefaults, report: Re
         mode=mode,
         disabled=settings.is_on("disabled"),
         description=settings.value("description"),
-        binds=tuple(bind for line in draft.binds for bind in build_binds(line, mode, tls, report)),
-        servers=_servers(draft, mode, tls, report) if draft.is_backend else (),
+        binds=tuple(bind for line in draft.binds for bind in build_binds(line, mode, lines, report)),
+        servers=_servers(draft, mode, lines, report) if draft.is_backend else (),
         acls=acls,
         rules=rules,
         use_backends=tuple(draft.use_backends),
@@ -184,7 +184,7 @@ def _error_pages(draft: ProxyDraft, report: Report) -> Mapping[int, ErrorPage]:
     return pages
 
 
-def _servers(draft: ProxyDraft, mode: Mode, tls: TlsDefaults, report: Report) -> tuple[Server, ...]:
+def _servers(draft: ProxyDraft, mode: Mode, lines: LineDefaults, report: Report) -> tuple[Server, ...]:
     taken = {server.settings.value("id") for server in draft.servers if "id" in server.settings}
     servers: list[Server] = []
     next_id = 1
@@ -193,7 +193,7 @@ def _servers(draft: ProxyDraft, mode: Mode, tls: TlsDefaults, report: Report) ->
             next_id += 1
         if "id" not in server.settings:
             taken.add(next_id)
-        servers.append(build_server(server, next_id, mode, tls, report))
+        servers.append(build_server(server, next_id, mode, lines, report))
     return tuple(servers)
 
 

@@ -20,6 +20,7 @@ from headgate.config.keywords import (  # noqa: F401
     source,
     switching,
     timeouts,
+    unix_bind,
 )
 
 # isort: split

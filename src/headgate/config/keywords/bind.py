@@ -57,18 +57,24 @@ def _octal(cursor: Cursor) -> int:
     return mode
 
 
-_OPTIONS: dict[str, Parser] = shared_options() | {
+#: Who may connect to a unix socket; `unix-bind` has the same.
+PERMISSIONS: dict[str, Parser] = {
+    "gid": store("group", lambda cursor: str(cursor.integer("group id", 0))),
+    "group": store("group", text("a group name")),
+    "mode": store("mode", _octal),
+    "uid": store("user", lambda cursor: str(cursor.integer("user id", 0))),
+    "user": store("user", text("a user name")),
+}
+
+_OPTIONS: dict[str, Parser] = shared_options() | PERMISSIONS | {
     "accept-proxy": flag("accept-proxy"),
     "backlog": store("backlog", integer("backlog", 0)),
     "crt": _certificate,
     "defer-accept": flag("defer-accept"),
     "ecdhe": store("curves", text("a named curve")),
-    "gid": store("group", lambda cursor: str(cursor.integer("group id", 0))),
-    "group": store("group", text("a group name")),
     "id": store("id", integer("socket id", 1, 0x7FFFFFFF)),
     "interface": store("interface", text("an interface name")),
     "maxconn": store("maxconn", integer("maxconn", 0)),
-    "mode": store("mode", _octal),
     "mss": store("mss", integer("maximum segment size", -65535, 65535)),
     "name": store("name", text("a socket name")),
     "no-alpn": flag("alpn", ()),
@@ -78,8 +84,6 @@ _OPTIONS: dict[str, Parser] = shared_options() | {
     "tcp-ut": store("tcp-ut", time("TCP user timeout")),
     "tfo": flag("tfo"),
     "transparent": flag("transparent"),
-    "uid": store("user", lambda cursor: str(cursor.integer("user id", 0))),
-    "user": store("user", text("a user name")),
     "v4v6": flag("v4v6"),
     "v6only": flag("v6only"),
     "verify": store("verify", one_of("verify", {kind.value: kind for kind in Verify})),

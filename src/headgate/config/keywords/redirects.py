@@ -11,6 +11,7 @@ from headgate.config.actions import Redirect, Rule, Ruleset
 from headgate.config.cursor import Cursor
 from headgate.config.drafts import ProxyDraft
 from headgate.config.expression import LogFormat
+from headgate.config.keywords.rule_order import check_order
 from headgate.config.parse_condition import read_condition
 from headgate.config.parse_logformat import literal_format, read_logformat
 from headgate.config.registry import KEYWORDS, NOT_DEFAULTS, Keyword, Status
@@ -57,6 +58,7 @@ def read_redirect(cursor: Cursor, *, formatted: bool) -> Redirect:
 
 def _redirect(cursor: Cursor, draft: ProxyDraft) -> None:
     """`redirect ...` in a proxy: evaluated behind all `http-request` rules."""
+    check_order(cursor, draft, "redirect")
     redirect = read_redirect(cursor, formatted=False)
     condition = read_condition(cursor)
     draft.redirects.append(Rule(Ruleset.HTTP_REQUEST, redirect, condition, cursor.keyword.location))

@@ -11,6 +11,7 @@ from headgate.config.cursor import Cursor
 from headgate.config.drafts import ProxyDraft
 from headgate.config.keywords import actions_readers as read
 from headgate.config.keywords.actions_readers import ActionReader
+from headgate.config.keywords.rule_order import check_order
 from headgate.config.keywords.switching import refuse_anonymous
 from headgate.config.parse_condition import read_condition
 from headgate.config.registry import BACK, FRONT, KEYWORDS, PROXY, Keyword, Parser, Scope, Status
@@ -73,6 +74,7 @@ def _rule(ruleset: Ruleset, reader: ActionReader) -> Parser:
 
     def parse(cursor: Cursor, draft: ProxyDraft) -> None:
         refuse_anonymous(cursor, draft)
+        check_order(cursor, draft, ruleset.value)
         action = reader(cursor, draft, ruleset)
         condition = read_condition(cursor)
         draft.rules.setdefault(ruleset, []).append(Rule(ruleset, action, condition, cursor.keyword.location))

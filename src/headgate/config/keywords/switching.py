@@ -11,6 +11,7 @@ from headgate.base.diagnostics import config_error
 from headgate.config.cursor import Cursor
 from headgate.config.drafts import ProxyDraft
 from headgate.config.expression import Condition, LogFormat
+from headgate.config.keywords.rule_order import check_order
 from headgate.config.model import UseBackend, UseServer
 from headgate.config.parse_condition import parse_acl, read_condition
 from headgate.config.parse_logformat import parse_logformat
@@ -40,6 +41,7 @@ def _name_or_format(cursor: Cursor, what: str) -> tuple[str | None, LogFormat | 
 
 def _use_backend(cursor: Cursor, draft: ProxyDraft) -> None:
     """`use_backend <backend> [{if | unless} <condition>]`."""
+    check_order(cursor, draft, "use_backend")
     name, form = _name_or_format(cursor, "a backend name")
     place = cursor.words[cursor.position - 1].location
     draft.use_backends.append(UseBackend(name, form, read_condition(cursor), place))
@@ -47,6 +49,7 @@ def _use_backend(cursor: Cursor, draft: ProxyDraft) -> None:
 
 def _use_server(cursor: Cursor, draft: ProxyDraft) -> None:
     """`use-server <server> {if | unless} <condition>`."""
+    check_order(cursor, draft, "use-server")
     name, form = _name_or_format(cursor, "a server name")
     place = cursor.words[cursor.position - 1].location
     draft.use_servers.append(UseServer(name, form, _needed_condition(cursor), place))
