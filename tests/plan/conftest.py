@@ -101,8 +101,13 @@ def surroundings() -> Surroundings:
     from datetime import UTC
 
     return Surroundings(
-        hostname="lb1", environment={"SITE": "north"}, process_id=lambda: 4242, draw=lambda top: top - 1,
-        draw_bytes=lambda count: bytes(range(count)), timezone=UTC, uptime=lambda: 77,
+        hostname="lb1",
+        environment={"SITE": "north"},
+        process_id=lambda: 4242,
+        draw=lambda top: top - 1,
+        draw_bytes=lambda count: bytes(range(count)),
+        timezone=UTC,
+        uptime=lambda: 77,
     )
 
 
@@ -129,7 +134,9 @@ def config(read_config: Callable[[str], Config]) -> Config:
 def scope_at(config: Config, surroundings: Surroundings) -> Callable[..., Scope]:
     """A scope of the frontend in a place; `files` are what read_file finds."""
 
-    def make(place: Place = Place.FE_HTTP_REQUEST, files: Mapping[str, bytes] | None = None, report: Report | None = None) -> Scope:
+    def make(
+        place: Place = Place.FE_HTTP_REQUEST, files: Mapping[str, bytes] | None = None, report: Report | None = None
+    ) -> Scope:
         contents = dict(files or {})
         return Scope(config, report or Report(), surroundings, config.proxies[0], place, {}, contents)
 

@@ -94,7 +94,9 @@ RESPONSE = b"HTTP/1.1 404 Not Found\r\nServer: x\r\nSet-Cookie: sid=9; path=/\r\
         ("ssl_c_used", None),
     ],
 )
-def test_request_fetches(text: str, value: object, expression: Callable[..., Expression], make_stream: Callable[..., Stream]) -> None:
+def test_request_fetches(
+    text: str, value: object, expression: Callable[..., Expression], make_stream: Callable[..., Stream]
+) -> None:
     found = expression(text).run(make_stream(REQUEST))
     assert found == value
     assert type(found) is type(value)
@@ -114,7 +116,9 @@ def test_request_fetches(text: str, value: object, expression: Callable[..., Exp
         ("txn.conn_retries", 0),
     ],
 )
-def test_response_fetches(text: str, value: object, expression: Callable[..., Expression], make_stream: Callable[..., Stream]) -> None:
+def test_response_fetches(
+    text: str, value: object, expression: Callable[..., Expression], make_stream: Callable[..., Stream]
+) -> None:
     assert expression(text, Place.FE_HTTP_RESPONSE).run(make_stream(REQUEST, RESPONSE)) == value
 
 
@@ -134,14 +138,21 @@ def test_acls_look_at_every_value(expression: Callable[..., Expression], make_st
     ],
 )
 def test_payload_waits(
-    buffer: bytes, complete: bool, value: object, more: bool, expression: Callable[..., Expression], make_stream: Callable[..., Stream]
+    buffer: bytes,
+    complete: bool,
+    value: object,
+    more: bool,
+    expression: Callable[..., Expression],
+    make_stream: Callable[..., Stream],
 ) -> None:
     stream = make_stream(request_buffer=buffer, request_complete=complete)
     assert expression("req.payload(1,4)", Place.FE_TCP_CONTENT).run(stream) == value
     assert stream.need_more is more
 
 
-def test_length_waits_while_the_buffer_can_grow(expression: Callable[..., Expression], make_stream: Callable[..., Stream]) -> None:
+def test_length_waits_while_the_buffer_can_grow(
+    expression: Callable[..., Expression], make_stream: Callable[..., Stream]
+) -> None:
     stream = make_stream(request_buffer=b"abc")
     assert expression("req.len", Place.FE_TCP_CONTENT).run(stream) == 3
     assert stream.need_more
@@ -180,3 +191,46 @@ def test_errors(text: str, message: str | None, expression: Callable[..., Expres
         assert caught.value.diagnostic.message == message
         assert caught.value.diagnostic.location is not None
         assert caught.value.diagnostic.location.line == 7
+
+
+def client_hello(name: bytes, alpn: bytes) -> bytes:
+    """A minimal TLS 1.3 ClientHello record (RFC 8446 4.1.2)."""
+
+    def extension(number: int, data: bytes) -> bytes:
+        return number.to_bytes(2, "big") + len(data).to_bytes(2, "big") + data
+
+    server_name = b"\x00" + len(name).to_bytes(2, "big") + name
+    extensions = (
+        extension(0, len(server_name).to_bytes(2, "big") + server_name)
+        + extension(16, (len(alpn) + 1).to_bytes(2, "big") + bytes([len(alpn)]) + alpn)
+        + extension(43, b"\x04\x03\x04\x03\x03")
+    )
+    body = b"\x03\x03" + bytes(32) + b"\x00" + b"\x00\x02\x13\x01" + b"\x01\x00" + len(extensions).to_bytes(2, "big") + extensions
+    message = b"\x01" + len(body).to_bytes(3, "big") + body
+    return b"\x16\x03\x01" + len(message).to_bytes(2, "big") + message
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("req.ssl_hello_type", 1),
+        ("req.ssl_sni", b"www.example.com"),
+        ("req.ssl_alpn", b"h2"),
+        ("req.ssl_ver", 3 << 16 | 4),
+        ("req.ssl_cipherlist", b"\x13\x01"),
+    ],
+)
+def test_client_hello(
+    text: str, value: object, expression: Callable[..., Expression], make_stream: Callable[..., Stream]
+) -> None:
+    hello = client_hello(b"www.example.com", b"h2")
+    compiled = expression(text, Place.FE_TCP_CONTENT)
+    stream = make_stream(request_buffer=hello[:-1])
+    assert compiled.run(stream) is None
+    assert stream.need_more
+    stream = make_stream(request_buffer=hello + b"more")
+    assert compiled.run(stream) == value
+    assert not stream.need_more
+    stream = make_stream(request_buffer=b"GET / HTTP/1.1\r\n")
+    assert compiled.run(stream) is None
+    assert not stream.need_more

@@ -24,7 +24,9 @@ defaults
     timeout server 30s
     timeout connect 5s
 """
-HTTP = LOGS + """
+HTTP = (
+    LOGS
+    + """
 frontend http-in
     bind 127.0.0.1:8080
     option httplog
@@ -34,7 +36,10 @@ frontend http-in
 backend static
     server srv1 127.0.0.1:8000
 """
-TCP = LOGS + """
+)
+TCP = (
+    LOGS
+    + """
 frontend fnt
     mode tcp
     bind 127.0.0.1:8080
@@ -44,6 +49,7 @@ backend bck
     mode tcp
     server srv1 127.0.0.1:8000
 """
+)
 CLOCKS = {"t_request": 10, "t_queue": 0, "t_connect": 30, "t_response": 69, "t_total": 109, "status": 200, "bytes_out": 2750}
 GET = b"GET /index.html HTTP/1.1\r\nHost: 1wt.eu"
 
@@ -83,7 +89,7 @@ def test_http_format_without_captures_has_no_braces(make_plan: Callable[..., Pla
     plan = make_plan("\n".join(row for row in HTTP.splitlines() if "capture" not in row))
     stream = serve(make_stream(of=plan, status=408, t_total=50001, termination=b"cR"), plan, None)
     assert line(plan, stream) == (
-        b"10.0.1.2:33317 [06/Feb/2009:12:14:14.655] http-in http-in/<NOSRV> -1/-1/-1/-1/50001 408 0 - - cR-- 1/1/0/0/0 0/0 \"\""
+        b'10.0.1.2:33317 [06/Feb/2009:12:14:14.655] http-in http-in/<NOSRV> -1/-1/-1/-1/50001 408 0 - - cR-- 1/1/0/0/0 0/0 ""'
     )
 
 
@@ -91,9 +97,7 @@ def test_tcp_format(make_plan: Callable[..., Plan], make_stream: Callable[..., S
     plan = make_plan(TCP)
     facts = {"t_queue": 0, "t_connect": 0, "t_total": 5007, "bytes_out": 212, "retries": 3}
     stream = serve(make_stream(of=plan, **facts), plan, "bck")
-    assert line(plan, stream) == (
-        b"10.0.1.2:33317 [06/Feb/2009:12:14:14.655] fnt bck/srv1 0/0/5007 212 -- 1/1/1/1/3 0/0"
-    )
+    assert line(plan, stream) == (b"10.0.1.2:33317 [06/Feb/2009:12:14:14.655] fnt bck/srv1 0/0/5007 212 -- 1/1/1/1/3 0/0")
     stream.redispatched = True
     assert line(plan, stream).endswith(b"1/1/1/1/+3 0/0")
 
@@ -107,9 +111,26 @@ def test_clf(make_plan: Callable[..., Plan], make_stream: Callable[..., Stream])
     plan = make_plan(HTTP.replace("option httplog", "option httplog clf"))
     stream = serve(make_stream(GET, of=plan, captures_request=[b"1wt.eu"], captures_response=[None], **CLOCKS), plan, "static")
     assert line(plan, stream) == (
-        b'10.0.1.2 - - [06/Feb/2009:12:14:14 +0000] "GET /index.html HTTP/1.1" 200 2750 "" "" 33317 655 "http-in" "static" "srv1" '
-        b'10 0 30 69 109 ---- 1 1 1 1 0 0 0 "" "" "1wt.eu" ""'
+        b'10.0.1.2 - - [06/Feb/2009:12:14:14 +0000] "GET /index.html HTTP/1.1" 200 2750 "" "" 33317 655 "http-in" "static" '
+        b'"srv1" 10 0 30 69 109 ---- 1 1 1 1 0 0 0 "" "" "1wt.eu" ""'
     )
+
+
+def test_error_format(make_plan: Callable[..., Plan], make_stream: Callable[..., Stream]) -> None:
+    plan = make_plan(HTTP)
+    stream = make_stream(of=plan)
+    stream.session.error_text = "Connection error during SSL handshake"
+    formatter = plan.frontends[0].error_log_line
+    assert formatter is not None
+    assert formatter(stream) == (
+        b"10.0.1.2:33317 [06/Feb/2009:12:14:14.655] http-in/http-in: Connection error during SSL handshake"
+    )
+
+
+def test_https_format(make_plan: Callable[..., Plan], make_stream: Callable[..., Stream]) -> None:
+    plan = make_plan(HTTP.replace("option httplog", "option httpslog"))
+    stream = serve(make_stream(GET, of=plan, **CLOCKS), plan, "static")
+    assert line(plan, stream).endswith(b' "GET /index.html HTTP/1.1" 0/-/-/-/- -/-/-')
 
 
 def test_incomplete_values_with_logasap(make_plan: Callable[..., Plan], make_stream: Callable[..., Stream]) -> None:
@@ -141,7 +162,9 @@ def test_incomplete_values_with_logasap(make_plan: Callable[..., Plan], make_str
         ("%{+Q,+E}r", b'"GET /a\\"b?q=#23 HTTP/1.1"'),
     ],
 )
-def test_variables(text: str, expected: bytes | None, formatted: Callable[..., bytes], make_stream: Callable[..., Stream]) -> None:
+def test_variables(
+    text: str, expected: bytes | None, formatted: Callable[..., bytes], make_stream: Callable[..., Stream]
+) -> None:
     stream = make_stream(original_method=b"GET", original_target=b'/a"b?q=#', number=123)
     if expected is None:
         with pytest.raises(ConfigError):
@@ -175,7 +198,10 @@ def test_text_of_the_configuration_is_never_code(
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("%{+json}o %(a)ci", "'json' of log formats is known but not yet supported"), ("%[nothing]", "there is no sample fetch 'nothing'")],
+    [
+        ("%{+json}o %(a)ci", "'json' of log formats is known but not yet supported"),
+        ("%[nothing]", "there is no sample fetch 'nothing'"),
+    ],
 )
 def test_errors(text: str, message: str, formatted: Callable[..., bytes], make_stream: Callable[..., Stream]) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -41,7 +41,17 @@ def matcher(method: str, *patterns: str, ignore_case: bool = False) -> Matcher:
         *[
             ("dom", [pattern], b"http://www1.dc-eu.example.com:80/blah", True)
             for pattern in (
-                "http", "www1", ".www1", "dc-eu", "example", "com", "80", "dc-eu.example", "blah", ":www1:", "example.com:80",
+                "http",
+                "www1",
+                ".www1",
+                "dc-eu",
+                "example",
+                "com",
+                "80",
+                "dc-eu.example",
+                "blah",
+                ":www1:",
+                "example.com:80",
             )
         ],
         ("dom", ["eu"], b"http://www1.dc-eu.example.com:80/blah", False),
@@ -143,7 +153,9 @@ def test_wrong_networks(pattern: str) -> None:
 
 @given(st.lists(st.tuples(st.ip_addresses(v=4), st.integers(0, 32)), max_size=8), st.ip_addresses(v=4))
 def test_networks_agree_with_the_library(pairs: list[tuple[ipaddress.IPv4Address, int]], address: ipaddress.IPv4Address) -> None:
-    networks = [ipaddress.IPv4Network((int(base) >> (32 - length) << (32 - length) if length else 0, length)) for base, length in pairs]
+    networks = [
+        ipaddress.IPv4Network((int(base) >> (32 - length) << (32 - length) if length else 0, length)) for base, length in pairs
+    ]
     table = Networks([parse_network(str(network), None) for network in networks])
     assert (address in table) is any(address in network for network in networks)
 

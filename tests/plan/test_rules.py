@@ -182,7 +182,7 @@ def test_passwords_of_userlists(run: Run) -> None:
 
 def test_variables_pass_between_rules(run: Run) -> None:
     stream, _ = run(
-        "    http-request set-var(txn.h) hdr(host),field(2,.)\n    http-request set-var-fmt(txn.g) \"%[var(txn.h)]/%[src_port]\"\n"
+        '    http-request set-var(txn.h) hdr(host),field(2,.)\n    http-request set-var-fmt(txn.g) "%[var(txn.h)]/%[src_port]"\n'
         "    http-request unset-var(txn.h)\n"
     )
     assert stream.variables == {b"txn.g": b"example/33317"}
@@ -256,7 +256,9 @@ def test_content_rules_wait(
         ("option forwardfor", b"", GET, None),
     ],
 )
-def test_forwardfor(option: str, source: bytes, request_: bytes, line: bytes | None, make_plan: Make, make_stream: MakeStream) -> None:
+def test_forwardfor(
+    option: str, source: bytes, request_: bytes, line: bytes | None, make_plan: Make, make_stream: MakeStream
+) -> None:
     plan = make_plan(HEAD + f"    {option}\n" + TAIL)
     stream = make_stream(request_, of=plan)
     stream.session.source = source
@@ -313,5 +315,13 @@ def test_a_condition_without_data_is_a_warning(make_plan: Make) -> None:
 
 
 def test_rules_of_a_listen_section_know_both_sides(make_plan: Make) -> None:
-    make_plan("listen l\n    mode http\n    bind 127.0.0.1:1\n    timeout client 1s\n    timeout server 1s\n    timeout connect 1s\n"
-              "    http-request set-header X-B %[be_name]\n    server s 127.0.0.1:2\n")
+    make_plan(
+        "listen l\n    mode http\n    bind 127.0.0.1:1\n    timeout client 1s\n    timeout server 1s\n    timeout connect 1s\n"
+        "    http-request set-header X-B %[be_name]\n    server s 127.0.0.1:2\n"
+    )
+
+
+def test_global_variables_are_evaluated_at_start(make_plan: Make, make_stream: MakeStream) -> None:
+    plan = make_plan("global\n    set-var proc.a int(7),add(1)\n    set-var-fmt proc.b \"x%[int(2)]\"\n" + HEAD + TAIL)
+    stream = make_stream(of=plan)
+    assert [(key, run(stream)) for key, run in plan.process_variables] == [(b"proc.a", 8), (b"proc.b", b"x2")]

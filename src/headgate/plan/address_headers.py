@@ -26,10 +26,11 @@ def compile_address_header(header: AddressHeader | None, scope: Scope, location:
         return None
     try:
         name = header_name(header.name, location)
-        excepted = Networks([parse_network(text, location) for text in header.except_networks]) if header.except_networks else None
+        networks = [parse_network(text, location) for text in header.except_networks]
     except ConfigError as error:
         shield(scope.report, error)
         return None
+    excepted = Networks(networks) if networks else None
     prefix = name + b": "
     only_if_none = name.lower() if header.if_none else None
 

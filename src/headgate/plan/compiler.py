@@ -1,18 +1,19 @@
 """Config -> Plan: everything that is decided per request becomes a closure here, once.
 
-Called by `app` at start and at reload, and by `headgate -c`. All errors go to the report; a plan from a report with alerts must not
-be run. The world outside (files, environment, randomness) comes in through `Surroundings`.
+Called by `app` at start and at reload, and by `headgate -c`. All errors go to the report; a plan from a report with alerts must
+not be run. The world outside (files, environment, randomness) comes in through `Surroundings`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from headgate.base.diagnostics import ConfigError, Report
+from headgate.base.diagnostics import NOWHERE, ConfigError, Report
 from headgate.config.actions import Ruleset
 from headgate.config.expression import AclDefinition, LogFormat, SampleExpression
-from headgate.config.model import Config, Mode, Proxy, Server
+from headgate.config.model import Config, Mode, Proxy, ProxyKind, Server
 from headgate.plan import actions, converters, fetches
+from headgate.plan.actions.settings import value_of
 from headgate.plan.address_headers import compile_address_header
 from headgate.plan.balance_keys import compile_balance_key
 from headgate.plan.captures import compile_request_capture, compile_response_capture
@@ -28,6 +29,7 @@ from headgate.plan.replies import error_replies
 from headgate.plan.rules import compile_rules
 from headgate.plan.samples import Run, Type
 from headgate.plan.scope import Scope, Surroundings, shield
+from headgate.plan.variables import check_name
 
 #: Imported for what they register.
 REGISTERED = (actions, converters, fetches)
@@ -50,7 +52,21 @@ def compile_plan(config: Config, report: Report, surroundings: Surroundings | No
     )
     for proxy in config.proxies:
         _check_acls(proxy, scopes[id(proxy)])
-    return Plan(frontends, backends)
+    return Plan(frontends, backends, _process_variables(config, report, world))
+
+
+def _process_variables(config: Config, report: Report, world: Surroundings) -> tuple[tuple[bytes, Run], ...]:
+    """`set-var proc.x` and `set-var-fmt proc.x` of the global section (3.1)."""
+    nobody = Proxy("global", ProxyKind.FRONTEND, 0, NOWHERE)
+    scope = Scope(config, report, world, nobody, Place.CONFIG, {})
+    compiled: list[tuple[bytes, Run]] = []
+    for name, value in config.global_.variables:
+        try:
+            _, key = check_name(name, value.location)
+            compiled.append((key, value_of(value, scope)))
+        except ConfigError as error:
+            shield(report, error)
+    return tuple(compiled)
 
 
 def _acls(proxy: Proxy) -> dict[str, tuple[AclDefinition, ...]]:
@@ -124,7 +140,7 @@ def _frontend(proxy: Proxy, scope: Scope, backends: dict[str, BackendPlan]) -> F
         capture_request=compile_request_capture(proxy.logging),
         capture_response=compile_response_capture(proxy.logging),
         log_line=_log_line(proxy, logs) if proxy.logging.targets else None,
-        error_log_line=_format(proxy.logging.error_format, logs),
+        error_log_line=_error_line(proxy, logs) if proxy.logging.targets else None,
         structured_data=_format(proxy.logging.structured_data, logs),
         unique_id=_format(proxy.logging.unique_id_format, scope.at(ALWAYS), Use.HEADER),
         error_replies=error_replies(proxy),
@@ -147,6 +163,10 @@ def _log_line(proxy: Proxy, scope: Scope) -> Formatter | None:
     if style == "clf" and proxy.mode is not Mode.HTTP:
         style = "tcp-clf"
     return _format(proxy.logging.format or built_in_format(style, proxy), scope)
+
+
+def _error_line(proxy: Proxy, scope: Scope) -> Formatter | None:
+    return _format(proxy.logging.error_format or built_in_format("error", proxy), scope)
 
 
 # --- backends --------------------------------------------------------------------------------------------------------

@@ -132,7 +132,8 @@ def compile_criterion(criterion: Criterion, scope: Scope) -> Test:
     expression = compile_expression(criterion.expression, scope, fetch=fetch, lenient=True)
     name = criterion.match_method
     if name is None:
-        name = own_method if own_method is not None and not criterion.expression.converters else DEFAULT_METHODS.get(expression.type)
+        own = None if criterion.expression.converters else own_method
+        name = own if own is not None else DEFAULT_METHODS.get(expression.type)
     if name is None:
         raise config_error(
             f"'{criterion.expression.text}' gives {expression.type.value}: say how to match it", criterion.expression.location,
@@ -179,8 +180,8 @@ def _suggest(expression: SampleExpression) -> None:
         return
     if call.name in haproxy_names("acl"):
         raise config_error(f"ACL keyword '{call.name}' is known but not yet supported", call.location)
-    known = (*FETCHES, *ACL_KEYWORDS)
-    raise config_error(f"there is no sample fetch or ACL '{call.name}'", call.location, allowed=tuple(sorted(known)), written=call.name)
+    known = tuple(sorted((*FETCHES, *ACL_KEYWORDS)))
+    raise config_error(f"there is no sample fetch or ACL '{call.name}'", call.location, allowed=known, written=call.name)
 
 
 def read_patterns(criterion: Criterion, scope: Scope) -> list[Text]:

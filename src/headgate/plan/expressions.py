@@ -75,7 +75,9 @@ def find_converter(call: Call) -> Converter:
     return row
 
 
-def compile_expression(expression: SampleExpression, scope: Scope, *, fetch: Fetch | None = None, lenient: bool = False) -> Expression:
+def compile_expression(
+    expression: SampleExpression, scope: Scope, *, fetch: Fetch | None = None, lenient: bool = False
+) -> Expression:
     """Compile an expression for a place.
 
     Args:

@@ -135,10 +135,12 @@ class Session:
         hello: the ClientHello of a TLS client, once it was seen.
         variables: scope `sess`.
         error_code, tls_error: why the connection or its handshake failed (`fc_err`, `ssl_fc_err`), 0 while nothing did.
+        error_text: the same in words for the error log (`fc_err_str`).
     """
 
     __slots__ = (
-        "accepted_at", "destination", "destination_port", "error_code", "frontend", "hello", "listener_id", "listener_name",
+        "accepted_at", "destination", "destination_port", "error_code", "error_text", "frontend", "hello",
+        "listener_id", "listener_name",
         "source", "source_port", "streams", "tls", "tls_error", "unique_prefix", "variables", "world",
     )
 
@@ -158,6 +160,7 @@ class Session:
         self.streams = 0
         self.unique_prefix = b""
         self.error_code = 0
+        self.error_text = ""
         self.tls_error = 0
 
 

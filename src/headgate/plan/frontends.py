@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from headgate.config.model import Bind, CookiePersistence, Proxy, Server
-from headgate.plan.facts import Stream
+from headgate.plan.facts import Stream, Value
 from headgate.plan.verdicts import Reply, Verdict
 
 #: A compiled ruleset: runs the rules in order, edits the stream, answers the first verdict or None.
@@ -84,3 +84,5 @@ class Plan:
 
     frontends: tuple[FrontendPlan, ...]
     backends: Mapping[str, BackendPlan]
+    #: `set-var` and `set-var-fmt` of the global section: key and value, evaluated once at start with any stream.
+    process_variables: tuple[tuple[bytes, Callable[[Stream], Value]], ...] = ()

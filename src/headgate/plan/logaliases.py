@@ -1,8 +1,9 @@
 """The aliases of log formats (manual 8.2.6): for each the Python expression that `logformat` writes into the line's function.
 
-An expression may use `s` (stream), `e` (session), `w` (world), `b` (backend plan or None), `v` (server or None) and the names that
-`logformat.namespace` provides. Kinds say how it is printed: `int` as a decimal (hexadecimal with +X), `text` needs escaping and
-quoting, `ip` quoting, `raw` neither. `+` in front of an int kind: incomplete values carry a plus sign with `option logasap`.
+An expression may use `s` (stream), `e` (session), `w` (world), `b` (backend plan or None), `v` (server or None) and the names
+that `logformat` puts into its namespace. Kinds say how it is printed: `int` as a decimal (hexadecimal with +X), `text` needs
+escaping and quoting, `ip`
+quoting, `raw` neither. `+` in front of an int kind: incomplete values carry a plus sign with `option logasap`.
 """
 
 from __future__ import annotations
@@ -112,5 +113,5 @@ BUILT_IN = {
     " %CC %CS %hrl %hsl",
     "tcp-clf": '%{Q}o %{-Q}ci - - [%T] "TCP " 000 %B "" "" %cp %ms %ft %b %s %Th %Tw %Tc %Tt %U %ts-- %ac %fc %bc %sc %rc %sq %bq'
     ' "" "" ',
-    "error": "%ci:%cp [%tr] %f/{listener}: ",
+    "error": "%ci:%cp [%t] %f/%[so_name]: %[fc_err_str]",
 }

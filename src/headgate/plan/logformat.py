@@ -106,7 +106,8 @@ def date_writer(zone: tzinfo | None, *, with_zone: bool) -> Callable[[float], by
                 moment = moment.astimezone()
             offset = moment.strftime(" %z") if with_zone else ""
             month = _MONTHS[moment.month - 1]
-            last_text = f"{moment.day:02}/{month}/{moment.year}:{moment.hour:02}:{moment.minute:02}:{moment.second:02}{offset}".encode()
+            clock = f"{moment.hour:02}:{moment.minute:02}:{moment.second:02}"
+            last_text = f"{moment.day:02}/{month}/{moment.year}:{clock}{offset}".encode()
             last_second = second
         return last_text
 
@@ -417,7 +418,7 @@ def _write_captures(row: AliasRow, item: Alias, writer: _Writer) -> None:
     side = "request" if item.name in ("hr", "hrl") else "response"
     headers = logging.request_captures if side == "request" else logging.response_captures
     count = len(headers) + sum(1 for where, _ in logging.declared_captures if where == side)
-    # "When no capture is enabled, the braces do not appear, causing a shift of remaining fields" (8.2.3): the space in front goes too.
+    # "When no capture is enabled, the braces do not appear, causing a shift of remaining fields" (8.2.3): nor does the space.
     lead = b""
     if writer.template.endswith(b" "):
         del writer.template[-1:]

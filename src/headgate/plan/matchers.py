@@ -92,7 +92,8 @@ def _delimited(delimiters: bytes) -> Callable[[tuple[bytes, ...]], Matcher]:
 def match_regex(texts: Sequence[Text]) -> Matcher:
     """`reg`: any of the expressions is found."""
     searches = [
-        compile_regex(text.value.decode("utf-8", "surrogateescape"), text.location, ignore_case=text.ignore_case).search for text in texts
+        compile_regex(text.value.decode("utf-8", "surrogateescape"), text.location, ignore_case=text.ignore_case).search
+        for text in texts
     ]
     if len(searches) == 1:
         only = searches[0]

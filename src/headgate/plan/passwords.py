@@ -1,8 +1,8 @@
 """Passwords of userlists (manual 12.1): clear text, and the crypt schemes `$1$`, `$5$` and `$6$`.
 
-Python is about to lose its `crypt` module, so the three schemes are here, after their public specifications (Poul-Henning Kamp's
-MD5 crypt, Ulrich Drepper's "Unix crypt using SHA-256 and SHA-512"). A successful check is remembered under a keyed hash, since one
-check costs milliseconds and browsers send the password with every request. Comparisons take constant time.
+Python is about to lose its `crypt` module, so the three schemes are here, after their public specifications (Poul-Henning
+Kamp's MD5 crypt, Ulrich Drepper's "Unix crypt using SHA-256 and SHA-512"). A successful check is remembered under a keyed hash,
+since one check costs milliseconds and browsers send the password with every request. Comparisons take constant time.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ def _cyclic(digest: bytes, length: int) -> bytes:
 
 
 _SHA256_ORDER = (
-    (0, 10, 20), (21, 1, 11), (12, 22, 2), (3, 13, 23), (24, 4, 14), (15, 25, 5), (6, 16, 26), (27, 7, 17), (18, 28, 8), (9, 19, 29),
+    (0, 10, 20), (21, 1, 11), (12, 22, 2), (3, 13, 23), (24, 4, 14), (15, 25, 5), (6, 16, 26), (27, 7, 17), (18, 28, 8),
+    (9, 19, 29),
 )
 _SHA512_ORDER = (
-    (0, 21, 42), (22, 43, 1), (44, 2, 23), (3, 24, 45), (25, 46, 4), (47, 5, 26), (6, 27, 48), (28, 49, 7), (50, 8, 29), (9, 30, 51),
-    (31, 52, 10), (53, 11, 32), (12, 33, 54), (34, 55, 13), (56, 14, 35), (15, 36, 57), (37, 58, 16), (59, 17, 38), (18, 39, 60),
+    (0, 21, 42), (22, 43, 1), (44, 2, 23), (3, 24, 45), (25, 46, 4), (47, 5, 26), (6, 27, 48), (28, 49, 7), (50, 8, 29),
+    (9, 30, 51), (31, 52, 10), (53, 11, 32), (12, 33, 54), (34, 55, 13), (56, 14, 35), (15, 36, 57), (37, 58, 16), (59, 17, 38),
+    (18, 39, 60),
     (40, 61, 19), (62, 20, 41),
 )
 
@@ -119,7 +121,7 @@ class Checker:
             scheme = None if user.insecure else _SCHEMES.get(secret[:3])
             if scheme is None and not user.insecure:
                 raise config_error(
-                    f"the password of user '{user.name}' in userlist '{userlist.name}' is hashed in a way that is not supported yet",
+                    f"the password of user '{user.name}' of userlist '{userlist.name}' has a hash that is not yet supported",
                     userlist.location,
                     remedy="use a hash of mkpasswd -m sha-512 (it begins with $6$), $5$ or $1$",
                 )

@@ -1,7 +1,7 @@
 """Regular expressions and pattern files: what the operator wrote, made usable for Python's `re`.
 
-HAProxy's expressions are PCRE. Python's are close enough that the common ones mean the same; what Python does not know is an error
-with the reason, never a different meaning. Bytes are matched, so `\\w` and `.` are about bytes as in HAProxy.
+HAProxy's expressions are PCRE. Python's are close enough that the common ones mean the same; what Python does not know is an
+error with the reason, never a different meaning. Bytes are matched, so `\\w` and `.` are about bytes as in HAProxy.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Types of samples and the casts between them (manual 7.1, the compatibility matrix).
 
-A sample is a plain Python value: bytes for strings, binaries and methods, int, bool, `ipaddress` objects, or None when it does not
-exist. Static types are known when a rule is compiled, so a cast is chosen once and costs one call, or nothing where the representation
-is the same. `Type.ANY` (variables) is the exception: its cast looks at the value.
+A sample is a plain Python value: bytes for strings, binaries and methods, int, bool, `ipaddress` objects, or None when it does
+not exist. Static types are known when a rule is compiled, so a cast is chosen once and costs one call, or nothing where the
+representation is the same. `Type.ANY` (variables) is the exception: its cast looks at the value.
 """
 
 from __future__ import annotations

@@ -91,7 +91,9 @@ def _cookie(text: str, location: Location) -> bytes:
 # --- return, deny, tarpit --------------------------------------------------------------------------------------------
 
 
-def _compile_reply(spec: ReplySpec, default: int, scope: Scope, location: Location, *, denied: bool) -> Reply | Callable[[Stream], Reply]:
+def _compile_reply(
+    spec: ReplySpec, default: int, scope: Scope, location: Location, *, denied: bool
+) -> Reply | Callable[[Stream], Reply]:
     status = spec.status if spec.status is not None else default
     if spec.raw is not None:
         return Reply(status, spec.raw, b"", raw=True, denied=denied)

@@ -1,4 +1,4 @@
-"""Actions on fields and start lines: `set-header`, `add-header`, `del-header`, `replace-*`, `set-path` and the like, `set-status`.
+"""Actions on fields and start lines: `set-header`, `add-header`, `del-header`, `replace-*`, `set-path`..., `set-status`.
 
 What a format computes is escaped by `logformat` (no CR, LF or NUL gets into a field); what goes into a request line is checked
 here, since a space or a control character there would be a second request for the server.

@@ -46,7 +46,7 @@ pure("ub64enc", takes=Type.BIN, result=Type.STR, convert=lambda value: base64.ur
 pure("ub64dec", takes=Type.STR, result=Type.BIN, convert=_ub64dec)
 pure("hex", takes=Type.BIN, result=Type.STR, convert=lambda value: value.hex().upper().encode())
 pure("hex2i", takes=Type.STR, result=Type.SINT, convert=_hex2i)
-pure("base2", takes=Type.BIN, result=Type.STR, convert=lambda value: b"".join([b"%b" % format(byte, "08b").encode() for byte in value]))
+pure("base2", takes=Type.BIN, result=Type.STR, convert=lambda value: "".join([format(byte, "08b") for byte in value]).encode())
 pure(
     "htonl", takes=Type.SINT, result=Type.BIN,
     convert=lambda value: (value & 0xFFFFFFFF).to_bytes(4, "big"),

@@ -59,7 +59,8 @@ _UNITS = {None: 1, b"": 1, b"s": 1, b"ms": 1000, b"us": 1000000}
 def http_date(scope: Scope, offset: int | None, unit: bytes | None) -> Convert:
     if unit not in _UNITS:
         raise config_error(
-            "the unit of 'http_date' must be s, ms or us", None, allowed=("s", "ms", "us"), written=unit.decode("latin-1")
+            "the unit of 'http_date' must be s, ms or us", None,
+            allowed=("s", "ms", "us"), written=(unit or b"").decode("latin-1"),
         )
     per_second, shift = _UNITS[unit], offset or 0
 

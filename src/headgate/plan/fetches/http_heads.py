@@ -62,7 +62,7 @@ def _header(side: Side, name: bytes | None, occurrence: int | None, split: bool,
         return () if fields is None else values(fields, wanted)
 
     def each_converted(stream: Stream) -> Iterable[Value]:
-        return [found for found in map(convert, each(stream)) if found is not None]  # type: ignore[arg-type]
+        return [found for found in map(convert, each(stream)) if found is not None]
 
     if occurrence:
         return Many(one, lambda stream: () if (value := one(stream)) is None else (value,))

@@ -150,8 +150,12 @@ def _compile_parameter(convert: Convert | None) -> Callable[..., Many]:
 
 
 _PARAMETER = (STRING, STRING, STRING)
-fetch("url_param", "urlp", result=Type.STR, places=REQUEST, arguments=_PARAMETER, required=0, request=True)(_compile_parameter(None))
-fetch("urlp_val", result=Type.SINT, places=REQUEST, arguments=_PARAMETER, required=0, request=True)(_compile_parameter(parse_integer))
+fetch("url_param", "urlp", result=Type.STR, places=REQUEST, arguments=_PARAMETER, required=0, request=True)(
+    _compile_parameter(None)
+)
+fetch("urlp_val", result=Type.SINT, places=REQUEST, arguments=_PARAMETER, required=0, request=True)(
+    _compile_parameter(parse_integer)
+)
 
 
 # --- authentication --------------------------------------------------------------------------------------------------

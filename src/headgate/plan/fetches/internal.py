@@ -130,7 +130,8 @@ _UNITS = {None: 1, b"": 1, b"s": 1, b"ms": 1000, b"us": 1000000}
 def clock(name: str, unit: bytes | None, seconds: Callable[[Stream], float], offset: int = 0) -> Run:
     """A date in one of HAProxy's units. Rounded down to whole microseconds first: a float's last digits are noise."""
     if unit not in _UNITS:
-        raise config_error(f"'{name}': unit must be s, ms or us", None, allowed=("s", "ms", "us"), written=unit.decode("latin-1"))
+        written = (unit or b"").decode("latin-1")
+        raise config_error(f"'{name}': unit must be s, ms or us", None, allowed=("s", "ms", "us"), written=written)
     factor = _UNITS[unit]
     if factor == 1:
         return lambda stream: int(seconds(stream)) + offset
@@ -348,19 +349,18 @@ def _milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * 1000)
 
 
-for _name, _field in (
-    ("be_connect_timeout", "connect"), ("be_queue_timeout", "queue"), ("be_server_timeout", "server"),
-    ("be_tarpit_timeout", "tarpit"), ("be_tunnel_timeout", "tunnel"),
-):
-    plain(
-        _name, result=Type.SINT, places=BACKEND,
-        run=lambda stream, field=_field: None if (b := stream.backend) is None else _milliseconds(getattr(b.spec.timeouts, field)),
-    )
-for _name, _field in (("fe_client_timeout", "client"), ("fe_tarpit_timeout", "tarpit")):
-    plain(
-        _name, result=Type.SINT, places=CLIENT,
-        run=lambda stream, field=_field: _milliseconds(getattr(stream.session.frontend.spec.timeouts, field)),
-    )
+def _backend_timeout(field: str) -> Run:
+    return lambda stream: None if (b := stream.backend) is None else _milliseconds(getattr(b.spec.timeouts, field))
+
+
+def _frontend_timeout(field: str) -> Run:
+    return lambda stream: _milliseconds(getattr(stream.session.frontend.spec.timeouts, field))
+
+
+for _field in ("connect", "queue", "server", "tarpit", "tunnel"):
+    plain(f"be_{_field}_timeout", result=Type.SINT, places=BACKEND, run=_backend_timeout(_field))
+for _field in ("client", "tarpit"):
+    plain(f"fe_{_field}_timeout", result=Type.SINT, places=CLIENT, run=_frontend_timeout(_field))
 for _name, _field in (("cur_server_timeout", "server"), ("cur_tunnel_timeout", "tunnel")):
 
     def _current(stream: Stream, field: str = _field) -> Value:
@@ -378,7 +378,10 @@ def _client_timeout(stream: Stream) -> Value:
 
 
 plain("cur_client_timeout", result=Type.SINT, places=CLIENT, run=_client_timeout)
-plain("be_max_retries", result=Type.SINT, places=BACKEND, run=lambda stream: None if (b := stream.backend) is None else b.spec.retries)
+plain(
+    "be_max_retries", result=Type.SINT, places=BACKEND,
+    run=lambda stream: None if (b := stream.backend) is None else b.spec.retries,
+)
 
 
 def _current_retries(stream: Stream) -> Value:

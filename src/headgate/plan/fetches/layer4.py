@@ -31,7 +31,10 @@ def _bc_dst(stream: Stream) -> Value:
 
 plain("src", result=Type.ADDR, places=CLIENT, run=_src)
 plain("dst", result=Type.ADDR, places=CLIENT, run=_dst)
-plain("src_port", result=Type.SINT, places=CLIENT, run=lambda stream: stream.session.source_port if stream.session.source else None)
+plain(
+    "src_port", result=Type.SINT, places=CLIENT,
+    run=lambda stream: stream.session.source_port if stream.session.source else None,
+)
 plain(
     "dst_port", result=Type.SINT, places=CLIENT,
     run=lambda stream: stream.session.destination_port if stream.session.destination else None,
@@ -39,11 +42,18 @@ plain(
 plain("dst_conn", result=Type.SINT, places=RUNNING, run=_dst_conn)
 plain("bc_src", result=Type.ADDR, places=RESPONSE_MEMORY, run=_bc_src)
 plain("bc_dst", result=Type.ADDR, places=RESPONSE_MEMORY, run=_bc_dst)
-plain("bc_src_port", result=Type.SINT, places=RESPONSE_MEMORY, run=lambda stream: stream.source_port if stream.source_address else None)
-plain("bc_dst_port", result=Type.SINT, places=RESPONSE_MEMORY, run=lambda stream: stream.server_port if stream.server_address else None)
+plain(
+    "bc_src_port", result=Type.SINT, places=RESPONSE_MEMORY,
+    run=lambda stream: stream.source_port if stream.source_address else None,
+)
+plain(
+    "bc_dst_port", result=Type.SINT, places=RESPONSE_MEMORY,
+    run=lambda stream: stream.server_port if stream.server_address else None,
+)
 plain("bc_be_queue", result=Type.SINT, places=RESPONSE_MEMORY, run=lambda stream: stream.queue_position_backend)
 plain("bc_srv_queue", result=Type.SINT, places=RESPONSE_MEMORY, run=lambda stream: stream.queue_position_server)
 # HTTP/1 is all there is so far: the major version of both sides is 1.
 plain("fc_http_major", result=Type.SINT, places=CLIENT, run=lambda stream: 1)
 plain("bc_http_major", result=Type.SINT, places=RESPONSE_MEMORY, run=lambda stream: 1 if stream.response is not None else None)
+plain("fc_err_str", result=Type.STR, places=CLIENT, run=lambda stream: stream.session.error_text.encode() or None)
 plain("fc_err", result=Type.SINT, places=CLIENT, run=lambda stream: stream.session.error_code)

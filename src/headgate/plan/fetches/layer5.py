@@ -1,4 +1,4 @@
-"""Fetches about TLS connections (manual 7.3.4): the client's (`ssl_fc_*`, `ssl_c_*`, `ssl_f_*`) and the server's (`ssl_bc_*`, `ssl_s_*`).
+"""Fetches about TLS (manual 7.3.4): the client's (`ssl_fc_*`, `ssl_c_*`, `ssl_f_*`) and the server's (`ssl_bc_*`, `ssl_s_*`).
 
 All facts come from `TlsFacts`; what a certificate holds is read by `certificates`.
 """
@@ -33,6 +33,10 @@ def _when_tls(side: Side, answer: Callable[[TlsFacts], Value]) -> Run:
     return run
 
 
+def _is_tls(side: Side) -> Run:
+    return lambda stream: side(stream) is not None
+
+
 _CONNECTION: tuple[tuple[str, Type, Callable[[TlsFacts], Value]], ...] = (
     ("protocol", Type.STR, lambda tls: tls.version.encode()),
     ("cipher", Type.STR, lambda tls: tls.cipher.encode()),
@@ -45,7 +49,7 @@ _CONNECTION: tuple[tuple[str, Type, Callable[[TlsFacts], Value]], ...] = (
 )
 
 for _prefix, _side, _places in (("ssl_fc", _front, SESSION), ("ssl_bc", _back, RESPONSE_MEMORY)):
-    plain(_prefix, result=Type.BOOL, places=_places, run=lambda stream, side=_side: side(stream) is not None)
+    plain(_prefix, result=Type.BOOL, places=_places, run=_is_tls(_side))
     for _name, _type, _answer in _CONNECTION:
         plain(f"{_prefix}_{_name}", result=_type, places=_places, run=_when_tls(_side, _answer))
 

@@ -117,7 +117,7 @@ def hello_version(hello: Any) -> int:
     """The highest version on offer as `major << 16 | minor`, so that `3.1` in an ACL compares as two numbers."""
     # GREASE values (RFC 8701) have the same nibble pattern in both bytes: no real version reaches 0x0400.
     real = [version for version in hello.versions if version <= 0x0304]
-    version = max(real, default=hello.legacy_version)
+    version: int = max(real, default=hello.legacy_version)
     return (version >> 8) << 16 | (version & 0xFF)
 
 
@@ -174,7 +174,8 @@ def rdp_cookie_value(scope: Scope, name: bytes | None) -> Run:
 
 
 @fetch(
-    "req.rdp_cookie_cnt", "rdp_cookie_cnt", "req_rdp_cookie_cnt", result=Type.SINT, places=REQUEST, arguments=(STRING,), required=0
+    "req.rdp_cookie_cnt", "rdp_cookie_cnt", "req_rdp_cookie_cnt",
+    result=Type.SINT, places=REQUEST, arguments=(STRING,), required=0,
 )
 def rdp_cookie_count(scope: Scope, name: bytes | None) -> Run:
     wanted = name.lower() if name else None
