@@ -1,5 +1,5 @@
-"""Which server gets a request, and what happens when it does not answer: balancing, persistence, retries, queues, timeouts, checks
-(manual 4.2)."""
+"""Which server gets a request, and what happens when it does not answer: balancing, persistence, retries, queues, timeouts and
+checks (manual 4.2)."""
 
 from __future__ import annotations
 
