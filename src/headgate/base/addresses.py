@@ -6,7 +6,8 @@ Only the form is known here: names are resolved and sockets opened in `runtime`.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from headgate.base.records import dataclass
 
 
 class Family(enum.Enum):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from headgate.base.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

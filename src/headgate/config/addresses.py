@@ -6,11 +6,11 @@ Only the form is decided. Host names stay names (`runtime` resolves them), paths
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 from headgate.base.addresses import Address, Family, Transport
 from headgate.base.diagnostics import ConfigError, config_error
+from headgate.base.records import dataclass
 from headgate.config.cursor import Word
 from headgate.config.spans import piece_of
 

@@ -6,9 +6,9 @@ Decides line by line whether text counts. Blocks may not reach over the end of a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from headgate.base.diagnostics import ConfigError, Location, Report, Severity, config_error
+from headgate.base.records import dataclass
 from headgate.config.cursor import Word
 from headgate.config.predicates import BuildFacts, evaluate
 

@@ -6,10 +6,10 @@ Keyword parsers read their arguments through it, so that each error knows its pl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from headgate.base.diagnostics import ConfigError, Location, Report, config_error
+from headgate.base.records import dataclass
 from headgate.base.units import UnitError, parse_size, parse_time
 
 T = TypeVar("T")

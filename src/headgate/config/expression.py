@@ -5,9 +5,8 @@ Syntax only: which fetches and converters exist, and what types they have, is kn
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from headgate.base.diagnostics import Location
+from headgate.base.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

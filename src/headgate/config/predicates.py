@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from headgate.base.diagnostics import ConfigError, Location, config_error
+from headgate.base.records import dataclass
 from headgate.config.cursor import Word
 from headgate.config.parse_arguments import parse_arguments
 from headgate.config.spans import piece_of

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from headgate.base.diagnostics import Bug
+from headgate.base.records import dataclass
 from headgate.config.cursor import Cursor
 
 

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from headgate.base.diagnostics import Location
+from headgate.base.records import dataclass
 from headgate.config.drafts import ConfigDraft, GlobalDraft, Settings
 from headgate.config.model import ErrorPage
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 from headgate.base.diagnostics import ConfigError, Location, Report, config_error
+from headgate.base.records import dataclass
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ConfigDraft, ProxyDraft
 from headgate.config.model import ErrorSection, Ring, User, Userlist

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import headgate.config.keywords  # noqa: F401  (fills KEYWORDS)
+from headgate.base.records import dataclass
 from headgate.config.known import OTHER_CLASSES, known_in, known_names
 from headgate.config.registry import KEYWORDS, Keyword, Scope, Status
 from headgate.config.sections import SECTIONS
