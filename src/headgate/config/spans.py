@@ -31,7 +31,7 @@ def _columns(raw: str, text: str) -> list[int] | None:
     """For each character of `text`, and for its end, the offset in `raw`; None when `raw` does not spell `text`."""
     columns: list[int] = []
     read: list[str] = []
-    at, quote = 0, ""
+    at, end, quote = 0, 0, ""
     while at < len(raw):
         char = raw[at]
         if char == quote:
@@ -46,8 +46,8 @@ def _columns(raw: str, text: str) -> list[int] | None:
                 char, size = _escape(raw, at)
             columns.append(at)
             read.append(char)
-            at += size
-    columns.append(at)
+            at = end = at + size
+    columns.append(end)
     return columns if "".join(read) == text else None
 
 

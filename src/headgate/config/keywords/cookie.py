@@ -48,6 +48,7 @@ def _cookie(cursor: Cursor, draft: ProxyDraft) -> None:
 
 KEYWORDS.add(
     Keyword("cookie", BACK, Status.IMPLEMENTED, _cookie),
+    Keyword("dynamic-cookie-key", BACK, Status.UNSUPPORTED, note="dynamic cookies are not supported yet"),
     Keyword(
         "appsession", PROXY, Status.REMOVED,
         note="write 'stick-table type string len 64 size 100k expire 30m' and 'stick on req.cook(<name>)'",
