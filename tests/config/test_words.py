@@ -145,3 +145,13 @@ def test_quoting_round_trips(words: list[str]) -> None:
 def test_any_bytes_can_be_quoted(data: bytes) -> None:
     text = data.decode("utf-8", "surrogateescape")
     assert texts(quote_word(text)) == [text]
+
+
+@pytest.mark.parametrize("piece", ["'", '"', "'a'", '"a"', 'a"b"', "a\\ ", '"$A"', "a'b'\\", '"${LIST[*]}"'])
+def test_long_lines_take_linear_time(piece: str) -> None:
+    """A quadratic reader would need minutes for these, far beyond the test's time limit."""
+    line = piece * (65536 // len(piece)) + "end"
+    try:
+        texts(line)
+    except ConfigError:
+        pass

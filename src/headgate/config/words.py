@@ -15,7 +15,7 @@ from headgate.config.cursor import Word
 _PLAIN_WORD = re.compile(r"[^ \t]+")
 _SPECIAL = re.compile(r"[\\\"'#]")
 #: A word whose quotes only have to be taken off: no escape, no variable. What follows it decides whether it is whole.
-_SIMPLE_WORD = re.compile(r"""(?:[^ \t\\"'#]|'[^']*'|"[^"\\$]*")+(?=[ \t#]|\Z)""")
+_SIMPLE_WORD = re.compile(r"""(?:[^ \t\\"'#]++|'[^']*+'|"[^"\\$]*+")++(?=[ \t#]|\Z)""")
 _QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 #: What needs no attention outside quotes, and inside weak quotes.
 _UNQUOTED_RUN = re.compile(r"[^ \t\\\"'#]+")
