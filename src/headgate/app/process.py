@@ -25,16 +25,16 @@ from headgate.observe.counters import ProcessCounters
 from headgate.plan.facts import Stream, Value
 from headgate.proxy.services import Waiter
 from headgate.proxy.sides import Backend, Frontend, Shared
+from headgate.runtime.checks.connection import TlsClient
 from headgate.runtime.checks.runner import CheckRunner
-from headgate.runtime.connector import TCP_USER_TIMEOUT, Endpoint, ServerConnector
-from headgate.runtime.listener import Listener, resume_all
+from headgate.runtime.connector import TCP_USER_TIMEOUT, Endpoint, ServerConnector, TlsOpener
+from headgate.runtime.listener import Listener, TlsAcceptor, resume_all
 from headgate.runtime.logs.emitters import LogEmitter, Logs, log_event
 from headgate.runtime.process.limits import raise_descriptor_limit
 from headgate.runtime.reactor import Reactor
 from headgate.runtime.sockets import DEFAULT_BACKLOG, open_listeners, resolve_host
 from headgate.runtime.splice import KernelSplicer
 from headgate.runtime.stats_socket import StatsListener
-from headgate.tls.client_context import ServerContext, build_server_context
 
 _WARNING_LEVEL, _NOTICE_LEVEL, _ALERT_LEVEL = 4, 5, 1
 #: Default of `hard-stop-after`: none. How often a soft stop looks whether it is done, seconds.
@@ -178,7 +178,7 @@ class App:
             family,
             host,
             spec.address,
-            tls=self.prepared.server_contexts.get(id(spec)),
+            tls=self._dialler(spec),
             send_proxy=spec.send_proxy,
             source=spec.source or proxy.source,
             options=tuple(options),
@@ -228,13 +228,29 @@ class App:
         """Open the sockets of one bind line; raises ConfigError."""
         backlog = bind.backlog or side.spec.backlog or side.spec.maxconn or DEFAULT_BACKLOG
         reuse_port = not getattr(self.options, "no_reuse_port", False)
-        tls = self.prepared.bind_contexts.get(id(bind))
+        tls = self._answerer(bind)
         opened = [
             Listener(self.reactor, side, bind, sock, tls, bind.id or number)
             for sock in open_listeners(bind, backlog, reuse_port=reuse_port)
         ]
         self.listeners.extend(opened)
         return opened
+
+    def _answerer(self, bind: Bind) -> TlsAcceptor | None:
+        context = self.prepared.bind_contexts.get(id(bind))
+        if context is None:
+            return None
+        from headgate.runtime.tls_channel import Answerer
+
+        return Answerer(context)
+
+    def _dialler(self, server: Server) -> TlsOpener | None:
+        context = self.prepared.server_contexts.get(id(server))
+        if context is None:
+            return None
+        from headgate.runtime.tls_channel import Dialler
+
+        return Dialler(context)
 
     def open_frontend(self, side: Frontend) -> None:
         """Listen (again) on all addresses of a frontend and accept.
@@ -328,15 +344,17 @@ class App:
         )
         self.checks.start()
 
-    def _check_client(self, backend: BackendState, server: ServerState) -> ServerContext:
-        context = self.endpoints[server].tls
-        if context is None:
-            report = Report()
-            built = build_server_context(ServerTls(verify=Verify.NONE), report)
-            if built is None:
-                raise Bug("a TLS context without verification can't be built")
-            return built
-        return context
+    def _check_client(self, backend: BackendState, server: ServerState) -> TlsClient:
+        """The TLS settings of checks are those of the traffic (5.2 check-ssl); without any, nothing is verified."""
+        context = self.prepared.server_contexts.get(id(server.spec))
+        if context is not None:
+            return context
+        from headgate.tls.client_context import build_server_context
+
+        built = build_server_context(ServerTls(verify=Verify.NONE), Report())
+        if built is None:
+            raise Bug("a TLS context without verification can't be built")
+        return built
 
     def _server_changed(self, backend: BackendState, server: ServerState, up: bool, reason: str) -> None:
         if not up:

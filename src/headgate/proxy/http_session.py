@@ -89,6 +89,7 @@ class HttpSession(Session):
         self.tls = channel.tls
         self.handshake_ms = handshake_ms
         self.idle_from = scheduler.now
+        self.first_byte_at = scheduler.now
         channel.owner = self
         if self.side.t_http_request:
             scheduler.arm(self, scheduler.now + self.side.t_http_request)

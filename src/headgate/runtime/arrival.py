@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Final
 
 from headgate.plan.facts import Stream
 from headgate.proxy.http_session import HttpSession
-from headgate.proxy.port import Lost
+from headgate.proxy.port import Channel, Lost
 from headgate.proxy.relay import RelaySession
-from headgate.runtime.channel import PlainChannel
-from headgate.runtime.connector import NOBODY
+from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.reactor import READ, Reactor
-from headgate.runtime.tls_channel import TlsChannel
 from headgate.wire.client_hello import parse_client_hello
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.proxy_protocol import Command, parse
 
 if TYPE_CHECKING:
-    from headgate.runtime.listener import Listener
+    from headgate.runtime.listener import Listener, TlsClientChannel
 
 AWAIT_PROXY_HEADER: Final = 0
 AWAIT_CLIENT_HELLO: Final = 1
@@ -52,7 +50,7 @@ class Arrival:
         self.armed = 0.0
         self.started = self.reactor.now
         self.hello = b""
-        self.channel: TlsChannel | None = None
+        self.channel: TlsClientChannel | None = None
         self.stage = AWAIT_PROXY_HEADER if listener.accept_proxy else AWAIT_CLIENT_HELLO
         patience = listener.side.t_client_hs
         if patience:
@@ -107,8 +105,7 @@ class Arrival:
         self.hello = data
         self.reactor.unwatch(self.sock.fileno())
         self.listener.side.shared.counters.tls_connections += 1
-        channel = self.channel = TlsChannel(self.reactor, self.sock, context.connection(self.sock), self, readable=True)
-        channel.hello = data
+        self.channel = context.accept(self.reactor, self.sock, data, self)
 
     # --- owner of the TLS channel ---
 
@@ -143,7 +140,7 @@ class Arrival:
 
     # --- the end ---
 
-    def _established(self, channel: PlainChannel | TlsChannel) -> None:
+    def _established(self, channel: Channel) -> None:
         self.stage = OVER
         self.reactor.retire(self)
         session = self.session

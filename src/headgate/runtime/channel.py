@@ -75,6 +75,27 @@ class Farewell:
         self.channel.release()
 
 
+class Nobody:
+    """The owner of a channel that has none yet, or none any more."""
+
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        return
+
+    def eof_received(self) -> None:
+        return
+
+    def connection_lost(self, reason: Lost) -> None:
+        return
+
+    def drained(self) -> None:
+        return
+
+
+NOBODY = Nobody()
+
+
 class Taker(Protocol):
     """Who reads and writes the descriptor in the channel's place."""
 
@@ -170,9 +191,10 @@ class PlainChannel:
             return
         self._failed = True
         closing = self._closing
+        owner = self.owner
         self.release()
         if not closing:
-            self.owner.connection_lost(reason)
+            owner.connection_lost(reason)
 
     # --- effects ---
 
@@ -307,6 +329,8 @@ class PlainChannel:
         self._pending.clear()
         self.reactor.unwatch(self.fd)
         self.sock.close()
+        # Owner and channel know each other: without this only the garbage collector would free them.
+        self.owner = NOBODY
 
     def __repr__(self) -> str:
         state = "closed" if self._failed else "blocked" if self.blocked else "open"

@@ -9,23 +9,36 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Mapping
+from typing import Protocol
 
 from headgate.balance.server import ServerState
 from headgate.base.addresses import Address, Family
 from headgate.config.model import ProxyProtocolSend, SourceAddress
 from headgate.plan.facts import Session, Stream
-from headgate.proxy.port import Lost
+from headgate.proxy.port import Channel, Lost, Owner
 from headgate.proxy.services import Attempt
-from headgate.runtime.channel import PlainChannel, lost_reason
+from headgate.runtime.channel import NOBODY, PlainChannel, lost_reason
 from headgate.runtime.proxy_header import encode_header
 from headgate.runtime.reactor import BROKEN, WRITE, Reactor
-from headgate.runtime.tls_channel import TlsChannel
-from headgate.tls.client_context import ServerContext
 
 #: setsockopt numbers that Python's socket module lacks.
 IP_TRANSPARENT = 19
 IPV6_TRANSPARENT = 75
 TCP_USER_TIMEOUT = 18
+
+
+class HandshakeOwner(Owner, Protocol):
+    """Who is told how a TLS handshake ends."""
+
+    def handshake_completed(self) -> None:
+        """Data may flow; `channel.tls` has the facts."""
+
+
+class TlsOpener(Protocol):
+    """Makes the TLS layer towards a server; `runtime.tls_channel.Dialler`."""
+
+    def open(self, reactor: Reactor, sock: socket.socket, sni: bytes | None, owner: HandshakeOwner) -> Channel:
+        """Begin the handshake on a connected socket that the reactor does not watch."""
 
 
 class Endpoint:
@@ -35,7 +48,7 @@ class Endpoint:
         family: socket family.
         host: numeric address, path or abstract name; None while the name is not resolved.
         port: 0 and `port_is_offset` as in `base.addresses.Address`.
-        tls: the context, None for plain.
+        tls: makes the TLS layer, None for plain.
     """
 
     __slots__ = ("family", "host", "options", "port", "port_is_offset", "send_proxy", "source", "tls")
@@ -46,7 +59,7 @@ class Endpoint:
         host: str | None,
         address: Address,
         *,
-        tls: ServerContext | None = None,
+        tls: TlsOpener | None = None,
         send_proxy: ProxyProtocolSend | None = None,
         source: SourceAddress | None = None,
         options: tuple[tuple[int, int, int], ...] = (),
@@ -106,7 +119,7 @@ class PendingConnection:
         self._stream = stream
         self._attempt: Attempt | None = attempt
         self._sock: socket.socket | None = None
-        self._tls: TlsChannel | None = None
+        self._tls: Channel | None = None
         self._failure = Lost.ERROR
         try:
             self._begin()
@@ -172,9 +185,8 @@ class PendingConnection:
         if endpoint.tls is not None:
             self.reactor.unwatch(sock.fileno())
             sni = self._server.plan.sni
-            connection = endpoint.tls.connection(sock, sni(stream) if sni is not None else None)
             self._sock = None
-            self._tls = TlsChannel(self.reactor, sock, connection, self, outgoing=True)
+            self._tls = endpoint.tls.open(self.reactor, sock, sni(stream) if sni is not None else None, self)
         elif attempt is not None:
             self._sock = None
             self._attempt = None
@@ -215,27 +227,6 @@ class PendingConnection:
             self._tls = None
         else:
             self._drop_socket()
-
-
-class _Nobody:
-    """The owner of a channel in the instant before it gets a real one."""
-
-    __slots__ = ()
-
-    def data_received(self, data: bytes) -> None:
-        return
-
-    def eof_received(self) -> None:
-        return
-
-    def connection_lost(self, reason: Lost) -> None:
-        return
-
-    def drained(self) -> None:
-        return
-
-
-NOBODY = _Nobody()
 
 
 def bind_source(sock: socket.socket, source: SourceAddress, session: Session | None) -> None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from headgate.base.addresses import Family
 from headgate.config.model import Bind, Mode
 from headgate.plan.facts import Stream
 from headgate.proxy.http_session import HttpSession
+from headgate.proxy.port import Channel
 from headgate.proxy.relay import RelaySession
 from headgate.proxy.sides import Frontend
 from headgate.runtime.arrival import Arrival, ClientSession
-from headgate.runtime.channel import PlainChannel
-from headgate.runtime.connector import NOBODY
+from headgate.runtime.channel import NOBODY, PlainChannel
+from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import READ, Reactor
-from headgate.tls.server_context import BindContext
 
 #: Connections that one event may accept: others must have their turn (as tune.maxaccept).
 _ACCEPT_MOST: Final = 64
@@ -27,12 +27,29 @@ _OUT_OF_DESCRIPTORS: Final = 0.1
 _WILDCARDS = frozenset({"", "0.0.0.0", "::", "*"})
 
 
+class TlsClientChannel(Channel, Protocol):
+    """A client's TLS channel.
+
+    Attributes:
+        failure: why the handshake failed, in a sentence for the log.
+    """
+
+    failure: str
+
+
+class TlsAcceptor(Protocol):
+    """Makes the TLS layer of client connections; `runtime.tls_channel.Answerer`."""
+
+    def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsClientChannel:
+        """Begin the handshake on a socket whose first bytes, `hello`, were seen but not taken."""
+
+
 class Listener:
     """One listening socket of a frontend.
 
     Attributes:
         side: the live frontend.
-        tls: context of an `ssl` bind line, or None.
+        tls: makes the TLS layer of an `ssl` bind line's connections, or None.
         name: for %fi-like places and logs: the bind line's name, or its address.
         paused: not accepting: a limit is reached.
     """
@@ -43,7 +60,7 @@ class Listener:
     )
 
     def __init__(
-        self, reactor: Reactor, side: Frontend, bind: Bind, sock: socket.socket, tls: BindContext | None, number: int
+        self, reactor: Reactor, side: Frontend, bind: Bind, sock: socket.socket, tls: TlsAcceptor | None, number: int
     ) -> None:
         self.reactor = reactor
         self.side = side

@@ -21,11 +21,14 @@ from OpenSSL import SSL
 
 from headgate.plan.facts import TlsFacts
 from headgate.proxy.port import Lost, Owner
-from headgate.runtime.channel import lost_reason
+from headgate.runtime.channel import NOBODY, lost_reason
+from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
+from headgate.tls.client_context import ServerContext
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, take_error
+from headgate.tls.server_context import BindContext
 from headgate.wire.client_hello import parse_client_hello
 from headgate.wire.errors import ProtocolViolation
 
@@ -51,13 +54,6 @@ _clear_errors = lib.ERR_clear_error
 _unpack = ffi.unpack
 
 
-class HandshakeOwner(Owner, Protocol):
-    """Who is told how a handshake ends."""
-
-    def handshake_completed(self) -> None:
-        """Data may flow; `channel.tls` has the facts."""
-
-
 class TlsContext(Protocol):
     """The context that a connection was made by: `tls.server_context.BindContext` or `tls.client_context.ServerContext`."""
 
@@ -66,6 +62,34 @@ class TlsContext(Protocol):
 
     def remember(self, connection: SSL.Connection) -> None:
         """Keep the session of a connection for the next one."""
+
+
+class Dialler:
+    """Makes the TLS layer of one server's connections (`runtime.connector.TlsOpener`)."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, context: ServerContext) -> None:
+        self.context = context
+
+    def open(self, reactor: Reactor, sock: socket.socket, sni: bytes | None, owner: HandshakeOwner) -> TlsChannel:
+        """Begin the handshake on a connected socket."""
+        return TlsChannel(reactor, sock, self.context.connection(sock, sni), owner, outgoing=True)
+
+
+class Answerer:
+    """Makes the TLS layer of one bind line's connections (`runtime.listener.TlsAcceptor`)."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, context: BindContext) -> None:
+        self.context = context
+
+    def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsChannel:
+        """Begin the handshake on a socket whose first bytes, `hello`, are known to be there."""
+        channel = TlsChannel(reactor, sock, self.context.connection(sock), owner, readable=True)
+        channel.hello = hello
+        return channel
 
 
 class TlsChannel:
@@ -201,8 +225,9 @@ class TlsChannel:
         self.failure = record.reason
         self._closing = True
         # OpenSSL has sent its alert: it must not be lost to the reset that unread bytes would cause.
+        owner = self.owner
         self._finish()
-        self.owner.connection_lost(Lost.HANDSHAKE)
+        owner.connection_lost(Lost.HANDSHAKE)
 
     # --- events ---
 
@@ -300,10 +325,11 @@ class TlsChannel:
         if self._failed:
             return
         closing = self._closing
+        owner = self.owner
         self._notified = True
         self._release()
         if not closing:
-            self.owner.connection_lost(reason)
+            owner.connection_lost(reason)
 
     # --- effects ---
 
@@ -535,6 +561,8 @@ class TlsChannel:
             lib.SSL_set_shutdown(self._ssl, _CLOSED)
         self.reactor.unwatch(self.fd)
         self.sock.close()
+        # Owner and channel know each other: without this only the garbage collector would free them, and OpenSSL's memory.
+        self.owner = NOBODY
 
     def __repr__(self) -> str:
         state = "closed" if self._failed else "blocked" if self.blocked else "open" if self._established else "handshake"

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from headgate.base.addresses import Address, Family
 from headgate.config.model import Proxy, Server, ServerCheck
@@ -19,11 +21,13 @@ from headgate.runtime.checks.connection import (
     LocalError,
     PlainConnection,
     TlsClient,
-    TlsConnection,
     TlsFailure,
     open_socket,
 )
 from headgate.wire.proxy_protocol import encode_local, encode_v1
+
+if TYPE_CHECKING:
+    from headgate.runtime.checks.tls_connection import TlsConnection
 
 _PORTLESS = frozenset({Family.UNIX, Family.ABNS, Family.ABNSZ})
 
@@ -159,7 +163,7 @@ async def _check(
             await connection.send(plan.prelude)
         if plan.tls is not None:
             progress.timeout_status = CheckStatus.L6TOUT
-            tls = TlsConnection(loop, sock, plan.tls.connection(sock, plan.sni))
+            tls = _over_tls(loop, sock, plan.tls, plan.sni)
             connection = tls
             await tls.handshake()
             passed = CheckResult(CheckStatus.L6OK)
@@ -172,6 +176,14 @@ async def _check(
         return await _converse(connection, script)
     finally:
         connection.close()
+
+
+def _over_tls(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, client: TlsClient, sni: bytes | None
+) -> TlsConnection:
+    from headgate.runtime.checks.tls_connection import TlsConnection  # with OpenSSL: only where it is needed
+
+    return TlsConnection(loop, sock, client.connection(sock, sni))
 
 
 async def _converse(connection: PlainConnection | TlsConnection, script: Script) -> CheckResult:
