@@ -44,7 +44,7 @@ def row_of(scope: Scope, texts: list[str]) -> tuple[Keyword, int]:
 
 
 @pytest.mark.parametrize("name", LINES)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(words=st.lists(WORDS, max_size=6))
 def test_ends_well(name: str, words: list[str]) -> None:
     scope = next(scope for scope in (Scope.LISTEN, Scope.BACKEND, Scope.FRONTEND) if name in KEYWORDS.names(scope))
@@ -64,7 +64,7 @@ def test_ends_well(name: str, words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("line", ["bind :80", "server s 10.0.0.1:80", "default-server"])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(words=st.lists(WORDS, max_size=5))
 def test_options_end_well(line: str, words: list[str]) -> None:
     config = ConfigDraft()

@@ -7,7 +7,6 @@ were written, so that every later complaint can name the line. Nothing here is s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import field, replace
 from typing import Any
 
@@ -236,10 +235,3 @@ def _inherit(draft: ProxyDraft, parent: ProxyDraft) -> None:
     draft.error_pages = {status: replace(page, inherited=True) for status, page in parent.error_pages.items()}
     draft.error_sections = list(parent.error_sections)
     draft.check_headers = list(parent.check_headers)
-
-
-def all_rules(drafts: Iterable[ProxyDraft]) -> Iterable[Rule]:
-    """Every rule of the drafts, in order."""
-    for draft in drafts:
-        for rules in draft.rules.values():
-            yield from rules

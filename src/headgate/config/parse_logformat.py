@@ -20,9 +20,6 @@ ALIASES = frozenset(
     " hs hsl lc ms pid r rc rt s sc si sp sq sslc sslv t tr trg trl ts tsc".split()
 )
 
-#: Aliases that only HTTP mode can fill (the H of the table).
-HTTP_ALIASES = frozenset("CC CS HM HP HPO HQ HU HV Ta Ti Tq TR Tr r tr trg trl tsc".split()) - {"tsc"}
-
 _FLAGS = ("Q", "X", "E", "bin", "json", "cbor")
 _LETTERS = re.compile(r"[A-Za-z0-9]+")
 _SPACES = re.compile(r" {2,}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headgate.base.addresses import Family
-from headgate.base.diagnostics import NOWHERE, Location, Report
+from headgate.base.diagnostics import Report
 from headgate.config.cursor import Word
 from headgate.config.drafts import BindDraft, ServerDraft, Settings
 from headgate.config.keywords.tls_options import VERSIONS
@@ -238,7 +238,7 @@ def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: 
         )
     sni = settings.value("sni")
     if sni is None and mode is Mode.HTTP and settings.value("sni-auto", True):
-        sni = parse_expression(Word("req.hdr(host),field(1,:)", _only_place(place)))
+        sni = parse_expression(Word("req.hdr(host),field(1,:)", place))
     return ServerTls(
         verify=verify,
         ca_file=ca_file,
@@ -254,11 +254,6 @@ def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: 
         tickets=settings.value("tls-tickets", True),
         location=place,
     )
-
-
-def _only_place(place: Location) -> Location:
-    """A place for text that was not written there."""
-    return place if place.line else NOWHERE
 
 
 def has_port(server: Server) -> bool:
