@@ -17,6 +17,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 
 from headgate.tls.authority import issue, make_authority
 
@@ -107,6 +108,16 @@ def _in_use(ports: dict[str, int]) -> list[str]:
     return taken
 
 
+def _await_listener(headgate: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether headgate listens at last, or ended before. /proc is asked: connecting would show in the access log."""
+    wanted = f":{port:04X} 00000000:0000 0A"
+    while headgate.poll() is None:
+        if wanted in pathlib.Path("/proc/net/tcp").read_text():
+            return True
+        time.sleep(0.02)
+    return False
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="demo", description="headgate with demo servers; Ctrl-C stops it")
     parser.add_argument("--https-port", type=int, default=8443)
@@ -142,6 +153,8 @@ def main() -> int:
     headgate = subprocess.Popen(command, env=_environment(ports), start_new_session=True)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
+        if not _await_listener(headgate, ports["passthrough"]):
+            return headgate.returncode
         print(TRY.format(config=config, directory=DIRECTORY, https=ports["https"], passthrough=ports["passthrough"]), flush=True)
         return headgate.wait(arguments.seconds)
     except (KeyboardInterrupt, subprocess.TimeoutExpired):
