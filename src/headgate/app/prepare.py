@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +14,7 @@ from headgate.base.diagnostics import Diagnostic, Report
 from headgate.config.model import BindTls, Config, Mode
 from headgate.plan.compiler import compile_plan
 from headgate.plan.frontends import Plan
+from headgate.plan.scope import Surroundings
 
 if TYPE_CHECKING:
     from headgate.tls.client_context import ServerContext
@@ -24,6 +29,22 @@ class StartError(Exception):
         self.diagnostics = diagnostics
 
 
+class ProcessState:
+    """What fetches ask about the process, known once it runs."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.is_stopping = False
+
+    def stopping(self) -> bool:
+        """`stopping`: a soft stop is under way."""
+        return self.is_stopping
+
+    def uptime(self) -> int:
+        """Seconds since the start."""
+        return int(time.monotonic() - self.started)
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A configuration that may run."""
@@ -32,11 +53,21 @@ class Prepared:
     plan: Plan
     bind_contexts: Mapping[int, BindContext]  # by id() of the Bind: lines are equal where they were written twice
     server_contexts: Mapping[int, ServerContext]  # by id() of the Server
+    state: ProcessState
 
 
 def prepare(config: Config, report: Report) -> Prepared | None:
     """Compile rules and build TLS contexts. None when `report` has alerts."""
-    plan = compile_plan(config, report)
+    state = ProcessState()
+    surroundings = Surroundings(
+        hostname=socket.gethostname(),
+        environment=os.environ,
+        process_id=os.getpid,
+        stopping=state.stopping,
+        uptime=state.uptime,
+        read_file=_read_file,
+    )
+    plan = compile_plan(config, report, surroundings)
     bind_contexts: dict[int, BindContext] = {}
     server_contexts: dict[int, ServerContext] = {}
     if _speaks_tls(config):
@@ -44,7 +75,20 @@ def prepare(config: Config, report: Report) -> Prepared | None:
         _build_contexts(config, report, bind_contexts, server_contexts)
     if report.alerts:
         return None
-    return Prepared(config, plan, bind_contexts, server_contexts)
+    return Prepared(config, plan, bind_contexts, server_contexts, state)
+
+
+#: Longest pattern or map file that is read, bytes.
+_LONGEST_FILE = 1 << 28
+
+
+def _read_file(path: str) -> bytes:
+    """A pattern or map file. Raises OSError."""
+    with open(path, "rb") as file:
+        data = file.read(_LONGEST_FILE + 1)
+    if len(data) > _LONGEST_FILE:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return data
 
 
 def _speaks_tls(config: Config) -> bool:

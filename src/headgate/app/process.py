@@ -22,7 +22,7 @@ from headgate.base.diagnostics import Bug, ConfigError, Diagnostic, Report, Seve
 from headgate.base.termination import Outcome
 from headgate.config.model import Bind, Proxy, Server, ServerTls, Verify
 from headgate.observe.counters import ProcessCounters
-from headgate.plan.facts import Stream, Value
+from headgate.plan.facts import Session, Stream, Value
 from headgate.proxy.services import Waiter
 from headgate.proxy.sides import Backend, Frontend, Shared
 from headgate.runtime.checks.connection import TlsClient
@@ -49,8 +49,6 @@ class World:
         self.process_variables: dict[bytes, Value] = {}
         self.backends: dict[str, BackendState] = {}
         self.frontends: dict[str, Frontend] = {}
-        self.stopping = False
-        self.started = time.time()
         self.shared: Shared | None = None
 
     @property
@@ -103,7 +101,7 @@ class App:
             max_fields=settings.max_headers,
         )
         self.world.shared = self.shared
-        if not getattr(options, "no_splice", False):
+        if not settings.nosplice and not getattr(options, "no_splice", False):
             self.shared.splice = KernelSplicer(self.reactor)
         self.shared.session_ended = self._session_ended
         self.backends: dict[str, Backend] = {}
@@ -192,6 +190,12 @@ class App:
             side = Frontend(plan, self.shared, None if emitter.silent else emitter, maxconn)
             self.frontends[plan.name] = side
         self.world.frontends = self.frontends
+        for side in self.frontends.values():
+            # set-var in the global section: any stream will do, it can only use what needs no connection (3.1 set-var)
+            scratch = Stream(Session(self.world, side.plan))
+            for name, value in self.prepared.plan.process_variables:
+                self.world.process_variables[name] = value(scratch)
+            break
 
     # --- opening ---
 
@@ -215,6 +219,7 @@ class App:
                 self.control,
                 timeout=self.config.global_.stats_timeout,
                 longest_line=self.config.global_.bufsize,
+                most_connections=self.config.global_.stats_maxconn,
             )
             try:
                 self._stats.append((stats, stats.open()))
@@ -351,7 +356,9 @@ class App:
             return context
         from headgate.tls.client_context import build_server_context
 
-        built = build_server_context(ServerTls(verify=Verify.NONE), Report())
+        check = server.spec.check
+        options = check.tls_options if check is not None else None
+        built = build_server_context(options or ServerTls(verify=Verify.NONE), Report())
         if built is None:
             raise Bug("a TLS context without verification can't be built")
         return built
@@ -400,7 +407,7 @@ class App:
         if self.shared.stopping or loop is None:
             return
         self.shared.stopping = True
-        self.world.stopping = True
+        self.prepared.state.is_stopping = True
         for side in self.frontends.values():
             side.stopped = True
             log_event(self.emitters[side.name], _WARNING_LEVEL, f"Stopping frontend {side.name} in 0 ms.")

@@ -340,7 +340,9 @@ def _write_text(code: str, item: Alias | Evaluated, writer: _Writer, *, safe: bo
     missing = b"" if quoted or writer.use is not Use.LOG else b"-"
     escape = _escape_for(item, writer)
     if code == REQUEST_LINE:
-        code = f"{writer.bind(_request_line(escape, missing))}(s)"
+        # 8.2.3: what stands in the log where there was no valid request line
+        bad = b"<BADREQ>" if writer.use is Use.LOG else missing
+        code = f"{writer.bind(_request_line(escape, bad))}(s)"
     elif not safe:
         name = writer.bind(_text_function(escape, missing))
         code = f"{name}({code})"

@@ -186,12 +186,11 @@ class Frontend:
         shared.sessions -= 1
         shared.session_ended(self)
 
-    def write_failure(self, session: Session, text: str) -> None:
+    def write_failure(self, session: Session) -> None:
         """Log a connection that failed before it had a stream (8.2.5): `error-log-format` if there is one, else HAProxy's line.
 
         Args:
-            session: what is known of the connection.
-            text: what happened.
+            session: what is known of the connection; `error_text` says what happened.
         """
         log = self.log
         if log is None:
@@ -205,7 +204,7 @@ class Frontend:
         else:
             side = b"%b/%b" % (self.name.encode(), session.listener_name.encode())
             place = b"%b:%d [%b] %b: " % (session.source, session.source_port, _date(session.accepted_at), side)
-            message = place + text.encode("utf-8", "replace")
+            message = place + session.error_text.encode("utf-8", "replace")
         log.emit(_ERROR if self.separate_errors else _INFO, message, wall)
 
     def write_log(self, stream: Stream, *, failed: bool) -> None:

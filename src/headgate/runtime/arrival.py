@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Final
 
+from headgate.base.connection_errors import ConnectionFailure
 from headgate.plan.facts import Stream
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel, Lost
@@ -63,11 +64,12 @@ class Arrival:
         except BlockingIOError:
             return
         except OSError:
-            self._fail("Connection closed during handshake", quiet=True)
+            header = self.stage == AWAIT_PROXY_HEADER
+            self._fail(ConnectionFailure.PRX_ABORT if header else ConnectionFailure.SSL_ABORT, quiet=True)
             return
         if not data:
-            what = "Connection closed while waiting for PROXY protocol header"
-            self._fail(what if self.stage == AWAIT_PROXY_HEADER else "Connection closed during SSL handshake", quiet=True)
+            header = self.stage == AWAIT_PROXY_HEADER
+            self._fail(ConnectionFailure.PRX_EMPTY if header else ConnectionFailure.SSL_EMPTY, quiet=True)
         elif self.stage == AWAIT_PROXY_HEADER:
             self._proxy_header(data)
         else:
@@ -77,11 +79,11 @@ class Arrival:
         try:
             header = parse(data)
         except ProtocolViolation as violation:
-            self._fail(f"Received something which does not look like a PROXY protocol header ({violation.reason})")
+            self._fail(ConnectionFailure.PRX_NOT_HDR, violation.reason)
             return
         if header is None:
             if len(data) >= _PEEK:
-                self._fail("PROXY protocol header too large")
+                self._fail(ConnectionFailure.PRX_TRUNCATED, "longer than what is looked at")
             return
         self.sock.recv(header.length)
         session = self.session
@@ -127,7 +129,7 @@ class Arrival:
         except ProtocolViolation:
             hello = None
         self.session.hello = hello
-        self._fail(f"SSL handshake failure ({why})" if why else "SSL handshake failure")
+        self._fail(ConnectionFailure.SSL_HANDSHAKE, why)
 
     def data_received(self, data: bytes) -> None:
         """Not before the handshake is done, and then the channel has another owner."""
@@ -157,13 +159,14 @@ class Arrival:
     def timed_out(self) -> None:
         """`timeout client-hs`."""
         header = self.stage == AWAIT_PROXY_HEADER
-        self._fail("Timeout while waiting for PROXY protocol header" if header else "Timeout during SSL handshake")
+        self._fail(ConnectionFailure.PRX_TIMEOUT if header else ConnectionFailure.SSL_TIMEOUT)
 
-    def _fail(self, text: str, *, quiet: bool = False) -> None:
+    def _fail(self, failure: ConnectionFailure, why: str = "", *, quiet: bool = False) -> None:
         """Log and close.
 
         Args:
-            text: what happened, in HAProxy's words where it has some (8.2.5).
+            failure: what happened, in HAProxy's words.
+            why: what more is known.
             quiet: nothing was received: `option dontlognull` leaves it out.
         """
         if self.stage == OVER:
@@ -179,5 +182,8 @@ class Arrival:
         side = self.listener.side
         side.counters.request_errors += 1
         if not (quiet and side.dont_log_null):
-            side.write_failure(self.session, text)
+            session = self.session
+            session.error_code = failure.number
+            session.error_text = f"{failure.message} ({why})" if why else failure.message
+            side.write_failure(session)
         side.session_over(self.session)

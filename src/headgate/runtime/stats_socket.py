@@ -35,16 +35,24 @@ class StatsListener:
         context: what they act on.
         timeout: `stats timeout`, seconds of silence (or of an answer not taken) that end a connection.
         longest_line: tune.bufsize, in bytes.
+        most_connections: `stats maxconn`.
     """
 
     def __init__(
-        self, spec: StatsSocket, registry: Registry, context: Context, *, timeout: float = 10.0, longest_line: int = 16384
+        self,
+        spec: StatsSocket,
+        registry: Registry,
+        context: Context,
+        *,
+        timeout: float = 10.0,
+        longest_line: int = 16384,
+        most_connections: int = MOST_CONNECTIONS,
     ) -> None:
         self._spec = spec
         self._new_session: Callable[[], CliSession] = lambda: CliSession(registry, context, _LEVELS[spec.level], timeout)
         self._timeout = timeout
         self._longest_line = longest_line
-        self._slots = asyncio.Semaphore(MOST_CONNECTIONS)
+        self._slots = asyncio.Semaphore(most_connections)
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()
         self._file: tuple[int, int] | None = None
