@@ -221,7 +221,6 @@ KEYWORDS.add(
     implemented("default-path", parse_default_path),
     implemented("description", parse_description),
     value("gid", _count("a group id")),
-    value("grace", _milliseconds("a time")),
     value("group", _word("a group name")),
     value("hard-stop-after", _milliseconds("a time")),
     implemented("localpeer", parse_localpeer),
@@ -231,12 +230,9 @@ KEYWORDS.add(
     implemented("master-worker", parse_master_worker),
     implemented("node", parse_node),
     value("pidfile", _word("a file")),
-    switch("pp2-never-send-local"),
     implemented("presetenv", parse_presetenv),
     switch("quiet"),
     implemented("resetenv", parse_resetenv),
-    value("server-state-base", _word("a directory")),
-    value("server-state-file", _word("a file")),
     implemented("set-var", _set_variable(read_expression)),
     implemented("set-var-fmt", _set_variable(read_logformat)),
     implemented("setenv", parse_setenv),
@@ -259,6 +255,9 @@ KEYWORDS.add(
     *without_effect("no such protection is set up", "insecure-fork-wanted", "insecure-setuid-wanted"),
     *without_effect("core dumps follow the limits of the system", "set-dumpable"),
     *without_effect("limits that can't be raised are always reported", "strict-limits"),
+    *without_effect("server states can't be loaded yet, and 'load-server-state-from-file' says so", *(
+        "server-state-base server-state-file"
+    ).split()),
     *without_effect("QUIC is not served yet", "limited-quic", "harden.reject-privileged-ports.quic"),
     *without_effect("HTTP/2 is not served yet", "h2-workaround-bogus-websocket-clients"),
     *without_effect("nothing here uses the HTTP client yet", *(

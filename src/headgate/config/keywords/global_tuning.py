@@ -32,17 +32,9 @@ KEYWORDS.add(
     switch("nosplice"),
     value("spread-checks", _count("a percentage", 0, 50)),
     value("tune.bufsize", _bytes("a buffer size", _SMALLEST_BUFFER, _LARGEST_BUFFER)),
-    value("tune.http.cookielen", _count("a length", 1, 65535)),
-    value("tune.http.logurilen", _count("a length", 1, 65535)),
     value("tune.http.maxhdr", _count("a number of headers", 1, 32767)),
-    value("tune.maxaccept", _count("a number of connections", -1)),
     value("tune.maxrewrite", _bytes("a size", 0, _LARGEST_BUFFER)),
-    value("tune.rcvbuf.client", _bytes("a buffer size", 0, _LARGEST)),
-    value("tune.rcvbuf.server", _bytes("a buffer size", 0, _LARGEST)),
-    value("tune.sndbuf.client", _bytes("a buffer size", 0, _LARGEST)),
-    value("tune.sndbuf.server", _bytes("a buffer size", 0, _LARGEST)),
     value("tune.ssl.cachesize", _count("a number of sessions")),
-    value("tune.ssl.default-dh-param", _count("a number of bits", 1024, 16384)),
     value("tune.ssl.lifetime", lambda cursor: cursor.time("a time", "s")),
     *without_effect("the event loop chooses how it polls", *"busy-polling noepoll noevports nokqueue nopoll".split()),
     *without_effect("the event loop chooses how it polls", *(
@@ -97,10 +89,16 @@ KEYWORDS.add(
     ).split()),
     *without_effect("the ClientHello is always at hand", "tune.ssl.capture-buffer-size", "tune.ssl.capture-cipherlist-size"),
     *without_effect("the TLS library decides", *(
-        "tune.ssl.certificate-compression tune.ssl.hard-maxrecord tune.ssl.maxrecord"
+        "tune.ssl.certificate-compression tune.ssl.default-dh-param tune.ssl.hard-maxrecord tune.ssl.maxrecord"
     ).split()),
     *without_effect("certificates are not generated", "tune.ssl.ssl-ctx-cache-size"),
     *without_effect("sockets are written to as soon as they take data", "tune.notsent-lowat.client", "tune.notsent-lowat.server"),
+    *without_effect("the kernel sizes the buffers of sockets", *(
+        "tune.rcvbuf.client tune.rcvbuf.server tune.sndbuf.client tune.sndbuf.server"
+    ).split()),
+    *without_effect("the length of a log line alone bounds what is logged of a URI", "tune.http.logurilen"),
+    *without_effect("a captured cookie is as long as its 'capture' line says", "tune.http.cookielen"),
+    *without_effect("how many connections an event accepts is fixed", "tune.maxaccept"),
     *without_effect("all sockets are connected", *(
         "tune.rcvbuf.backend tune.rcvbuf.frontend tune.sndbuf.backend tune.sndbuf.frontend"
     ).split()),
