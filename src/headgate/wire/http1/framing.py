@@ -11,6 +11,9 @@ import re
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.http1.heads import (
     CONNECTION,
+    CONNECTION_CLOSE,
+    CONNECTION_KEEP_ALIVE,
+    CONNECTION_UPGRADE,
     CONTENT_LENGTH,
     EXPECT,
     HOST,
@@ -21,6 +24,7 @@ from headgate.wire.http1.heads import (
     UPGRADE,
     RequestHead,
     ResponseHead,
+    list_members,
 )
 
 #: Values of `Framing.length` that are not lengths.
@@ -57,12 +61,11 @@ def request_framing(head: RequestHead) -> Framing:
     Raises:
         ProtocolViolation: the length is ambiguous or invalid, or Host is missing or repeated (RFC 9112 3.2).
     """
-    framing = Framing(0, head.version == 11)
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    hosts = 0
-    upgrade_field = False
-    tokens: list[bytes] | None = None
+    version = head.version
+    framing = Framing(0, version == 11)
+    lengths = codings = hosts = connections = 0
+    length = options = 0
+    chunked = upgrade_field = False
     for field in head.fields:
         kind = field.kind
         if kind == 0:
@@ -70,31 +73,35 @@ def request_framing(head: RequestHead) -> Framing:
         if kind == HOST:
             hosts += 1
         elif kind == CONNECTION:
-            tokens = _tokens(field.value) if tokens is None else tokens + _tokens(field.value)
+            connections += 1
+            options |= field.meaning
         elif kind == CONTENT_LENGTH:
-            lengths.append(field.value)
+            lengths += 1
+            length = field.meaning
         elif kind == TRANSFER_ENCODING:
-            codings.append(field.value)
+            codings += 1
+            chunked = field.meaning == 1
         elif kind == UPGRADE:
             upgrade_field = True
         elif kind == EXPECT:
-            framing.expects_continue = head.version == 11 and field.value.lower() == b"100-continue"
-        elif kind in (KEEP_ALIVE, PROXY_CONNECTION):
+            framing.expects_continue = version == 11 and field.meaning == 1
+        elif kind == KEEP_ALIVE or kind == PROXY_CONNECTION:
             framing.hop_by_hop = True
         elif kind == INVALID_HOST:
             raise ProtocolViolation("invalid Host header")
-    if hosts != 1 and (hosts or head.version == 11):
+    if hosts != 1 and (hosts or version == 11):
         raise ProtocolViolation("no Host header" if not hosts else "several Host headers")
     if head.target[0] != 47 or head.method == b"CONNECT":
         _check_target(head)
-    if tokens is not None:
-        _apply_connection(framing, head.version, tokens)
-        framing.upgrade = upgrade_field and b"upgrade" in tokens
+    if connections:
+        _apply_connection(framing, version, options)
+        framing.upgrade = upgrade_field and options & CONNECTION_UPGRADE != 0
     if codings:
-        _refuse_ambiguity(head.version, lengths, codings, 400)
+        if lengths or version == 10 or codings != 1 or not chunked:
+            raise _ambiguous(head, lengths, 400)
         framing.length = CHUNKED
     elif lengths:
-        framing.length = _agreed_length(head, lengths, 400)
+        framing.length = length if lengths == 1 and length >= 0 else _agreed_length(head, 400)
     return framing
 
 
@@ -104,24 +111,28 @@ def response_framing(head: ResponseHead, request_method: bytes) -> Framing:
     Raises:
         ProtocolViolation: the length is ambiguous or invalid.
     """
-    framing = Framing(UNTIL_CLOSE, head.version == 11)
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    tokens: list[bytes] | None = None
+    version = head.version
+    framing = Framing(UNTIL_CLOSE, version == 11)
+    lengths = codings = connections = 0
+    length = options = 0
+    chunked = False
     for field in head.fields:
         kind = field.kind
         if kind == 0:
             continue
         if kind == CONTENT_LENGTH:
-            lengths.append(field.value)
+            lengths += 1
+            length = field.meaning
         elif kind == CONNECTION:
-            tokens = _tokens(field.value) if tokens is None else tokens + _tokens(field.value)
+            connections += 1
+            options |= field.meaning
         elif kind == TRANSFER_ENCODING:
-            codings.append(field.value)
-        elif kind in (KEEP_ALIVE, PROXY_CONNECTION):
+            codings += 1
+            chunked = field.meaning == 1
+        elif kind == KEEP_ALIVE or kind == PROXY_CONNECTION:
             framing.hop_by_hop = True
-    if tokens is not None:
-        _apply_connection(framing, head.version, tokens)
+    if connections:
+        _apply_connection(framing, version, options)
     status = head.status
     if status < 200 or status == 204:
         # RFC 9112 6.1: a server must not send these with 1xx or 204; one that does can't be trusted with the next message.
@@ -129,10 +140,11 @@ def response_framing(head: ResponseHead, request_method: bytes) -> Framing:
             raise ProtocolViolation("Transfer-Encoding in a response without a body", 502)
         framing.length = 0
     elif codings:
-        _refuse_ambiguity(head.version, lengths, codings, 502)
+        if lengths or version == 10 or codings != 1 or not chunked:
+            raise _ambiguous(head, lengths, 502)
         framing.length = CHUNKED
     elif lengths:
-        framing.length = _agreed_length(head, lengths, 502)
+        framing.length = length if lengths == 1 and length >= 0 else _agreed_length(head, 502)
     if request_method == b"HEAD" or status == 304:
         framing.length = 0
     elif framing.length == UNTIL_CLOSE:
@@ -140,43 +152,30 @@ def response_framing(head: ResponseHead, request_method: bytes) -> Framing:
     return framing
 
 
-def content_length(values: list[bytes]) -> int:
-    """The one length that all `values` agree on.
+def _agreed_length(head: RequestHead | ResponseHead, status: int) -> int:
+    """The one length that all Content-Length values agree on; what was said more than once is forwarded once (RFC 9110 8.6).
 
     Raises:
-        ProtocolViolation: they are not plain numbers, or differ. A list of equal numbers is allowed (RFC 9110 8.6).
+        ProtocolViolation: they are not plain numbers, or differ.
     """
-    if len(values) == 1 and _DIGITS.fullmatch(values[0]) is not None:
-        return int(values[0])
-    numbers = [part.strip(b" \t") for value in values for part in value.split(b",")]
+    numbers = [part.strip(b" \t") for value in head.values(b"content-length") for part in value.split(b",")]
     if any(_DIGITS.fullmatch(number) is None for number in numbers):
-        raise ProtocolViolation("invalid Content-Length")
+        raise ProtocolViolation("invalid Content-Length", status)
     if len({int(number) for number in numbers}) != 1:
-        raise ProtocolViolation("several differing Content-Length values")
+        raise ProtocolViolation("several differing Content-Length values", status)
+    head.set(b"Content-Length", b"%d" % int(numbers[0]))
     return int(numbers[0])
 
 
-def _agreed_length(head: RequestHead | ResponseHead, lengths: list[bytes], status: int) -> int:
-    """`content_length`; what was said more than once is forwarded once (RFC 9110 8.6)."""
-    try:
-        length = content_length(lengths)
-    except ProtocolViolation as fault:
-        raise ProtocolViolation(fault.reason, status) from None
-    if len(lengths) > 1 or b"," in lengths[0]:
-        head.set(b"Content-Length", b"%d" % length)
-    return length
-
-
-def _refuse_ambiguity(version: int, lengths: list[bytes], codings: list[bytes], status: int) -> None:
-    """Only a plain `Transfer-Encoding: chunked`, alone: others may read `,chunked` or a repeated field in another way."""
+def _ambiguous(head: RequestHead | ResponseHead, lengths: int, status: int) -> ProtocolViolation:
+    """Only a plain `Transfer-Encoding: chunked`, alone, is taken: others may read `,chunked` or a repeated field otherwise."""
     if lengths:
-        raise ProtocolViolation("Content-Length together with Transfer-Encoding", status)
-    if version == 10:
-        raise ProtocolViolation("Transfer-Encoding in HTTP/1.0", status)
-    if len(codings) != 1 or codings[0].lower() != b"chunked":
-        known = _tokens(b",".join(codings))
-        unsupported = status == 400 and known[-1:] == [b"chunked"] and known.count(b"chunked") == 1 and len(known) > 1
-        raise ProtocolViolation("unsupported Transfer-Encoding", 501 if unsupported else status)
+        return ProtocolViolation("Content-Length together with Transfer-Encoding", status)
+    if head.version == 10:
+        return ProtocolViolation("Transfer-Encoding in HTTP/1.0", status)
+    known = list_members(b",".join(head.values(b"transfer-encoding")))
+    unsupported = status == 400 and known[-1:] == [b"chunked"] and known.count(b"chunked") == 1 and len(known) > 1
+    return ProtocolViolation("unsupported Transfer-Encoding", 501 if unsupported else status)
 
 
 _AUTHORITY = re.compile(rb"(?:[0-9A-Za-z._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?")
@@ -214,17 +213,9 @@ def _without_port(authority: bytes, scheme: bytes) -> bytes:
     return lower
 
 
-def _tokens(value: bytes) -> list[bytes]:
-    """A comma-separated list in lower case, empty members left out."""
-    if b"," not in value:
-        token = value.lower()
-        return [token] if token else []
-    return [token for part in value.lower().split(b",") if (token := part.strip(b" \t"))]
-
-
-def _apply_connection(framing: Framing, version: int, tokens: list[bytes]) -> None:
+def _apply_connection(framing: Framing, version: int, options: int) -> None:
     framing.hop_by_hop = True
-    if b"close" in tokens:
+    if options & CONNECTION_CLOSE:
         framing.persistent = False
     elif version == 10:
-        framing.persistent = b"keep-alive" in tokens
+        framing.persistent = options & CONNECTION_KEEP_ALIVE != 0

@@ -54,6 +54,34 @@ _HOST = re.compile(rb"(?:[0-9A-Za-z._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 
 
+#: Bits of `Field.meaning` for Connection fields.
+CONNECTION_CLOSE = 1
+CONNECTION_KEEP_ALIVE = 2
+CONNECTION_UPGRADE = 4
+_OPTIONS = {b"close": CONNECTION_CLOSE, b"keep-alive": CONNECTION_KEEP_ALIVE, b"upgrade": CONNECTION_UPGRADE}
+_DIGITS = re.compile(rb"[0-9]{1,18}")
+
+
+def list_members(value: bytes) -> list[bytes]:
+    """The members of a comma-separated list in lower case, empty ones left out."""
+    return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]
+
+
+def _meaning(kind: int, value: bytes) -> int:
+    if kind == CONTENT_LENGTH:
+        return int(value) if _DIGITS.fullmatch(value) is not None else -1
+    if kind == CONNECTION:
+        bits = 0
+        for member in list_members(value):
+            bits |= _OPTIONS.get(member, 0)
+        return bits
+    if kind == TRANSFER_ENCODING:
+        return int(value.lower() == b"chunked")
+    if kind == EXPECT:
+        return int(value.lower() == b"100-continue")
+    return 0
+
+
 class Field:
     """One header field.
 
@@ -62,15 +90,18 @@ class Field:
         value: without surrounding white space.
         line: the line as received (or as it will be sent), without CRLF; keeps the sender's spelling of the name.
         kind: one of the constants above.
+        meaning: what the value says, for kinds that framing reads, so that it is parsed once with the interned line: the number
+            of Content-Length, or -1; the CONNECTION_* bits of Connection; 1 for exactly `chunked` and for `100-continue`.
     """
 
-    __slots__ = ("kind", "line", "name", "value")
+    __slots__ = ("kind", "line", "meaning", "name", "value")
 
     def __init__(self, name: bytes, value: bytes, line: bytes, kind: int) -> None:
         self.name = name
         self.value = value
         self.line = line
         self.kind = kind
+        self.meaning = _meaning(kind, value) if kind else 0
 
     def __repr__(self) -> str:
         return f"<Field {self.line!r}>"
