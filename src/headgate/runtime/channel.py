@@ -119,8 +119,8 @@ class PlainChannel:
     """
 
     __slots__ = (
-        "_closing", "_eof", "_events", "_failed", "_pending", "_read_size", "_shut", "_taker", "blocked", "fd", "owner",
-        "reactor", "sock", "tls",
+        "_closing", "_eof", "_events", "_failed", "_pending", "_read_size", "_refused", "_shut", "_taker", "blocked",
+        "fd", "owner", "reactor", "sock", "tls",
     )
 
     def __init__(self, reactor: Reactor, sock: socket.socket, owner: Owner, *, registered: bool = False) -> None:
@@ -138,6 +138,7 @@ class PlainChannel:
         self._shut = False  # FIN wanted (or sent) in our direction
         self._closing = False
         self._failed = False
+        self._refused = False  # a send failed: the peer is gone for good
         self._taker: Taker | None = None
         if registered:
             reactor.rebind(self.fd, self.ready)
@@ -172,6 +173,10 @@ class PlainChannel:
             elif size > READ_SIZE and len(data) < READ_SIZE:
                 self._read_size = READ_SIZE
             self.owner.data_received(data)
+            return
+        if self._refused:
+            # After a failed send the end of input is no half-close: Linux has given the error to `send` and keeps none for us.
+            self._lost(Lost.RESET)
             return
         self._eof = True
         self._watch(self._events & ~READ)
@@ -313,11 +318,13 @@ class PlainChannel:
         """The peer takes nothing more. What it sent before may still be unread (an early answer), so reading tells the end."""
         self._pending.clear()
         self._shut = True
+        self._refused = True
         self.blocked = False
         if self._closing:
             self.release()
         else:
-            self._watch(self._events & ~WRITE)
+            # Read on, even if the owner had paused us: it is the only way to hear of the end.
+            self._watch((self._events & ~WRITE) | READ)
 
     def release(self) -> None:
         """Close the socket now."""
