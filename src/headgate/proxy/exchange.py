@@ -310,8 +310,13 @@ class Exchange(Stream):
             if blame is Blame.CLIENT:
                 counters.aborted_by_client += 1
             elif blame is Blame.SERVER:
-                counters.response_errors += 1
+                if self.connected_at and not self.response_done:
+                    counters.response_errors += 1
+            elif outcome is Outcome.RESPONSE_DENIED:
+                counters.denied_responses += 1
         elif blame is Blame.CLIENT:
             counters.request_errors += 1
         if outcome is Outcome.DENIED or outcome is Outcome.TARPITTED:
             self.owner.side.counters.denied_requests += 1
+        elif outcome is Outcome.RESPONSE_DENIED:
+            self.owner.side.counters.denied_responses += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 from headgate.balance.backend import QUEUED
 from headgate.balance.server import ServerState
 from headgate.base.termination import Outcome
+from headgate.plan.frontends import Rules
 from headgate.plan.verdicts import Kind, Reply, Verdict
 from headgate.proxy.exchange import (
     AWAIT_HEAD,
@@ -105,7 +106,7 @@ class HttpStream(ResponsePath):
             self.unique_id = plan.unique_id(self)
             if side.spec.logging.unique_id_header is not None and self.request is not None:
                 self.request.add(side.spec.logging.unique_id_header.encode(), self.unique_id)
-        if plan.tcp_request_content is not None and self._obey(plan.tcp_request_content(self)):
+        if plan.tcp_request_content is not None and self._obey(self._content_verdict(plan.tcp_request_content)):
             return
         if side.http_request is not None and self._obey(side.http_request(self)):
             return
@@ -123,13 +124,28 @@ class HttpStream(ResponsePath):
         link.counters.requests += 1
         self.retries_left = link.retries if self.max_retries is None else self.max_retries
         if link.spec is not side.spec:
-            if backend.tcp_request_content is not None and self._obey(backend.tcp_request_content(self)):
+            content = backend.tcp_request_content
+            if content is not None and self._obey(self._content_verdict(content)):
                 return
             if link.http_request is not None and self._obey(link.http_request(self)):
                 return
         self._dress_request()
         self.queued_at = side.shared.scheduler.now
         self.assign(None)
+
+    def _content_verdict(self, rules: Rules) -> Verdict | None:
+        """tcp-request content rules in HTTP mode: they look at a whole head, so there is nothing left to wait for.
+
+        Rules that ask for more than is there are run again with what is missing counted as absent; were they skipped,
+        a reject behind them would be skipped too.
+        """
+        verdict = rules(self)
+        if verdict is not None and verdict.kind is Kind.WAIT:
+            complete = self.request_complete
+            self.request_complete = True
+            verdict = rules(self)
+            self.request_complete = complete
+        return verdict
 
     def _obey(self, verdict: Verdict | None) -> bool:
         """Carry out a verdict; True when it ended (or suspended) the exchange."""
@@ -211,9 +227,16 @@ class HttpStream(ResponsePath):
 
     def slot_granted(self) -> None:
         """A server has a slot for us; `server` is set."""
-        if self.phase == AWAIT_SLOT and isinstance(self.server, ServerState):
+        server = self.server
+        if not isinstance(server, ServerState):
+            return
+        if self.phase == AWAIT_SLOT:
             self.phase = PREPARE
-            self._use(self.server)
+            self._use(server)
+        else:
+            # We gave up in the same turn, after the slot was taken for us: it goes to the next one.
+            self.target_server = server
+            self.release_slot()
 
     def queue_flushed(self) -> None:
         """The server that we were queued on went down: choose anew."""
@@ -265,7 +288,7 @@ class HttpStream(ResponsePath):
         kept = owner.kept
         if kept is not None:
             owner.kept = None
-            if kept.server is server and kept.key == self._pool_key(server):
+            if not kept.gone and kept.server is server and kept.key == self._pool_key(server):
                 return kept
             kept.close()
         if link is None or link.reuse == "never":

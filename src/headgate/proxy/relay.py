@@ -134,7 +134,8 @@ class RelayStream(Stream):
     def _begin_inspection(self, delay: float) -> None:
         scheduler = self.owner.side.shared.scheduler
         self.inspect_until = scheduler.now + delay if delay else 0.0
-        self.request_complete = not delay
+        whole = self.eofs & 1 or len(self.request_buffer) >= self.owner.side.shared.buffer
+        self.request_complete = not delay or bool(whole)
 
     def _inspect(self) -> None:
         """Run content rules until they decide; first the frontend's, then the backend's."""
@@ -199,8 +200,15 @@ class RelayStream(Stream):
 
     def slot_granted(self) -> None:
         """A server has a slot for us; `server` is set."""
-        if self.phase == AWAIT_SLOT and isinstance(self.server, ServerState):
-            self._connect(self.server)
+        server = self.server
+        if not isinstance(server, ServerState):
+            return
+        if self.phase == AWAIT_SLOT:
+            self._connect(server)
+        else:
+            # We gave up in the same turn, after the slot was taken for us: it goes to the next one.
+            self.target_server = server
+            self._release_slot()
 
     def queue_flushed(self) -> None:
         """The server that we were queued on went down: choose anew."""
@@ -356,7 +364,7 @@ class RelayStream(Stream):
         phase = self.phase
         if phase == RELAY and self.server_channel is not None:
             self.server_channel.shutdown_write()
-            self._half_closed(self.owner.side.t_client_fin)
+            self._half_closed()
         elif phase <= INSPECT_BACKEND:
             self.request_complete = True
             if not self.request_buffer:
@@ -370,13 +378,11 @@ class RelayStream(Stream):
         """The server shut its half."""
         self.eofs |= 2
         self.owner.channel.shutdown_write()
-        self._half_closed(self.link.t_server_fin if self.link is not None else 0.0)
+        self._half_closed()
 
-    def _half_closed(self, patience: float) -> None:
+    def _half_closed(self) -> None:
         if self.eofs == 3:
             self.finish(Outcome.COMPLETE)
-        elif patience:
-            self._wait(patience)
         else:
             self._touch()
 
@@ -407,6 +413,12 @@ class RelayStream(Stream):
         if self.phase != RELAY or self.link is None:
             return
         link = self.link
+        if self.eofs:
+            # Half closed: that side's own timeout, which data of the other half renews (4.2, "timeout client-fin").
+            fin = self.owner.side.t_client_fin if self.eofs & 1 else link.t_server_fin
+            if fin:
+                self._wait(fin)
+                return
         tunnel = link.t_tunnel if self.tunnel_timeout is None else self.tunnel_timeout
         if not tunnel:
             client = self.owner.side.t_client if self.client_timeout is None else self.client_timeout
@@ -478,7 +490,7 @@ class RelayStream(Stream):
             self.t_data = int((scheduler.now - self.connected_at) * 1000.0)
         if not clean:
             self.termination = outcome.state
-        self._count(outcome, link, server)
+        self._count(outcome, link, server, relayed=phase == RELAY)
         if not (side.dont_log_null and not self.bytes_in and not self.bytes_out and outcome.blame is Blame.CLIENT):
             side.write_log(self, failed=outcome.blame is not Blame.NOBODY)
         if clean or outcome.blame is not Blame.CLIENT:
@@ -487,7 +499,7 @@ class RelayStream(Stream):
             owner.channel.abort()
         side.session_over(owner)
 
-    def _count(self, outcome: Outcome, link: Backend | None, server: ServerState | None) -> None:
+    def _count(self, outcome: Outcome, link: Backend | None, server: ServerState | None, *, relayed: bool) -> None:
         targets = [self.owner.side.counters]
         if link is not None:
             targets.append(link.counters)
@@ -497,9 +509,12 @@ class RelayStream(Stream):
             if outcome.blame is Blame.CLIENT:
                 counters.aborted_by_client += 1
             elif outcome.blame is Blame.SERVER:
-                counters.aborted_by_server += 1
+                if relayed:  # before that it is a connection error, counted with each attempt
+                    counters.aborted_by_server += 1
             elif outcome is Outcome.DENIED:
                 counters.denied_requests += 1
+            elif outcome is Outcome.RESPONSE_DENIED:
+                counters.denied_responses += 1
         if server is not None:
             server.counters.bytes_in += self.bytes_in
             server.counters.bytes_out += self.bytes_out

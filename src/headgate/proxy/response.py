@@ -73,8 +73,11 @@ class ResponsePath(Exchange):
 
     def server_drained(self) -> None:
         """The server took what was waiting: more of the request may come."""
-        if not self.request_done or self.phase == RELAY:
+        if self.phase == RELAY:
             self.owner.channel.resume()
+        elif not self.request_done:
+            self.owner.channel.resume()
+            self.wait(self.client_patience)
 
     def client_drained(self) -> None:
         """The client took what was waiting."""
@@ -148,10 +151,13 @@ class ResponsePath(Exchange):
             side.capture_response(self)
         if (link.http_response is not None or side.http_response is not None) and self._response_rules():
             return
-        if request.method == b"CONNECT" and 200 <= head.status < 300:
-            self._open_tunnel(head)
-            self.tunnel_from_server(data[body_at:])
-            return
+        if request.method == b"CONNECT":
+            if 200 <= head.status < 300:
+                self._open_tunnel(head)
+                self.tunnel_from_server(data[body_at:])
+                return
+            # What the client sent behind it was meant for the tunnel, not as a request to us (RFC 9110 9.3.6).
+            self.keep_client = False
         length = framing.length
         kept = link.mode == KEEP_ALIVE and side.mode == KEEP_ALIVE
         self.keep_server = kept and framing.persistent and length != UNTIL_CLOSE and self.request_done
@@ -383,11 +389,20 @@ class ResponsePath(Exchange):
 
     @property
     def tunnel_patience(self) -> float:
-        """`timeout tunnel`, else the server's and client's; seconds."""
+        """`timeout tunnel`, else the server's; client-fin and server-fin once one half is shut; seconds."""
+        if self.tunnel_eofs:
+            fin = self._fin_patience()
+            if fin:
+                return fin
         if self.tunnel_timeout is not None:
             return self.tunnel_timeout
         link = self.link
         return (link.t_tunnel if link is not None else 0.0) or self.server_patience
+
+    def _fin_patience(self) -> float:
+        if self.tunnel_eofs & 1:
+            return self.owner.side.t_client_fin
+        return self.link.t_server_fin if self.link is not None else 0.0
 
     def tunnel_from_client(self, data: bytes) -> None:
         """Bytes of the client in a tunnel."""
@@ -417,8 +432,8 @@ class ResponsePath(Exchange):
             self.connection.channel.shutdown_write()
         if self.tunnel_eofs == 3:
             self.tunnel_over(Outcome.COMPLETE)
-        elif self.owner.side.t_client_fin:
-            self.wait(self.owner.side.t_client_fin)
+        else:
+            self.wait(self.tunnel_patience)
 
     def tunnel_server_eof(self) -> None:
         """The server shut its half."""
@@ -426,8 +441,8 @@ class ResponsePath(Exchange):
         self.owner.channel.shutdown_write()
         if self.tunnel_eofs == 3:
             self.tunnel_over(Outcome.COMPLETE)
-        elif self.link is not None and self.link.t_server_fin:
-            self.wait(self.link.t_server_fin)
+        else:
+            self.wait(self.tunnel_patience)
 
     def tunnel_over(self, outcome: Outcome) -> None:
         """Both halves are shut, or one side broke."""

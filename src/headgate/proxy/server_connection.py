@@ -22,11 +22,12 @@ class ServerConnection:
     Attributes:
         key: what must be equal for another request to use it; see `Pool`.
         stream: the exchange it carries now, or None.
+        gone: it closed while it was idle.
         reuses: how many exchanges it carried after the first one.
         idle_since: monotonic seconds.
     """
 
-    __slots__ = ("channel", "idle_since", "key", "pool", "reuses", "server", "stream")
+    __slots__ = ("channel", "gone", "idle_since", "key", "pool", "reuses", "server", "stream")
 
     def __init__(self, channel: Channel, server: ServerState, pool: Pool, key: bytes | None) -> None:
         self.channel = channel
@@ -34,6 +35,7 @@ class ServerConnection:
         self.pool = pool
         self.key = key
         self.stream: HttpStream | None = None
+        self.gone = False
         self.reuses = 0
         self.idle_since = 0.0
         channel.owner = self
@@ -58,6 +60,7 @@ class ServerConnection:
         if stream is not None:
             stream.server_lost(reason)
         else:
+            self.gone = True
             self.pool.remove(self)
 
     def drained(self) -> None:
@@ -66,6 +69,7 @@ class ServerConnection:
             stream.server_drained()
 
     def _gone(self) -> None:
+        self.gone = True
         self.pool.remove(self)
         self.channel.close()
 
