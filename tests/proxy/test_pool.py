@@ -1,0 +1,89 @@
+"""Idle connections: which one is taken, which are purged, and what happens to one that closes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headgate.proxy.pool import Pool
+from headgate.proxy.server_connection import ServerConnection
+from tests.proxy.playbook import Channel, Playbook
+
+CONFIG = """
+frontend fe
+    bind :80
+    default_backend be
+backend be
+{backend}    server s1 192.0.2.10:80 {server}
+"""
+GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def book(tmp_path: Path, server: str = "", backend: str = "") -> Playbook:
+    return Playbook(CONFIG.format(server=server, backend=backend), tmp_path)
+
+
+def idle(pool: Pool, key: bytes | None = None) -> ServerConnection:
+    connection = ServerConnection(Channel(), pool.server, pool, key)
+    assert pool.put(connection)
+    return connection
+
+
+def test_the_youngest_of_the_right_group_is_taken(tmp_path: Path) -> None:
+    pool = book(tmp_path).backends["be"].pools["s1"]
+    old, young, other = idle(pool), idle(pool), idle(pool, b"other")
+    assert pool.take(None, proven=False) is young
+    assert pool.take(None, proven=False) is old
+    assert pool.take(None, proven=False) is None
+    assert pool.take(b"other", proven=True) is None
+    other.reuses = 1
+    assert pool.take(b"other", proven=True) is other
+    assert pool.idle == 0
+
+
+def test_the_limit_is_kept(tmp_path: Path) -> None:
+    pool = book(tmp_path, "pool-max-conn 1").backends["be"].pools["s1"]
+    idle(pool)
+    assert not pool.put(ServerConnection(Channel(), pool.server, pool, None))
+    assert pool.idle == 1
+
+
+def test_what_was_idle_for_the_purge_delay_is_closed(tmp_path: Path) -> None:
+    play = book(tmp_path, "pool-purge-delay 5s")
+    pool = play.backends["be"].pools["s1"]
+    old = idle(pool)
+    play.clock.advance(3.0)
+    young = idle(pool)
+    play.clock.advance(2.5)
+    assert old.channel.fate == "closed"  # type: ignore[attr-defined]
+    assert young.channel.fate == "open"  # type: ignore[attr-defined]
+    play.clock.advance(5.0)
+    assert young.channel.fate == "closed"  # type: ignore[attr-defined]
+    assert pool.idle == 0
+
+
+def test_one_that_closes_is_forgotten_and_clear_closes_all(tmp_path: Path) -> None:
+    pool = book(tmp_path).backends["be"].pools["s1"]
+    gone, left = idle(pool), idle(pool)
+    gone.eof_received()
+    assert pool.idle == 1
+    pool.clear()
+    assert left.channel.fate == "closed"  # type: ignore[attr-defined]
+    assert pool.idle == 0
+
+
+def test_a_sessions_own_connection_that_closed_is_not_used_again(tmp_path: Path) -> None:
+    play = book(tmp_path, backend="    http-reuse never\n")
+    client = play.client()
+    client.sends(GET)
+    first = play.server()
+    first.sends(OK)
+    client.sends(GET)
+    first.sends(OK)
+    assert client.got() == OK + OK
+    first.shuts()
+    client.sends(GET)
+    second = play.server()
+    assert second.got() == GET
+    second.sends(OK)
+    assert client.got() == OK
