@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from headgate.base.records import dataclass
+from headgate.base.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,9 @@ class Point:
 
     x: int
     y: int = 0
-    secret: str = dataclasses.field(default="", repr=False)
-    note: str = dataclasses.field(default="", compare=False)
-    items: list[int] = dataclasses.field(default_factory=list, compare=False)
+    secret: str = field(default="", repr=False)
+    note: str = field(default="", compare=False)
+    items: list[int] = field(default_factory=list, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,30 @@ def test_methods_of_the_class_win() -> None:
 def test_tools_of_the_standard_library_work() -> None:
     point = Point(1, 2)
     assert dataclasses.replace(point, y=5) == Point(1, 5)
-    assert [field.name for field in dataclasses.fields(Other)] == ["x", "y"]
+    assert [one.name for one in dataclasses.fields(Other)] == ["x", "y"]
     assert pickle.loads(pickle.dumps(point)) == point
     match Other(1, 2):
         case Other(x, y):
             assert (x, y) == (1, 2)
+
+
+def test_the_standard_field_is_refused() -> None:
+    with pytest.raises(TypeError, match="field"):
+
+        @dataclass(slots=True)
+        class Wrong:
+            items: list[int] = dataclasses.field(default_factory=list)
+
+
+def test_the_first_instance_is_as_good_as_the_next() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Fresh:
+        x: int
+        y: int = 2
+
+    with pytest.raises(TypeError, match=r"Fresh\.__init__.*'z'"):
+        Fresh(1, z=3)  # type: ignore[call-arg]
+    assert (Fresh(1).y, Fresh(1, y=3).y, Fresh(x=4).x) == (2, 3, 4)
+    shown = dataclasses.fields(Point)
+    assert [(one.repr, one.compare) for one in shown] == [(True, True), (True, True), (False, True), (True, False), (True, False)]
+    assert shown[4].default_factory is list

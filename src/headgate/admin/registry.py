@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from headgate.admin.context import Context
+from headgate.base.records import dataclass
 
 
 class Level(enum.IntEnum):

@@ -7,10 +7,10 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headgate.base.diagnostics import Diagnostic, Report
+from headgate.base.records import dataclass
 from headgate.config.model import BindTls, Config, Mode
 from headgate.plan.compiler import compile_plan
 from headgate.plan.frontends import Plan

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import field
 
-from headgate.base.records import dataclass
+from headgate.base.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ were written, so that every later complaint can name the line. Nothing here is s
 from __future__ import annotations
 
 import os
-from dataclasses import field, replace
+from dataclasses import replace
 from typing import Any
 
 from headgate.base.diagnostics import NOWHERE, Location
-from headgate.base.records import dataclass
+from headgate.base.records import dataclass, field
 from headgate.config.actions import Rule, Ruleset
 from headgate.config.expression import AclDefinition, Condition
 from headgate.config.model import (

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import field
 
 from headgate.base.addresses import Address
 from headgate.base.diagnostics import Location
-from headgate.base.records import dataclass
+from headgate.base.records import dataclass, field
 from headgate.config.actions import Rule, Ruleset
 from headgate.config.expression import AclDefinition, Condition, LogFormat, SampleExpression
 

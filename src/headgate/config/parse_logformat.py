@@ -6,9 +6,9 @@ Used for log lines and for every argument that the manual calls <fmt>. Syntax an
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 
 from headgate.base.diagnostics import ConfigError, config_error
+from headgate.base.records import dataclass, field
 from headgate.config.cursor import Cursor, Word
 from headgate.config.expression import Alias, Evaluated, Literal, LogFormat, LogItem
 from headgate.config.parse_expression import parse_expression_at

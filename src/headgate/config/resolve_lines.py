@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from headgate.base.addresses import Family
 from headgate.base.diagnostics import Report
+from headgate.base.records import dataclass, field
 from headgate.config.cursor import Word
 from headgate.config.drafts import BindDraft, ServerDraft, Settings
 from headgate.config.keywords.tls_options import VERSIONS

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from dataclasses import field
 
 from headgate.base.diagnostics import Location
-from headgate.base.records import dataclass
+from headgate.base.records import dataclass, field
 from headgate.config.drafts import ConfigDraft, GlobalDraft, Settings
 from headgate.config.model import ErrorPage
 

@@ -6,8 +6,7 @@ their words are kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from headgate.base.records import dataclass
 from headgate.health.results import CheckResult, Outcome
 
 EMERG, ALERT, NOTICE = 0, 1, 5

@@ -6,7 +6,8 @@ Pure values: `scripts` and `runtime.checks` make them, `state` counts them, `eve
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from headgate.base.records import dataclass
 
 
 class Outcome(enum.IntEnum):

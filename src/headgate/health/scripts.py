@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
+from headgate.base.records import dataclass
 from headgate.config.model import CheckSpec
 from headgate.health.results import CheckResult, CheckStatus, printable
 from headgate.wire.errors import ProtocolViolation

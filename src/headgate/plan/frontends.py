@@ -6,8 +6,8 @@ Built by `compiler`, read by `proxy` and `runtime`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from headgate.base.records import dataclass
 from headgate.config.model import Bind, CookiePersistence, Proxy, Server
 from headgate.plan.facts import Stream, Value
 from headgate.plan.verdicts import Reply, Verdict

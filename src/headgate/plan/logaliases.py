@@ -8,7 +8,7 @@ quoting, `raw` neither. `+` in front of an int kind: incomplete values carry a p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from headgate.base.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

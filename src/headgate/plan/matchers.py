@@ -9,9 +9,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from headgate.base.diagnostics import Location, config_error
+from headgate.base.records import dataclass
 from headgate.plan.patterns import compile_regex
 from headgate.plan.samples import Address, Type
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import enum
 import ipaddress
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from headgate.base.diagnostics import Bug, ConfigError, config_error
+from headgate.base.records import dataclass
 from headgate.config.expression import Call
 from headgate.config.model import Userlist
 from headgate.plan.facts import Stream, Value

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import tzinfo
 
 from headgate.base.diagnostics import ConfigError, Location, Report, config_error
+from headgate.base.records import dataclass, field
 from headgate.config.expression import AclDefinition
 from headgate.config.model import Config, Proxy
 from headgate.plan.places import Place

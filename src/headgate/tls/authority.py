@@ -9,12 +9,13 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from headgate.base.records import dataclass, field
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 

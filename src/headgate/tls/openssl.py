@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from typing import Any
 
 from OpenSSL import SSL
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
+
+from headgate.base.records import dataclass
 
 lib: Any = _lib
 ffi: Any = _ffi

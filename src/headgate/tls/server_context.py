@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL
 
 from headgate.base.diagnostics import ConfigError, Report, Severity, config_error
+from headgate.base.records import dataclass
 from headgate.config.model import BindTls, Verify
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, error_text, ffi, lib

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from headgate.base.diagnostics import ConfigError, Location, Report, config_error
+from headgate.base.records import dataclass, field
 from headgate.config.model import CertificateFile
 from headgate.tls.pem import CertifiedKey, list_directory, read_certified_key
 

@@ -10,10 +10,10 @@ import enum
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import google_crc32c
 
+from headgate.base.records import dataclass
 from headgate.wire.errors import ProtocolViolation
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"

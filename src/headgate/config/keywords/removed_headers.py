@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from headgate.base.diagnostics import ConfigError, config_error
+from headgate.base.records import dataclass
 from headgate.config.actions import (
     Accept,
     Action,

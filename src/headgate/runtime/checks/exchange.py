@@ -10,10 +10,11 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headgate.base.addresses import Address, Family
+from headgate.base.records import dataclass
 from headgate.config.model import Proxy, Server, ServerCheck
 from headgate.health.results import CheckResult, CheckStatus, printable
 from headgate.health.scripts import Script, script_for

@@ -12,10 +12,10 @@ import pkgutil
 import pwd
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NoReturn
 
 from headgate.base.diagnostics import config_error
+from headgate.base.records import dataclass
 from headgate.config.model import Global
 
 

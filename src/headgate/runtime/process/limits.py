@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import resource
-from dataclasses import dataclass
 
 from headgate.base.diagnostics import config_error
+from headgate.base.records import dataclass
 
 #: Descriptors besides those of connections: logs, the event loop, standard streams, some in reserve.
 _RESERVE = 32
