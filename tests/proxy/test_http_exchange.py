@@ -23,7 +23,8 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 def book(tmp_path: Path, *, backend: str = "", frontend: str = "") -> Playbook:
-    text = SIMPLE.replace("    default_backend be\n", f"    default_backend be\n{frontend}").replace("    balance", f"{backend}    balance")
+    text = SIMPLE.replace("    default_backend be\n", f"    default_backend be\n{frontend}")
+    text = text.replace("    balance", f"{backend}    balance")
     return Playbook(text, tmp_path)
 
 
@@ -486,7 +487,8 @@ def test_half_close_is_passed_on_to_the_server(tmp_path: Path) -> None:
 
 
 def test_maxconn_makes_requests_wait_their_turn(tmp_path: Path) -> None:
-    play = Playbook(SIMPLE.replace("192.0.2.10:80", "192.0.2.10:80 maxconn 1").replace("    server s2 192.0.2.11:80\n", ""), tmp_path)
+    text = SIMPLE.replace("192.0.2.10:80", "192.0.2.10:80 maxconn 1").replace("    server s2 192.0.2.11:80\n", "")
+    play = Playbook(text, tmp_path)
     first, second = play.client(), play.client()
     first.sends(GET)
     second.sends(GET)
@@ -528,7 +530,8 @@ def test_close_modes(tmp_path: Path, option: str, to_server: bytes, to_client: b
 
 def test_rules_answer_and_keep_the_connection(tmp_path: Path) -> None:
     rules = "    http-request deny if { path /no }\n    http-request redirect location /x code 301 if { path /r }\n"
-    play = book(tmp_path, frontend=rules + "    http-request return status 200 content-type text/plain string hi if { path /hi }\n")
+    rules += "    http-request return status 200 content-type text/plain string hi if { path /hi }\n"
+    play = book(tmp_path, frontend=rules)
     client = play.client()
     for path, start in ((b"/no", b"HTTP/1.1 403 "), (b"/r", b"HTTP/1.1 301 "), (b"/hi", b"HTTP/1.1 200 ")):
         client.sends(GET.replace(b"/a", path))

@@ -26,7 +26,8 @@ defaults
 def book(
     tmp_path: Path, *, frontend: str = "", backend: str = "", server: str = "", spare: bool = False, header: str = HEADER
 ) -> Playbook:
-    text = f"frontend fe\n    bind :80\n    default_backend be\n{frontend}backend be\n{backend}    server s1 192.0.2.10:80{server}\n"
+    text = f"frontend fe\n    bind :80\n    default_backend be\n{frontend}"
+    text += f"backend be\n{backend}    server s1 192.0.2.10:80{server}\n"
     if spare:
         text += "    server s2 192.0.2.11:80\n"
     return Playbook(text, tmp_path, header)
@@ -131,7 +132,8 @@ def test_the_inspect_delay_ends_the_waiting(tmp_path: Path) -> None:
 
 
 def test_req_len_waits_for_bytes_of_a_backend_rule(tmp_path: Path) -> None:
-    rules = "    tcp-request inspect-delay 5s\n    tcp-request content accept if { req.len gt 2 }\n    tcp-request content reject\n"
+    rules = "    tcp-request inspect-delay 5s\n"
+    rules += "    tcp-request content accept if { req.len gt 2 }\n    tcp-request content reject\n"
     play = book(tmp_path, backend=rules)
     client = play.client()
     assert not play.connector.attempts

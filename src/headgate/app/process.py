@@ -28,7 +28,7 @@ from headgate.proxy.sides import Backend, Frontend, Shared
 from headgate.runtime.checks.connection import TlsClient
 from headgate.runtime.checks.runner import CheckRunner
 from headgate.runtime.connector import TCP_USER_TIMEOUT, Endpoint, ServerConnector, TlsOpener
-from headgate.runtime.listener import Listener, TlsAcceptor, resume_all
+from headgate.runtime.listener import NO_LINGER, Listener, TlsAcceptor, resume_all
 from headgate.runtime.logs.emitters import LogEmitter, Logs, log_event
 from headgate.runtime.process.limits import raise_descriptor_limit
 from headgate.runtime.reactor import Reactor
@@ -167,11 +167,13 @@ class App:
                 self.warnings.append(message + ": the server is down until it is given one")
             else:
                 problems.append(Diagnostic(Severity.ALERT, message, spec.location, remedy=remedy))
-        options: list[tuple[int, int, int]] = []
+        options: list[tuple[int, int, int | bytes]] = []
         if spec.tcp_ut is not None:
             options.append((socket.IPPROTO_TCP, TCP_USER_TIMEOUT, int(spec.tcp_ut * 1000)))
         if proxy.options.srvtcpka:
             options.append((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
+        if proxy.options.nolinger:
+            options.append((socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER))
         return Endpoint(
             family,
             host,

@@ -338,6 +338,6 @@ class HttpSession(Session):
             stream.fail(outcome)
 
     def soft_stop(self) -> None:
-        """Close when idle; a session that is busy closes after its exchange."""
-        if self.state == AWAIT_REQUEST and not self.buffer:
+        """Close when idle (but not with `option idle-close-on-response`); otherwise after the response of its exchange."""
+        if self.state == AWAIT_REQUEST and not self.buffer and not self.side.spec.options.idle_close_on_response:
             self.close()

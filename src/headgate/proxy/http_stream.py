@@ -5,6 +5,8 @@ Made by `HttpSession` for each request; the response half is `ResponsePath`.
 
 from __future__ import annotations
 
+import re
+
 from headgate.balance.backend import QUEUED
 from headgate.balance.server import ServerState
 from headgate.base.termination import Outcome
@@ -26,12 +28,13 @@ from headgate.proxy.exchange import (
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.response import ResponsePath
 from headgate.proxy.server_connection import ServerConnection
-from headgate.proxy.sides import KEEP_ALIVE
+from headgate.proxy.sides import KEEP_ALIVE, Backend
 from headgate.proxy.sides import TURN_AROUND as TURN_AROUND_SECONDS
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.http1.heads import CONNECTION, PROXY_CONNECTION, UPGRADE, Field, make_field
 from headgate.wire.http1.heads import KEEP_ALIVE as KEEP_ALIVE_FIELD
 
+_PLAIN_NAME = re.compile(rb"[A-Za-z0-9-]+")
 _CLOSE_FIELD = make_field(b"connection", b"close")
 _UPGRADE_FIELD = make_field(b"connection", b"Upgrade")
 _HOP_BY_HOP = frozenset({CONNECTION, KEEP_ALIVE_FIELD, PROXY_CONNECTION})
@@ -122,6 +125,16 @@ class HttpStream(ResponsePath):
         self.backend = backend
         link = self.link = side.shared.backends[backend.name]
         link.counters.requests += 1
+        if link.buffer_request and not self.request_complete and not self.request_done:
+            self.phase = BUFFER_REQUEST
+            self.wait(side.t_http_request)
+            return
+        self._enter_backend(link)
+
+    def _enter_backend(self, link: Backend) -> None:
+        """The backend's rules, then a server."""
+        side = self.owner.side
+        backend = link.plan
         self.retries_left = link.retries if self.max_retries is None else self.max_retries
         if link.spec is not side.spec:
             content = backend.tcp_request_content
@@ -130,6 +143,8 @@ class HttpStream(ResponsePath):
             if link.http_request is not None and self._obey(link.http_request(self)):
                 return
         self._dress_request()
+        if link.restrict_names is not None and self._names_refused(link.restrict_names):
+            return
         self.queued_at = side.shared.scheduler.now
         self.assign(None)
 
@@ -201,6 +216,21 @@ class HttpStream(ResponsePath):
         if (link.mode != KEEP_ALIVE or side.mode != KEEP_ALIVE) and not framing.upgrade and not link.pretend_keep_alive:
             request.fields.append(_CLOSE_FIELD)
             request.edited = True
+
+    def _names_refused(self, policy: str) -> bool:
+        """`option http-restrict-req-hdr-names` (4.2): what is not letters, digits and `-` in a name; True when it refused."""
+        request = self.request
+        if request is None:
+            return False
+        fields = [field for field in request.fields if _PLAIN_NAME.fullmatch(field.name) is not None]
+        if len(fields) == len(request.fields):
+            return False
+        if policy == "reject":
+            self.fail(Outcome.DENIED)
+            return True
+        request.fields = fields
+        request.edited = True
+        return False
 
     def _add_line(self, line: bytes | None) -> None:
         if line is not None and self.request is not None:
@@ -424,7 +454,11 @@ class HttpStream(ResponsePath):
                     self.request_complete = True
                     if not last:
                         owner.channel.pause()
-                    self.prepare()
+                    if self.link is None:
+                        self.prepare()
+                    else:
+                        self.phase = PREPARE
+                        self._enter_backend(self.link)
                 return
             if not last:
                 owner.channel.pause()

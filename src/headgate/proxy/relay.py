@@ -323,6 +323,7 @@ class RelayStream(Stream):
     def _check_response(self, data: bytes) -> bytes:
         """tcp-response content rules on the server's first bytes; empty when the relay ended or waits for more."""
         self.response_held += data
+        self.request_complete = True  # the rules are asked once, with what is there
         link = self.link
         for rules in (link.plan.tcp_response_content if link is not None else None, self.owner.side.plan.tcp_response_content):
             if rules is None:

@@ -231,8 +231,9 @@ class Backend:
     """One backend, live: the balancing state with its times and modes."""
 
     __slots__ = (
-        "abort_on_close", "counters", "error_replies", "forwardfor", "http_after_response", "http_request",
-        "http_response", "mode", "name", "persistence", "plan", "pools", "pretend_keep_alive", "redispatch", "retries",
+        "abort_on_close", "buffer_request", "counters", "error_replies", "forwardfor", "http_after_response", "http_request",
+        "http_response", "mode", "name", "persistence", "plan", "pools", "pretend_keep_alive", "redispatch", "restrict_names",
+        "retries",
         "retry_empty", "retry_failure", "retry_junk", "retry_statuses", "retry_timeout", "reuse", "send_name", "spec",
         "state", "t_connect", "t_queue", "t_server", "t_server_fin", "t_tunnel",
     )
@@ -252,6 +253,9 @@ class Backend:
         self.error_replies = plan.error_replies
         self.persistence = state.persistence
         self.abort_on_close = _abort_on_close(spec)
+        self.buffer_request = spec.options.http_buffer_request
+        names = spec.options.restrict_header_names
+        self.restrict_names = None if names == "preserve" else names
         self.pretend_keep_alive = spec.options.http_pretend_keepalive
         self.retries = spec.retries
         self.redispatch = spec.redispatch

@@ -62,7 +62,7 @@ class Endpoint:
         tls: TlsOpener | None = None,
         send_proxy: ProxyProtocolSend | None = None,
         source: SourceAddress | None = None,
-        options: tuple[tuple[int, int, int], ...] = (),
+        options: tuple[tuple[int, int, int | bytes], ...] = (),
     ) -> None:
         self.family = family
         self.host = host

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -35,6 +36,10 @@ class TlsClientChannel(Channel, Protocol):
     """
 
     failure: str
+
+
+#: SO_LINGER on, for no time: a close resets the connection and leaves no TIME_WAIT behind (manual, "option nolinger").
+NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class TlsAcceptor(Protocol):
@@ -81,6 +86,11 @@ class Listener:
         # With a fixed address the destination is known without asking the kernel for each connection.
         self._fixed: tuple[bytes, int] | None = None
         if self._inet:
+            # Linux hands both on to the sockets that are accepted.
+            if side.spec.options.clitcpka:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if side.spec.options.nolinger:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             name = sock.getsockname()
             if name[0] not in _WILDCARDS:
                 self._fixed = (name[0].encode(), name[1])
