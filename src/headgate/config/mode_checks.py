@@ -15,8 +15,8 @@ _HTTP_RULESETS = (Ruleset.HTTP_REQUEST, Ruleset.HTTP_RESPONSE, Ruleset.HTTP_AFTE
 _HTTP_SETTINGS = (
     "cookie", "connection mode", "option forwardfor", "option originalto", "monitor-uri", "unique-id-header", "retry-on",
     "http-reuse", "http-send-name-header", "option http-buffer-request", "option http-ignore-probes",
-    "option http-pretend-keepalive", "option http-restrict-req-hdr-names", "option http-drop-request-trailers",
-    "option http-drop-response-trailers", "option idle-close-on-response", "option prefer-last-server",
+    "option http-pretend-keepalive", "option http-restrict-req-hdr-names",
+    "option idle-close-on-response",
 )
 
 _HTTP_BALANCE = frozenset({"uri", "url_param", "hdr"})

@@ -36,11 +36,9 @@ _KINDS = {Scope.FRONTEND: ProxyKind.FRONTEND, Scope.BACKEND: ProxyKind.BACKEND, 
 
 _OPTION_FIELDS = {
     "allbackups": "allbackups", "clitcpka": "clitcpka", "srvtcpka": "srvtcpka", "http_buffer_request": "http-buffer-request",
-    "http_ignore_probes": "http-ignore-probes", "http_no_delay": "http-no-delay",
-    "http_pretend_keepalive": "http-pretend-keepalive", "http_drop_request_trailers": "http-drop-request-trailers",
-    "http_drop_response_trailers": "http-drop-response-trailers", "nolinger": "nolinger", "persist": "persist",
-    "prefer_last_server": "prefer-last-server", "splice_auto": "splice-auto", "splice_request": "splice-request",
-    "splice_response": "splice-response", "idle_close_on_response": "idle-close-on-response",
+    "http_ignore_probes": "http-ignore-probes",
+    "http_pretend_keepalive": "http-pretend-keepalive", "nolinger": "nolinger", "persist": "persist",
+    "idle_close_on_response": "idle-close-on-response",
 }
 
 _TIMEOUTS = (
@@ -85,7 +83,6 @@ def build_proxy(draft: ProxyDraft, identifier: int, lines: LineDefaults, report:
         monitor_uri=settings.value("monitor-uri"),
         monitor_fail=tuple(draft.monitor_fail),
         request_inspect_delay=settings.value("tcp-request inspect-delay", 0.0),
-        response_inspect_delay=settings.value("tcp-response inspect-delay", 0.0),
         force_persist=tuple(draft.force_persist),
         ignore_persist=tuple(draft.ignore_persist),
         logging=_logging(draft),

@@ -83,7 +83,7 @@ def _rule(ruleset: Ruleset, reader: ActionReader) -> Parser:
 
 
 def _inspect_delay(cursor: Cursor, draft: ProxyDraft) -> None:
-    """`tcp-request inspect-delay <timeout>`, `tcp-response inspect-delay <timeout>`."""
+    """`tcp-request inspect-delay <timeout>`."""
     refuse_anonymous(cursor, draft)
     delay = cursor.time("a time")
     cursor.finish()
@@ -100,5 +100,4 @@ KEYWORDS.add(
         for ruleset in rulesets
     ],
     Keyword("tcp-request inspect-delay", PROXY, Status.IMPLEMENTED, _inspect_delay),
-    Keyword("tcp-response inspect-delay", BACK, Status.IMPLEMENTED, _inspect_delay),
 )
