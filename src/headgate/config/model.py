@@ -427,16 +427,9 @@ class Options:
     srvtcpka: bool = False
     http_buffer_request: bool = False
     http_ignore_probes: bool = False
-    http_no_delay: bool = False
     http_pretend_keepalive: bool = False
-    http_drop_request_trailers: bool = False
-    http_drop_response_trailers: bool = False
     nolinger: bool = False
     persist: bool = False
-    prefer_last_server: bool = False
-    splice_auto: bool = False
-    splice_request: bool = False
-    splice_response: bool = False
     idle_close_on_response: bool = False
     restrict_header_names: str | None = None  # "preserve", "delete", "reject"
 
@@ -462,7 +455,6 @@ class Proxy:
     monitor_uri: str | None = None
     monitor_fail: tuple[Condition, ...] = ()
     request_inspect_delay: float = 0.0
-    response_inspect_delay: float = 0.0
     balance: Balance = Balance()
     hash_type: HashType = HashType()
     cookie: CookiePersistence | None = None
