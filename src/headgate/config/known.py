@@ -48,6 +48,9 @@ def complaint(scope: Scope, words: Sequence[Word]) -> ConfigError:
     texts = [word.text.partition("(")[0] if index else word.text for index, word in enumerate(words[:_LONGEST])]
     registered = KEYWORDS.names(scope)
     names = known_in(scope).union(registered)
+    for word, text in zip(words, texts, strict=False):
+        if text.startswith("lua."):
+            return config_error("Lua is known but not yet supported", word.location)
     for count in range(len(texts), 0, -1):
         name = " ".join(texts[:count])
         if name in names and not _following(names, name):

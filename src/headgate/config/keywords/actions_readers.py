@@ -152,7 +152,11 @@ def _variable(cursor: Cursor, ruleset: Ruleset) -> tuple[str, str, tuple[str, ..
         scopes = "proc, sess, txn, req or res"
         raise cursor.wrong(word, f"'{name}' is not a variable: it begins with {scopes} and a dot, then letters, digits, '_', '.'")
     if ruleset in _EARLY and match[1] not in ("proc", "sess"):
-        raise cursor.wrong(word, f"variable scope '{match[1]}' is not usable in '{ruleset.value}' rules: 'proc' and 'sess' are")
+        # The manual's own examples do so (7.3.1 concat), and HAProxy takes it: the variable is never seen again.
+        cursor.report.warn(
+            f"variable '{name}' is forgotten at once: no stream exists yet in '{ruleset.value}' rules", word.location,
+            remedy=f"write 'sess.{match[2]}' to keep it for the connection",
+        )
     for condition in conditions:
         if condition not in _CONDITIONS:
             raise cursor.wrong(Word(condition, word.location), f"unknown condition '{condition}'", allowed=_CONDITIONS)

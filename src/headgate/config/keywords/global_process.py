@@ -14,7 +14,7 @@ from headgate.config.keywords.log_target import parse_log_target
 from headgate.config.model import StatsSocket, UnixPermissions
 from headgate.config.parse_expression import read_expression
 from headgate.config.parse_logformat import read_logformat
-from headgate.config.registry import KEYWORDS, Parser, Scope
+from headgate.config.registry import KEYWORDS, Keyword, Parser, Scope, Status
 from headgate.config.section_drafts import GlobalSection
 
 _NODE = re.compile(r"[A-Za-z0-9_-]+")
@@ -62,6 +62,14 @@ def parse_description(cursor: Cursor, section: GlobalSection) -> None:
     cursor.next("a description")
     cursor.take_all()
     section.settings.put("description", " ".join(word.text for word in cursor.words[1:]), cursor.keyword.location)
+
+
+def parse_nbproc(cursor: Cursor, section: GlobalSection) -> None:
+    """`nbproc <number>`: several processes without anything in common, until HAProxy 2.5."""
+    number = cursor.integer("a number of processes", 1)
+    cursor.finish()
+    remedy = "leave it out" if number == 1 else f"write 'nbthread {number}'"
+    cursor.report.warn("'nbproc' was removed by HAProxy 2.5", cursor.keyword.location, remedy=remedy)
 
 
 def parse_master_worker(cursor: Cursor, section: GlobalSection) -> None:
@@ -268,7 +276,7 @@ KEYWORDS.add(
         "a tool for the developers of HAProxy",
         *"debug.counters force-cfg-parser-pause stress-level profiling.memory profiling.tasks warn-blocked-traffic-after".split(),
     ),
-    *removed("write 'nbthread' instead", "nbproc"),
+    Keyword("nbproc", frozenset({Scope.GLOBAL}), Status.REMOVED, parse_nbproc, "write 'nbthread' instead"),
     *removed("start with '-d' instead", "debug"),
     *removed("write 'process' on the 'stats socket' line instead", "stats bind-process"),
 )

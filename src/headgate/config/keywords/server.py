@@ -45,8 +45,9 @@ def parse_server(cursor: Cursor, draft: ProxyDraft) -> None:
         raise cursor.wrong(name, f"server name '{name.text}' may only have letters, digits, '-', '_', '.' and ':'")
     server = ServerDraft(name.text, name.location, settings=Settings(draft.default_server))
     server.address = _address(cursor, name)
-    read_options(cursor, Scope.SERVER, server)
+    # Before its options: a server with a bad one is not "defined nowhere" for those who name it.
     draft.servers.append(server)
+    read_options(cursor, Scope.SERVER, server)
 
 
 def _address(cursor: Cursor, name: Word) -> Address:
