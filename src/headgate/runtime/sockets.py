@@ -139,20 +139,25 @@ def _inet(bind: Bind, family: int, host: str, port: int, backlog: int, reuse_por
 
 
 def _unix(bind: Bind, name: str, backlog: int) -> socket.socket:
-    """A unix socket: bound under a temporary name and moved into place, so that a client never finds nothing there."""
+    """A unix socket: bound under a temporary name and moved into place when it listens, so that a client is never refused."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.setblocking(False)
     try:
         if name.startswith("\0"):
             sock.bind(name)
+            sock.listen(backlog)
         else:
             temporary = f"{name}.{os.getpid()}.tmp"
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             sock.bind(temporary)
-            set_permissions(temporary, bind.permissions)
-            os.rename(temporary, name)
-        sock.listen(backlog)
+            try:
+                set_permissions(temporary, bind.permissions)
+                sock.listen(backlog)
+                os.rename(temporary, name)
+            except OSError:
+                os.unlink(temporary)
+                raise
     except OSError:
         sock.close()
         raise
