@@ -40,7 +40,9 @@ class Arrival:
         hello: the ClientHello as received, kept until the handshake is over, for explaining a failure.
     """
 
-    __slots__ = ("armed", "channel", "deadline", "hello", "listener", "reactor", "session", "sock", "stage", "started")
+    __slots__ = (
+        "_part", "armed", "channel", "deadline", "hello", "listener", "reactor", "session", "sock", "stage", "started",
+    )
 
     def __init__(self, listener: Listener, sock: socket.socket, session: ClientSession) -> None:
         self.listener = listener
@@ -51,6 +53,7 @@ class Arrival:
         self.armed = 0.0
         self.started = self.reactor.now
         self.hello = b""
+        self._part = b""
         self.channel: TlsClientChannel | None = None
         self.stage = AWAIT_PROXY_HEADER if listener.accept_proxy else AWAIT_CLIENT_HELLO
         patience = listener.side.t_client_hs
@@ -76,23 +79,30 @@ class Arrival:
             self._client_hello(data)
 
     def _proxy_header(self, data: bytes) -> None:
+        taken = self._part
+        whole = taken + data
         try:
-            header = parse(data)
+            header = parse(whole)
         except ProtocolViolation as violation:
             self._fail(ConnectionFailure.PRX_NOT_HDR, violation.reason)
             return
         if header is None:
-            if len(data) >= _PEEK:
+            if len(whole) >= _PEEK:
                 self._fail(ConnectionFailure.PRX_TRUNCATED, "longer than what is looked at")
+                return
+            # All of it belongs to the header. Left in the socket, it would be readable for ever and wake us each turn.
+            self._part = whole
+            self.sock.recv(len(data))
             return
-        self.sock.recv(header.length)
+        self._part = b""
+        self.sock.recv(header.length - len(taken))
         session = self.session
         if header.command is Command.PROXY and header.source:
             session.source, session.source_port = header.source, header.source_port
             session.destination, session.destination_port = header.destination, header.destination_port
         if self.listener.tls is not None:
             self.stage = AWAIT_CLIENT_HELLO
-            rest = data[header.length :]
+            rest = whole[header.length :]
             if rest:
                 self._client_hello(rest)
             return
