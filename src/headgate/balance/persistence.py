@@ -10,8 +10,6 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 
-import xxhash
-
 from headgate.balance.server import ServerState
 from headgate.config.model import CookiePersistence
 from headgate.plan.facts import Stream
@@ -53,6 +51,8 @@ def dynamic_value(host: str, port: int, key: str) -> bytes | None:
         packed = ipaddress.ip_address(host).packed
     except ValueError:
         return None
+    import xxhash  # `dynamic` cookies are rare
+
     return xxhash.xxh64_hexdigest(packed + port.to_bytes(4, "big") + key.encode()).encode("ascii")
 
 

@@ -24,8 +24,6 @@ CLASSES: dict[str, tuple[str, ...] | None] = {
 
 def keywords_table() -> list[TableRow]:
     """The table, with what the layers above the configuration have registered."""
-    import headgate.plan.converters
-    import headgate.plan.fetches  # noqa: F401  (both fill the registries)
     from headgate.admin.commands import all_commands
     from headgate.admin.registry import Level
     from headgate.config.registry import Status

@@ -9,7 +9,6 @@ from headgate.config.model import Balance
 from headgate.plan.expressions import compile_as
 from headgate.plan.facts import Stream, Value
 from headgate.plan.fetches.http_fields import nth, parameters, query_of, split_target, values_of
-from headgate.plan.fetches.payload import rdp_cookie
 from headgate.plan.samples import Run, Type, parse_address
 from headgate.plan.scope import Scope
 
@@ -100,6 +99,8 @@ def _main_domain(host: bytes) -> bytes:
 
 
 def _rdp_cookie(balance: Balance, scope: Scope, location: Location) -> Key:
+    from headgate.plan.fetches.payload import rdp_cookie
+
     name = (balance.argument or "mstshash").lower().encode("utf-8", "surrogateescape")
     return lambda stream: rdp_cookie(stream, name)
 

@@ -12,7 +12,7 @@ from headgate.base.diagnostics import NOWHERE, ConfigError, Report
 from headgate.config.actions import Ruleset
 from headgate.config.expression import AclDefinition, LogFormat, SampleExpression
 from headgate.config.model import Config, Mode, Proxy, ProxyKind, Server
-from headgate.plan import actions, converters, fetches
+from headgate.plan import actions
 from headgate.plan.actions.settings import value_of
 from headgate.plan.address_headers import compile_address_header
 from headgate.plan.balance_keys import compile_balance_key
@@ -32,7 +32,7 @@ from headgate.plan.scope import Scope, Surroundings, shield
 from headgate.plan.variables import check_name
 
 #: Imported for what they register.
-REGISTERED = (actions, converters, fetches)
+REGISTERED = (actions,)
 
 
 def compile_plan(config: Config, report: Report, surroundings: Surroundings | None = None) -> Plan:

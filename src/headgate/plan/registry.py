@@ -1,13 +1,15 @@
 """The tables of sample fetches and converters: one row each, added by the files under `fetches/` and `converters/`.
 
-A row says what a keyword takes, what it gives, where it may stand, and holds the function that compiles one use of it.
+A row says what a keyword takes, what it gives, where it may stand, and holds the function that compiles one use of it. A
+small configuration needs few of these files, or none: they are imported when a name is looked for, one by one until it is found.
 """
 
 from __future__ import annotations
 
 import enum
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from typing import Any, TypeVar
 
 from headgate.base.diagnostics import Bug, ConfigError, config_error
@@ -90,8 +92,51 @@ class Converter:
     live: bool = False
 
 
-FETCHES: dict[str, Fetch] = {}
-CONVERTERS: dict[str, Converter] = {}
+Row = TypeVar("Row", Fetch, Converter)
+
+
+class Table(Mapping[str, Row]):
+    """Rows by name.
+
+    Args:
+        kind: what a row is, for messages.
+        files: the modules that add the rows, in the order in which to look for a name: what is used most comes first.
+    """
+
+    def __init__(self, kind: str, files: Iterable[str]) -> None:
+        self._kind = kind
+        self._unread = list(files)
+        self._rows: dict[str, Row] = {}
+
+    def add(self, row: Row) -> None:
+        """Add a row; raises Bug when its name is taken."""
+        if row.name in self._rows:
+            raise Bug(f"{self._kind} {row.name} is registered twice")
+        self._rows[row.name] = row
+
+    def __getitem__(self, name: str) -> Row:
+        while name not in self._rows and self._unread:
+            import_module(self._unread.pop(0))
+        return self._rows[name]
+
+    def _complete(self) -> dict[str, Row]:
+        while self._unread:
+            import_module(self._unread.pop(0))
+        return self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._complete())
+
+    def __len__(self) -> int:
+        return len(self._complete())
+
+
+def _files(package: str, names: str) -> list[str]:
+    return [f"headgate.plan.{package}.{name}" for name in names.split()]
+
+
+FETCHES: Table[Fetch] = Table("fetch", _files("fetches", "layer4 http_heads http_request layer5 transaction internal payload"))
+CONVERTERS: Table[Converter] = Table("converter", _files("converters", "strings arithmetic names codecs maps dates hashes"))
 
 
 def fetch(
@@ -106,10 +151,8 @@ def fetch(
 
     def register(compile_: F) -> F:
         for name in names:
-            if name in FETCHES:
-                raise Bug(f"fetch {name} is registered twice")
             needed = len(arguments) if required is None else required
-            FETCHES[name] = Fetch(name, result, places, compile_, arguments, needed, request)
+            FETCHES.add(Fetch(name, result, places, compile_, arguments, needed, request))
         return compile_
 
     return register
@@ -132,10 +175,8 @@ def converter(
 
     def register(compile_: F) -> F:
         for name in names:
-            if name in CONVERTERS:
-                raise Bug(f"converter {name} is registered twice")
             needed = len(arguments) if required is None else required
-            CONVERTERS[name] = Converter(name, takes, result, compile_, arguments, needed, live)
+            CONVERTERS.add(Converter(name, takes, result, compile_, arguments, needed, live))
         return compile_
 
     return register

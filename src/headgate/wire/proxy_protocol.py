@@ -11,8 +11,6 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
-import google_crc32c
-
 from headgate.base.records import dataclass
 from headgate.wire.errors import ProtocolViolation
 
@@ -254,6 +252,8 @@ def _verify(data: bytes, position: int, length: int, tlvs: tuple[tuple[int, byte
         if kind == CRC32C:
             if len(value) != 4:
                 raise ProtocolViolation("invalid checksum TLV in a PROXY protocol header")
+            import google_crc32c  # few senders add a checksum
+
             zeroed = data[: position + 3] + b"\0\0\0\0" + data[position + 7 : length]
             if google_crc32c.value(zeroed) != int.from_bytes(value, "big"):
                 raise ProtocolViolation("wrong checksum of a PROXY protocol header")
@@ -343,6 +343,8 @@ def encode_v2(
     block += b"".join([bytes((kind,)) + len(value).to_bytes(2, "big") + value for kind, value in tlvs])
     if not crc32c:
         return SIGNATURE + bytes((0x21, family)) + len(block).to_bytes(2, "big") + block
+    import google_crc32c
+
     header = SIGNATURE + bytes((0x21, family)) + (len(block) + 7).to_bytes(2, "big") + block + b"\x03\x00\x04"
     return header + int(google_crc32c.value(header + b"\0\0\0\0")).to_bytes(4, "big")
 

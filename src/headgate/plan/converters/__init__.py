@@ -1,5 +1,1 @@
-"""Converters. Importing this package fills `registry.CONVERTERS`."""
-
-from headgate.plan.converters import arithmetic, codecs, dates, hashes, maps, names, strings
-
-__all__ = ["arithmetic", "codecs", "dates", "hashes", "maps", "names", "strings"]
+"""Converters. `registry.CONVERTERS` imports these files when it looks for a name."""

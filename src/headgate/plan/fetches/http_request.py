@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from headgate.base.diagnostics import config_error
 from headgate.config.model import Userlist
-from headgate.plan import passwords
-from headgate.plan.converters.hashes import sdbm
 from headgate.plan.facts import Stream, Value
 from headgate.plan.fetches.http_fields import parameters, path_of, query_of, split_target
 from headgate.plan.fetches.http_heads import forwarded_address
@@ -17,6 +16,10 @@ from headgate.plan.places import REQUEST, REQUEST_MEMORY
 from headgate.plan.registry import Argument, Many, fetch, plain
 from headgate.plan.samples import Convert, Run, Type, parse_address, parse_integer
 from headgate.plan.scope import Scope
+from headgate.plan.string_hashes import sdbm
+
+if TYPE_CHECKING:
+    from headgate.plan.passwords import Checker
 
 STRING = Argument.STRING
 
@@ -218,9 +221,16 @@ def http_auth_bearer(scope: Scope, field: bytes | None) -> Run:
     return run
 
 
+def _checker(userlist: Userlist) -> Checker:
+    # Only those who ask for passwords pay for the digests that guard them.
+    from headgate.plan.passwords import Checker
+
+    return Checker(userlist)
+
+
 @fetch("http_auth", result=Type.BOOL, places=REQUEST, arguments=(Argument.USERLIST,), request=True)
 def http_auth(scope: Scope, userlist: Userlist) -> Run:
-    check = passwords.Checker(userlist)
+    check = _checker(userlist)
 
     def run(stream: Stream) -> Value:
         found = basic_credentials(stream)
@@ -231,7 +241,7 @@ def http_auth(scope: Scope, userlist: Userlist) -> Run:
 
 @fetch("http_auth_group", result=Type.STR, places=REQUEST, arguments=(Argument.USERLIST,), request=True)
 def http_auth_group(scope: Scope, userlist: Userlist) -> Many:
-    check = passwords.Checker(userlist)
+    check = _checker(userlist)
 
     def one(stream: Stream) -> Value:
         found = basic_credentials(stream)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 
 from headgate.base.diagnostics import NOWHERE, config_error
@@ -108,6 +107,8 @@ def rand(scope: Scope, top: int | None) -> Run:
 
 @fetch("uuid", result=Type.STR, arguments=(INTEGER,), required=0)
 def uuid_(scope: Scope, version: int | None) -> Run:
+    import uuid
+
     draw = scope.surroundings.draw_bytes
     if version in (None, 4):
         return lambda stream: str(uuid.UUID(bytes=draw(16), version=4)).encode()
