@@ -12,8 +12,7 @@ from headgate.config.predicates import BuildFacts, evaluate, ssl_version_key, ve
 FACTS = BuildFacts(
     version="3.5.0",
     features=frozenset({"OPENSSL", "LINUX_SPLICE"}),
-    ssl_library="OpenSSL 3.5.1 1 Jul 2025",
-    ssl_version="3.5.1",
+    tls_library=lambda: ("OpenSSL 3.5.1 1 Jul 2025", "3.5.1"),
     enabled=frozenset({"EPOLL", "SPLICE"}),
 )
 

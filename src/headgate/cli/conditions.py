@@ -22,8 +22,7 @@ def condition_command(options: Options) -> int:
         The exit code: 0 when it is true, 1 when it is false, 2 when it can't be evaluated.
     """
     condition = options.condition or ""
-    # Only `openssl_version_*` and `ssllib_name_*` need the library; to load it costs a quarter of the answer's time.
-    facts = build_facts(options, with_tls_library="ssl" in condition)
+    facts = build_facts(options)
     environment = dict(os.environ)
     define_variables(environment, facts.version)
     try:

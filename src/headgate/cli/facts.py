@@ -8,14 +8,12 @@ from headgate.cli.options import Options
 from headgate.config.predicates import BuildFacts
 
 
-def build_facts(options: Options, *, with_tls_library: bool = True) -> BuildFacts:
+def build_facts(options: Options) -> BuildFacts:
     """What this program is and can do, with the switches of its command line.
 
     Args:
         options: `-dS` and `-dR` turn run-time options off, `-dV` turns one on.
-        with_tls_library: look up the TLS library's version too, which loads it.
     """
     off = [name for name, is_off in (("SPLICE", options.no_splice), ("REUSEPORT", options.no_reuse_port)) if is_off]
     on = enabled(off) | ({"SERVER-SSL-VERIFY-NONE"} if options.no_server_verify else frozenset())
-    name, number = openssl_name_and_version() if with_tls_library else ("", "")
-    return BuildFacts(version=COMPATIBLE_VERSION, features=features(), ssl_library=name, ssl_version=number, enabled=on)
+    return BuildFacts(version=COMPATIBLE_VERSION, features=features(), tls_library=openssl_name_and_version, enabled=on)

@@ -33,6 +33,10 @@ _TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+|&&|\|\||[()!]")
 _DEEPEST = 64
 
 
+def _no_tls_library() -> tuple[str, str]:
+    return "", ""
+
+
 @dataclass(frozen=True, slots=True)
 class BuildFacts:
     """What predicates may ask about this program.
@@ -40,8 +44,8 @@ class BuildFacts:
     Attributes:
         version: the HAProxy version that we are compatible with.
         features: names that `-vv` lists with a plus.
-        ssl_library: name of the TLS library, "" without one.
-        ssl_version: its OpenSSL version number, "3.5.0".
+        tls_library: gives the name of the TLS library, "" without one, and its OpenSSL version number, "3.5.0". Called only when
+            it is asked for, since it may have to load the library.
         enabled: those of `RUNTIME_OPTIONS` that are on.
         fips: the TLS library runs in FIPS mode.
         awslc_api: API number when the library is AWS-LC.
@@ -49,8 +53,7 @@ class BuildFacts:
 
     version: str = "3.5.0"
     features: frozenset[str] = frozenset()
-    ssl_library: str = ""
-    ssl_version: str = ""
+    tls_library: Callable[[], tuple[str, str]] = _no_tls_library
     enabled: frozenset[str] = frozenset()
     fips: bool = False
     awslc_api: int | None = None
@@ -212,14 +215,21 @@ def ssl_version_key(text: str) -> tuple[int, int, int, str]:
     return int(major), int(minor or 0), int(patch or 0), letter
 
 
+def _ssl_named(facts: BuildFacts, beginning: str) -> bool:
+    name = facts.tls_library()[0]
+    return bool(name) and name.startswith(beginning)
+
+
 def _ssl_atleast(facts: BuildFacts, wanted: str) -> bool:
     key = ssl_version_key(wanted)
-    return bool(facts.ssl_version) and ssl_version_key(facts.ssl_version) >= key
+    version = facts.tls_library()[1]
+    return bool(version) and ssl_version_key(version) >= key
 
 
 def _ssl_before(facts: BuildFacts, wanted: str) -> bool:
     key = ssl_version_key(wanted)
-    return bool(facts.ssl_version) and ssl_version_key(facts.ssl_version) < key
+    version = facts.tls_library()[1]
+    return bool(version) and ssl_version_key(version) < key
 
 
 def _api(text: str) -> int:
@@ -253,7 +263,7 @@ PREDICATES: dict[str, Predicate] = {
     "fips_mode": Predicate(0, lambda facts, _: facts.fips),
     "openssl_version_atleast": Predicate(1, lambda facts, _, wanted: _ssl_atleast(facts, wanted)),
     "openssl_version_before": Predicate(1, lambda facts, _, wanted: _ssl_before(facts, wanted)),
-    "ssllib_name_startswith": Predicate(1, lambda facts, _, name: bool(facts.ssl_library) and facts.ssl_library.startswith(name)),
+    "ssllib_name_startswith": Predicate(1, lambda facts, _, name: _ssl_named(facts, name)),
     "streq": Predicate(2, lambda _facts, _, left, right: left == right),
     "strneq": Predicate(2, lambda _facts, _, left, right: left != right),
     "strstr": Predicate(2, lambda _facts, _, whole, part: part in whole),
