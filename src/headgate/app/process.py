@@ -10,10 +10,8 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from headgate.admin.commands import all_commands
-from headgate.app.control import Control
 from headgate.app.prepare import Prepared, StartError
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
@@ -25,16 +23,18 @@ from headgate.observe.counters import ProcessCounters
 from headgate.plan.facts import Session, Stream, Value
 from headgate.proxy.services import Waiter
 from headgate.proxy.sides import Backend, Frontend, Shared
-from headgate.runtime.checks.connection import TlsClient
-from headgate.runtime.checks.runner import CheckRunner
 from headgate.runtime.connector import TCP_USER_TIMEOUT, Endpoint, ServerConnector, TlsOpener
 from headgate.runtime.listener import NO_LINGER, Listener, TlsAcceptor, resume_all
 from headgate.runtime.logs.emitters import LogEmitter, Logs, log_event
 from headgate.runtime.process.limits import raise_descriptor_limit
 from headgate.runtime.reactor import Reactor
-from headgate.runtime.sockets import DEFAULT_BACKLOG, open_listeners, resolve_host
+from headgate.runtime.sockets import DEFAULT_BACKLOG, open_listeners
 from headgate.runtime.splice import KernelSplicer
-from headgate.runtime.stats_socket import StatsListener
+
+if TYPE_CHECKING:
+    from headgate.runtime.checks.connection import TlsClient
+    from headgate.runtime.checks.runner import CheckRunner
+    from headgate.runtime.stats_socket import StatsListener
 
 _WARNING_LEVEL, _NOTICE_LEVEL, _ALERT_LEVEL = 4, 5, 1
 #: Default of `hard-stop-after`: none. How often a soft stop looks whether it is done, seconds.
@@ -108,8 +108,6 @@ class App:
         self.frontends: dict[str, Frontend] = {}
         self._build_backends()
         self._build_frontends()
-        self.control = Control(self)
-        self._commands = all_commands()
         self._stats: list[tuple[StatsListener, list[socket.socket]]] = []
 
     def _open_logs(self) -> Logs:
@@ -139,34 +137,20 @@ class App:
     # --- building ---
 
     def _build_backends(self) -> None:
-        problems: list[Diagnostic] = []
         for name, plan in self.prepared.plan.backends.items():
             state = BackendState(plan, random.random)
             for server in state.servers:
-                self.endpoints[server] = self._endpoint(plan.spec, server, problems)
+                self.endpoints[server] = self._endpoint(plan.spec, server)
             self.world.backends[name] = state
             self.backends[name] = Backend(plan, state, self.reactor)
             self.emitters.setdefault(name, self.logs.emitter(plan.spec))
         self.shared.backends = self.backends
-        if problems:
-            raise StartError(problems)
 
-    def _endpoint(self, proxy: Proxy, server: ServerState, problems: list[Diagnostic]) -> Endpoint:
+    def _endpoint(self, proxy: Proxy, server: ServerState) -> Endpoint:
         spec: Server = server.spec
-        host: str | None = None
-        family = int(socket.AF_INET)
-        try:
-            family, host = resolve_host(spec.address, ipv4_only=getattr(self.options, "ipv4_only", False))
-        except OSError as error:
-            may_lack = "none" in spec.init_addr or getattr(self.options, "ignore_resolution", False)
-            reason = error.strerror or str(error)
-            message = f"server {proxy.name}/{spec.name}: could not resolve address '{spec.address.host}' ({reason})"
-            remedy = "correct the name, start with -dr, or set init-addr so that it may start without an address"
-            if may_lack:
-                server.up = False
-                self.warnings.append(message + ": the server is down until it is given one")
-            else:
-                problems.append(Diagnostic(Severity.ALERT, message, spec.location, remedy=remedy))
+        family, host = self.prepared.addresses[id(spec)]
+        if host is None:
+            server.up = False
         options: list[tuple[int, int, int | bytes]] = []
         if spec.tcp_ut is not None:
             options.append((socket.IPPROTO_TCP, TCP_USER_TIMEOUT, int(spec.tcp_ut * 1000)))
@@ -214,11 +198,34 @@ class App:
                     self._open_line(side, bind, number)
                 except ConfigError as error:
                     problems.append(error.diagnostic)
+        if self.config.global_.stats_sockets:
+            self._open_stats_sockets(problems)
+        if problems:
+            self._close_listeners()
+            raise StartError(problems)
+        # Behind this, privileges are dropped and this program's files may be out of reach: load what serving needs.
+        import uvloop  # noqa: F401
+
+        if self._is_checking():
+            import headgate.runtime.checks.runner  # noqa: F401
+
+    def _is_checking(self) -> bool:
+        """Whether a server is checked, or a stats socket asks for the results."""
+        return bool(self._stats) or any(server.check is not None for proxy in self.config.proxies for server in proxy.servers)
+
+    def _open_stats_sockets(self, problems: list[Diagnostic]) -> None:
+        # Without a stats socket, nobody needs the runtime API: a twentieth of a small configuration's start.
+        from headgate.admin.commands import all_commands
+        from headgate.app.control import Control
+        from headgate.runtime.stats_socket import StatsListener
+
+        commands = all_commands()
+        control = Control(self)
         for line in self.config.global_.stats_sockets:
             stats = StatsListener(
                 line,
-                self._commands,
-                self.control,
+                commands,
+                control,
                 timeout=self.config.global_.stats_timeout,
                 longest_line=self.config.global_.bufsize,
                 most_connections=self.config.global_.stats_maxconn,
@@ -227,9 +234,6 @@ class App:
                 self._stats.append((stats, stats.open()))
             except ConfigError as error:
                 problems.append(error.diagnostic)
-        if problems:
-            self._close_listeners()
-            raise StartError(problems)
 
     def _open_line(self, side: Frontend, bind: Bind, number: int) -> list[Listener]:
         """Open the sockets of one bind line; raises ConfigError."""
@@ -336,6 +340,10 @@ class App:
             self.reactor.close()
 
     def _start_checks(self) -> None:
+        if not self._is_checking():
+            return
+        from headgate.runtime.checks.runner import CheckRunner
+
         self.checks = CheckRunner(
             self.world.backends.values(),
             on_change=self._server_changed,
