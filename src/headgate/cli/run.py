@@ -6,6 +6,7 @@ sockets are bound before privileges are dropped, and old processes are told to l
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -44,6 +45,15 @@ def run(options: Options) -> int:
     Returns:
         The exit code.
     """
+    # Little of what loading makes is garbage, but the collector would look through all of it again and again: a fifth of a start.
+    gc.disable()
+    try:
+        return _run(options)
+    finally:
+        gc.enable()
+
+
+def _run(options: Options) -> int:
     console = Console(options.quiet and not options.verbose, options.diagnostics)
     for remark in options.remarks:
         console.say(Severity.WARNING, remark)
@@ -187,6 +197,9 @@ class _Starting:
             self._console.show([error.diagnostic])
             return _INVALID
         readiness.ready()
+        # What is there now stays: collections while serving look at what came later only.
+        gc.freeze()
+        gc.enable()
         return app.run()
 
     def _announce(self, pid: int) -> None:
