@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from headgate.balance.server import ServerState
 from headgate.base.termination import Blame, Outcome
+from headgate.observe.counters import ProxyCounters, ServerCounters
 from headgate.plan.facts import Stream
 from headgate.plan.verdicts import Reply, Verdict
 from headgate.proxy.services import Cancellable, Waiter
@@ -36,12 +37,14 @@ FLUSH: Final = 8  # all is received, the client still has to take the rest
 RELAY: Final = 9  # tunnel
 OVER: Final = 10
 
+_COMPLETE: Final = Outcome.COMPLETE  # on the hot path: a member of an enumeration is found through a descriptor
+
 
 class Exchange(Stream):
     """The shared half. See `plan.facts.Stream` for the facts; what stands here is the machine.
 
     Attributes:
-        owner: the client session.
+        owner: the client session; side: its live frontend, and scheduler: its clock, both here because each step needs them.
         framing: of the request; None when there never was a valid one.
         link: the live backend.
         target_server: the server that a slot is held on.
@@ -64,12 +67,15 @@ class Exchange(Stream):
         "attempt", "attempt_at", "client_gone", "connected_at", "connection", "dechunker", "ending", "framing",
         "head_only", "head_sent", "held", "interim", "keep_client", "keep_server", "link", "owner", "pending_verdict",
         "phase", "queued_at", "raw", "replay", "request_done", "response_at", "response_buffer", "response_chunks",
-        "response_done", "response_left", "retries_left", "sent", "stale_retry", "target_server", "tunnel_eofs",
+        "response_done", "response_left", "retries_left", "scheduler", "sent", "side", "stale_retry", "target_server",
+        "tunnel_eofs",
     )
 
     def __init__(self, owner: HttpSession, head: RequestHead | None, framing: Framing | None) -> None:
         Stream.__init__(self, owner)
         self.owner = owner
+        side = self.side = owner.side
+        self.scheduler = side.shared.scheduler
         self.request = head
         self.framing = framing
         self.link: Backend | None = None
@@ -109,7 +115,7 @@ class Exchange(Stream):
         """Let the session's deadline be `seconds` from now; 0.0 means no limit."""
         owner = self.owner
         if seconds:
-            scheduler = owner.side.shared.scheduler
+            scheduler = self.scheduler
             deadline = scheduler.now + seconds
             if 0.0 < owner.armed <= deadline:
                 owner.deadline = deadline
@@ -122,7 +128,7 @@ class Exchange(Stream):
     def client_patience(self) -> float:
         """`timeout client`, or what set-timeout says; seconds."""
         override = self.client_timeout
-        return self.owner.side.t_client if override is None else override
+        return self.side.t_client if override is None else override
 
     @property
     def server_patience(self) -> float:
@@ -147,8 +153,8 @@ class Exchange(Stream):
                 self.keep_client
                 and self.request_done
                 and outcome.blame in (Blame.NOBODY, Blame.PROXY)
-                and owner.side.mode != CLOSE
-                and not owner.side.shared.stopping
+                and self.side.mode != CLOSE
+                and not self.side.shared.stopping
                 and not self.client_gone
             )
             head = reply.head
@@ -178,7 +184,7 @@ class Exchange(Stream):
             self.drop_server()
             self.finish(outcome, abort_client=self.head_sent)
             return
-        replies = self.link.error_replies if self.link is not None else self.owner.side.plan.error_replies
+        replies = self.link.error_replies if self.link is not None else self.side.plan.error_replies
         reply = replies.get(status)
         if reply is None:
             self.drop_server()
@@ -188,7 +194,7 @@ class Exchange(Stream):
 
     def _after_response_rules(self) -> bool:
         link = self.link
-        return self.owner.side.http_after_response is not None or (link is not None and link.http_after_response is not None)
+        return self.side.http_after_response is not None or (link is not None and link.http_after_response is not None)
 
     def run_after_response_rules(self) -> None:
         """http-after-response of the backend, then of the frontend."""
@@ -242,7 +248,7 @@ class Exchange(Stream):
         waiting = link.state.release(server)
         if waiting is not None:
             # Never from inside our own transition: the other exchange may act on a connection of this batch.
-            self.owner.side.shared.scheduler.later(cast(Waiter, waiting).slot_granted)
+            self.scheduler.later(cast(Waiter, waiting).slot_granted)
 
     def release_server(self) -> None:
         """The exchange with the server is complete: keep the connection for others, or close it; free the slot."""
@@ -252,20 +258,27 @@ class Exchange(Stream):
             connection.stream = None
             if not self.keep_server or not self._keep(connection):
                 connection.close()
-        if self.target_server is not None:
-            self.release_slot()
+        server = self.target_server
+        link = self.link
+        if server is not None and link is not None:
+            self.target_server = None
+            waiting = link.state.release(server)
+            if waiting is not None:
+                self.scheduler.later(cast(Waiter, waiting).slot_granted)
 
     def _keep(self, connection: ServerConnection) -> bool:
         """Put the connection where the next exchange finds it; False when it should be closed."""
         link = self.link
-        owner = self.owner
-        if link is None or link.mode != KEEP_ALIVE or owner.side.mode != KEEP_ALIVE or owner.side.shared.stopping:
+        if link is None or link.mode != KEEP_ALIVE or self.side.mode != KEEP_ALIVE or self.side.shared.stopping:
             return False
         most = connection.server.spec.max_reuse
         if 0 <= most <= connection.reuses:
             return False
-        connection.channel.resume()
+        if connection.paused:
+            connection.paused = False
+            connection.channel.resume()
         if link.reuse == "never":
+            owner = self.owner
             if not self.keep_client or owner.kept is not None:
                 return False
             owner.kept = connection
@@ -280,33 +293,39 @@ class Exchange(Stream):
             return
         self.phase = OVER
         owner = self.owner
-        side = owner.side
-        now = side.shared.scheduler.now
+        side = self.side
+        now = self.scheduler.now
         self.t_total = int((now - owner.first_byte_at) * 1000.0)
         if self.response_at:
             self.t_data = int((now - self.response_at) * 1000.0)
-        if outcome is not Outcome.COMPLETE:
+        status = self.status
+        status_class = status // 100 if 100 <= status < 600 else 0
+        self._count(side.counters, status_class)
+        link = self.link
+        if link is not None:
+            self._count(link.counters, status_class)
+        if outcome is _COMPLETE:
+            side.write_log(self, failed=status >= 500)
+        else:
             self.termination = outcome.state
-        self._count(outcome)
-        side.write_log(self, failed=outcome.blame is not Blame.NOBODY or self.status >= 500)
+            self._count_failure(outcome)
+            side.write_log(self, failed=outcome.blame is not Blame.NOBODY or status >= 500)
         if abort_client:
             owner.close(abort=outcome.blame is not Blame.SERVER)
         else:
             owner.exchange_done(keep=self.keep_client and self.request_done)
 
-    def _count(self, outcome: Outcome) -> None:
-        status_class = self.status // 100 if 100 <= self.status < 600 else 0
-        counters = self.owner.side.counters
+    def _count(self, counters: ProxyCounters | ServerCounters, status_class: int) -> None:
         counters.bytes_in += self.bytes_in
         counters.bytes_out += self.bytes_out
         counters.responses[status_class] += 1
+
+    def _count_failure(self, outcome: Outcome) -> None:
+        """What an exchange that did not simply complete adds to the counters."""
         link = self.link
         blame = outcome.blame
         if link is not None:
             counters = link.counters
-            counters.bytes_in += self.bytes_in
-            counters.bytes_out += self.bytes_out
-            counters.responses[status_class] += 1
             if blame is Blame.CLIENT:
                 counters.aborted_by_client += 1
             elif blame is Blame.SERVER:
@@ -315,8 +334,8 @@ class Exchange(Stream):
             elif outcome is Outcome.RESPONSE_DENIED:
                 counters.denied_responses += 1
         elif blame is Blame.CLIENT:
-            counters.request_errors += 1
+            self.side.counters.request_errors += 1
         if outcome is Outcome.DENIED or outcome is Outcome.TARPITTED:
-            self.owner.side.counters.denied_requests += 1
+            self.side.counters.denied_requests += 1
         elif outcome is Outcome.RESPONSE_DENIED:
-            self.owner.side.counters.denied_responses += 1
+            self.side.counters.denied_responses += 1

@@ -50,12 +50,13 @@ class HttpSession(Session):
         idle_from: monotonic seconds when waiting for the current request began, for %Ti.
         body_left: bytes of request body still to come, with Content-Length.
         chunks: the scanner of a chunked request body.
+        paused: reading is stopped.
         kept: a server connection that belongs to this session (http-reuse never).
     """
 
     __slots__ = (
         "armed", "body_left", "buffer", "channel", "chunks", "deadline", "first_byte_at", "handshake_ms", "idle_from",
-        "kept", "side", "state", "stream",
+        "kept", "paused", "side", "state", "stream",
     )
 
     channel: Channel
@@ -64,6 +65,7 @@ class HttpSession(Session):
         Session.__init__(self, side.shared.world, side.plan)
         self.side = side
         self.state = AWAIT_REQUEST
+        self.paused = False
         self.stream: HttpStream | None = None
         self.buffer = b""
         self.deadline = 0.0
@@ -96,6 +98,16 @@ class HttpSession(Session):
         if early:
             self.data_received(early)
 
+    def pause(self) -> None:
+        """Stop reading from the client."""
+        self.paused = True
+        self.channel.pause()
+
+    def resume(self) -> None:
+        """Read from the client again."""
+        self.paused = False
+        self.channel.resume()
+
     # --- events of the client's channel ---
 
     def data_received(self, data: bytes) -> None:
@@ -109,7 +121,7 @@ class HttpSession(Session):
         elif state == AWAIT_RESPONSE:
             # The next request. One read's worth is kept; the rest stays with the kernel.
             self.buffer += data
-            self.channel.pause()
+            self.pause()
 
     def eof_received(self) -> None:
         state = self.state
@@ -173,7 +185,7 @@ class HttpSession(Session):
             else:
                 raw, body = data[:end], b""
                 self.buffer = data[end:]
-                self.channel.pause()
+                self.pause()
             self.state = AWAIT_RESPONSE
         else:
             raw, body = data[:end], data[end:]
@@ -240,7 +252,7 @@ class HttpSession(Session):
         self.state = AWAIT_RESPONSE
         if rest:
             self.buffer = rest
-            self.channel.pause()
+            self.pause()
         stream.request_body(data, last=True)
 
     def _stream(self) -> HttpStream:
@@ -268,14 +280,14 @@ class HttpSession(Session):
         if self.buffer:
             # Not from inside: a million pipelined requests must not become a million stack frames.
             scheduler.later(self._next_pipelined)
-        else:
-            self.channel.resume()
+        elif self.paused:
+            self.resume()
 
     def _next_pipelined(self) -> None:
         if self.state != AWAIT_REQUEST:
             return
         data, self.buffer = self.buffer, b""
-        self.channel.resume()
+        self.resume()
         self._request_bytes(data)
 
     def _refuse(self, reason: str, status: int) -> None:
@@ -303,7 +315,7 @@ class HttpSession(Session):
         """Both ends agreed on another protocol: from now on bytes are relayed. Answers what the client has sent already."""
         self.state = TUNNEL
         rest, self.buffer = self.buffer, b""
-        self.channel.resume()
+        self.resume()
         return rest
 
     def close(self, *, linger: bool = False, abort: bool = False) -> None:

@@ -60,31 +60,39 @@ class HttpStream(ResponsePath):
         Args:
             raw: the head as received, with the empty line.
         """
-        owner = self.owner
-        side = owner.side
-        shared = side.shared
-        scheduler = shared.scheduler
+        side = self.side
         request = self.request
         if request is None:
             return
         self.raw = raw
         self._note_arrival()
-        self.t_request = int((scheduler.now - owner.first_byte_at) * 1000.0)
+        self.t_request = int((self.scheduler.now - self.owner.first_byte_at) * 1000.0)
         self.original_method = request.method
         self.original_target = request.target
         self.original_version = request.version
         self.request_complete = self.request_done
-        if not self.request_done and side.spec.options.http_buffer_request:
-            self.phase = BUFFER_REQUEST
-            self.wait(side.t_http_request)
-            return
-        self.prepare()
+        if side.plain:
+            self.choose_backend()
+        elif side.buffer_request and not self.request_done:
+            self._await_body()
+        else:
+            self.prepare()
+
+    def _await_body(self) -> None:
+        """`option http-buffer-request`: the body first. A client that waits for our word is given it (RFC 9110 10.1.1)."""
+        self.phase = BUFFER_REQUEST
+        request = self.request
+        if request is not None and self.framing is not None and self.framing.expects_continue:
+            self.framing.expects_continue = False
+            request.remove(b"expect")
+            self.send_client(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.wait(self.side.t_http_request)
 
     def _note_arrival(self) -> None:
         owner = self.owner
-        side = owner.side
+        side = self.side
         shared = side.shared
-        scheduler = shared.scheduler
+        scheduler = self.scheduler
         shared.request_number += 1
         self.number = shared.request_number
         shared.counters.requests += 1
@@ -97,7 +105,7 @@ class HttpStream(ResponsePath):
 
     def prepare(self) -> None:
         """Frontend rules, then the backend's, then a server."""
-        side = self.owner.side
+        side = self.side
         plan = side.plan
         self.phase = PREPARE
         if side.monitor_uri is not None and self.original_target == side.monitor_uri:
@@ -117,7 +125,7 @@ class HttpStream(ResponsePath):
 
     def choose_backend(self) -> None:
         """use_backend and default_backend, then the backend's own rules."""
-        side = self.owner.side
+        side = self.side
         backend = side.choose_backend(self)
         if backend is None:
             self.fail(Outcome.NO_SERVER)
@@ -125,15 +133,21 @@ class HttpStream(ResponsePath):
         self.backend = backend
         link = self.link = side.shared.backends[backend.name]
         link.counters.requests += 1
-        if link.buffer_request and not self.request_complete and not self.request_done:
-            self.phase = BUFFER_REQUEST
-            self.wait(side.t_http_request)
-            return
-        self._enter_backend(link)
+        if link.plain:
+            self.retries_left = link.retries if self.max_retries is None else self.max_retries
+            framing = self.framing
+            if not side.undressed or (framing is not None and framing.hop_by_hop):
+                self._dress_request()
+            self.queued_at = self.scheduler.now
+            self.assign(None)
+        elif link.buffer_request and not self.request_complete and not self.request_done:
+            self._await_body()
+        else:
+            self._enter_backend(link)
 
     def _enter_backend(self, link: Backend) -> None:
         """The backend's rules, then a server."""
-        side = self.owner.side
+        side = self.side
         backend = link.plan
         self.retries_left = link.retries if self.max_retries is None else self.max_retries
         if link.spec is not side.spec:
@@ -145,7 +159,7 @@ class HttpStream(ResponsePath):
         self._dress_request()
         if link.restrict_names is not None and self._names_refused(link.restrict_names):
             return
-        self.queued_at = side.shared.scheduler.now
+        self.queued_at = self.scheduler.now
         self.assign(None)
 
     def _content_verdict(self, rules: Rules) -> Verdict | None:
@@ -172,9 +186,9 @@ class HttpStream(ResponsePath):
         elif kind is Kind.TARPIT:
             self.phase = TARPIT
             self.pending_verdict = verdict
-            self.queued_at = self.owner.side.shared.scheduler.now
-            self.owner.channel.pause()
-            self.wait(self.owner.side.t_tarpit or 0.001)
+            self.queued_at = self.scheduler.now
+            self.owner.pause()
+            self.wait(self.side.t_tarpit or 0.001)
         else:
             self.keep_client = False
             self.head_sent = True  # nothing is said
@@ -183,7 +197,7 @@ class HttpStream(ResponsePath):
 
     def _monitor(self) -> None:
         """`monitor-uri`: answered here, before any rule, and not logged at level info (4.2)."""
-        plan = self.owner.side.plan
+        plan = self.side.plan
         self.log_level = -1 if self.log_level is None else self.log_level
         if plan.monitor_fail is not None and plan.monitor_fail(self):
             self.fail(Outcome.LOCAL_REPLY, 503)
@@ -195,7 +209,7 @@ class HttpStream(ResponsePath):
         request = self.request
         framing = self.framing
         link = self.link
-        side = self.owner.side
+        side = self.side
         if request is None or framing is None or link is None:
             return
         if framing.hop_by_hop:
@@ -245,8 +259,7 @@ class HttpStream(ResponsePath):
         link = self.link
         if link is None:
             return
-        scheduler = self.owner.side.shared.scheduler
-        found = link.state.assign(self, scheduler.wall, avoid)
+        found = link.state.assign(self, self.scheduler.wall, avoid)
         if found is None:
             self.fail(Outcome.NO_SERVER)
         elif found is QUEUED:
@@ -276,15 +289,13 @@ class HttpStream(ResponsePath):
             self.assign(None)
 
     def _use(self, server: ServerState) -> None:
-        owner = self.owner
         link = self.link
         if link is None:
             return
-        scheduler = owner.side.shared.scheduler
         self.server = server
         self.target_server = server
         if self.t_queue < 0:
-            self.t_queue = int((scheduler.now - self.queued_at) * 1000.0)
+            self.t_queue = int((self.scheduler.now - self.queued_at) * 1000.0)
         if server.spec.redir is not None and self.original_method in (b"GET", b"HEAD"):
             location = server.spec.redir.encode() + self.original_target
             head = b"HTTP/1.1 302 Found\r\ncache-control: no-cache\r\ncontent-length: 0\r\nlocation: " + location + b"\r\n"
@@ -326,16 +337,18 @@ class HttpStream(ResponsePath):
         pool = link.pools[server.name]
         if not pool.idle:
             return None
-        first = owner.streams <= 1
-        if first and link.reuse == "safe":
+        if owner.streams > 1:
+            return pool.take(self._pool_key(server) if pool.keyed else None)
+        # The first request of a session, which its client could not repeat unasked.
+        if link.reuse == "safe":
             return None
-        return pool.take(self._pool_key(server), proven=first and link.reuse == "aggressive")
+        return pool.take(self._pool_key(server), proven=link.reuse == "aggressive")
 
     def _connect(self, server: ServerState) -> None:
         link = self.link
         if link is None:
             return
-        shared = self.owner.side.shared
+        shared = self.side.shared
         self.phase = CONNECT
         self.attempt_at = shared.scheduler.now
         server.counters.connections += 1
@@ -351,7 +364,7 @@ class HttpStream(ResponsePath):
         if server is None or link is None:
             channel.close()
             return
-        self.t_connect = int((self.owner.side.shared.scheduler.now - self.attempt_at) * 1000.0)
+        self.t_connect = int((self.scheduler.now - self.attempt_at) * 1000.0)
         self.server_tls = channel.tls
         self._attach(ServerConnection(channel, server, link.pools[server.name], self._pool_key(server)))
 
@@ -403,7 +416,7 @@ class HttpStream(ResponsePath):
         connection.stream = self
         server = connection.server
         server.counters.requests += 1
-        self.connected_at = owner.side.shared.scheduler.now
+        self.connected_at = self.scheduler.now
         self.phase = AWAIT_HEAD
         data = request.encode() if request.edited else self.raw
         held = self.held
@@ -412,7 +425,7 @@ class HttpStream(ResponsePath):
             self.held = b""
         if connection.reuses or link.keeps_request:
             # A kept request is bounded by tune.bufsize; a larger one is never retried.
-            self.replay = data if len(data) <= owner.side.shared.buffer else None
+            self.replay = data if len(data) <= self.side.shared.buffer else None
         self.sent = True
         channel = connection.channel
         channel.send(data)
@@ -420,7 +433,7 @@ class HttpStream(ResponsePath):
             self.wait(self.server_patience)
         else:
             if not channel.blocked:
-                owner.channel.resume()
+                owner.resume()
             self.wait(self.client_patience)
 
     # --- the request's body ---
@@ -436,13 +449,13 @@ class HttpStream(ResponsePath):
         if phase in (AWAIT_HEAD, TRANSFER) and connection is not None:
             replay = self.replay
             if replay is not None:
-                self.replay = replay + data if len(replay) + len(data) <= owner.side.shared.buffer else None
+                self.replay = replay + data if len(replay) + len(data) <= self.side.shared.buffer else None
             channel = connection.channel
             channel.send(data)
             if last:
                 self.wait(self.server_patience)
             elif channel.blocked:
-                owner.channel.pause()
+                owner.pause()
                 self.wait(self.server_patience)
             else:
                 self.wait(self.client_patience)
@@ -450,10 +463,10 @@ class HttpStream(ResponsePath):
             self.held += data
             if phase == BUFFER_REQUEST:
                 self.request_buffer = self.held
-                if last or len(self.held) >= owner.side.shared.buffer:
+                if last or len(self.held) >= self.side.shared.buffer:
                     self.request_complete = True
                     if not last:
-                        owner.channel.pause()
+                        owner.pause()
                     if self.link is None:
                         self.prepare()
                     else:
@@ -461,7 +474,7 @@ class HttpStream(ResponsePath):
                         self._enter_backend(self.link)
                 return
             if not last:
-                owner.channel.pause()
+                owner.pause()
         # after an early response the rest of the body is dropped
 
     def request_violation(self, violation: ProtocolViolation) -> None:
@@ -486,7 +499,7 @@ class HttpStream(ResponsePath):
             silent: not a byte came and the configuration wants no log line for that.
         """
         self._note_arrival()
-        if silent and self.owner.side.dont_log_null:
+        if silent and self.side.dont_log_null:
             self.log_level = -1
         if outcome is Outcome.REQUEST_ABORTED:
             self.client_gone = True
@@ -546,7 +559,7 @@ class HttpStream(ResponsePath):
             self.fail(Outcome.QUEUE_TIMEOUT)
         elif phase == TARPIT:
             verdict = self.pending_verdict
-            self.t_queue = int((self.owner.side.shared.scheduler.now - self.queued_at) * 1000.0)
+            self.t_queue = int((self.scheduler.now - self.queued_at) * 1000.0)
             if verdict is not None and verdict.reply is not None:
                 self.reply(verdict.reply, Outcome.TARPITTED)
         elif phase == BUFFER_REQUEST:
@@ -612,6 +625,7 @@ class HttpStream(ResponsePath):
         """Take the request back from the connection it was sent on."""
         connection = self.connection
         self.connection = None
+        self.connected_at = 0.0
         if connection is not None:
             connection.abort()
         replay = self.replay or b""
@@ -622,8 +636,8 @@ class HttpStream(ResponsePath):
 
     def log_early(self) -> None:
         """See `ResponsePath.log_early`."""
-        self.t_total = int((self.owner.side.shared.scheduler.now - self.owner.first_byte_at) * 1000.0)
-        self.owner.side.write_log(self, failed=False)
+        self.t_total = int((self.scheduler.now - self.owner.first_byte_at) * 1000.0)
+        self.side.write_log(self, failed=False)
         self.log_level = -1
 
 

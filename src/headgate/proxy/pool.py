@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
 
 class Pool:
-    """The idle connections of one server."""
+    """The idle connections of one server.
 
-    __slots__ = ("_groups", "_limit", "_purge_delay", "_scheduler", "armed", "deadline", "idle", "server")
+    Attributes:
+        idle: how many there are.
+        keyed: requests differ in what their connection must be like; otherwise the key is always None.
+    """
+
+    __slots__ = ("_groups", "_limit", "_purge_delay", "_scheduler", "armed", "deadline", "idle", "keyed", "server")
 
     def __init__(self, server: ServerState, scheduler: Scheduler) -> None:
         self.server = server
@@ -28,9 +33,10 @@ class Pool:
         self._scheduler = scheduler
         self._limit = server.spec.pool_max_conn
         self._purge_delay = server.spec.pool_purge_delay
+        self.keyed = server.plan.sni is not None or server.spec.send_proxy is not None
         self._groups: dict[bytes | None, dict[ServerConnection, None]] = {}
 
-    def take(self, key: bytes | None, *, proven: bool) -> ServerConnection | None:
+    def take(self, key: bytes | None, *, proven: bool = False) -> ServerConnection | None:
         """Take an idle connection for `key`; with `proven` only one that has been reused before (http-reuse aggressive)."""
         group = self._groups.get(key)
         if not group:

@@ -92,8 +92,8 @@ class RelayStream(Stream):
     """
 
     __slots__ = (
-        "attempt", "attempt_at", "connected_at", "eofs", "inspect_until", "link", "owner", "phase", "pump", "queued_at",
-        "response_checked", "response_held", "retries_left", "server_channel", "target_server",
+        "attempt", "attempt_at", "connected_at", "eofs", "inspect_until", "link", "owner", "phase", "queued_at",
+        "response_checked", "response_held", "retries_left", "server_channel", "spliced", "target_server",
     )
 
     def __init__(self, owner: RelaySession) -> None:
@@ -107,7 +107,7 @@ class RelayStream(Stream):
         self.queued_at = 0.0
         self.inspect_until = 0.0
         self.eofs = 0
-        self.pump: object | None = None
+        self.spliced = False
         self.retries_left = 0
         self.server_channel: Channel | None = None
         self.target_server: ServerState | None = None
@@ -337,26 +337,41 @@ class RelayStream(Stream):
         return held
 
     def _try_splice(self) -> None:
+        """Let the kernel pass on what comes, from both sides, unless content rules still want to see it."""
         splice = self.owner.side.shared.splice
-        if self.pump is None and splice is not None and self.server_channel is not None and not self.eofs:
-            self.pump = splice.start(self.owner.channel, self.server_channel, self)
+        if not self.spliced and splice is not None and self.server_channel is not None and self.response_checked:
+            self.spliced = True
+            splice.start(self.owner.channel, self.server_channel, self)
 
-    def spliced(self, from_client: int, from_server: int) -> None:
-        """The kernel moved bytes for us."""
-        self.bytes_in += from_client
-        self.bytes_out += from_server
+    def client_passed(self, count: int) -> None:
+        """The kernel moved bytes of the client."""
+        self.bytes_in += count
+        if self.server_channel is not None and self.server_channel.blocked:
+            self.owner.channel.pause()
+        self._touch()
+
+    def server_passed(self, count: int) -> None:
+        """The kernel moved bytes of the server."""
+        self.bytes_out += count
+        if self.owner.channel.blocked and self.server_channel is not None:
+            self.server_channel.pause()
         self._touch()
 
     def client_drained(self) -> None:
         """The client took what was waiting."""
-        if self.server_channel is not None and not self.eofs & 2:
+        if self.eofs & 2:
+            self._half_closed()
+            return
+        if self.server_channel is not None:
             self.server_channel.resume()
         self._touch()
 
     def server_drained(self) -> None:
         """The server took what was waiting."""
-        if not self.eofs & 1:
-            self.owner.channel.resume()
+        if self.eofs & 1:
+            self._half_closed()
+            return
+        self.owner.channel.resume()
         self._touch()
 
     def client_eof(self) -> None:
@@ -382,10 +397,11 @@ class RelayStream(Stream):
         self._half_closed()
 
     def _half_closed(self) -> None:
-        if self.eofs == 3:
+        server = self.server_channel
+        if self.eofs == 3 and not self.owner.channel.blocked and not (server is not None and server.blocked):
             self.finish(Outcome.COMPLETE)
         else:
-            self._touch()
+            self._touch()  # a slow reader's timeouts stand until it has everything
 
     def client_lost(self) -> None:
         """The client's connection broke."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from headgate.base.termination import Outcome
 from headgate.plan.verdicts import Kind, Verdict
-from headgate.proxy.exchange import AWAIT_HEAD, FLUSH, OVER, RELAY, TRANSFER, Exchange
+from headgate.proxy.exchange import _COMPLETE, AWAIT_HEAD, FLUSH, OVER, RELAY, TRANSFER, Exchange
 from headgate.proxy.port import Lost
 from headgate.proxy.sides import CLOSE, KEEP_ALIVE
 from headgate.wire.errors import ProtocolViolation
@@ -46,7 +46,7 @@ class ResponsePath(Exchange):
         """Bytes of the response."""
         phase = self.phase
         if phase == AWAIT_HEAD:
-            self._head_bytes(data)
+            self.head_bytes(data)
         elif phase == TRANSFER:
             self._body_bytes(data)
         elif phase == RELAY:
@@ -74,9 +74,9 @@ class ResponsePath(Exchange):
     def server_drained(self) -> None:
         """The server took what was waiting: more of the request may come."""
         if self.phase == RELAY:
-            self.owner.channel.resume()
+            self.owner.resume()
         elif not self.request_done:
-            self.owner.channel.resume()
+            self.owner.resume()
             self.wait(self.client_patience)
 
     def client_drained(self) -> None:
@@ -85,16 +85,17 @@ class ResponsePath(Exchange):
         if phase == FLUSH:
             self.finish(self.ending)
         elif phase in (TRANSFER, RELAY) and self.connection is not None:
-            self.connection.channel.resume()
+            self.connection.resume()
             self.wait(self.server_patience if phase == TRANSFER else self.tunnel_patience)
 
     # --- the head ---
 
-    def _head_bytes(self, data: bytes) -> None:
+    def head_bytes(self, data: bytes) -> None:
+        """Bytes of the server while the response's head is awaited."""
         if self.response_buffer:
             data = self.response_buffer + data
             self.response_buffer = b""
-        shared = self.owner.side.shared
+        shared = self.side.shared
         while True:
             end = data.find(b"\r\n\r\n")
             if end < 0:
@@ -132,43 +133,46 @@ class ResponsePath(Exchange):
 
     def _final_head(self, head: ResponseHead, framing: Framing, data: bytes, body_at: int) -> None:
         link = self.link
-        owner = self.owner
-        side = owner.side
+        side = self.side
         request = self.request
         if link is None or request is None or self.connection is None:
             return
-        if head.status in link.retry_statuses and self.retry_request():
+        status = head.status
+        if status in link.retry_statuses and self.retry_request():
             return
         self.response = head
-        self.status = head.status
-        now = side.shared.scheduler.now
+        self.status = status
+        now = self.scheduler.now
         self.response_at = now
         self.t_response = int((now - self.connected_at) * 1000.0)
         self.replay = None
-        if link.persistence is not None:
-            link.persistence.write_response(self, side.shared.scheduler.wall)
-        if side.capture_response is not None:
-            side.capture_response(self)
-        if (link.http_response is not None or side.http_response is not None) and self._response_rules():
+        if (side.rules_response or link.rules_response) and self._response_rules():
             return
         if request.method == b"CONNECT":
-            if 200 <= head.status < 300:
+            if 200 <= status < 300:
                 self._open_tunnel(head)
                 self.tunnel_from_server(data[body_at:])
                 return
             # What the client sent behind it was meant for the tunnel, not as a request to us (RFC 9110 9.3.6).
             self.keep_client = False
         length = framing.length
-        kept = link.mode == KEEP_ALIVE and side.mode == KEEP_ALIVE
-        self.keep_server = kept and framing.persistent and length != UNTIL_CLOSE and self.request_done
-        self._settle_client(framing, length)
-        if self._after_response_rules():
+        dechunk = length == CHUNKED and request.version == 10
+        lasting = self.request_done and length != UNTIL_CLOSE
+        self.keep_server = lasting and framing.persistent and link.mode == KEEP_ALIVE and side.mode == KEEP_ALIVE
+        keep = self.keep_client = (
+            lasting
+            and self.keep_client
+            and not dechunk
+            and not self.client_gone
+            and side.mode != CLOSE
+            and link.mode != CLOSE
+            and not side.shared.stopping
+        )
+        if side.http_after_response is not None or link.http_after_response is not None:
             self.run_after_response_rules()
             self.status = head.status
-        if self.head_only or head.status in (204, 304):
+        if self.head_only or status == 304 or status == 204:
             length = 0
-        dechunk = length == CHUNKED and request.version == 10
-        keep = self.keep_client
         if framing.hop_by_hop or dechunk:
             dropped = _FRAMING_TOO if dechunk else _HOP_BY_HOP
             head.fields = [field for field in head.fields if field.kind not in dropped]
@@ -183,24 +187,13 @@ class ResponsePath(Exchange):
         self.phase = TRANSFER
         if side.log_as_soon_as_possible:
             self.log_early()
-        self._first_bytes(head, length, data, body_at, dechunk)
-
-    def _settle_client(self, framing: Framing, length: int) -> None:
-        """Decide whether the client's connection outlives this response."""
-        side = self.owner.side
-        request = self.request
-        dechunked = request is not None and request.version == 10 and length == CHUNKED
-        self.keep_client = (
-            self.keep_client
-            and self.request_done
-            and side.mode != CLOSE
-            and self.link is not None
-            and self.link.mode != CLOSE
-            and length != UNTIL_CLOSE
-            and not dechunked
-            and not self.client_gone
-            and not side.shared.stopping
-        )
+        size = len(data) - body_at
+        if size == length:
+            # The whole response in one read: what most are.
+            self.send_client(head.encode() + data[body_at:] if head.edited else data)
+            self._response_complete()
+        else:
+            self._first_bytes(head, length, data, body_at, dechunk)
 
     def _first_bytes(self, head: ResponseHead, length: int, data: bytes, body_at: int, dechunk: bool) -> None:
         """Send the head with as much of the body as came with it, in one go."""
@@ -233,9 +226,13 @@ class ResponsePath(Exchange):
         self._progress()
 
     def _response_rules(self) -> bool:
-        """http-response of the backend, then of the frontend; True when a verdict ended the exchange."""
-        side = self.owner.side
+        """Cookie, captures, http-response of the backend, then of the frontend; True when a verdict ended the exchange."""
+        side = self.side
         link = self.link
+        if link is not None and link.persistence is not None:
+            link.persistence.write_response(self, self.scheduler.wall)
+        if side.capture_response is not None:
+            side.capture_response(self)
         verdict: Verdict | None = None
         if link is not None and link.http_response is not None and link.spec is not side.spec:
             verdict = link.http_response(self)
@@ -292,7 +289,7 @@ class ResponsePath(Exchange):
         connection = self.connection
         if self.owner.channel.blocked:
             if connection is not None:
-                connection.channel.pause()
+                connection.pause()
             self.wait(self.client_patience)
         else:
             self.wait(self.server_patience)
@@ -307,16 +304,13 @@ class ResponsePath(Exchange):
             self.keep_server = False
         server = self.target_server
         if server is not None:
-            counters = server.counters
-            counters.responses[self.status // 100] += 1
-            counters.bytes_in += self.bytes_in
-            counters.bytes_out += self.bytes_out
+            self._count(server.counters, self.status // 100 if self.status < 600 else 0)
         self.release_server()
         if self.owner.channel.blocked:
             self.phase = FLUSH
             self.wait(self.client_patience)
         else:
-            self.finish(Outcome.COMPLETE)
+            self.finish(_COMPLETE)
 
     # --- what can go wrong ---
 
@@ -359,7 +353,7 @@ class ResponsePath(Exchange):
         self.response = head
         self.status = 101
         link = self.link
-        ruled = self.owner.side.http_response is not None or (link is not None and link.http_response is not None)
+        ruled = self.side.http_response is not None or (link is not None and link.http_response is not None)
         if ruled and self._response_rules():
             return
         self._open_tunnel(head)
@@ -368,7 +362,7 @@ class ResponsePath(Exchange):
 
     def _open_tunnel(self, head: ResponseHead) -> None:
         owner = self.owner
-        now = owner.side.shared.scheduler.now
+        now = self.scheduler.now
         self.response_at = now
         self.t_response = int((now - self.connected_at) * 1000.0)
         if self._after_response_rules():
@@ -380,7 +374,7 @@ class ResponsePath(Exchange):
         self.request_done = True
         self.replay = None
         self.send_client(head.encode())
-        if owner.side.log_as_soon_as_possible:
+        if self.side.log_as_soon_as_possible:
             self.log_early()
         self.wait(self.tunnel_patience)
         rest = owner.enter_tunnel()
@@ -401,7 +395,7 @@ class ResponsePath(Exchange):
 
     def _fin_patience(self) -> float:
         if self.tunnel_eofs & 1:
-            return self.owner.side.t_client_fin
+            return self.side.t_client_fin
         return self.link.t_server_fin if self.link is not None else 0.0
 
     def tunnel_from_client(self, data: bytes) -> None:
@@ -412,7 +406,7 @@ class ResponsePath(Exchange):
         self.bytes_in += len(data)
         connection.channel.send(data)
         if connection.channel.blocked:
-            self.owner.channel.pause()
+            self.owner.pause()
         self.wait(self.tunnel_patience)
 
     def tunnel_from_server(self, data: bytes) -> None:
@@ -422,7 +416,7 @@ class ResponsePath(Exchange):
         self.send_client(data)
         connection = self.connection
         if connection is not None and self.owner.channel.blocked:
-            connection.channel.pause()
+            connection.pause()
         self.wait(self.tunnel_patience)
 
     def tunnel_client_eof(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headgate.balance.server import ServerState
+from headgate.proxy.exchange import AWAIT_HEAD
 from headgate.proxy.port import Channel, Lost
 
 if TYPE_CHECKING:
@@ -22,12 +23,13 @@ class ServerConnection:
     Attributes:
         key: what must be equal for another request to use it; see `Pool`.
         stream: the exchange it carries now, or None.
+        paused: reading is stopped, because the client is slow.
         gone: it closed while it was idle.
         reuses: how many exchanges it carried after the first one.
         idle_since: monotonic seconds.
     """
 
-    __slots__ = ("channel", "gone", "idle_since", "key", "pool", "reuses", "server", "stream")
+    __slots__ = ("channel", "gone", "idle_since", "key", "paused", "pool", "reuses", "server", "stream")
 
     def __init__(self, channel: Channel, server: ServerState, pool: Pool, key: bytes | None) -> None:
         self.channel = channel
@@ -36,17 +38,30 @@ class ServerConnection:
         self.key = key
         self.stream: HttpStream | None = None
         self.gone = False
+        self.paused = False
         self.reuses = 0
         self.idle_since = 0.0
         channel.owner = self
 
     def data_received(self, data: bytes) -> None:
         stream = self.stream
-        if stream is not None:
-            stream.from_server(data)
-        else:
+        if stream is None:
             # Nobody asked: whatever it is, the next answer on this connection could not be trusted.
             self._gone()
+        elif stream.phase == AWAIT_HEAD:
+            stream.head_bytes(data)
+        else:
+            stream.from_server(data)
+
+    def pause(self) -> None:
+        """Stop reading."""
+        self.paused = True
+        self.channel.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        self.paused = False
+        self.channel.resume()
 
     def eof_received(self) -> None:
         stream = self.stream

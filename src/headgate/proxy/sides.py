@@ -104,20 +104,26 @@ class Splicer:
 
     __slots__ = ()
 
-    def start(self, client: object, server: object, relay: object) -> object | None:
-        """Take over both channels for `relay`; None when these two can't be spliced."""
+    def start(self, client: object, server: object, relay: object) -> bool:
+        """Pass what both channels receive to each other and only tell `relay` how much; False when these two can't be spliced."""
         raise NotImplementedError
 
 
 class Frontend:
-    """One frontend, live. Implements `plan.facts.FrontendFacts`."""
+    """One frontend, live. Implements `plan.facts.FrontendFacts`.
+
+    Attributes:
+        plain: no request of this frontend needs anything done before its backend is chosen.
+        undressed: the frontend adds nothing to requests.
+        rules_response: something looks at responses.
+    """
 
     __slots__ = (
-        "accept_paused", "capture_request", "capture_response", "choose_backend", "counters", "dont_log_normal",
-        "dont_log_null", "forwardfor", "http_after_response", "http_request", "http_response", "ignore_probes", "log",
-        "log_as_soon_as_possible", "maxconn", "mode", "monitor_uri", "name", "plan", "rate_limit", "separate_errors",
-        "sessions", "shared", "spec", "stopped", "t_client", "t_client_fin", "t_client_hs", "t_http_keep_alive",
-        "t_http_request", "t_tarpit",
+        "accept_paused", "buffer_request", "capture_request", "capture_response", "choose_backend", "counters",
+        "dont_log_normal", "dont_log_null", "forwardfor", "http_after_response", "http_request", "http_response",
+        "ignore_probes", "log", "log_as_soon_as_possible", "maxconn", "mode", "monitor_uri", "name", "plain", "plan",
+        "rate_limit", "rules_response", "separate_errors", "sessions", "shared", "spec", "stopped", "t_client",
+        "t_client_fin", "t_client_hs", "t_http_keep_alive", "t_http_request", "t_tarpit", "undressed",
     )
 
     def __init__(self, plan: FrontendPlan, shared: Shared, log: LogEmitter | None, maxconn: int) -> None:
@@ -140,7 +146,18 @@ class Frontend:
         self.capture_request = plan.capture_request
         self.capture_response = plan.capture_response
         self.forwardfor = plan.forwardfor
+        self.buffer_request = spec.options.http_buffer_request
         self.monitor_uri = spec.monitor_uri.encode() if spec.monitor_uri else None
+        self.plain = (
+            self.monitor_uri is None
+            and plan.capture_request is None
+            and plan.unique_id is None
+            and plan.tcp_request_content is None
+            and plan.http_request is None
+            and not self.buffer_request
+        )
+        self.undressed = plan.forwardfor is None and plan.originalto is None and self.mode == KEEP_ALIVE
+        self.rules_response = plan.http_response is not None or plan.capture_response is not None
         times = spec.timeouts
         self.t_client = times.client or 0.0
         self.t_client_fin = times.client_fin or 0.0
@@ -228,14 +245,19 @@ class Frontend:
 
 
 class Backend:
-    """One backend, live: the balancing state with its times and modes."""
+    """One backend, live: the balancing state with its times and modes.
+
+    Attributes:
+        plain: the backend has no rules for requests and adds nothing to them.
+        rules_response: something looks at responses.
+    """
 
     __slots__ = (
-        "abort_on_close", "buffer_request", "counters", "error_replies", "forwardfor", "http_after_response", "http_request",
-        "http_response", "mode", "name", "persistence", "plan", "pools", "pretend_keep_alive", "redispatch", "restrict_names",
-        "retries",
-        "retry_empty", "retry_failure", "retry_junk", "retry_statuses", "retry_timeout", "reuse", "send_name", "spec",
-        "state", "t_connect", "t_queue", "t_server", "t_server_fin", "t_tunnel",
+        "abort_on_close", "buffer_request", "counters", "error_replies", "forwardfor", "http_after_response",
+        "http_request", "http_response", "mode", "name", "persistence", "plain", "plan", "pools", "pretend_keep_alive",
+        "redispatch", "restrict_names", "retries", "retry_empty", "retry_failure", "retry_junk", "retry_statuses",
+        "retry_timeout", "reuse", "rules_response", "send_name", "spec", "state", "t_connect", "t_queue", "t_server",
+        "t_server_fin", "t_tunnel",
     )
 
     def __init__(self, plan: BackendPlan, state: BackendState, scheduler: Scheduler) -> None:
@@ -267,6 +289,16 @@ class Backend:
         self.retry_statuses = frozenset(int(event) for event in events if event.isdigit())
         self.reuse = spec.http_reuse
         self.send_name = spec.send_name_header.encode() if spec.send_name_header else None
+        self.plain = (
+            plan.http_request is None
+            and plan.tcp_request_content is None
+            and plan.forwardfor is None
+            and plan.originalto is None
+            and self.restrict_names is None
+            and not self.buffer_request
+            and self.mode == KEEP_ALIVE
+        )
+        self.rules_response = plan.http_response is not None or state.persistence is not None
         times = spec.timeouts
         self.t_connect = times.connect or 0.0
         self.t_queue = times.queue or times.connect or 0.0
