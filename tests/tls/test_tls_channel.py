@@ -32,8 +32,8 @@ class Two:
         near, far = world.pair()
         self.world = world
         self.near, self.far = Recorder(), Recorder()
-        self.client = TlsChannel(world.reactor, near, server.connection(near, sni), self.near, outgoing=True)
-        self.server = TlsChannel(world.reactor, far, bind.connection(far), self.far)
+        self.client = TlsChannel(world.reactor, near, server.handle(near, sni), server, self.near, outgoing=True)
+        self.server = TlsChannel(world.reactor, far, bind.connection(far), bind, self.far)
 
     def connect(self) -> Two:
         self.world.wait(lambda: self.near.completed and self.far.completed)
@@ -215,11 +215,11 @@ def test_server_answers_a_waiting_hello_at_once(world: World, pki: Pki) -> None:
     near, far = world.pair()
     client, server = Recorder(), Recorder()
     bind, context = bind_context(pki, "a.pem"), server_context(ca_file=pki.ca)
-    TlsChannel(world.reactor, near, context.connection(near, b"a.example"), client, outgoing=True)
+    TlsChannel(world.reactor, near, context.handle(near, b"a.example"), context, client, outgoing=True)
     far.setblocking(True)
     assert far.recv(1, socket.MSG_PEEK)
     far.setblocking(False)
-    TlsChannel(world.reactor, far, bind.connection(far), server, readable=True)
+    TlsChannel(world.reactor, far, bind.connection(far), bind, server, readable=True)
     assert not server.events
     world.wait(lambda: client.completed and server.completed)
 
@@ -267,12 +267,12 @@ def test_old_versions_are_explained(world: World, pki: Pki) -> None:
     near, far = world.pair()
     client, recorder = Recorder(), Recorder()
     context = server_context(verify=Verify.NONE, versions=TlsVersions(highest="TLSv1.2"))
-    TlsChannel(world.reactor, near, context.connection(near, b"a.example"), client, outgoing=True)
+    TlsChannel(world.reactor, near, context.handle(near, b"a.example"), context, client, outgoing=True)
     far.setblocking(True)
     hello = far.recv(16384, socket.MSG_PEEK)
     far.setblocking(False)
     bind = bind_context(pki, "a.pem", versions=TlsVersions(lowest="TLSv1.3"))
-    channel = TlsChannel(world.reactor, far, bind.connection(far), recorder, readable=True)
+    channel = TlsChannel(world.reactor, far, bind.connection(far), bind, recorder, readable=True)
     channel.hello = hello
     world.wait(lambda: recorder.lost and client.lost)
     assert channel.failure == "the client's versions (TLSv1.2) don't meet ssl-min-ver TLSv1.3 (haproxy.cfg:12)"
@@ -284,7 +284,8 @@ def test_unreadable_hello_does_not_hide_the_reason(world: World, pki: Pki) -> No
     near, far = world.pair()
     recorder = Recorder()
     near.send(b"GET / HTTP/1.1\r\n\r\n")
-    channel = TlsChannel(world.reactor, far, bind_context(pki, "a.pem").connection(far), recorder)
+    bind = bind_context(pki, "a.pem")
+    channel = TlsChannel(world.reactor, far, bind.connection(far), bind, recorder)
     channel.hello = b"GET / HTTP/1.1\r\n\r\n"
     world.wait(lambda: recorder.lost)
     assert "speaks plain HTTP" in channel.failure
@@ -301,7 +302,8 @@ def test_no_shared_cipher_is_explained(world: World, pki: Pki) -> None:
 def test_plain_http_is_explained(world: World, pki: Pki) -> None:
     near, far = world.pair()
     recorder = Recorder()
-    channel = TlsChannel(world.reactor, far, bind_context(pki, "a.pem").connection(far), recorder)
+    bind = bind_context(pki, "a.pem")
+    channel = TlsChannel(world.reactor, far, bind.connection(far), bind, recorder)
     near.send(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
     world.wait(lambda: recorder.lost)
     assert channel.failure == "the client speaks plain HTTP to a TLS port (haproxy.cfg:12)"
@@ -311,7 +313,8 @@ def test_plain_http_is_explained(world: World, pki: Pki) -> None:
 def test_hang_up_in_the_handshake(world: World, pki: Pki, begin: bytes) -> None:
     near, far = world.pair()
     recorder = Recorder()
-    channel = TlsChannel(world.reactor, far, bind_context(pki, "a.pem").connection(far), recorder)
+    bind = bind_context(pki, "a.pem")
+    channel = TlsChannel(world.reactor, far, bind.connection(far), bind, recorder)
     near.send(begin)
     near.close()
     world.wait(lambda: recorder.lost)
@@ -321,7 +324,8 @@ def test_hang_up_in_the_handshake(world: World, pki: Pki, begin: bytes) -> None:
 def test_close_during_the_handshake_is_quiet(world: World, pki: Pki) -> None:
     _, far = world.pair()
     recorder = Recorder()
-    channel = TlsChannel(world.reactor, far, bind_context(pki, "a.pem").connection(far), recorder)
+    bind = bind_context(pki, "a.pem")
+    channel = TlsChannel(world.reactor, far, bind.connection(far), bind, recorder)
     channel.close()
     assert far.fileno() < 0 and not recorder.events
 
@@ -330,7 +334,8 @@ def test_byte_by_byte(world: World, pki: Pki) -> None:
     """A client whose every record arrives in single bytes: handshake and data still come through."""
     near, far = world.pair()
     recorder = Recorder()
-    channel = TlsChannel(world.reactor, far, bind_context(pki, "a.pem").connection(far), recorder)
+    bind = bind_context(pki, "a.pem")
+    channel = TlsChannel(world.reactor, far, bind.connection(far), bind, recorder)
     outcome: list[object] = []
 
     def client() -> None:

@@ -115,7 +115,6 @@ class Arrival:
             return
         self.stage = HANDSHAKE
         self.hello = data
-        self.reactor.unwatch(self.sock.fileno())
         self.listener.side.shared.counters.tls_connections += 1
         self.channel = context.accept(self.reactor, self.sock, data, self)
 

@@ -17,17 +17,15 @@ import struct
 import termios
 from typing import Protocol, cast
 
-from OpenSSL import SSL
-
 from headgate.plan.facts import TlsFacts
 from headgate.proxy.port import Lost, Owner
 from headgate.runtime.channel import NOBODY, lost_reason
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 from headgate.tls.client_context import ServerContext
-from headgate.tls.facts import ConnectionFacts
+from headgate.tls.facts import ConnectionFacts, server_name
 from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, take_error
+from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, take_error
 from headgate.tls.server_context import BindContext
 from headgate.wire.client_hello import parse_client_hello
 from headgate.wire.errors import ProtocolViolation
@@ -60,7 +58,7 @@ class TlsContext(Protocol):
     def describe(self, record: HandshakeRecord) -> None:
         """Fill in what the record says about our side."""
 
-    def remember(self, connection: SSL.Connection) -> None:
+    def remember(self, handle: Handle) -> None:
         """Keep the session of a connection for the next one."""
 
 
@@ -74,7 +72,7 @@ class Dialler:
 
     def open(self, reactor: Reactor, sock: socket.socket, sni: bytes | None, owner: HandshakeOwner) -> TlsChannel:
         """Begin the handshake on a connected socket."""
-        return TlsChannel(reactor, sock, self.context.connection(sock, sni), owner, outgoing=True)
+        return TlsChannel(reactor, sock, self.context.handle(sock, sni), self.context, owner, outgoing=True)
 
 
 class Answerer:
@@ -86,8 +84,9 @@ class Answerer:
         self.context = context
 
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsChannel:
-        """Begin the handshake on a socket whose first bytes, `hello`, are known to be there."""
-        channel = TlsChannel(reactor, sock, self.context.connection(sock), owner, readable=True)
+        """Begin the handshake on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""
+        context = self.context
+        channel = TlsChannel(reactor, sock, context.connection(sock), context, owner, readable=True, registered=True)
         channel.hello = hello
         return channel
 
@@ -105,9 +104,8 @@ class TlsChannel:
     """
 
     __slots__ = (
-        "_closing", "_context", "_eof", "_established", "_events", "_failed", "_late", "_lingers", "_notified",
-        "_outgoing", "_pending",
-        "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked", "connection", "deadline",
+        "_closing", "_context", "_eof", "_established", "_events", "_failed", "_handle", "_late", "_lingers", "_notified",
+        "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked", "deadline",
         "failure", "fd", "hello", "owner", "reactor", "record", "sock", "tls", "truncated",
     )  # fmt: skip
 
@@ -115,26 +113,29 @@ class TlsChannel:
         self,
         reactor: Reactor,
         sock: socket.socket,
-        connection: SSL.Connection,
+        handle: Handle,
+        context: TlsContext,
         owner: HandshakeOwner,
         *,
         outgoing: bool = False,
         readable: bool = False,
+        registered: bool = False,
     ) -> None:
         """Begin the handshake.
 
         Args:
             reactor: drives it.
             sock: connected and non-blocking.
-            connection: made for `sock` by a BindContext or a ServerContext.
+            handle: made for `sock` by `context`.
+            context: what the connection belongs to.
             owner: hears how the handshake ends, and then what happens.
             outgoing: we are the client: our ClientHello is sent at once.
             readable: the client's first bytes are known to be there (the listener has peeked them): answered at once.
+            registered: the reactor watches `sock` already, for reading.
         """
         self.reactor = reactor
         self.sock = sock
         self.fd = sock.fileno()
-        self.connection = connection
         self.owner: Owner = owner
         self.blocked = False
         self.tls: TlsFacts | None = None
@@ -144,12 +145,12 @@ class TlsChannel:
         self.hello = b""
         self.deadline = 0.0
         self.armed = 0.0
-        self._ssl = connection._ssl
-        self._context = cast(TlsContext, connection.get_context().get_app_data())
+        self._ssl = handle.ssl
+        self._handle = handle if outgoing else None  # until the session was remembered
+        self._context = context
         self._pending = bytearray()
         self._events = READ
         self._reading = True
-        self._outgoing = outgoing  # until the session was remembered
         self._established = False
         self._read_wants_write = False
         self._write_wants_read = False
@@ -160,7 +161,10 @@ class TlsChannel:
         self._notified = False
         self._closing = False
         self._failed = False
-        reactor.watch(self.fd, READ, self._handshake)
+        if registered:
+            reactor.rebind(self.fd, self._handshake)
+        else:
+            reactor.watch(self.fd, READ, self._handshake)
         if outgoing or readable:
             self._first_step()
 
@@ -202,7 +206,7 @@ class TlsChannel:
         if self._failed or self._closing:
             return
         self._established = True
-        self.tls = ConnectionFacts(self.connection)
+        self.tls = ConnectionFacts(self._ssl)
         self.reactor.rebind(self.fd, self.ready)
         if not self._reading or self._events != READ:
             self._interest()
@@ -211,9 +215,9 @@ class TlsChannel:
     def _handshake_failed(self, error: TlsError) -> None:
         if self._failed or self._closing:
             return
-        record = HandshakeRecord(outgoing=self._outgoing)
+        record = HandshakeRecord(outgoing=self._handle is not None)
         record.failed(error)
-        record.sni = self.connection.get_servername()
+        record.sni = server_name(self._ssl)
         if self.hello:
             with contextlib.suppress(ProtocolViolation):  # then OpenSSL's reason says it
                 hello = parse_client_hello(self.hello)
@@ -245,8 +249,8 @@ class TlsChannel:
         count = _read(self._ssl, _buffer, RECORD)
         if 0 < count < RECORD:
             data = _unpack(_buffer, count)
-            if self._outgoing:
-                self._remember()
+            if self._handle is not None:
+                self._remember(self._handle)
             if self._read_wants_write:
                 self._read_wants_write = False
                 self._interest()
@@ -271,8 +275,8 @@ class TlsChannel:
             parts.append(_unpack(_buffer, count))
             if count < RECORD:
                 break
-        if self._outgoing:
-            self._remember()
+        if self._handle is not None:
+            self._remember(self._handle)
         self.owner.data_received(b"".join(parts))
         if end is not None and not self._failed and not self._closing:
             if self._reading:
@@ -538,10 +542,10 @@ class TlsChannel:
             self._events = events
             self.reactor.change(self.fd, events)
 
-    def _remember(self) -> None:
+    def _remember(self, handle: Handle) -> None:
         """Keep an outgoing connection's session. TLS 1.3 tickets come behind the handshake, before the first data."""
-        self._outgoing = False
-        self._context.remember(self.connection)
+        self._handle = None
+        self._context.remember(handle)
 
     def _fail_later(self, reason: Lost) -> None:
         """Report an error that an effect met, once the event that caused it is through (see `proxy.port`)."""

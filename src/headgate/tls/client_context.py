@@ -15,7 +15,7 @@ from OpenSSL import SSL
 from headgate.base.diagnostics import Bug, ConfigError, Location, Report, config_error
 from headgate.config.model import ServerTls, Verify
 from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.openssl import lib
+from headgate.tls.openssl import Handle, ffi, lib
 from headgate.tls.pem import read_certified_key
 from headgate.tls.policy import (
     SYSTEM_CA,
@@ -64,7 +64,11 @@ class ServerContext:
         context.set_app_data(self)
         self.tls = tls
         self._context = context
-        self._sessions: dict[bytes, SSL.Session] = {}
+        self._sessions: dict[bytes, Any] = {}
+
+    def handle(self, sock: socket.socket, sni: bytes | None) -> Handle:
+        """What a channel drives; see `connection`."""
+        return Handle(self.connection(sock, sni)._ssl, _usable(sni) or b"")
 
     def connection(self, sock: socket.socket, sni: bytes | None) -> SSL.Connection:
         """A connection over a connected, non-blocking socket, ready for its handshake.
@@ -77,29 +81,27 @@ class ServerContext:
         tls = self.tls
         connection = SSL.Connection(self._context, sock)
         connection.set_connect_state()
-        if sni is not None and not _NAME.fullmatch(sni):
-            sni = _NOBODY
+        sni = _usable(sni)
         if sni is not None and not _is_address(sni):
             connection.set_tlsext_host_name(sni)
         if tls.verify is Verify.REQUIRED:
             _expect_name(connection, sni if sni is not None else tls.verify_host.encode() if tls.verify_host else None)
         if tls.reuse:
-            key = sni or b""
-            connection.set_app_data(key)
-            session = self._sessions.get(key)
-            if session is not None:
-                connection.set_session(session)
+            session = self._sessions.get(sni or b"")
+            if session is not None and lib.SSL_set_session(connection._ssl, session) != 1:
+                lib.ERR_clear_error()  # a full handshake, then
         return connection
 
-    def remember(self, connection: SSL.Connection) -> None:
+    def remember(self, handle: Handle) -> None:
         """Keep the session of a connection; the next one for the same name resumes it."""
         if not self.tls.reuse:
             return
-        session = connection.get_session()
-        if session is None:
+        pointer = lib.SSL_get1_session(handle.ssl)
+        if not pointer:
             return
+        session = ffi.gc(pointer, lib.SSL_SESSION_free)
         sessions = self._sessions
-        name = connection.get_app_data()
+        name = handle.name
         sessions.pop(name, None)
         if len(sessions) >= SESSIONS_MOST:
             del sessions[next(iter(sessions))]
@@ -109,6 +111,11 @@ class ServerContext:
         """Say in a handshake record what applied on our side."""
         record.location = self.tls.location
         record.lowest = enabled_versions(self.tls.versions)[0]
+
+
+def _usable(sni: bytes | None) -> bytes | None:
+    """The name to ask for and to verify."""
+    return sni if sni is None or _NAME.fullmatch(sni) else _NOBODY
 
 
 def build_server_context(tls: ServerTls, report: Report) -> ServerContext | None:

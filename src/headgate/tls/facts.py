@@ -5,8 +5,9 @@ Implements `plan.facts.TlsFacts`. Made once a handshake by the TLS channel, so m
 
 from __future__ import annotations
 
+from typing import Any
+
 from cryptography import x509
-from OpenSSL import SSL
 
 from headgate.tls.openssl import ffi, lib
 
@@ -15,51 +16,56 @@ class ConnectionFacts:
     """Facts of one connection after its handshake; they stay true after it is closed.
 
     Attributes:
-        connection: the OpenSSL connection, kept alive until the exchange that it belongs to was logged.
+        ssl: OpenSSL's connection, kept alive until the exchange that it belongs to was logged.
     """
 
-    __slots__ = ("_peer", "_peer_known", "connection")
+    __slots__ = ("_peer", "_peer_known", "ssl")
 
-    def __init__(self, connection: SSL.Connection) -> None:
-        self.connection = connection
+    def __init__(self, ssl: Any) -> None:
+        self.ssl = ssl
         self._peer: x509.Certificate | None = None
         self._peer_known = False
 
     @property
     def version(self) -> str:
         """`TLSv1.3` and the like; OpenSSL's `TLSv1` is `TLSv1.0` in HAProxy's logs."""
-        name = self.connection.get_protocol_version_name()
+        name = _text(lib.SSL_get_version(self.ssl))
         return "TLSv1.0" if name == "TLSv1" else name
 
     @property
     def cipher(self) -> str:
-        return self.connection.get_cipher_name() or ""
+        cipher = lib.SSL_get_current_cipher(self.ssl)
+        return _text(lib.SSL_CIPHER_get_name(cipher)) if cipher else ""
 
     @property
     def cipher_bits(self) -> int:
-        return self.connection.get_cipher_bits() or 0
+        cipher = lib.SSL_get_current_cipher(self.ssl)
+        return int(lib.SSL_CIPHER_get_bits(cipher, ffi.NULL)) if cipher else 0
 
     @property
     def group(self) -> bytes | None:
         """OpenSSL's name of the key exchange group, None when there was none (RSA key exchange)."""
-        name = self.connection.get_group_name()
-        return name.encode() if name else None
+        name = lib.SSL_get0_group_name(self.ssl)
+        return bytes(ffi.string(name)) if name else None
 
     @property
     def sni(self) -> bytes | None:
-        return self.connection.get_servername()
+        return server_name(self.ssl)
 
     @property
     def alpn(self) -> bytes | None:
-        return self.connection.get_alpn_proto_negotiated() or None
+        data = ffi.new("unsigned char **")
+        size = ffi.new("unsigned int *")
+        lib.SSL_get0_alpn_selected(self.ssl, data, size)
+        return ffi.buffer(data[0], size[0])[:] or None if size[0] else None
 
     @property
     def resumed(self) -> bool:
-        return bool(lib.SSL_session_reused(self.connection._ssl))
+        return bool(lib.SSL_session_reused(self.ssl))
 
     @property
     def session_id(self) -> bytes:
-        session = lib.SSL_get_session(self.connection._ssl)
+        session = lib.SSL_get_session(self.ssl)
         if session == ffi.NULL:
             return b""
         size = lib.i2d_SSL_SESSION(session, ffi.NULL)
@@ -72,7 +78,10 @@ class ConnectionFacts:
     @property
     def peer_certificate(self) -> x509.Certificate | None:
         if not self._peer_known:
-            self._peer = self.connection.get_peer_certificate(as_cryptography=True)
+            pointer = lib.SSL_get_peer_certificate(self.ssl)
+            if pointer:
+                owned = ffi.gc(pointer, lib.X509_free)
+                self._peer = _certificate(owned)
             self._peer_known = True
         return self._peer
 
@@ -83,11 +92,33 @@ class ConnectionFacts:
 
     @property
     def own_certificate(self) -> x509.Certificate | None:
-        return self.connection.get_certificate(as_cryptography=True)
+        pointer = lib.SSL_get_certificate(self.ssl)
+        return _certificate(pointer) if pointer else None
 
     @property
     def verify_error(self) -> int:
-        return int(lib.SSL_get_verify_result(self.connection._ssl))
+        return int(lib.SSL_get_verify_result(self.ssl))
+
+
+def server_name(ssl: Any) -> bytes | None:
+    """The name that the client asked for (SNI), None when it asked for none."""
+    name = lib.SSL_get_servername(ssl, 0)
+    return bytes(ffi.string(name)) if name else None
+
+
+def _text(pointer: Any) -> str:
+    return str(ffi.string(pointer).decode("ascii", "replace")) if pointer else ""
+
+
+def _certificate(pointer: Any) -> x509.Certificate | None:
+    """OpenSSL's certificate as ours, by way of DER."""
+    memory = ffi.gc(lib.BIO_new(lib.BIO_s_mem()), lib.BIO_free)
+    if lib.i2d_X509_bio(memory, pointer) != 1:
+        lib.ERR_clear_error()
+        return None
+    data = ffi.new("char **")
+    size = lib.BIO_get_mem_data(memory, data)
+    return x509.load_der_x509_certificate(ffi.buffer(data[0], size)[:])
 
 
 def session_id_of(encoded: bytes) -> bytes:

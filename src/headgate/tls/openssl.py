@@ -1,8 +1,8 @@
 """OpenSSL as the data plane calls it: the functions of the binding that pyOpenSSL's objects are made of, and its error queue.
 
-pyOpenSSL raises an exception for "not yet", builds a buffer for each read and looks into weak dictionaries in its callbacks. On
-the hot path that costs more than the record itself, so channel and callbacks use the same binding directly on the `SSL*` of a
-`SSL.Connection`. Nothing but `tls` and the TLS channel imports this.
+pyOpenSSL raises an exception for "not yet", builds a buffer for each read and keeps each connection in a weak dictionary for its
+callbacks. On the hot path that costs more than the record itself, so channel and callbacks use the same binding directly on an
+`SSL*`, which a `Handle` owns. Nothing but `tls` and the TLS channel imports this.
 """
 
 from __future__ import annotations
@@ -36,9 +36,41 @@ MODE: int = (
     | MODE_NO_AUTO_CHAIN  # the chain is what the file holds, never CAs of ca-file
 )
 
+_SSL_new, _SSL_free, _SSL_set_fd, _gc, _clear_errors = lib.SSL_new, lib.SSL_free, lib.SSL_set_fd, ffi.gc, lib.ERR_clear_error
+
 #: Reasons at or above this are alerts that the peer sent (SSL_AD_REASON_OFFSET of ssl.h).
 _ALERT_OFFSET = 1000
 _UNEXPECTED_EOF: int = lib.SSL_R_UNEXPECTED_EOF_WHILE_READING
+
+
+class Handle:
+    """One connection of OpenSSL's, before a channel drives it.
+
+    Attributes:
+        ssl: the `SSL*`; freed with the last reference to it, whoever holds that.
+        name: under which its context keeps its session; clients only.
+    """
+
+    __slots__ = ("name", "ssl")
+
+    def __init__(self, ssl: Any, name: bytes = b"") -> None:
+        self.ssl = ssl
+        self.name = name
+
+
+def new_ssl(context: Any, fd: int) -> Any:
+    """An `SSL*` of the `SSL_CTX*` given, on a descriptor.
+
+    Raises:
+        MemoryError: OpenSSL could not make it.
+    """
+    ssl = _SSL_new(context)
+    if ssl:
+        ssl = _gc(ssl, _SSL_free)
+        if _SSL_set_fd(ssl, fd) == 1:
+            return ssl
+    _clear_errors()
+    raise MemoryError("OpenSSL has no memory for another connection")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from headgate.base.diagnostics import ConfigError, Report, Severity, config_erro
 from headgate.base.records import dataclass
 from headgate.config.model import BindTls, Verify
 from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, error_text, ffi, lib
+from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, error_text, ffi, lib, new_ssl
 from headgate.tls.pem import CertifiedKey
 from headgate.tls.policy import (
     SYSTEM_CA,
@@ -44,6 +44,7 @@ _VERIFY = {
 LIBRARY_CACHE_SIZE = 20480
 _UNRECOGNIZED_NAME = 112  # alert, RFC 6066 section 3
 _OK, _FATAL, _NOACK = 0, 2, 3  # SSL_TLSEXT_ERR_*
+_set_accept_state = lib.SSL_set_accept_state
 #: What we can speak behind TLS today, in HTTP mode.
 _SPOKEN = ("http/1.1", "http/1.0")
 
@@ -91,18 +92,18 @@ class BindContext:
         session.set_app_data(self)
         self._build_early()
 
-    def connection(self, sock: socket.socket) -> SSL.Connection:
+    def connection(self, sock: socket.socket) -> Handle:
         """A connection for an accepted, non-blocking socket, ready for its handshake."""
-        connection = SSL.Connection(self._session, sock)
-        connection.set_accept_state()
-        return connection
+        ssl = new_ssl(self._session._context, sock.fileno())
+        _set_accept_state(ssl)
+        return Handle(ssl)
 
     def describe(self, record: HandshakeRecord) -> None:
         """Say in a handshake record what applied on our side."""
         record.location = self.tls.location
         record.lowest = enabled_versions(self.tls.versions)[0]
 
-    def remember(self, connection: SSL.Connection) -> None:
+    def remember(self, handle: Handle) -> None:
         """Nothing to do: OpenSSL keeps the sessions of servers."""
 
     def _build_early(self) -> None:
