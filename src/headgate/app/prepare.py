@@ -1,4 +1,4 @@
-"""Everything that can fail without touching a socket: rules compiled, certificates read. `headgate -c` stops behind it."""
+"""Everything that can fail without touching a socket: rules compiled, certificates read, names resolved. `headgate -c` stops behind it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from headgate.app.names import ServerAddress, resolve_names
 from headgate.base.diagnostics import Diagnostic, Report
 from headgate.base.records import dataclass
 from headgate.config.model import BindTls, Config, Mode
@@ -54,10 +55,11 @@ class Prepared:
     bind_contexts: Mapping[int, BindContext]  # by id() of the Bind: lines are equal where they were written twice
     server_contexts: Mapping[int, ServerContext]  # by id() of the Server
     state: ProcessState
+    addresses: Mapping[int, ServerAddress]  # by id() of the Server
 
 
 def prepare(config: Config, report: Report) -> Prepared | None:
-    """Compile rules and build TLS contexts. None when `report` has alerts."""
+    """Compile rules, build TLS contexts, resolve names. None when `report` has alerts."""
     state = ProcessState()
     surroundings = Surroundings(
         hostname=socket.gethostname(),
@@ -73,9 +75,10 @@ def prepare(config: Config, report: Report) -> Prepared | None:
     if _speaks_tls(config):
         # OpenSSL is loaded only where it is needed: a plain configuration starts in half the time.
         _build_contexts(config, report, bind_contexts, server_contexts)
+    addresses = resolve_names(config, report)
     if report.alerts:
         return None
-    return Prepared(config, plan, bind_contexts, server_contexts, state)
+    return Prepared(config, plan, bind_contexts, server_contexts, state, addresses)
 
 
 #: Longest pattern or map file that is read, bytes.

@@ -16,7 +16,7 @@ from headgate.app.prepare import Prepared, StartError
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
 from headgate.base.addresses import Family
-from headgate.base.diagnostics import Bug, ConfigError, Diagnostic, Report, Severity
+from headgate.base.diagnostics import Bug, ConfigError, Diagnostic, Report
 from headgate.base.termination import Outcome
 from headgate.config.model import Bind, Proxy, Server, ServerTls, Verify
 from headgate.observe.counters import ProcessCounters
