@@ -64,14 +64,23 @@ class Farewell:
         self.timed_out()
 
     def connection_lost(self, reason: Lost) -> None:
-        self.channel.reactor.retire(self)
+        self.over()
 
     def drained(self) -> None:
         return
 
+    def moved_on(self) -> None:
+        """The peer has taken a part of what waits: it gets more time, however slow it is."""
+        self.channel.reactor.arm(self, self.channel.reactor.now + FLUSH_SECONDS)
+
+    def over(self) -> None:
+        """The channel is closed."""
+        if self.deadline:
+            self.channel.reactor.retire(self)
+
     def timed_out(self) -> None:
         """Enough."""
-        self.channel.reactor.retire(self)
+        self.over()
         self.channel.release()
 
 
@@ -96,11 +105,21 @@ class Nobody:
 NOBODY = Nobody()
 
 
-class Taker(Protocol):
-    """Who reads and writes the descriptor in the channel's place."""
+class WaitingPipe(Protocol):
+    """A pipe with bytes for a socket; see `runtime.splice.Pipe`."""
 
-    def channel_closed(self) -> None:
-        """The channel is being closed."""
+    def drain(self, fd: int) -> bool:
+        """Move into the socket; whether nothing waits any more."""
+
+    def release(self) -> None:
+        """Give the pipe back."""
+
+
+class Spout(Protocol):
+    """Takes what a socket has received without passing it through our memory; see `runtime.splice.Spout`."""
+
+    def pour(self, fd: int) -> int:
+        """Move it; bytes moved, or 0 at the end of the stream, -1 when nothing is there, -2 when it must be read instead."""
 
 
 class Closable(Protocol):
@@ -115,12 +134,15 @@ class Closable(Protocol):
 class PlainChannel:
     """One connected TCP or unix socket.
 
-    Attributes: see `proxy.port.Channel`. `sock` and `fd` are for the splicing relay, which takes them over.
+    Attributes:
+        owner, blocked, tls: see `proxy.port.Channel`.
+        fd: the socket's descriptor.
+        spout: where the input goes when the kernel relays it, None for `owner.data_received`.
     """
 
     __slots__ = (
-        "_closing", "_eof", "_events", "_failed", "_pending", "_read_size", "_refused", "_shut", "_taker", "blocked",
-        "fd", "owner", "reactor", "sock", "tls",
+        "_closing", "_eof", "_events", "_failed", "_parked", "_pending", "_pipe", "_read_size", "_refused", "_shut", "blocked",
+        "fd", "owner", "reactor", "sock", "spout", "tls",
     )
 
     def __init__(self, reactor: Reactor, sock: socket.socket, owner: Owner, *, registered: bool = False) -> None:
@@ -139,7 +161,9 @@ class PlainChannel:
         self._closing = False
         self._failed = False
         self._refused = False  # a send failed: the peer is gone for good
-        self._taker: Taker | None = None
+        self._parked = False  # paused and not watched at all
+        self._pipe: WaitingPipe | None = None  # goes out before `_pending`
+        self.spout: Spout | None = None
         if registered:
             reactor.rebind(self.fd, self.ready)
             reactor.change(self.fd, READ)
@@ -158,6 +182,8 @@ class PlainChannel:
             self._broken()
 
     def _read(self) -> None:
+        if self.spout is not None and self._poured(self.spout):
+            return
         size = self._read_size
         try:
             data = self.sock.recv(size)
@@ -173,7 +199,21 @@ class PlainChannel:
             elif size > READ_SIZE and len(data) < READ_SIZE:
                 self._read_size = READ_SIZE
             self.owner.data_received(data)
-            return
+        else:
+            self._ended()
+
+    def _poured(self, spout: Spout) -> bool:
+        """Let the spout read; False when it can't."""
+        try:
+            moved = spout.pour(self.fd)
+        except OSError as error:
+            self._lost(lost_reason(error))
+            return True
+        if not moved:
+            self._ended()
+        return moved != -2
+
+    def _ended(self) -> None:
         if self._refused:
             # After a failed send the end of input is no half-close: Linux has given the error to `send` and keeps none for us.
             self._lost(Lost.RESET)
@@ -185,11 +225,15 @@ class PlainChannel:
     def _broken(self) -> None:
         """EPOLLERR or EPOLLHUP while we do not read."""
         error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error or not self._eof:
+        if error or self._refused:
             self._lost(_REASONS.get(error, Lost.RESET))
-        elif self._eof:
-            # Both directions are shut: nothing more can happen here, and a level-triggered HUP would spin.
-            self.reactor.unwatch(self.fd)
+            return
+        if self._events & READ:
+            return
+        # Both directions are shut. What the peer sent before its FIN may wait until the owner resumes; but a HUP can't be
+        # masked and would spin until then.
+        self._parked = True
+        self.reactor.unwatch(self.fd)
 
     def _lost(self, reason: Lost) -> None:
         if self._failed:
@@ -205,10 +249,10 @@ class PlainChannel:
 
     def send(self, data: bytes) -> None:
         """See `proxy.port.Channel.send`."""
-        if self._pending:
-            self._pending += data
-            return
         if self._failed or self._shut:
+            return
+        if self.blocked:
+            self._pending += data
             return
         try:
             sent = self.sock.send(data)
@@ -222,19 +266,36 @@ class PlainChannel:
             self.blocked = True
             self._watch(self._events | WRITE)
 
+    def send_pipe(self, pipe: WaitingPipe) -> bool:
+        """Send what a pipe holds while nothing else waits; False when the pipe now belongs to the channel."""
+        if self._failed or self._shut:
+            pipe.release()
+            return False
+        try:
+            if pipe.drain(self.fd):
+                return True
+        except OSError:
+            pipe.release()
+            self._stop_sending()
+            return False
+        self._pipe = pipe
+        self.blocked = True
+        self._watch(self._events | WRITE)
+        return False
+
     def _flush(self) -> bool:
         """Send what waits; False when the connection is gone."""
-        if self._pending:
-            try:
-                sent = self.sock.send(self._pending)
-            except BlockingIOError:
-                return True
-            except OSError:
-                self._stop_sending()
-                return not self._failed
-            del self._pending[:sent]
-            if self._pending:
-                return True
+        try:
+            empty = self._send_waiting()
+        except BlockingIOError:
+            return True
+        except OSError:
+            self._stop_sending()
+            return not self._failed
+        if not empty:
+            if isinstance(self.owner, Farewell):
+                self.owner.moved_on()
+            return True
         self._watch(self._events & ~WRITE)
         if self._closing:
             self.release()
@@ -245,6 +306,17 @@ class PlainChannel:
             self.blocked = False
             self.owner.drained()
         return not self._failed
+
+    def _send_waiting(self) -> bool:
+        pipe = self._pipe
+        if pipe is not None:
+            if not pipe.drain(self.fd):
+                return False
+            self._pipe = None
+            pipe.release()
+        if self._pending:
+            del self._pending[:self.sock.send(self._pending)]
+        return not self._pending
 
     def pause(self) -> None:
         """Stop reading."""
@@ -261,7 +333,7 @@ class PlainChannel:
         if self._shut or self._failed:
             return
         self._shut = True
-        if not self._pending:
+        if not self.blocked:
             self._send_fin()
 
     def _send_fin(self) -> None:
@@ -275,9 +347,9 @@ class PlainChannel:
         if self._failed:
             return
         self._closing = True
-        if self._pending:
+        if self.blocked:
             self._watch(WRITE)
-            Farewell(self, FLUSH_SECONDS)
+            self.owner = Farewell(self, FLUSH_SECONDS)
         else:
             self.release()
 
@@ -303,20 +375,20 @@ class PlainChannel:
         self._closing = True
         self.release()
 
-    def hand_over(self, taker: Taker) -> None:
-        """Another reader and writer takes the descriptor; it is told when the channel closes. Nothing may be waiting."""
-        self._taker = taker
-
     # --- internals ---
 
     def _watch(self, events: int) -> None:
         if events != self._events and not self._failed:
             self._events = events
-            self.reactor.change(self.fd, events)
+            if self._parked:
+                self._parked = False
+                self.reactor.watch(self.fd, events, self.ready)
+            else:
+                self.reactor.change(self.fd, events)
 
     def _stop_sending(self) -> None:
         """The peer takes nothing more. What it sent before may still be unread (an early answer), so reading tells the end."""
-        self._pending.clear()
+        self._drop_waiting()
         self._shut = True
         self._refused = True
         self.blocked = False
@@ -331,13 +403,20 @@ class PlainChannel:
         if self.sock.fileno() < 0:
             return
         self._failed = True
-        if self._taker is not None:
-            self._taker.channel_closed()
-        self._pending.clear()
+        self._drop_waiting()
         self.reactor.unwatch(self.fd)
         self.sock.close()
         # Owner and channel know each other: without this only the garbage collector would free them.
-        self.owner = NOBODY
+        owner, self.owner = self.owner, NOBODY
+        self.spout = None
+        if isinstance(owner, Farewell):
+            owner.over()
+
+    def _drop_waiting(self) -> None:
+        self._pending.clear()
+        if self._pipe is not None:
+            self._pipe.release()
+            self._pipe = None
 
     def __repr__(self) -> str:
         state = "closed" if self._failed else "blocked" if self.blocked else "open"

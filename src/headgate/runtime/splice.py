@@ -1,190 +1,206 @@
-"""Relaying in the kernel: `splice(2)` between two plain sockets, through a pipe for each direction.
+"""Relaying in the kernel: `splice(2)` from one plain socket to another, through a pipe.
 
-Takes over the descriptors of two channels when a relay turns out to be bulk. Back-pressure is the pipe: while it holds bytes
-that the far end does not take, the near end is not read.
+When a relay turns out to be bulk, each channel gets a `Spout`: what it reads then goes straight to the other channel and not
+through our memory. Everything else (back-pressure, half-close, resets, deadlines) stays as it is with copied bytes: a pipe
+that the target did not take in one go waits in the target's channel, as bytes would. A pipe is held only while it has
+something inside, so that thousands of relays share a few; when there is none, bytes are copied for the moment.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+from collections.abc import Callable
 
-from headgate.proxy.port import Lost
 from headgate.proxy.relay import RelayStream
 from headgate.proxy.sides import Splicer
-from headgate.runtime.channel import PlainChannel, lost_reason
-from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
+from headgate.runtime.channel import PlainChannel
+from headgate.runtime.reactor import Reactor
 
-#: Bytes a pipe holds, where the system allows (fs.pipe-max-size); and the most that one call moves.
+#: Bytes that a pipe may hold where the system allows (fs.pipe-max-size), and the most that one call moves.
 PIPE_SIZE = 1 << 20
+#: A smaller pipe costs more than it saves; the system hands them out to users who have many (fs.pipe-user-pages-soft).
+_PIPE_LEAST = 65536
+#: Empty pipes that are kept.
+_SPARE = 32
+#: How long not to ask for pipes after the system refused one, seconds.
+_REFUSAL = 1.0
+#: Rounds of one event: others must have their turn.
+_ROUNDS = 4
 _MOVE_NONBLOCK = 3  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
-#: Moves of one direction per event: others must have their turn.
-_TURNS = 4
+
+#: What `Spout.pour` answers when it moved nothing: end of the stream; nothing there; read it in the ordinary way.
+END = 0
+NOTHING = -1
+COPY = -2
 
 
-class KernelSplicer(Splicer):
-    """Starts pumps."""
+class Pipe:
+    """A pipe on loan from its pool.
 
-    __slots__ = ("reactor",)
+    Attributes:
+        inside: bytes that it holds.
+    """
 
-    def __init__(self, reactor: Reactor) -> None:
-        self.reactor = reactor
+    __slots__ = ("_pool", "inside", "reader", "writer")
 
-    def start(self, client: object, server: object, relay: object) -> object | None:
-        """See `proxy.sides.Splicer.start`."""
-        if not isinstance(client, PlainChannel) or not isinstance(server, PlainChannel) or not isinstance(relay, RelayStream):
-            return None
-        if client.blocked or server.blocked:
-            return None
-        try:
-            return Pump(self.reactor, client, server, relay)
-        except OSError:  # no descriptors left: the relay goes on with buffers
-            return None
-
-
-class Direction:
-    """One way: source -> pipe -> target."""
-
-    __slots__ = ("end", "inside", "reader", "source", "target", "writer")
-
-    def __init__(self, source: PlainChannel, target: PlainChannel) -> None:
-        self.source = source
-        self.target = target
+    def __init__(self, pool: PipePool) -> None:
+        self._pool = pool
         self.inside = 0
-        self.end = False
         self.reader, self.writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-        except OSError:  # over the user's quota: the default of 64 KB works too
-            pass
 
-    def fill(self) -> int:
-        """Move from the socket into the pipe; bytes moved, 0 at the end of the stream, -1 when nothing is there."""
+    def drain(self, fd: int) -> bool:
+        """Move into a socket; whether the pipe is empty now.
+
+        Raises:
+            OSError: the socket takes nothing any more.
+        """
+        inside = self.inside
         try:
-            moved = os.splice(self.source.fd, self.writer, PIPE_SIZE, flags=_MOVE_NONBLOCK)
+            left = self.inside = inside - os.splice(self.reader, fd, inside, flags=_MOVE_NONBLOCK)
         except BlockingIOError:
-            return -1
-        self.inside += moved
-        return moved
+            return False
+        # Fewer than asked for: the socket is full, and another call would only hear EAGAIN.
+        return not left
 
-    def drain(self) -> bool:
-        """Move from the pipe into the target; whether the pipe is empty now."""
-        while self.inside:
-            try:
-                moved = os.splice(self.reader, self.target.fd, self.inside, flags=_MOVE_NONBLOCK)
-            except BlockingIOError:
-                return False
-            self.inside -= moved
-        return True
+    def release(self) -> None:
+        """Give it back. What is still inside is dropped."""
+        self._pool.give_back(self)
 
     def close(self) -> None:
         os.close(self.reader)
         os.close(self.writer)
 
 
-class Pump:
-    """Both directions of one relay."""
+class PipePool:
+    """The pipes of all relays.
 
-    __slots__ = ("_events", "_ways", "closed", "reactor", "relay")
+    Args:
+        reactor: for the time.
+        most: pipes at a time; None for no limit of our own.
+    """
 
-    def __init__(self, reactor: Reactor, client: PlainChannel, server: PlainChannel, relay: RelayStream) -> None:
-        self.reactor = reactor
-        self.relay = relay
-        self.closed = False
-        up = Direction(client, server)
+    __slots__ = ("_most", "_reactor", "_refused_at", "_spare", "lent")
+
+    def __init__(self, reactor: Reactor, most: int | None = None) -> None:
+        self._reactor = reactor
+        self._most = most
+        self._spare: list[Pipe] = []
+        self._refused_at = -_REFUSAL
+        self.lent = 0
+
+    def take(self) -> Pipe | None:
+        """An empty pipe, or None when there can't be another one now."""
+        if self._spare:
+            self.lent += 1
+            return self._spare.pop()
+        if self.lent == self._most or self._reactor.now - self._refused_at < _REFUSAL:
+            return None
+        pipe = self._open()
+        if pipe is None:
+            self._refused_at = self._reactor.now
+        else:
+            self.lent += 1
+        return pipe
+
+    def _open(self) -> Pipe | None:
         try:
-            down = Direction(server, client)
-        except OSError:
-            up.close()
-            raise
-        self._ways = (up, down)
-        self._events = {client.fd: 0, server.fd: 0}
-        for channel in (client, server):
-            channel.hand_over(self)
-        reactor.rebind(client.fd, self._client_ready)
-        reactor.rebind(server.fd, self._server_ready)
-        self._update()
-
-    def _client_ready(self, events: int) -> None:
-        self._ready(0, events)
-
-    def _server_ready(self, events: int) -> None:
-        self._ready(1, events)
-
-    def _ready(self, side: int, events: int) -> None:
-        relay = self.relay
-        incoming, outgoing = self._ways[side], self._ways[1 - side]
+            pipe = Pipe(self)
+        except OSError:  # no descriptors left
+            return None
         try:
-            if events & WRITE and outgoing.inside:
-                self._pass_on(outgoing)
-            if events & (READ | BROKEN) and not incoming.inside and not incoming.end and not self.closed:
-                self._pull(side, incoming)
-        except OSError as error:
-            self._lost(side, lost_reason(error))
-            return
-        if self.closed:
-            return
-        if events & BROKEN and incoming.end:
-            self._lost(side, Lost.RESET)
-            return
-        relay.spliced(0, 0)
-        self._update()
+            fcntl.fcntl(pipe.writer, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        except OSError:  # over the user's quota
+            if fcntl.fcntl(pipe.writer, fcntl.F_GETPIPE_SZ) < _PIPE_LEAST:
+                pipe.close()
+                return None
+        return pipe
 
-    def _pull(self, side: int, way: Direction) -> None:
+    def give_back(self, pipe: Pipe) -> None:
+        """See `Pipe.release`."""
+        self.lent -= 1
+        if pipe.inside or len(self._spare) >= _SPARE:
+            pipe.close()
+        else:
+            self._spare.append(pipe)
+
+    def close(self) -> None:
+        """Close the pipes that are not on loan."""
+        while self._spare:
+            self._spare.pop().close()
+
+
+class Spout:
+    """Where a channel's input goes when the kernel relays it.
+
+    Args:
+        pool: lends pipes.
+        target: the channel that the bytes go to.
+        passed: told how many bytes went from the source to the target, or into the pipe that now waits there.
+    """
+
+    __slots__ = ("_passed", "_pool", "_target")
+
+    def __init__(self, pool: PipePool, target: PlainChannel, passed: Callable[[int], None]) -> None:
+        self._pool = pool
+        self._target = target
+        self._passed = passed
+
+    def pour(self, fd: int) -> int:
+        """Move what the socket `fd` has received.
+
+        Returns:
+            bytes moved, or END, NOTHING or COPY.
+
+        Raises:
+            OSError: `fd` failed. What goes wrong at the target is the target's to tell.
+        """
+        target = self._target
+        if target.blocked:
+            return COPY
+        pipe = self._pool.take()
+        if pipe is None:
+            return COPY
         total = 0
-        for _ in range(_TURNS):
-            moved = way.fill()
-            if moved == 0:
-                way.end = True
-                break
-            if moved < 0:
-                break
-            total += moved
-            if not way.drain() or moved < 65536:
-                break
-        if side == 0:
-            self.relay.spliced(total, 0)
-        else:
-            self.relay.spliced(0, total)
-        if way.end and not way.inside:
-            self._announce_end(way)
+        moved = NOTHING
+        try:
+            for _ in range(_ROUNDS):
+                moved = os.splice(fd, pipe.writer, PIPE_SIZE, flags=_MOVE_NONBLOCK)
+                if not moved:
+                    break
+                pipe.inside = moved
+                total += moved
+                if not target.send_pipe(pipe):
+                    pipe = None
+                    break
+        except BlockingIOError:
+            moved = NOTHING
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            moved = COPY  # no kind of socket that can be spliced
+        finally:
+            if pipe is not None:
+                pipe.release()
+            if total:
+                self._passed(total)
+        return total or moved
 
-    def _pass_on(self, way: Direction) -> None:
-        if way.drain() and way.end:
-            self._announce_end(way)
 
-    def _announce_end(self, way: Direction) -> None:
-        if way is self._ways[0]:
-            self.relay.client_eof()
-        else:
-            self.relay.server_eof()
+class KernelSplicer(Splicer):
+    """Starts spliced relays."""
 
-    def _update(self) -> None:
-        """Register for what each end can do now."""
-        if self.closed:
-            return
-        for side in (0, 1):
-            incoming, outgoing = self._ways[side], self._ways[1 - side]
-            events = 0
-            if not incoming.end and not incoming.inside:
-                events |= READ
-            if outgoing.inside:
-                events |= WRITE
-            fd = incoming.source.fd
-            if self._events[fd] != events:
-                self._events[fd] = events
-                self.reactor.change(fd, events)
+    __slots__ = ("pool",)
 
-    def _lost(self, side: int, reason: Lost) -> None:
-        """A system call failed. In `splice` both ends can be meant: the one that the kernel reports an error for is to blame."""
-        if side == 0:
-            self.relay.client_lost()
-        else:
-            self.relay.server_lost()
+    def __init__(self, reactor: Reactor, most: int | None = None) -> None:
+        """See `PipePool` for the arguments."""
+        self.pool = PipePool(reactor, most)
 
-    def channel_closed(self) -> None:
-        """One of the channels is being closed: give the pipes back."""
-        if not self.closed:
-            self.closed = True
-            for way in self._ways:
-                way.close()
+    def start(self, client: object, server: object, relay: object) -> bool:
+        """See `proxy.sides.Splicer.start`."""
+        if not isinstance(client, PlainChannel) or not isinstance(server, PlainChannel) or not isinstance(relay, RelayStream):
+            return False
+        client.spout = Spout(self.pool, server, relay.client_passed)
+        server.spout = Spout(self.pool, client, relay.server_passed)
+        return True
