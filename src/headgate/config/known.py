@@ -5,9 +5,9 @@ The names lie in `known_keywords.txt`, which is read when the first complaint (o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from functools import cache
-from pathlib import Path
 
 from headgate.base.diagnostics import ConfigError, config_error
 from headgate.config.cursor import Word
@@ -24,7 +24,9 @@ def known_names() -> dict[str, frozenset[str]]:
     """Names by class: the value of a `Scope`, or one of `OTHER_CLASSES`."""
     found: dict[str, set[str]] = {}
     classes: list[str] = []
-    for line in Path(__file__).with_name("known_keywords.txt").read_text(encoding="utf-8").splitlines():
+    with open(os.path.join(os.path.dirname(__file__), "known_keywords.txt"), encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    for line in lines:
         if line.startswith("["):
             classes = line[1:-1].split(" ")
         elif not line.startswith("#"):

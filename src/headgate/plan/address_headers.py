@@ -6,9 +6,7 @@ from collections.abc import Callable
 
 from headgate.base.diagnostics import ConfigError, Location
 from headgate.config.model import AddressHeader
-from headgate.plan.actions.headers import header_name
 from headgate.plan.facts import Stream
-from headgate.plan.matchers import Networks, parse_network
 from headgate.plan.samples import parse_address
 from headgate.plan.scope import Scope, shield
 
@@ -24,6 +22,9 @@ def compile_address_header(header: AddressHeader | None, scope: Scope, location:
     """
     if header is None:
         return None
+    from headgate.plan.actions.headers import header_name
+    from headgate.plan.matchers import Networks, parse_network
+
     try:
         name = header_name(header.name, location)
         networks = [parse_network(text, location) for text in header.except_networks]

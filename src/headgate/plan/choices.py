@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from headgate.base.diagnostics import ConfigError
 from headgate.config.expression import Condition
 from headgate.config.model import Proxy, UseBackend, UseServer
-from headgate.plan.conditions import compile_condition
 from headgate.plan.facts import Stream
 from headgate.plan.frontends import BackendPlan, Formatter, Test
 from headgate.plan.logformat import Use, compile_format
@@ -49,6 +48,13 @@ def compile_choose_backend(proxy: Proxy, scope: Scope, backends: Mapping[str, Ba
     return choose
 
 
+def _condition(condition: Condition, scope: Scope) -> Test:
+    # Not imported above: many configurations have no condition.
+    from headgate.plan.conditions import compile_condition
+
+    return compile_condition(condition, scope)
+
+
 def _default(proxy: Proxy, backends: Mapping[str, BackendPlan]) -> BackendPlan | None:
     found = backends.get(proxy.default_backend) if proxy.default_backend is not None else None
     if found is not None and not found.spec.disabled:
@@ -59,7 +65,7 @@ def _default(proxy: Proxy, backends: Mapping[str, BackendPlan]) -> BackendPlan |
 def _use_backend(
     rule: UseBackend, scope: Scope, backends: Mapping[str, BackendPlan]
 ) -> tuple[Test | None, BackendPlan | None, Formatter | None] | None:
-    test = None if rule.condition is None else compile_condition(rule.condition, scope)
+    test = None if rule.condition is None else _condition(rule.condition, scope)
     if rule.name is not None:
         backend = backends[rule.name]
         return None if backend.spec.disabled else (test, backend, None)
@@ -73,7 +79,7 @@ def compile_use_server(rules: Sequence[UseServer], proxy: Proxy, scope: Scope) -
     compiled: list[tuple[Test | None, str | None, Formatter | None]] = []
     for rule in rules:
         try:
-            test = None if rule.condition is None else compile_condition(rule.condition, scope)
+            test = None if rule.condition is None else _condition(rule.condition, scope)
             dynamic = compile_format(rule.format, scope, Use.PLAIN) if rule.name is None and rule.format is not None else None
         except ConfigError as error:
             shield(scope.report, error)
@@ -101,7 +107,7 @@ def compile_any(conditions: Sequence[Condition], scope: Scope) -> Test | None:
     tests = []
     for condition in conditions:
         try:
-            tests.append(compile_condition(condition, scope))
+            tests.append(_condition(condition, scope))
         except ConfigError as error:
             shield(scope.report, error)
     if not tests:

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 from headgate.base.diagnostics import ConfigError, config_error
 from headgate.config.actions import Rule, Ruleset
-from headgate.plan import verdicts
+from headgate.plan import actions, verdicts
 from headgate.plan.actions.registry import ACTIONS, Act
 from headgate.plan.conditions import compile_condition
 from headgate.plan.facts import Stream
 from headgate.plan.frontends import Rules, Test
 from headgate.plan.scope import Scope, shield
 from headgate.plan.verdicts import Verdict
+
+#: Imported for what they register.
+REGISTERED = (actions,)
 
 _WAITING = frozenset({Ruleset.TCP_REQUEST_CONTENT})
 

@@ -6,7 +6,6 @@ Called by `store`, `server_context` and `client_context` while a configuration i
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 from collections.abc import Iterable
@@ -157,6 +156,8 @@ def _unreadable(path: str, location: Location | None, what: str, error: OSError 
 
 def _whoami() -> str:
     try:
+        import getpass
+
         name = getpass.getuser()
     except (OSError, KeyError):  # a uid without a name: containers
         name = "?"

@@ -6,9 +6,7 @@ Names are looked up while the configuration is checked, privileges are dropped a
 from __future__ import annotations
 
 import grp
-import importlib
 import os
-import pkgutil
 import pwd
 import time
 from collections.abc import Callable
@@ -86,6 +84,9 @@ def become(identity: Identity) -> list[str]:
 def _enter(directory: str) -> None:
     # Behind the wall nothing can be imported any more, nor can the time zone be read.
     time.tzset()
+    import importlib
+    import pkgutil
+
     import headgate
 
     for name in ("encodings.idna", "linecache", "traceback", "uvloop"):
