@@ -82,3 +82,15 @@ def test_a_server_with_a_bad_option_is_not_called_undefined(tmp_path: Path) -> N
     assert load([str(path)], {}, BuildFacts(), report) is None
     (alert,) = report.alerts
     assert alert.nearest == "check"
+
+
+@pytest.mark.parametrize("ways", ["last,libc,192.0.2.1", "2001:db8::1", "none"])
+def test_init_addr_takes_ways_and_addresses(ways: str, tmp_path: Path) -> None:
+    assert read("listen", f"server a 127.0.0.1:80 init-addr {ways}", tmp_path)[0] is not None
+
+
+@pytest.mark.parametrize("way", ["999.1.1.1", ":::", "cafe", "lib"])
+def test_init_addr_takes_nothing_else(way: str, tmp_path: Path) -> None:
+    config, report = read("listen", f"server a 127.0.0.1:80 init-addr libc,{way}", tmp_path)
+    assert config is None
+    assert report.alerts[0].message == f"unknown way '{way}' to find an address"

@@ -1,4 +1,4 @@
-"""Everything that can fail without touching a socket: rules compiled, certificates read, names resolved. `headgate -c` stops behind it."""
+"""Everything that can fail before a socket is opened: rules compiled, certificates read, names resolved. `-c` stops behind it."""
 
 from __future__ import annotations
 

@@ -238,6 +238,11 @@ def _internet(word: Word, start: int, host: str, wanted: Family | None, form: Ad
     return made(Family.NAME, host, wanted)
 
 
+def is_literal(text: str) -> bool:
+    """Whether a text is an IPv4 or IPv6 address, without brackets or a port."""
+    return _IPV4.fullmatch(text) is not None or _is_ipv6(text)
+
+
 def _is_ipv6(text: str) -> bool:
     import ipaddress  # seldom needed, and starting counts
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from headgate.base.addresses import Address, Family
-from headgate.config.addresses import parse_address
+from headgate.config.addresses import is_literal, parse_address
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ProxyDraft, ServerDraft, Settings
 from headgate.config.keywords.line_options import (
@@ -97,15 +97,15 @@ def _check_address(cursor: Cursor, draft: HasSettings) -> None:
     draft.settings.put("addr", parse_address(word), word.location)
 
 
-_INIT_ADDRESS = re.compile(r"last|libc|none|[0-9a-fA-F.:]+")
+_INIT_WAYS = ("last", "libc", "none")
 
 
 def _init_address(cursor: Cursor) -> tuple[str, ...]:
     word = cursor.next("a list of last, libc, none and addresses")
     parts = tuple(word.text.split(","))
     for part in parts:
-        if not _INIT_ADDRESS.fullmatch(part):
-            known = ("last", "libc", "none")
+        if part not in _INIT_WAYS and not is_literal(part):
+            known = (*_INIT_WAYS, "<ip>")
             raise cursor.wrong(Word(part, word.location), f"unknown way '{part}' to find an address", allowed=known)
     return parts
 
