@@ -13,11 +13,19 @@ from headgate.base.records import dataclass
 
 @dataclass(frozen=True, slots=True)
 class AliasRow:
-    """One alias: its kind, its expression, and whether `option logasap` makes it incomplete."""
+    """One alias.
+
+    Attributes:
+        kind: how it is printed.
+        code: its expression.
+        incomplete: `option logasap` makes it so.
+        small: an integer that is small most of the time: a count, or a timer of a healthy service.
+    """
 
     kind: str
     code: str
     incomplete: bool = False
+    small: bool = False
 
 
 _INT = "int"
@@ -35,17 +43,17 @@ ALIASES: dict[str, AliasRow] = {
     "trg": AliasRow("raw", "utc_date(s.started_at)"),
     "trl": AliasRow("raw", "local_date(s.started_at)"),
     # timers
-    "Ta": AliasRow(_INT, "s.t_total", incomplete=True),
-    "Tc": AliasRow(_INT, "s.t_connect"),
-    "Td": AliasRow(_INT, "s.t_data"),
-    "Th": AliasRow(_INT, "s.t_handshake"),
-    "Ti": AliasRow(_INT, "s.t_idle"),
-    "Tq": AliasRow(_INT, "(-1 if s.t_request < 0 else s.t_request + max(s.t_handshake, 0) + max(s.t_idle, 0))"),
-    "TR": AliasRow(_INT, "s.t_request"),
-    "Tr": AliasRow(_INT, "s.t_response"),
+    "Ta": AliasRow(_INT, "s.t_total", incomplete=True, small=True),
+    "Tc": AliasRow(_INT, "s.t_connect", small=True),
+    "Td": AliasRow(_INT, "s.t_data", small=True),
+    "Th": AliasRow(_INT, "s.t_handshake", small=True),
+    "Ti": AliasRow(_INT, "s.t_idle", small=True),
+    "Tq": AliasRow(_INT, "(-1 if s.t_request < 0 else s.t_request + max(s.t_handshake, 0) + max(s.t_idle, 0))", small=True),
+    "TR": AliasRow(_INT, "s.t_request", small=True),
+    "Tr": AliasRow(_INT, "s.t_response", small=True),
     "Tt": AliasRow(_INT, "total_time(s)", incomplete=True),
     "Tu": AliasRow(_INT, "user_time(s)", incomplete=True),
-    "Tw": AliasRow(_INT, "s.t_queue"),
+    "Tw": AliasRow(_INT, "s.t_queue", small=True),
     # others
     "B": AliasRow(_INT, "s.bytes_out", incomplete=True),
     "U": AliasRow(_INT, "s.bytes_in", incomplete=True),
@@ -60,17 +68,17 @@ ALIASES: dict[str, AliasRow] = {
     "HV": AliasRow("text", "http_version(s)"),
     "ID": AliasRow("text", "unique_id(s)"),
     "OG": AliasRow("raw", "origin"),
-    "ST": AliasRow(_INT, "s.status"),
-    "ac": AliasRow(_INT, "w.sessions"),
+    "ST": AliasRow(_INT, "s.status", small=True),
+    "ac": AliasRow(_INT, "w.sessions", small=True),
     "b": AliasRow("text", "(frontend if b is None else names[b.name])"),
-    "bc": AliasRow(_INT, "(0 if b is None else w.backends[b.name].sessions)"),
+    "bc": AliasRow(_INT, "(0 if b is None else w.backends[b.name].sessions)", small=True),
     "bi": AliasRow("ip", "s.source_address"),
     "bp": AliasRow("port", "s.source_port"),
-    "bq": AliasRow(_INT, "s.queue_position_backend"),
+    "bq": AliasRow(_INT, "s.queue_position_backend", small=True),
     "ci": AliasRow("ip", "(e.source or b'unix')"),
     "cp": AliasRow("port", "(e.source_port if e.source else e.listener_id)"),
     "f": AliasRow("text", "frontend"),
-    "fc": AliasRow(_INT, "w.frontends[frontend_name].sessions"),
+    "fc": AliasRow(_INT, "w.frontends[frontend_name].sessions", small=True),
     "fi": AliasRow("ip", "(e.destination or b'unix')"),
     "fp": AliasRow("port", "(e.destination_port if e.destination else e.listener_id)"),
     "ft": AliasRow("text", "(frontend if e.tls is None else frontend_tls)"),
@@ -84,10 +92,10 @@ ALIASES: dict[str, AliasRow] = {
     "rc": AliasRow("raw", ""),  # two values: a plus sign, the count
     "rt": AliasRow(_INT, "s.number"),
     "s": AliasRow("text", "(b'<NOSRV>' if v is None else names[v.name])"),
-    "sc": AliasRow(_INT, "(0 if v is None else v.sessions)"),
+    "sc": AliasRow(_INT, "(0 if v is None else v.sessions)", small=True),
     "si": AliasRow("ip", "s.server_address"),
     "sp": AliasRow("port", "s.server_port"),
-    "sq": AliasRow(_INT, "s.queue_position_server"),
+    "sq": AliasRow(_INT, "s.queue_position_server", small=True),
     "sslc": AliasRow("text", "(None if e.tls is None else e.tls.cipher.encode())"),
     "sslv": AliasRow("text", "(None if e.tls is None else e.tls.version.encode())"),
     "ts": AliasRow("raw", ""),  # the first two characters
