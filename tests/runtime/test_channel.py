@@ -8,7 +8,7 @@ import struct
 from collections.abc import Awaitable, Callable
 
 from headgate.proxy.port import Lost
-from headgate.runtime.channel import PlainChannel
+from headgate.runtime.channel import Farewell, PlainChannel
 from headgate.runtime.reactor import Reactor
 
 
@@ -168,5 +168,40 @@ def test_half_close_keeps_reading() -> None:
         assert await read_all(far) == b"request"
         far.send(b"answer")
         assert await owner.events.get() == ("data", b"answer")
+
+    connected(scenario)
+
+
+def test_what_came_before_the_end_is_not_lost_when_both_halves_are_shut_while_paused() -> None:
+    async def scenario(channel: PlainChannel, owner: Listening, far: socket.socket) -> None:
+        channel.shutdown_write()
+        assert await read_all(far) == b""
+        channel.pause()
+        far.send(b"the rest")
+        far.shutdown(socket.SHUT_WR)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert owner.events.empty()
+        channel.resume()
+        assert await owner.events.get() == ("data", b"the rest")
+        assert await owner.events.get() == ("eof", None)
+
+    connected(scenario)
+
+
+def test_a_slow_reader_has_time_as_long_as_it_reads() -> None:
+    async def scenario(channel: PlainChannel, owner: Listening, far: socket.socket) -> None:
+        channel.send(b"x" * (16 << 20))
+        channel.close()
+        farewell = channel.owner
+        assert isinstance(farewell, Farewell)
+        first = farewell.deadline
+        loop = asyncio.get_running_loop()
+        channel.reactor.now += 5
+        while farewell.deadline == first:
+            await loop.sock_recv(far, 1 << 20)
+        assert farewell.deadline > first
+        assert len(await read_all(far)) > 0
+        assert farewell.deadline == 0.0
 
     connected(scenario)
