@@ -19,6 +19,7 @@ from headgate.runtime.reactor import Reactor
 from headgate.runtime.splice import PIPE_SIZE, PipePool, Spout
 
 RESET = struct.pack("ii", 1, 0)
+Pair = Callable[[], tuple[socket.socket, socket.socket]]
 
 
 class Half:
@@ -59,7 +60,7 @@ class Half:
 class Relay:
     """Two socket pairs with the relay between them: `client` and `server` are the far ends."""
 
-    def __init__(self, reactor: Reactor, pool: PipePool, pair: Callable[[], tuple[socket.socket, socket.socket]]) -> None:
+    def __init__(self, reactor: Reactor, pool: PipePool, pair: Pair) -> None:
         self.pool = pool
         self.reactor = reactor
         self.client, near_client = pair()
@@ -98,7 +99,7 @@ def unix_pair() -> tuple[socket.socket, socket.socket]:
 Scenario = Callable[[Relay], Awaitable[None]]
 
 
-def relayed(scenario: Scenario, *, most: int | None = None, pair: Callable[[], tuple[socket.socket, socket.socket]] = tcp_pair) -> None:
+def relayed(scenario: Scenario, *, most: int | None = None, pair: Pair = tcp_pair) -> None:
     """Run a scenario; afterwards no pipe may be on loan and no descriptor be open that was not before."""
 
     async def main() -> None:
@@ -117,6 +118,12 @@ def relayed(scenario: Scenario, *, most: int | None = None, pair: Callable[[], t
     before = set(os.listdir("/proc/self/fd"))
     asyncio.run(main())
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+async def until_blocked(channel: PlainChannel) -> None:
+    """Until the far end, which does not read, takes no more: then a pipe waits, and the source is not read any more."""
+    while not channel.blocked:  # noqa: ASYNC110  nothing announces it
+        await asyncio.sleep(0)
 
 
 async def send_and_end(sock: socket.socket, data: bytes) -> None:
@@ -139,7 +146,7 @@ def noise(seed: int, size: int) -> tuple[bytes, tuple[int, str]]:
 
 
 @pytest.mark.parametrize("pair", [tcp_pair, unix_pair])
-def test_both_ways_at_once_arrive_whole_and_are_counted(pair: Callable[[], tuple[socket.socket, socket.socket]]) -> None:
+def test_both_ways_at_once_arrive_whole_and_are_counted(pair: Pair) -> None:
     up, up_sum = noise(1, 12_345_678)
     down, down_sum = noise(2, 7_654_321)
 
@@ -147,7 +154,7 @@ def test_both_ways_at_once_arrive_whole_and_are_counted(pair: Callable[[], tuple
         results = await asyncio.gather(
             send_and_end(relay.client, up), send_and_end(relay.server, down), read_hash(relay.client), read_hash(relay.server)
         )
-        assert results[2:] == [down_sum, up_sum]
+        assert list(results[2:]) == [down_sum, up_sum]
         # A pipe that waits makes a read in between a copy; together they are exact.
         assert relay.up.passed + relay.up.copied == len(up)
         assert relay.down.passed + relay.down.copied == len(down)
@@ -199,8 +206,7 @@ def test_the_end_comes_behind_what_waits_in_a_pipe() -> None:
 
     async def scenario(relay: Relay) -> None:
         sending = asyncio.ensure_future(send_and_end(relay.server, data))
-        while not relay.left.blocked:  # nobody reads: the pipe fills, and the server is not read any more
-            await asyncio.sleep(0)
+        await until_blocked(relay.left)
         assert relay.pool.lent == 1
         assert await read_hash(relay.client) == total
         await sending
@@ -213,8 +219,7 @@ def test_a_reader_that_does_not_read_stops_the_sender() -> None:
     async def scenario(relay: Relay) -> None:
         loop = asyncio.get_running_loop()
         sending = asyncio.ensure_future(loop.sock_sendall(relay.server, bytes(64 << 20)))
-        while not relay.left.blocked:
-            await asyncio.sleep(0)
+        await until_blocked(relay.left)
         held = relay.down.passed
         for _ in range(20):
             await asyncio.sleep(0)
@@ -240,8 +245,7 @@ def test_a_reset_of_the_source_is_the_sources() -> None:
 def test_a_reset_of_the_target_is_the_targets_also_while_its_pipe_waits() -> None:
     async def scenario(relay: Relay) -> None:
         sending = asyncio.ensure_future(asyncio.get_running_loop().sock_sendall(relay.server, bytes(64 << 20)))
-        while not relay.left.blocked:
-            await asyncio.sleep(0)
+        await until_blocked(relay.left)
         relay.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         relay.client.close()
         assert await relay.up.lost is Lost.RESET
@@ -258,8 +262,7 @@ def test_close_lets_the_reader_have_what_waits_in_the_pipe() -> None:
     async def scenario(relay: Relay) -> None:
         loop = asyncio.get_running_loop()
         sending = asyncio.ensure_future(loop.sock_sendall(relay.server, data))
-        while not relay.left.blocked:
-            await asyncio.sleep(0)
+        await until_blocked(relay.left)
         passed = relay.down.passed + relay.down.copied
         relay.left.close()
         digest = hashlib.sha256(data[:passed]).hexdigest()
