@@ -25,6 +25,12 @@ _ACCEPT_MOST: Final = 64
 #: How long to wait before accepting again when the process ran out of descriptors, seconds.
 _OUT_OF_DESCRIPTORS: Final = 0.1
 
+#: Errors of `accept` that belong to the one connection, which is gone by then; try the next one (accept(2), "Error handling").
+_OF_ONE_CONNECTION: Final = frozenset({
+    errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET,
+    errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.ETIMEDOUT,
+})
+
 _WILDCARDS = frozenset({"", "0.0.0.0", "::", "*"})
 
 
@@ -141,12 +147,13 @@ class Listener:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    side.shared.counters.accept_failures += 1
-                    self.pause()
-                    self.reactor.arm(self, self.reactor.now + _OUT_OF_DESCRIPTORS)
-                    return
-                continue  # the client left before we came (ECONNABORTED)
+                if error.errno in _OF_ONE_CONNECTION:
+                    continue
+                # Out of descriptors or memory; or another process that has the socket shut it, which would make us spin.
+                side.shared.counters.accept_failures += 1
+                self.pause()
+                self.reactor.arm(self, self.reactor.now + _OUT_OF_DESCRIPTORS)
+                return
             self.welcome(sock, address)
 
     def _passed_on(self, events: int) -> None:
