@@ -74,13 +74,18 @@ class Endpoint:
         self.options = options
 
     def target(self, client_port: int) -> tuple[str, int] | str | bytes:
-        """The address to connect to; without a port of its own the server gets the one that the client used (5.2 server)."""
+        """The address to connect to; without a port of its own the server gets the one that the client used (5.2 server).
+
+        Raises:
+            OSError: there is no such port.
+        """
         host = self.host or ""
         if self.family == socket.AF_UNIX:
             return host
-        if self.port_is_offset:
-            return (host, client_port + self.port)
-        return (host, self.port or client_port)
+        port = client_port + self.port if self.port_is_offset else self.port or client_port
+        if not 0 < port < 65536:
+            raise OSError(errno.EADDRNOTAVAIL, f"the server would have port {port}")
+        return (host, port)
 
 
 def unix_name(address: Address) -> str:
@@ -148,7 +153,8 @@ class PendingConnection:
         if endpoint.source is not None:
             bind_source(sock, endpoint.source, self._stream.session)
         result = sock.connect_ex(endpoint.target(self._stream.session.destination_port))
-        if result not in (0, errno.EINPROGRESS, errno.EAGAIN):
+        # EAGAIN is a failure too: no free local port, or a unix socket whose backlog is full.
+        if result not in (0, errno.EINPROGRESS):
             raise OSError(result, "connect")
         self.reactor.watch(sock.fileno(), WRITE, self._ready)
 
@@ -161,10 +167,11 @@ class PendingConnection:
         sock = self._sock
         if sock is None:
             return
+        # A HUP alone is no failure: a unix server may have answered and closed already.
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if events & BROKEN else 0
-        if error or events & BROKEN:
+        if error:
             self._drop_socket()
-            self._failure = lost_reason(OSError(error or errno.ECONNRESET, ""))
+            self._failure = lost_reason(OSError(error, ""))
             self._report_failure()
             return
         endpoint = self._endpoint
