@@ -117,7 +117,9 @@ def test_clf(make_plan: Callable[..., Plan], make_stream: Callable[..., Stream])
 
 
 def test_error_format(make_plan: Callable[..., Plan], make_stream: Callable[..., Stream]) -> None:
-    plan = make_plan(HTTP)
+    assert make_plan(HTTP).frontends[0].error_log_line is None  # the fixed one of 8.2.5 is the live frontend's
+    own = 'error-log-format "%ci:%cp [%t] %f/%[so_name]: %[fc_err_str]"'
+    plan = make_plan(HTTP.replace("option httplog", f"option httplog\n    {own}"))
     stream = make_stream(of=plan)
     stream.session.error_text = "Connection error during SSL handshake"
     formatter = plan.frontends[0].error_log_line

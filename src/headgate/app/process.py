@@ -193,9 +193,9 @@ class App:
         """
         problems: list[Diagnostic] = []
         for side in self.frontends.values():
-            for number, bind in enumerate(side.plan.binds, 1):
+            for bind in side.plan.binds:
                 try:
-                    self._open_line(side, bind, number)
+                    self._open_line(side, bind)
                 except ConfigError as error:
                     problems.append(error.diagnostic)
         if self.config.global_.stats_sockets:
@@ -235,14 +235,14 @@ class App:
             except ConfigError as error:
                 problems.append(error.diagnostic)
 
-    def _open_line(self, side: Frontend, bind: Bind, number: int) -> list[Listener]:
+    def _open_line(self, side: Frontend, bind: Bind) -> list[Listener]:
         """Open the sockets of one bind line; raises ConfigError."""
         backlog = bind.backlog or side.spec.backlog or side.spec.maxconn or DEFAULT_BACKLOG
         reuse_port = not getattr(self.options, "no_reuse_port", False)
         tls = self._answerer(bind)
         opened = [
-            Listener(self.reactor, side, bind, sock, tls, bind.id or number)
-            for sock in open_listeners(bind, backlog, reuse_port=reuse_port)
+            Listener(self.reactor, side, bind, sock, tls, (bind.id or 1) + index)
+            for index, sock in enumerate(open_listeners(bind, backlog, reuse_port=reuse_port))
         ]
         self.listeners.extend(opened)
         return opened
@@ -270,7 +270,7 @@ class App:
             ConfigError: an address can't be bound; none is left open then.
         """
         try:
-            opened = [self._open_line(side, bind, number) for number, bind in enumerate(side.plan.binds, 1)]
+            opened = [self._open_line(side, bind) for bind in side.plan.binds]
         except ConfigError:
             self.close_frontend(side)
             raise

@@ -62,7 +62,10 @@ def _build(proxy: ProxyDraft, identifier: int, lines: LineDefaults, report: Repo
 
 
 def _resolved_names(proxy: Proxy) -> Proxy:
-    """Automatic ids of listeners: their position in the proxy, besides those that were written (5.1 "id")."""
+    """Automatic ids of listeners: their position in the proxy, besides those that were written (5.1 "id").
+
+    Each port of a range is a listener: the id is that of the first, the others follow it.
+    """
     taken = {bind.id for bind in proxy.binds if bind.id is not None}
     binds = []
     number = 1
@@ -70,9 +73,9 @@ def _resolved_names(proxy: Proxy) -> Proxy:
         if bind.id is None:
             while number in taken:
                 number += 1
-            taken.add(number)
             bind = replace(bind, id=number)
         binds.append(bind)
+        number += len(bind.address.ports)
     return replace(proxy, binds=tuple(binds))
 
 

@@ -173,7 +173,8 @@ def _log_line(proxy: Proxy, scope: Scope) -> Formatter | None:
 
 
 def _error_line(proxy: Proxy, scope: Scope) -> Formatter | None:
-    return _format(proxy.logging.error_format or built_in_format("error", proxy), scope)
+    """None for the default: its `bind_name` is the id where the line has no name, which no log format can say (8.2.5)."""
+    return _format(proxy.logging.error_format, scope)
 
 
 # --- backends --------------------------------------------------------------------------------------------------------

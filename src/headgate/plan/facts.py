@@ -129,7 +129,7 @@ class Session:
         source, source_port: the client's address text (b"" for unix sockets); what PROXY protocol or set-src says wins.
         destination, destination_port: the address that the client connected to.
         accepted_at: wall clock of the accept, seconds.
-        listener_name: name of the bind line, or its address.
+        listener_name: so_name: `name` of the bind line, "" without one.
         listener_id: so_id.
         tls: facts of the client's TLS connection, None for plain.
         hello: the ClientHello of a TLS client, once it was seen.

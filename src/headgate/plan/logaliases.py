@@ -121,5 +121,4 @@ BUILT_IN = {
     " %CC %CS %hrl %hsl",
     "tcp-clf": '%{Q}o %{-Q}ci - - [%T] "TCP " 000 %B "" "" %cp %ms %ft %b %s %Th %Tw %Tc %Tt %U %ts-- %ac %fc %bc %sc %rc %sq %bq'
     ' "" "" ',
-    "error": "%ci:%cp [%t] %f/%[so_name]: %[fc_err_str]",
 }

@@ -219,7 +219,7 @@ class Frontend:
             stream.started_at = session.accepted_at
             message = line(stream)
         else:
-            side = b"%b/%b" % (self.name.encode(), session.listener_name.encode())
+            side = f"{self.name}/{session.listener_name or session.listener_id}".encode()
             place = b"%b:%d [%b] %b: " % (session.source, session.source_port, _date(session.accepted_at), side)
             message = place + session.error_text.encode("utf-8", "replace")
         log.emit(_ERROR if self.separate_errors else _INFO, message, wall)

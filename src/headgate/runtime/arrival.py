@@ -17,7 +17,7 @@ from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.reactor import READ, Reactor
 from headgate.wire.client_hello import parse_client_hello
 from headgate.wire.errors import ProtocolViolation
-from headgate.wire.proxy_protocol import Command, parse
+from headgate.wire.proxy_protocol import Command, Family, parse
 
 if TYPE_CHECKING:
     from headgate.runtime.listener import Listener, TlsClientChannel
@@ -29,6 +29,8 @@ OVER: Final = 3
 
 #: What is looked at without taking it from the socket: a PROXY header, or a ClientHello.
 _PEEK = 16384
+
+_INTERNET = (Family.INET, Family.INET6)
 
 ClientSession = HttpSession | RelaySession
 
@@ -97,7 +99,8 @@ class Arrival:
         self._part = b""
         self.sock.recv(header.length - len(taken))
         session = self.session
-        if header.command is Command.PROXY and header.source:
+        # Other families say nothing that logs and rules could use: the connection's own addresses stay.
+        if header.command is Command.PROXY and header.family in _INTERNET:
             session.source, session.source_port = header.source, header.source_port
             session.destination, session.destination_port = header.destination, header.destination_port
         if self.listener.tls is not None:

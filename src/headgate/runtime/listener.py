@@ -22,6 +22,8 @@ from headgate.runtime.reactor import READ, Reactor
 
 #: Connections that one event may accept: others must have their turn (as tune.maxaccept).
 _ACCEPT_MOST: Final = 64
+#: When an event follows the last one sooner than this, seconds, connections come in a rush: then it pays to accept more than one.
+_RUSH: Final = 0.001
 #: How long to wait before accepting again when the process ran out of descriptors, seconds.
 _OUT_OF_DESCRIPTORS: Final = 0.1
 
@@ -61,13 +63,14 @@ class Listener:
     Attributes:
         side: the live frontend.
         tls: makes the TLS layer of an `ssl` bind line's connections, or None.
-        name: for %fi-like places and logs: the bind line's name, or its address.
+        name: `name` of the bind line, "" without one.
+        number: `id` of the bind line, or its position among the sockets of the frontend.
         paused: not accepting: a limit is reached.
     """
 
     __slots__ = (
-        "_fixed", "_http", "_inet", "_passed", "accept_proxy", "armed", "bind", "deadline", "limit", "name", "number",
-        "open", "paused", "reactor", "side", "sock", "tls",
+        "_fixed", "_http", "_inet", "_kind", "_last", "_own", "_passed", "accept_proxy", "armed", "bind", "deadline", "limit",
+        "name", "number", "open", "paused", "reactor", "side", "sock", "tls",
     )
 
     def __init__(
@@ -79,9 +82,10 @@ class Listener:
         self.sock = sock
         self.tls = tls
         self.number = number
-        self.name = bind.name or str(bind.address)
+        self.name = bind.name or ""
         self.accept_proxy = bind.accept_proxy
         self.limit = bind.maxconn or 0
+        self._own: set[ClientSession] = set()
         self.paused = False
         self.open = False
         self.deadline = 0.0
@@ -91,8 +95,12 @@ class Listener:
         self._passed = bind.address.family is Family.SOCKPAIR
         # With a fixed address the destination is known without asking the kernel for each connection.
         self._fixed: tuple[bytes, int] | None = None
+        # Asking the socket object for these costs three enumerations for each connection.
+        self._kind = (int(sock.family), int(sock.type), sock.proto)
+        self._last = 0.0
         if self._inet:
-            # Linux hands both on to the sockets that are accepted.
+            # Linux hands these on to the sockets that are accepted.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if side.spec.options.clitcpka:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if side.spec.options.nolinger:
@@ -126,6 +134,14 @@ class Listener:
             self.paused = False
             self.reactor.change(self.sock.fileno(), READ)
 
+    def has_room(self) -> bool:
+        """Whether `maxconn` of the bind line allows another session. Sessions don't know their listener: those that ended are
+        sorted out here, which costs only lines with a limit anything."""
+        if not self.limit or len(self._own) < self.limit:
+            return True
+        self._own &= self.side.shared.live
+        return len(self._own) < self.limit
+
     def timed_out(self) -> None:
         """A pause for a rate limit or for lack of descriptors is over."""
         if not self.side.accept_paused:
@@ -133,8 +149,12 @@ class Listener:
 
     def _accept(self, events: int) -> None:
         side = self.side
-        for _ in range(_ACCEPT_MOST):
-            if not side.may_accept():
+        now = self.reactor.now
+        most = _ACCEPT_MOST if now - self._last < _RUSH else 1
+        self._last = now
+        family, kind, protocol = self._kind
+        for _ in range(most):
+            if not side.may_accept() or not self.has_room():
                 # Resumed by `Frontends.session_ended`.
                 self.pause()
                 return
@@ -143,7 +163,7 @@ class Listener:
                 self.reactor.arm(self, self.reactor.now + 1.0 / side.rate_limit)
                 return
             try:
-                sock, address = self.sock.accept()
+                descriptor, address = self.sock._accept()  # type: ignore[attr-defined]  # what accept() itself calls
             except BlockingIOError:
                 return
             except OSError as error:
@@ -154,7 +174,7 @@ class Listener:
                 self.pause()
                 self.reactor.arm(self, self.reactor.now + _OUT_OF_DESCRIPTORS)
                 return
-            self.welcome(sock, address)
+            self.welcome(socket.socket(family, kind, protocol, descriptor), address)
 
     def _passed_on(self, events: int) -> None:
         """`sockpair@`: connections arrive as descriptors over the socket (2.9.1)."""
@@ -170,6 +190,7 @@ class Listener:
             return
         for descriptor in descriptors:
             sock = socket.socket(fileno=descriptor)
+            self.reactor.shared.add(descriptor)
             try:
                 address = sock.getpeername()
             except OSError:
@@ -187,7 +208,6 @@ class Listener:
         session.listener_name = self.name
         session.listener_id = self.number
         if self._inet and isinstance(address, tuple):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             session.source = _plain(address[0]).encode()
             session.source_port = address[1]
             fixed = self._fixed
@@ -195,6 +215,8 @@ class Listener:
                 name = sock.getsockname()
                 fixed = (_plain(name[0]).encode(), name[1])
             session.destination, session.destination_port = fixed
+        if self.limit:
+            self._own.add(session)
         side.session_started(session, reactor.now)
         rules = side.plan.tcp_request_connection
         if rules is not None and rules(Stream(session)) is not None:
@@ -224,5 +246,5 @@ def _plain(host: str) -> str:
 def resume_all(listeners: Sequence[Listener]) -> None:
     """A session ended: whoever waits for a slot may accept again."""
     for listener in listeners:
-        if listener.paused and not listener.deadline and listener.side.may_accept():
+        if listener.paused and not listener.deadline and listener.side.may_accept() and listener.has_room():
             listener.resume()
