@@ -6,7 +6,9 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
-from headgate.runtime.reactor import READ, Reactor
+import pytest
+
+from headgate.runtime.reactor import READ, WRITE, Reactor
 
 
 class Alarm:
@@ -49,6 +51,43 @@ def test_a_handler_is_called_for_its_descriptor_and_not_after_unwatch() -> None:
             far.send(b"two")
             await asyncio.sleep(0)
             assert got.empty()
+
+    driven(scenario)
+
+
+def test_a_forgotten_descriptor_leaves_with_its_close_and_its_number_can_be_used_again() -> None:
+    async def scenario(reactor: Reactor) -> None:
+        near, far = socket.socketpair()
+        with far:
+            number = near.fileno()
+            reactor.watch(number, READ, lambda events: pytest.fail("closed"))
+            far.send(b"x")
+            reactor.forget(number)
+            near.close()
+            again, other = socket.socketpair()
+            with again, other:
+                assert number in (again.fileno(), other.fileno())
+                got: asyncio.Queue[int] = asyncio.Queue()
+                reactor.watch(number, WRITE, got.put_nowait)
+                assert await got.get() == WRITE
+
+    driven(scenario)
+
+
+def test_a_forgotten_descriptor_that_another_process_holds_is_taken_out_of_the_set() -> None:
+    async def scenario(reactor: Reactor) -> None:
+        near, far = socket.socketpair()
+        with far, near.dup():
+            turns: list[None] = []
+            reactor.turn_ends.append(lambda: turns.append(None))
+            reactor.watch(near.fileno(), READ, lambda events: None)
+            reactor.shared.add(near.fileno())
+            reactor.forget(near.fileno())
+            near.close()
+            far.send(b"x")
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not turns and not reactor.shared
 
     driven(scenario)
 

@@ -404,7 +404,7 @@ class PlainChannel:
             return
         self._failed = True
         self._drop_waiting()
-        self.reactor.unwatch(self.fd)
+        self.reactor.forget(self.fd)
         self.sock.close()
         # Owner and channel know each other: without this only the garbage collector would free them.
         owner, self.owner = self.owner, NOBODY

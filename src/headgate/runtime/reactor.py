@@ -51,8 +51,8 @@ class Reactor:
     """
 
     __slots__ = (
-        "_dead", "_epoll", "_handlers", "_heap", "_later", "_loop", "_order", "_timer", "_timer_at", "now", "turn_ends",
-        "wall",
+        "_dead", "_epoll", "_handlers", "_heap", "_later", "_loop", "_order", "_timer", "_timer_at", "now", "shared",
+        "turn_ends", "wall",
     )
 
     def __init__(self) -> None:
@@ -65,6 +65,8 @@ class Reactor:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._later: list[Callable[[], None]] = []
+        #: descriptors of connections that another process holds too: closing ours does not take them out of the epoll set
+        self.shared: set[int] = set()
         #: called after each batch: log sinks flush here
         self.turn_ends: list[Callable[[], None]] = []
         self.now = time.monotonic()
@@ -104,6 +106,14 @@ class Reactor:
         """Forget `fd`. Must come before it is closed, or its number could be reused under the old handler."""
         if self._handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
+
+    def forget(self, fd: int) -> None:
+        """As `unwatch`, for a descriptor that is closed right behind this: that takes it out of the epoll set (epoll(7))."""
+        if fd in self.shared:
+            self.shared.discard(fd)
+            self.unwatch(fd)
+        else:
+            self._handlers.pop(fd, None)
 
     def _turn(self) -> None:
         self.now = time.monotonic()

@@ -9,6 +9,7 @@ close_notify is always tried, on close and on abort: peers that insist on it thr
 
 from __future__ import annotations
 
+import array
 import contextlib
 import errno
 import fcntl
@@ -43,6 +44,7 @@ _LINGER_MOST = 1 << 20
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _CLOSED = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
 _buffer = ffi.new("char[]", RECORD)
+_unread_bytes = array.array("i", [0])
 
 _do_handshake = lib.SSL_do_handshake
 _read = lib.SSL_read
@@ -510,7 +512,8 @@ class TlsChannel:
 
     def _unread(self) -> bool:
         try:
-            return bool(struct.unpack("i", fcntl.ioctl(self.fd, termios.FIONREAD, b"\0\0\0\0"))[0])
+            fcntl.ioctl(self.fd, termios.FIONREAD, _unread_bytes)
+            return _unread_bytes[0] != 0
         except OSError:
             return False
 
@@ -563,7 +566,7 @@ class TlsChannel:
         if self._established:
             # Without this OpenSSL would throw the session away with a connection whose close_notify did not come back.
             lib.SSL_set_shutdown(self._ssl, _CLOSED)
-        self.reactor.unwatch(self.fd)
+        self.reactor.forget(self.fd)
         self.sock.close()
         # Owner and channel know each other: without this only the garbage collector would free them, and OpenSSL's memory.
         self.owner = NOBODY
