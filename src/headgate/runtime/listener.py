@@ -246,5 +246,6 @@ def _plain(host: str) -> str:
 def resume_all(listeners: Sequence[Listener]) -> None:
     """A session ended: whoever waits for a slot may accept again."""
     for listener in listeners:
-        if listener.paused and not listener.deadline and listener.side.may_accept() and listener.has_room():
+        side = listener.side
+        if listener.paused and not listener.deadline and not side.accept_paused and side.may_accept() and listener.has_room():
             listener.resume()
