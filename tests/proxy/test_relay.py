@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from headgate.proxy.port import Lost
+from headgate.proxy.relay import RelayStream
+from headgate.proxy.sides import Splicer
 from tests.proxy.playbook import Playbook
 
 HEADER = """
@@ -285,3 +287,91 @@ def test_a_probe_is_not_logged_with_dontlognull(tmp_path: Path) -> None:
     play = book(tmp_path, frontend="    option dontlognull\n")
     play.client().breaks()
     all_is_over(play, 0)
+
+
+class Kernel(Splicer):
+    """Says that it passes bytes on, and lets the test say how many."""
+
+    def __init__(self) -> None:
+        self.relay: RelayStream
+
+    def start(self, client: object, server: object, relay: object) -> bool:
+        assert isinstance(relay, RelayStream)
+        self.relay = relay
+        return True
+
+
+def test_what_the_kernel_passes_on_is_counted_with_what_was_copied(tmp_path: Path) -> None:
+    play = book(tmp_path)
+    kernel = play.shared.splice = Kernel()
+    client = play.client()
+    server = play.server()
+    server.sends(bytes(65536))
+    kernel.relay.server_passed(10_000_000_000)
+    kernel.relay.client_passed(77)
+    client.sends(b"by hand")
+    server.shuts()
+    client.shuts()
+    all_is_over(play)
+    assert " 10000065536 -- " in play.log.lines[0]
+    counters = play.backends["be"].counters
+    assert (counters.bytes_in, counters.bytes_out) == (84, 10_000_065_536)
+
+
+def test_a_pipe_that_waits_pauses_the_source_and_a_relay_ends_when_all_is_taken(tmp_path: Path) -> None:
+    play = book(tmp_path)
+    kernel = play.shared.splice = Kernel()
+    client = play.client()
+    server = play.server()
+    server.sends(bytes(65536))
+    client.channel.blocked = True
+    kernel.relay.server_passed(100_000)
+    assert not server.channel.reading
+    client.shuts()
+    server.shuts()
+    assert client.channel.fate == "open"
+    client.drains()
+    assert client.channel.fate == "closed"
+    all_is_over(play)
+
+
+def test_a_reader_that_never_takes_the_rest_times_out(tmp_path: Path) -> None:
+    play = book(tmp_path)
+    client = play.client()
+    server = play.server()
+    client.channel.blocked = True
+    server.sends(b"x" * 1000)
+    client.shuts()
+    server.shuts()
+    play.clock.advance(19)
+    assert client.channel.fate == "open"
+    play.clock.advance(2)
+    all_is_over(play)
+    assert " cD " in play.log.lines[0]
+
+
+def test_renewed_deadlines_while_the_kernel_passes_bytes_on(tmp_path: Path) -> None:
+    play = book(tmp_path)
+    kernel = play.shared.splice = Kernel()
+    client = play.client()
+    server = play.server()
+    server.sends(bytes(65536))
+    for _ in range(5):
+        play.clock.advance(15)
+        kernel.relay.server_passed(1)
+    assert (client.channel.fate, server.channel.fate) == ("open", "open")
+    play.clock.advance(21)
+    all_is_over(play)
+    assert " 65541 cD " in play.log.lines[0]
+
+
+def test_content_rules_see_the_servers_first_bytes_before_anything_is_spliced(tmp_path: Path) -> None:
+    play = book(tmp_path, backend="    tcp-response content reject if { src 192.0.2.99 }\n")
+    kernel = play.shared.splice = Kernel()
+    client = play.client()
+    server = play.server()
+    client.sends(bytes(65536))
+    assert not hasattr(kernel, "relay")
+    server.sends(b"good")
+    client.sends(bytes(65536))
+    assert kernel.relay.bytes_in == 131072
