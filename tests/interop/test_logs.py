@@ -239,3 +239,32 @@ backend app
     started = proxy(config)
     visit(client_context(certificates), ("127.0.0.1", started.port))
     assert re.search(r"127\.0\.0\.1 secure~ TLSv1\.3 TLS_\S+ localhost$", logs.line("secure~"))
+
+
+def test_both_ends_of_the_server_connection(
+    proxy: StartProxy, backend: MakeBackend, logs: LogReceiver, subject: str
+) -> None:
+    """%bi %bp %si %sp: of a new connection, and of one that is used again."""
+    server = backend()
+    config = one_server(server, f"log 127.0.0.1:{logs.port} local0", 'log-format "%HP: %bi %bp %si %sp."')
+    client = proxy(config).connect()
+    seen = []
+    for target in (b"/first", b"/again"):
+        client.send(GET.replace(b"/ ", target + b" ", 1))
+        read_response(client)
+        seen.append(logs.line(f"{target.decode()}: ").partition(": ")[2].partition(f"{target.decode()}: ")[2])
+    assert server.connections == 1
+    assert re.fullmatch(rf"127\.0\.0\.1 [1-9]\d* 127\.0\.0\.1 {server.port}\.", seen[0])
+    assert seen[0] == seen[1]
+
+
+def test_be_name_without_a_backend_is_the_frontends(
+    proxy: StartProxy, backend: MakeBackend, logs: LogReceiver, subject: str
+) -> None:
+    config = one_server(
+        backend(), f"log 127.0.0.1:{logs.port} local0", "http-request deny", 'log-format "in %[be_name]."'
+    )
+    client = proxy(config).connect()
+    client.send(GET)
+    read_response(client)
+    assert logs.line("in web.")

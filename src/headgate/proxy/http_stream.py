@@ -309,6 +309,7 @@ class HttpStream(ResponsePath):
             server.counters.reused_connections += 1
             self.t_connect = 0
             connection.reuses += 1
+            self.source_address, self.source_port, self.server_address, self.server_port = connection.ends
             self._attach(connection)
         else:
             self._connect(server)
@@ -366,7 +367,9 @@ class HttpStream(ResponsePath):
             return
         self.t_connect = int((self.scheduler.now - self.attempt_at) * 1000.0)
         self.server_tls = channel.tls
-        self._attach(ServerConnection(channel, server, link.pools[server.name], self._pool_key(server)))
+        connection = ServerConnection(channel, server, link.pools[server.name], self._pool_key(server))
+        connection.ends = (self.source_address, self.source_port, self.server_address, self.server_port)
+        self._attach(connection)
 
     def connect_failed(self, reason: Lost) -> None:
         """The attempt failed: try again, here or elsewhere, or give up."""

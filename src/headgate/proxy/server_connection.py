@@ -27,9 +27,10 @@ class ServerConnection:
         gone: it closed while it was idle.
         reuses: how many exchanges it carried after the first one.
         idle_since: monotonic seconds.
+        ends: address and port of our side and of the server's, for logs and fetches of whoever uses it next.
     """
 
-    __slots__ = ("channel", "gone", "idle_since", "key", "paused", "pool", "reuses", "server", "stream")
+    __slots__ = ("channel", "ends", "gone", "idle_since", "key", "paused", "pool", "reuses", "server", "stream")
 
     def __init__(self, channel: Channel, server: ServerState, pool: Pool, key: bytes | None) -> None:
         self.channel = channel
@@ -41,6 +42,7 @@ class ServerConnection:
         self.paused = False
         self.reuses = 0
         self.idle_since = 0.0
+        self.ends: tuple[bytes, int, bytes, int] = (b"", 0, b"", 0)
         channel.owner = self
 
     def data_received(self, data: bytes) -> None:

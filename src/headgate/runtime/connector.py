@@ -152,7 +152,10 @@ class PendingConnection:
             sock.setsockopt(level, option, value)
         if endpoint.source is not None:
             bind_source(sock, endpoint.source, self._stream.session)
-        result = sock.connect_ex(endpoint.target(self._stream.session.destination_port))
+        target = endpoint.target(self._stream.session.destination_port)
+        if isinstance(target, tuple):
+            self._stream.server_address, self._stream.server_port = target[0].encode(), target[1]
+        result = sock.connect_ex(target)
         # EAGAIN is a failure too: no free local port, or a unix socket whose backlog is full.
         if result not in (0, errno.EINPROGRESS):
             raise OSError(result, "connect")
@@ -177,7 +180,7 @@ class PendingConnection:
         endpoint = self._endpoint
         stream = self._stream
         if endpoint.family != socket.AF_UNIX:
-            stream.source_address, stream.source_port = _local_name(sock) if endpoint.source is not None else (b"", 0)
+            stream.source_address, stream.source_port = _local_name(sock)
         if endpoint.send_proxy is not None:
             header = encode_header(endpoint.send_proxy, stream)
             try:

@@ -197,7 +197,7 @@ plain(
     "fe_defbe", result=Type.STR, places=CLIENT,
     run=lambda stream: name.encode() if (name := stream.session.frontend.spec.default_backend) is not None else None,
 )
-plain("be_name", result=Type.STR, places=BACKEND, run=lambda stream: None if (b := stream.backend) is None else b.name.encode())
+plain("be_name", result=Type.STR, places=BACKEND, run=lambda stream: (stream.backend or stream.session.frontend).name.encode())
 plain("be_id", result=Type.SINT, places=BACKEND, run=lambda stream: None if (b := stream.backend) is None else b.spec.id)
 plain("srv_name", result=Type.STR, places=SERVER, run=lambda stream: None if (s := stream.server) is None else s.name.encode())
 plain("so_id", result=Type.SINT, places=CLIENT, run=lambda stream: stream.session.listener_id)
