@@ -5,12 +5,12 @@ Only the form is decided. Host names stay names (`runtime` resolves them), paths
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 from headgate.base.addresses import Address, Family, Transport
 from headgate.base.diagnostics import ConfigError, config_error
 from headgate.base.records import dataclass
+from headgate.base.regex import regex
 from headgate.config.cursor import Word
 from headgate.config.spans import piece_of
 
@@ -60,10 +60,10 @@ _TYPES = {"stream": _STREAM, "dgram": _DGRAM}
 _UNSUPPORTED = frozenset({"quic", "quic4", "quic6", "rhttp"})
 _PREFIXES = _FAMILIES | _PROTOCOLS
 
-_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)")
-_DOTTED = re.compile(r"[0-9.]+")
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
-_PORTS = re.compile(r"([+-])?([0-9]{1,9})(?:-([0-9]{1,9}))?")
+_IPV4 = regex(r"(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)")
+_DOTTED = regex(r"[0-9.]+")
+_HOST = regex(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+_PORTS = regex(r"([+-])?([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
 def part_of(word: Word, start: int, stop: int) -> Word:

@@ -5,12 +5,12 @@ Each line's error is caught once and reading goes on, so that one run shows all 
 
 from __future__ import annotations
 
-import re
 from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 
 import headgate.config.keywords  # noqa: F401  (fills KEYWORDS)
 from headgate.base.diagnostics import ConfigError, Report, Severity, config_error
+from headgate.base.regex import regex
 from headgate.config.conditionals import Blocks
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ConfigDraft
@@ -203,7 +203,7 @@ _RUN = {
 
 
 #: Lines that hold a password: they are not shown below a message.
-_SECRET_LINE = re.compile(r"\b(?:insecure-password|password|stats\s+auth|cluster-secret|dynamic-cookie-key)\b")
+_SECRET_LINE = regex(r"\b(?:insecure-password|password|stats\s+auth|cluster-secret|dynamic-cookie-key)\b")
 
 
 def _hide_secrets(report: Report) -> None:

@@ -6,16 +6,16 @@ Syntax only. That a named ACL exists is checked by `resolve`; what a fetch yield
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Sequence
 
 from headgate.base.diagnostics import NOWHERE, ConfigError, Location, Report, config_error
+from headgate.base.regex import regex
 from headgate.config.cursor import Cursor, Word
 from headgate.config.expression import AclDefinition, AclReference, Condition, Criterion, Pattern, Term
 from headgate.config.parse_expression import parse_expression
 from headgate.config.spans import piece_of
 
-ACL_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
+ACL_NAME = regex(r"[A-Za-z0-9_.:-]+")
 
 MATCH_METHODS = ("found", "bool", "int", "ip", "bin", "len", "str", "sub", "reg", "beg", "end", "dir", "dom")
 

@@ -6,15 +6,14 @@ take an expression.
 
 from __future__ import annotations
 
-import re
-
 from headgate.base.diagnostics import ConfigError, config_error
+from headgate.base.regex import regex
 from headgate.config.cursor import Cursor, Word
 from headgate.config.expression import Call, SampleExpression
 from headgate.config.parse_arguments import parse_arguments
 from headgate.config.spans import piece_of
 
-_NAME = re.compile(r"[A-Za-z0-9_.+-]+")
+_NAME = regex(r"[A-Za-z0-9_.+-]+")
 
 #: Nobody chains more by hand; a bound keeps a hostile file from building a tree without end.
 MOST_CONVERTERS = 256

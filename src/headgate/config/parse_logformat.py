@@ -5,10 +5,9 @@ Used for log lines and for every argument that the manual calls <fmt>. Syntax an
 
 from __future__ import annotations
 
-import re
-
 from headgate.base.diagnostics import ConfigError, config_error
 from headgate.base.records import dataclass, field
+from headgate.base.regex import regex
 from headgate.config.cursor import Cursor, Word
 from headgate.config.expression import Alias, Evaluated, Literal, LogFormat, LogItem
 from headgate.config.parse_expression import parse_expression_at
@@ -21,8 +20,8 @@ ALIASES = frozenset(
 )
 
 _FLAGS = ("Q", "X", "E", "bin", "json", "cbor")
-_LETTERS = re.compile(r"[A-Za-z0-9]+")
-_SPACES = re.compile(r" {2,}")
+_LETTERS = regex(r"[A-Za-z0-9]+")
+_SPACES = regex(r" {2,}")
 
 
 @dataclass(slots=True)

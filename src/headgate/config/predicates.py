@@ -5,11 +5,11 @@ The whole expression is read before any of it counts, so that a mistake behind `
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
 from headgate.base.diagnostics import ConfigError, Location, config_error
 from headgate.base.records import dataclass
+from headgate.base.regex import regex
 from headgate.config.cursor import Word
 from headgate.config.parse_arguments import parse_arguments
 from headgate.config.spans import piece_of
@@ -27,9 +27,9 @@ RUNTIME_OPTIONS = (
     "SERVER-SSL-VERIFY-NONE",
 )
 
-_VERSION = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:\.([0-9]{1,9}))?(?:-(dev|pre|rc)?([0-9]{1,9}))?(?:[-+].*)?")
-_SSL_VERSION = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:\.([0-9]{1,9}))?([a-z]*)(?:-.*)?")
-_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+|&&|\|\||[()!]")
+_VERSION = regex(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:\.([0-9]{1,9}))?(?:-(dev|pre|rc)?([0-9]{1,9}))?(?:[-+].*)?")
+_SSL_VERSION = regex(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:\.([0-9]{1,9}))?([a-z]*)(?:-.*)?")
+_TOKEN = regex(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+|&&|\|\||[()!]")
 _DEEPEST = 64
 
 

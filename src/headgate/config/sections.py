@@ -5,19 +5,19 @@ A section that HAProxy knows and we don't is one error; its lines are then passe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from headgate.base.diagnostics import ConfigError, Location, Report, config_error
 from headgate.base.records import dataclass
+from headgate.base.regex import regex
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ConfigDraft, ProxyDraft
 from headgate.config.model import ErrorSection, Ring, User, Userlist
 from headgate.config.registry import Scope
 from headgate.config.section_drafts import ErrorSectionDraft, GlobalSection, PathPolicy, RingDraft, UserlistDraft
 
-_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
+_NAME = regex(r"[A-Za-z0-9_.:-]+")
 
 
 @dataclass(frozen=True, slots=True)

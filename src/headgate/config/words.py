@@ -6,29 +6,29 @@ stands in the file. Called by `load` for each line.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from headgate.base.diagnostics import Location, config_error
+from headgate.base.regex import regex
 from headgate.config.cursor import Word
 
-_PLAIN_WORD = re.compile(r"[^ \t]+")
-_SPECIAL = re.compile(r"[\\\"'#]")
+_PLAIN_WORD = regex(r"[^ \t]+")
+_SPECIAL = regex(r"[\\\"'#]")
 #: A word whose quotes only have to be taken off: no escape, no variable. What follows it decides whether it is whole.
-_SIMPLE_WORD = re.compile(r"""(?:[^ \t\\"'#]++|'[^']*+'|"[^"\\$]*+")++(?=[ \t#]|\Z)""")
-_QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
+_SIMPLE_WORD = regex(r"""(?:[^ \t\\"'#]++|'[^']*+'|"[^"\\$]*+")++(?=[ \t#]|\Z)""")
+_QUOTED = regex(r"""'([^']*)'|"([^"]*)\"""")
 #: What needs no attention outside quotes, and inside weak quotes.
-_UNQUOTED_RUN = re.compile(r"[^ \t\\\"'#]+")
-_WEAK_RUN = re.compile(r"[^\\\"$]+")
-_HEX = re.compile(r"[0-9A-Fa-f]{2}")
-_VARIABLE = re.compile(r"\.?[A-Za-z_][A-Za-z0-9_]*")
+_UNQUOTED_RUN = regex(r"[^ \t\\\"'#]+")
+_WEAK_RUN = regex(r"[^\\\"$]+")
+_HEX = regex(r"[0-9A-Fa-f]{2}")
+_VARIABLE = regex(r"\.?[A-Za-z_][A-Za-z0-9_]*")
 
 _CONTROL = {"n": "\n", "r": "\r", "t": "\t"}
 _SELF_ESCAPED = frozenset(" \t#\\'\"$")
-_SURROGATE = re.compile("[\udc80-\udcff]")
+_SURROGATE = regex("[\udc80-\udcff]")
 
-_UNSAFE = re.compile(r"""[\s\\"'#$\x00-\x1f\x7f\udc80-\udcff]""")
-_NOT_STRONG = re.compile(r"['\x00-\x1f\x7f\udc80-\udcff]")
+_UNSAFE = regex(r"""[\s\\"'#$\x00-\x1f\x7f\udc80-\udcff]""")
+_NOT_STRONG = regex(r"['\x00-\x1f\x7f\udc80-\udcff]")
 
 
 def split_line(text: str, file: str, line: int, environment: Mapping[str, str], section: str = "") -> list[Word]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from headgate.base.regex import regex
 from headgate.base.units import UnitError, parse_time
 from headgate.config.actions import (
     Accept,
@@ -48,7 +49,7 @@ from headgate.config.parse_logformat import read_logformat
 #: Reads one action; the draft is for its files, and for what it declares.
 ActionReader = Callable[[Cursor, ProxyDraft, Ruleset], Action]
 
-_VARIABLE = re.compile(r"(proc|sess|txn|req|res)\.([A-Za-z0-9_.]+)")
+_VARIABLE = regex(r"(proc|sess|txn|req|res)\.([A-Za-z0-9_.]+)")
 _EARLY = (Ruleset.TCP_REQUEST_CONNECTION, Ruleset.TCP_REQUEST_SESSION)
 _CONDITIONS = ("ifexists", "ifnotexists", "ifempty", "ifnotempty", "ifset", "ifnotset", "ifgt", "iflt")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
+from headgate.base.regex import regex
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ProxyDraft
 from headgate.config.keywords.proxy_basics import setting
@@ -17,7 +17,7 @@ ALGORITHMS = (
     "rdp-cookie[(<name>)]", "hash <expression>",
 )
 
-_CALL = re.compile(r"([a-z_-]+)(?:\(([^()]*)\))?")
+_CALL = regex(r"([a-z_-]+)(?:\(([^()]*)\))?")
 
 
 def _balance(cursor: Cursor, draft: ProxyDraft) -> None:

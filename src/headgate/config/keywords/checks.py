@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from headgate.base.regex import regex
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ProxyDraft
 from headgate.config.expression import Literal
@@ -14,7 +15,7 @@ from headgate.config.keywords.replies import header_name
 from headgate.config.parse_logformat import parse_logformat
 from headgate.config.registry import BACK, KEYWORDS, Keyword, Parser, Status
 
-_STATUSES = re.compile(r"\d{3}(?:-\d{3})?(?:,\d{3}(?:-\d{3})?)*")
+_STATUSES = regex(r"\d{3}(?:-\d{3})?(?:,\d{3}(?:-\d{3})?)*")
 _MATCHES = ("status", "rstatus", "string", "rstring")
 _UNSUPPORTED_MATCHES = ("hdr", "fhdr", "string-lf")
 _UNSUPPORTED_OPTIONS = (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
+from headgate.base.regex import regex
 from headgate.config.addresses import parse_address
 from headgate.config.cursor import Cursor
 from headgate.config.drafts import BindDraft
@@ -17,9 +17,9 @@ from headgate.config.parse_logformat import read_logformat
 from headgate.config.registry import KEYWORDS, Keyword, Parser, Scope, Status
 from headgate.config.section_drafts import GlobalSection
 
-_NODE = re.compile(r"[A-Za-z0-9_-]+")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PROC_VARIABLE = re.compile(r"proc\.[A-Za-z0-9_.]+")
+_NODE = regex(r"[A-Za-z0-9_-]+")
+_VARIABLE = regex(r"[A-Za-z_][A-Za-z0-9_]*")
+_PROC_VARIABLE = regex(r"proc\.[A-Za-z0-9_.]+")
 _LARGEST = 0x7FFFFFFF
 
 

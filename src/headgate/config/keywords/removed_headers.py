@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from headgate.base.diagnostics import ConfigError, config_error
 from headgate.base.records import dataclass
+from headgate.base.regex import regex
 from headgate.config.actions import (
     Accept,
     Action,
@@ -34,7 +35,7 @@ from headgate.config.parse_logformat import literal_format
 from headgate.config.registry import KEYWORDS, NOT_DEFAULTS, PROXY, Keyword, Parser, Status
 
 #: `^Name:` at the beginning of a pattern, an optional space class behind it.
-_HEADER = re.compile(r"\^([A-Za-z0-9_-]+):(?:\\ |\\s|\[ \\t\]|[ ])?[*+]?(.*)", re.DOTALL)
+_HEADER = regex(r"\^([A-Za-z0-9_-]+):(?:\\ |\\s|\[ \\t\]|[ ])?[*+]?(.*)", re.DOTALL)
 _ANYTHING = ("", ".*", ".*$", "$")
 
 
@@ -139,7 +140,7 @@ def _replace(side: _Side, *, ignore_case: bool) -> Parser:
     return parse
 
 
-_PATH_EDIT = re.compile(r"\^\(\[\^(?:\\)? (?::)?\]\*\)(?:\\)? (.*)", re.DOTALL)
+_PATH_EDIT = regex(r"\^\(\[\^(?:\\)? (?::)?\]\*\)(?:\\)? (.*)", re.DOTALL)
 
 
 def _request_line(cursor: Cursor, side: _Side, word: Word, target: Word) -> tuple[Action, str]:

@@ -9,10 +9,10 @@ Files are read here, once, so that a missing one is an error with its line.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from headgate.base.diagnostics import Location
+from headgate.base.regex import regex
 from headgate.config.actions import HeaderArgument, ReplySpec
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ConfigDraft
@@ -24,7 +24,7 @@ ERROR_STATUSES = (200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 414, 421, 42
 #: Beyond this a page does not fit the buffers that it is sent from.
 LARGEST_PAGE = 1 << 20
 
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_NAME = regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 _CONTENTS = ("default-errorfiles", "errorfile", "errorfiles", "file", "lf-file", "string", "lf-string")
 

@@ -5,9 +5,8 @@ What `default-server` set before a server line is beneath the line's own options
 
 from __future__ import annotations
 
-import re
-
 from headgate.base.addresses import Address, Family
+from headgate.base.regex import regex
 from headgate.config.addresses import is_literal, parse_address
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ProxyDraft, ServerDraft, Settings
@@ -31,8 +30,8 @@ from headgate.config.model import ProxyProtocolSend, Verify
 from headgate.config.parse_expression import parse_expression
 from headgate.config.registry import BACK, KEYWORDS, NOT_DEFAULTS, Keyword, Parser, Scope, Status
 
-SERVER_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
-_HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+SERVER_NAME = regex(r"[A-Za-z0-9_.:-]+")
+_HOST_NAME = regex(r"(?=.*[A-Za-z])[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 
 #: Options of the PROXY protocol's version 2 (5.2 "proxy-v2-options").
 PROXY_V2_OPTIONS = ("ssl", "cert-cn", "ssl-cipher", "cert-sig", "cert-key", "authority", "crc32c", "unique-id")
