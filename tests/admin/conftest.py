@@ -76,6 +76,7 @@ class Process:
         self.started_at = 1000.0
         self.time = 1000.0 + 90061
         self.pid, self.threads, self.stopping = 4242, 1, False
+        self.dropped_logs = 7
         self.environment = {"HOME": "/root", "X": "1"}
         web = Proxy("web", ProxyKind.FRONTEND, 2, HERE, mode=Mode.HTTP)
         self.frontends = {"web": Frontend(_fill(FrontendPlan, spec=web, name="web"), None, None, 500)}  # type: ignore[arg-type]

@@ -105,6 +105,16 @@ def test_show_info(process: Any) -> None:
     assert "6.Pid.1:SGPV:u32:4242" in run(process, "show info typed").splitlines()
     assert {"name": "Pid", "pos": 6} in [each["field"] for each in json.loads(run(process, "show info json"))]
     assert "knows no 'desc'" in run(process, "show info desc")
+    assert "DroppedLogs: 7" in lines
+
+
+def test_show_info_float_switches_times_to_floats(process: Any) -> None:
+    process.time += 0.25
+    assert "Uptime_sec: 90061.25" in run(process, "show info float").splitlines()
+    assert "8.Uptime_sec.1:MDPV:flt:90061.25" in run(process, "show info typed float").splitlines()
+    found = {each["field"]["name"]: each["value"] for each in json.loads(run(process, "show info json float"))}
+    assert found["Uptime_sec"] == {"type": "flt", "value": 90061.25}
+    assert "Uptime_sec: 90061" in run(process, "show info").splitlines()
 
 
 def test_environment_and_honest_lines(process: Any) -> None:

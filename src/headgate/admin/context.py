@@ -67,6 +67,7 @@ class Context(Protocol):
         pid: process identifier.
         threads: workers (`nbthread`).
         stopping: a soft stop is on.
+        dropped_logs: lines that no log target took.
         environment: the process's environment variables.
     """
 
@@ -105,6 +106,9 @@ class Context(Protocol):
 
     @property
     def stopping(self) -> bool: ...
+
+    @property
+    def dropped_logs(self) -> int: ...
 
     @property
     def environment(self) -> Mapping[str, str]: ...

@@ -69,6 +69,10 @@ class Control:
         return 1
 
     @property
+    def dropped_logs(self) -> int:
+        return self._app.logs.dropped
+
+    @property
     def stopping(self) -> bool:
         return self._app.shared.stopping
 

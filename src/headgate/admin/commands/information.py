@@ -34,10 +34,11 @@ _FIELDS = (
     (50, "node", "CGSV", "str"),
     (51, "description", "CGSV", "str"),
     (52, "Stopping", "SGPV", "u32"),
+    (58, "DroppedLogs", "MGPV", "u32"),
 )
 
 
-def _values(context: Context) -> dict[str, Value]:
+def _values(context: Context) -> dict[str, Value | float]:
     counters, global_ = context.counters, context.global_
     seconds = int(context.clock() - context.started_at)
     uptime = f"{seconds // 86400}d {seconds // 3600 % 24}h{seconds // 60 % 60:02}m{seconds % 60:02}s"
@@ -46,7 +47,7 @@ def _values(context: Context) -> dict[str, Value]:
         "Uptime": uptime, "Uptime_sec": seconds, "Maxconn": context.maxconn, "Hard_maxconn": context.initial_maxconn,
         "CurrConns": context.sessions, "CumConns": counters.connections, "CumReq": counters.requests,
         "CumSslConns": counters.tls_connections, "node": global_.node, "description": global_.description,
-        "Stopping": int(context.stopping),
+        "Stopping": int(context.stopping), "DroppedLogs": context.dropped_logs,
     }  # fmt: skip
 
 
@@ -56,6 +57,10 @@ def show_info(words: Sequence[str], context: Context) -> str:
         raise CommandError(f"'show info' knows no '{unknown[0]}': one of typed, json, float.")
     values = _values(context)
     present = [field for field in _FIELDS if values[field[1]] is not None]
+    if "float" in words:
+        # "some fields usually emitted as integers may switch to floats for better accuracy" (management manual, 9.3)
+        values["Uptime_sec"] = round(context.clock() - context.started_at, 6)
+        present = [(place, name, tags, "flt" if name == "Uptime_sec" else kind) for place, name, tags, kind in present]
     if "json" in words:
         return compact_json([
             {
