@@ -183,3 +183,50 @@ def test_later_runs_after_the_event_that_asked_for_it() -> None:
             reactor.unwatch(near.fileno())
 
     driven(scenario)
+
+
+def test_a_bug_in_one_handler_costs_its_connection_only() -> None:
+    async def scenario(reactor: Reactor) -> None:
+        bugs: list[Exception] = []
+        reactor.on_bug = bugs.append
+        pairs = [socket.socketpair() for _ in range(3)]
+        served: asyncio.Queue[int] = asyncio.Queue()
+
+        def broken(events: int) -> None:
+            raise ZeroDivisionError
+
+        for index, (near, far) in enumerate(pairs):
+            near.setblocking(False)
+            far.send(b"x")
+            reactor.watch(near.fileno(), READ, broken if index == 1 else lambda events, index=index: served.put_nowait(index))
+        assert {await served.get(), await served.get()} == {0, 2}
+        for near, _ in pairs:
+            near.recv(1)
+        assert [type(bug) for bug in bugs] == [ZeroDivisionError]
+        for near, far in pairs:
+            reactor.unwatch(near.fileno())
+            near.close()
+            far.close()
+
+    driven(scenario)
+
+
+def test_deadlines_survive_a_clean_up_of_the_heap_while_others_fire() -> None:
+    async def scenario(reactor: Reactor) -> None:
+        crowd = [Alarm() for _ in range(2000)]
+        last = Alarm(asyncio.Event())
+
+        class Killer(Alarm):
+            def timed_out(self) -> None:
+                for alarm in crowd:
+                    reactor.retire(alarm)
+                reactor.arm(last, reactor.now + 0.02)
+
+        for alarm in crowd:
+            reactor.arm(alarm, reactor.now + 3600)
+        reactor.arm(Killer(), reactor.now + 0.01)
+        assert last.done is not None
+        await last.done.wait()
+        assert last.rang == 1
+
+    driven(scenario)

@@ -8,7 +8,9 @@ import os
 import random
 import signal
 import socket
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,9 +18,9 @@ from headgate.app.prepare import Prepared, StartError
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
 from headgate.base.addresses import Family
-from headgate.base.diagnostics import Bug, ConfigError, Diagnostic, Report
+from headgate.base.diagnostics import ConfigError, Diagnostic
 from headgate.base.termination import Outcome
-from headgate.config.model import Bind, Proxy, Server, ServerTls, Verify
+from headgate.config.model import Bind, Proxy, Server
 from headgate.observe.counters import ProcessCounters
 from headgate.plan.facts import Session, Stream, Value
 from headgate.proxy.services import Waiter
@@ -310,6 +312,7 @@ class App:
         loop = self._loop = asyncio.get_running_loop()
         self._done = asyncio.Event()
         self.reactor.attach(loop)
+        self.reactor.on_bug = self._bug
         self.reactor.turn_ends.append(self.logs.flush)
         for number, action in (
             (signal.SIGTERM, self.stop),
@@ -339,6 +342,14 @@ class App:
             self.logs.flush()
             self.reactor.close()
 
+    def _bug(self, error: Exception) -> None:
+        """Something of ours broke: said loudly, with all that a report needs; the other connections go on."""
+        text = "".join(traceback.format_exception(error))
+        print(text, file=sys.stderr)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(place.filename)}:{place.lineno}"
+        log_event(self.logs.process, _ALERT_LEVEL, f"BUG: {type(error).__name__} in {where}; please report it with the trace on stderr")
+
     def _start_checks(self) -> None:
         if not self._is_checking():
             return
@@ -360,18 +371,7 @@ class App:
         self.checks.start()
 
     def _check_client(self, backend: BackendState, server: ServerState) -> TlsClient:
-        """The TLS settings of checks are those of the traffic (5.2 check-ssl); without any, nothing is verified."""
-        context = self.prepared.server_contexts.get(id(server.spec))
-        if context is not None:
-            return context
-        from headgate.tls.client_context import build_server_context
-
-        check = server.spec.check
-        options = check.tls_options if check is not None else None
-        built = build_server_context(options or ServerTls(verify=Verify.NONE), Report())
-        if built is None:
-            raise Bug("a TLS context without verification can't be built")
-        return built
+        return self.prepared.check_contexts[id(server.spec)]
 
     def _server_changed(self, backend: BackendState, server: ServerState, up: bool, reason: str) -> None:
         if not up:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import select
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Protocol
 
@@ -25,6 +27,10 @@ Handler = Callable[[int], None]
 _BATCH = 256
 #: Retired deadlines that the heap may hold before it is cleaned.
 _COMPACT = 512
+
+
+def _print_bug(error: Exception) -> None:
+    traceback.print_exception(error, file=sys.stderr)
 
 
 class Timed(Protocol):
@@ -51,8 +57,8 @@ class Reactor:
     """
 
     __slots__ = (
-        "_dead", "_epoll", "_handlers", "_heap", "_later", "_loop", "_order", "_timer", "_timer_at", "now", "shared",
-        "turn_ends", "wall",
+        "_dead", "_epoll", "_handlers", "_heap", "_later", "_loop", "_order", "_timer", "_timer_at", "now", "on_bug",
+        "shared", "turn_ends", "wall",
     )
 
     def __init__(self) -> None:
@@ -67,6 +73,8 @@ class Reactor:
         self._later: list[Callable[[], None]] = []
         #: descriptors of connections that another process holds too: closing ours does not take them out of the epoll set
         self.shared: set[int] = set()
+        #: told of an exception that nobody expected
+        self.on_bug: Callable[[Exception], None] = _print_bug
         #: called after each batch: log sinks flush here
         self.turn_ends: list[Callable[[], None]] = []
         self.now = time.monotonic()
@@ -123,7 +131,12 @@ class Reactor:
             # A handler may close another connection of the same batch: then its entry is gone.
             handler = handlers.get(fd)
             if handler is not None:
-                handler(events)
+                try:
+                    handler(events)
+                except Exception as error:
+                    # Ours, and only this connection's: it must neither spin nor take the rest of the batch with it.
+                    self.unwatch(fd)
+                    self.on_bug(error)
         if self._later:
             self._run_later()
         for end in self.turn_ends:
@@ -141,7 +154,10 @@ class Reactor:
         while self._later:
             calls, self._later = self._later, []
             for call in calls:
-                call()
+                try:
+                    call()
+                except Exception as error:
+                    self.on_bug(error)
 
     # --- deadlines ---
 
@@ -174,7 +190,7 @@ class Reactor:
                         kept.append(entry)
                     else:
                         entry[2].armed = 0.0
-            self._heap = kept
+            self._heap[:] = kept  # in place: `_fire` may be going through it
             heapq.heapify(self._heap)
             self._dead = 0
 
@@ -209,7 +225,10 @@ class Reactor:
                 heapq.heappush(heap, (deadline, self._order, timed))
             else:
                 timed.deadline = 0.0
-                timed.timed_out()
+                try:
+                    timed.timed_out()
+                except Exception as error:
+                    self.on_bug(error)
         self._schedule_timer()
         if self._later:
             self._run_later()
