@@ -89,7 +89,7 @@ def test_http_format_without_captures_has_no_braces(make_plan: Callable[..., Pla
     plan = make_plan("\n".join(row for row in HTTP.splitlines() if "capture" not in row))
     stream = serve(make_stream(of=plan, status=408, t_total=50001, termination=b"cR"), plan, None)
     assert line(plan, stream) == (
-        b'10.0.1.2:33317 [06/Feb/2009:12:14:14.655] http-in http-in/<NOSRV> -1/-1/-1/-1/50001 408 0 - - cR-- 1/1/0/0/0 0/0 "<BADREQ>"'
+        b'10.0.1.2:33317 [06/Feb/2009:12:14:14.655] http-in http-in/<NOSRV> -1/-1/-1/-1/50001 408 0 - - cR-- 1/1/0/0/0 0/0 "<BADREQ>"'  # noqa: E501
     )
 
 

@@ -348,7 +348,8 @@ class App:
         print(text, file=sys.stderr)
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(place.filename)}:{place.lineno}"
-        log_event(self.logs.process, _ALERT_LEVEL, f"BUG: {type(error).__name__} in {where}; please report it with the trace on stderr")
+        what = f"BUG: {type(error).__name__} in {where}; please report it with the trace on stderr"
+        log_event(self.logs.process, _ALERT_LEVEL, what)
 
     def _start_checks(self) -> None:
         if not self._is_checking():
