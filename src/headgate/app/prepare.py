@@ -7,12 +7,13 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headgate.app.names import ServerAddress, resolve_names
 from headgate.base.diagnostics import Diagnostic, Report
 from headgate.base.records import dataclass
-from headgate.config.model import BindTls, Config, Mode
+from headgate.config.model import BindTls, Config, Mode, Server, ServerTls, Verify
 from headgate.plan.compiler import compile_plan
 from headgate.plan.frontends import Plan
 from headgate.plan.scope import Surroundings
@@ -56,6 +57,7 @@ class Prepared:
     server_contexts: Mapping[int, ServerContext]  # by id() of the Server
     state: ProcessState
     addresses: Mapping[int, ServerAddress]  # by id() of the Server
+    check_contexts: Mapping[int, ServerContext]  # of checks over TLS, by id() of the Server
 
 
 def prepare(config: Config, report: Report) -> Prepared | None:
@@ -72,13 +74,15 @@ def prepare(config: Config, report: Report) -> Prepared | None:
     plan = compile_plan(config, report, surroundings)
     bind_contexts: dict[int, BindContext] = {}
     server_contexts: dict[int, ServerContext] = {}
+    check_contexts: dict[int, ServerContext] = {}
     if _speaks_tls(config):
         # OpenSSL is loaded only where it is needed: a plain configuration starts in half the time.
         _build_contexts(config, report, bind_contexts, server_contexts)
+        _build_check_contexts(config, report, server_contexts, check_contexts)
     addresses = resolve_names(config, report)
     if report.alerts:
         return None
-    return Prepared(config, plan, bind_contexts, server_contexts, state, addresses)
+    return Prepared(config, plan, bind_contexts, server_contexts, state, addresses, check_contexts)
 
 
 #: Longest pattern or map file that is read, bytes.
@@ -96,7 +100,15 @@ def _read_file(path: str) -> bytes:
 
 def _speaks_tls(config: Config) -> bool:
     bound = any(bind.tls is not None for proxy in config.proxies for bind in proxy.binds)
-    return bound or any(server.tls is not None for proxy in config.proxies for server in proxy.servers)
+    return bound or any(server.tls is not None or _checked_over_tls(server) for proxy in config.proxies for server in proxy.servers)
+
+
+def _checked_over_tls(server: Server) -> bool:
+    if server.check is None:
+        return False
+    from headgate.runtime.checks.exchange import wants_tls  # what checks need is loaded where there are any
+
+    return wants_tls(server)
 
 
 def _build_contexts(
@@ -123,3 +135,24 @@ def _build_contexts(
                 built = build_server_context(server.tls, report)
                 if built is not None:
                     server_contexts[id(server)] = built
+
+
+def _build_check_contexts(
+    config: Config, report: Report, server_contexts: Mapping[int, ServerContext], check_contexts: dict[int, ServerContext]
+) -> None:
+    """Checks use the server's TLS settings with `check-alpn` instead of `alpn`; without any, nothing is verified (5.2)."""
+    from headgate.tls.client_context import build_server_context
+
+    for proxy in config.proxies:
+        for server in proxy.servers:
+            check = server.check
+            if check is None or proxy.disabled or not _checked_over_tls(server):
+                continue
+            shared = server_contexts.get(id(server))
+            if shared is not None and not check.alpn:
+                check_contexts[id(server)] = shared
+                continue
+            options = server.tls or check.tls_options or ServerTls(verify=Verify.NONE, location=server.location)
+            built = build_server_context(replace(options, alpn=check.alpn) if check.alpn else options, report)
+            if built is not None:
+                check_contexts[id(server)] = built
