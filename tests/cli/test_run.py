@@ -264,3 +264,28 @@ def test_in_the_jail_as_nobody_traffic_flows(write: Write, address: str, tmp_pat
         assert "Uid:\t65534\t65534" in Path(f"/proc/{process.pid}/status").read_text()
         process.terminate()
         assert process.communicate(timeout=30)[1] == ""
+
+
+def test_a_successor_keeps_its_unix_socket_when_it_ends_the_old_process(tmp_path: Path) -> None:
+    """`-st`: the old process must not remove the name under which the new one listens by now."""
+    path, config = tmp_path / "s", tmp_path / "a.cfg"
+    frontend = f"frontend f\n    bind {path}\n    default_backend b\n"
+    config.write_text(_DEFAULTS.replace("    log global\n", "") + frontend + _BACKEND)
+    pidfile = tmp_path / "pid"
+
+    def start(*more: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(command("-D", "-f", str(config), "-p", str(pidfile), *more), stderr=subprocess.DEVNULL)
+        assert process.wait(30) == 0
+        return process
+
+    start()
+    old = int(pidfile.read_text())
+    descriptor = os.pidfd_open(old)
+    start("-st", str(old))
+    try:
+        assert select.select([descriptor], [], [], 20)[0], "the old process never ended"
+        with socket.socket(socket.AF_UNIX) as client:
+            assert client.connect_ex(str(path)) == 0
+    finally:
+        os.close(descriptor)
+        os.kill(int(pidfile.read_text()), signal.SIGTERM)

@@ -17,7 +17,7 @@ from headgate.config.predicates import BuildFacts
 TIMES = "defaults\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n mode http\n"
 
 TAKEN = [
-    ("listen", 'tcp-request session set-var(txn.ipport) "str(),concat(\'addr=(\',sess.ip),concat(\',\',sess.port,\')\')"'),  # 7.3.1
+    ("listen", 'tcp-request session set-var(txn.ipport) "str(),concat(\'addr=(\',sess.ip),concat(\',\',sess.port,\')\')"'),
     ("listen", 'tcp-request session set-var-fmt(txn.ipport) "addr=(%[var(sess.ip)],%[var(sess.port)])"'),  # 7.3.1
     ("listen", "server apache01.lan check"),  # a host's name alone, as written for 1.5
     ("listen", "server app 127.0.0.1:+1000"),  # 5.2

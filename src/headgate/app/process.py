@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
 import signal
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any, cast
 from headgate.app.prepare import Prepared, StartError
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
-from headgate.base.addresses import Family
 from headgate.base.diagnostics import ConfigError, Diagnostic
 from headgate.base.termination import Outcome
 from headgate.config.model import Bind, Proxy, Server
@@ -289,10 +287,8 @@ class App:
     def _close_listeners(self) -> None:
         for listener in self.listeners:
             listener.stop()
-            address = listener.bind.address
-            if address.family is Family.UNIX and not self.shared.stopping:
-                with contextlib.suppress(OSError):
-                    os.unlink(address.host)
+            if not self.shared.stopping:
+                listener.remove_file()
 
     # --- serving ---
 

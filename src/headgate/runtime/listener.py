@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import socket
 import struct
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from headgate.runtime.arrival import Arrival, ClientSession
 from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import READ, Reactor
+from headgate.runtime.sockets import file_identity
 
 #: Connections that one event may accept: others must have their turn (as tune.maxaccept).
 _ACCEPT_MOST: Final = 64
@@ -69,8 +72,8 @@ class Listener:
     """
 
     __slots__ = (
-        "_fixed", "_http", "_inet", "_kind", "_last", "_own", "_passed", "accept_proxy", "armed", "bind", "deadline", "limit",
-        "name", "number", "open", "paused", "reactor", "side", "sock", "tls",
+        "_file", "_fixed", "_http", "_inet", "_kind", "_last", "_own", "_passed", "accept_proxy", "armed", "bind", "deadline",
+        "limit", "name", "number", "open", "paused", "reactor", "side", "sock", "tls",
     )
 
     def __init__(
@@ -86,6 +89,7 @@ class Listener:
         self.accept_proxy = bind.accept_proxy
         self.limit = bind.maxconn or 0
         self._own: set[ClientSession] = set()
+        self._file = file_identity(bind.address.host) if bind.address.family is Family.UNIX else None
         self.paused = False
         self.open = False
         self.deadline = 0.0
@@ -121,6 +125,12 @@ class Listener:
             self.reactor.retire(self)
             self.reactor.unwatch(self.sock.fileno())
         self.sock.close()
+
+    def remove_file(self) -> None:
+        """Remove the file of a unix socket, unless a newer process has put its own in that place already (`-st`)."""
+        if self._file is not None and file_identity(self.bind.address.host) == self._file:
+            with contextlib.suppress(OSError):
+                os.unlink(self.bind.address.host)
 
     def pause(self) -> None:
         """Leave connections in the backlog."""

@@ -164,6 +164,15 @@ def _unix(bind: Bind, name: str, backlog: int) -> socket.socket:
     return sock
 
 
+def file_identity(path: str) -> tuple[int, int] | None:
+    """Device and inode of a file, None when it is not there: whether a socket's name still leads to it."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def set_permissions(path: str, permissions: UnixPermissions) -> None:
     """Apply `mode`, `user` and `group` to a unix socket before it can be reached.
 

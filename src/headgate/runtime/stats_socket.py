@@ -17,7 +17,7 @@ from headgate.admin.session import CliSession
 from headgate.base.addresses import Family
 from headgate.base.diagnostics import Location
 from headgate.config.model import Bind, StatsSocket
-from headgate.runtime.sockets import open_listeners
+from headgate.runtime.sockets import file_identity, open_listeners
 
 #: Manual 3.1, "stats maxconn": connections served at a time, the others wait.
 MOST_CONNECTIONS = 10
@@ -72,7 +72,7 @@ class StatsListener:
         location = self._spec.location or Location("stats socket", 1)
         sockets = open_listeners(Bind(self._spec.address, location, permissions=self._spec.permissions), _BACKLOG)
         if self._path is not None:
-            self._file = _identity(self._path)
+            self._file = file_identity(self._path)
         return sockets
 
     async def start(self, sockets: list[socket.socket]) -> None:
@@ -93,7 +93,7 @@ class StatsListener:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         path = self._path
-        if unlink and path is not None and self._file is not None and _identity(path) == self._file:
+        if unlink and path is not None and self._file is not None and file_identity(path) == self._file:
             with contextlib.suppress(OSError):
                 os.unlink(path)
 
@@ -138,12 +138,3 @@ class StatsListener:
         writer.transport.set_write_buffer_limits(0)
         async with asyncio.timeout(self._timeout):
             await writer.drain()
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Device and inode of a file, None when it is not there."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
