@@ -155,6 +155,7 @@ def test_incomplete_values_with_logasap(make_plan: Callable[..., Plan], make_str
         ("%[src]:%[src_port] %[var(txn.none)]", b"10.0.1.2:33317 -"),
         ("%{+Q}[var(txn.none)]", b'""'),
         ("%{+X}[src_port]", b"8225"),
+        ("%{+X}pid %{+X}lc", b"1092 123"),
         ("%[bool(true)]", b"1"),
         ("%H %pid %lc", b"lb1 4242 123"),
         ("%Tq %Tt %Ta", b"-1 -1 -1"),

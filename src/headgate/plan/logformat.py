@@ -371,8 +371,12 @@ def _text_function(escape: Callable[[bytes], bytes], missing: bytes) -> Callable
     return lambda value: escape(value) if value else missing
 
 
+#: Numbers that `+X` writes in hexadecimal, besides addresses and ports; others stay decimal (8.2.6).
+_HEXADECIMAL = frozenset({"Ts", "rt", "pid"})
+
+
 def _write_integer(row: AliasRow, item: Alias, writer: _Writer) -> None:
-    if "X" in item.flags:
+    if "X" in item.flags and (row.kind == "port" or item.name in _HEXADECIMAL):
         writer.value(row.code, b"%04X" if row.kind == "port" else b"%X")
     elif row.small:
         # A look-up among the small numbers costs half of what the formatting of one costs; there are a dozen in a line.
