@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
 
@@ -179,14 +180,20 @@ def test_no_retry_once_the_request_may_have_been_processed(proxy: StartProxy, ba
 
 
 def test_server_maxconn_queues(proxy: StartProxy, backend: MakeBackend, subject: str) -> None:
+    serving = [0]
     most = [0]
+    counting = threading.Lock()
 
     def serve(server: Backend, wire: Wire) -> None:
         request = read_request(wire)
-        most[0] = max(most[0], server.open_connections)
+        with counting:
+            serving[0] += 1
+            most[0] = max(most[0], serving[0])
         server.record(request)
         # answer the first two only once both are here, so that the others must be waiting in the queue
         server.wait_for(lambda self: len(self.requests) >= 2, "two at once")
+        with counting:
+            serving[0] -= 1  # before the answer: with it the slot is free
         wire.send(response(b"served", "200 OK", "Connection: close"))
 
     server = backend(serve)

@@ -564,3 +564,17 @@ def test_connect_failure_by_reset_is_a_failure_too(tmp_path: Path) -> None:
     client.sends(GET)
     play.connector.next().fail(Lost.RESET)
     assert client.got().startswith(b"HTTP/1.1 503 ")
+
+
+def test_logasap_logs_the_head_before_the_data(tmp_path: Path) -> None:
+    play = book(tmp_path, frontend="    option logasap\n")
+    client = play.client()
+    client.sends(GET)
+    server = play.server()
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"
+    server.sends(head + b"x" * 10)
+    assert len(play.log.lines) == 1
+    assert f" 200 +{len(head)} " in play.log.lines[0]
+    server.sends(b"x" * 4990)
+    assert len(client.got()) == len(head) + 5000
+    assert len(play.log.lines) == 1

@@ -186,7 +186,10 @@ class ResponsePath(Exchange):
         self.head_sent = True
         self.phase = TRANSFER
         if side.log_as_soon_as_possible:
+            # The line says what goes out with it: the head (8.3.2).
+            self.bytes_out += len(head.encode())
             self.log_early()
+            self.bytes_out -= len(head.encode())
         size = len(data) - body_at
         if size == length:
             # The whole response in one read: what most are.
