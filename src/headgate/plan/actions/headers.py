@@ -83,8 +83,7 @@ def set_header(rule: SetHeader, scope: Scope, location: Location) -> Act:
             head = head_of(stream)
             if head is not None:
                 head.remove(lower)
-                head.fields.append(field)
-                head.edited = True
+                head.append(field)
 
         return set_constant
 
@@ -94,8 +93,7 @@ def set_header(rule: SetHeader, scope: Scope, location: Location) -> Act:
             # Computed first: the value may come from the field that is replaced.
             text = value(stream)
             head.remove(lower)
-            head.fields.append(make_field(name, text))
-            head.edited = True
+            head.append(make_field(name, text))
 
     return set_computed
 
@@ -109,16 +107,14 @@ def add_header(rule: AddHeader, scope: Scope, location: Location) -> Act:
         def add_constant(stream: Stream) -> None:
             head = head_of(stream)
             if head is not None:
-                head.fields.append(field)
-                head.edited = True
+                head.append(field)
 
         return add_constant
 
     def add_computed(stream: Stream) -> None:
         head = head_of(stream)
         if head is not None:
-            head.fields.append(make_field(name, value(stream)))
-            head.edited = True
+            head.append(make_field(name, value(stream)))
 
     return add_computed
 

@@ -168,12 +168,28 @@ def _fault(line: bytes) -> str:
 
 
 class _Head:
-    """What heads have in common: the fields, and whether anything was changed."""
+    """What heads have in common: the fields, and whether anything was changed.
 
-    __slots__ = ("edited", "fields")
+    Most rules ask for fields that are not there, so the names are collected once, for the list of fields as it was then:
+    a list that was replaced or has grown since is collected anew.
+    """
+
+    __slots__ = ("_collected", "_names", "_size", "edited", "fields")
 
     edited: bool
     fields: list[Field]
+    _names: set[bytes]
+    _collected: list[Field] | None
+    _size: int
+
+    def has(self, name: bytes) -> bool:
+        """Whether there is a field called `name` (lower case)."""
+        fields = self.fields
+        if self._collected is not fields or self._size != len(fields):
+            self._names = {field.name for field in fields}
+            self._collected = fields
+            self._size = len(fields)
+        return name in self._names
 
     def values(self, name: bytes) -> list[bytes]:
         """The values of all fields called `name` (lower case), in order."""
@@ -187,15 +203,25 @@ class _Head:
         return None
 
     def add(self, name: bytes, value: bytes) -> None:
-        self.fields.append(make_field(name, value))
+        self.append(make_field(name, value))
+
+    def append(self, field: Field) -> None:
+        """Put a field behind the others."""
+        fields = self.fields
+        if self._collected is fields and self._size == len(fields):
+            self._names.add(field.name)
+            self._size += 1
+        fields.append(field)
         self.edited = True
 
     def remove(self, name: bytes) -> bool:
         """Remove all fields called `name` (lower case); whether there was one."""
-        kept = [field for field in self.fields if field.name != name]
-        if len(kept) == len(self.fields):
+        if not self.has(name):
             return False
-        self.fields = kept
+        fields = self.fields = [field for field in self.fields if field.name != name]
+        self._names.discard(name)
+        self._collected = fields
+        self._size = len(fields)
         self.edited = True
         return True
 
@@ -224,6 +250,7 @@ class RequestHead(_Head):
         self.version = version
         self.fields = fields
         self.edited = False
+        self._collected = None
 
     def encode(self) -> bytes:
         """The head as bytes, with the empty line."""
@@ -248,6 +275,7 @@ class ResponseHead(_Head):
         self.version = version
         self.fields = fields
         self.edited = False
+        self._collected = None
 
     def encode(self) -> bytes:
         """The head as bytes, with the empty line."""
