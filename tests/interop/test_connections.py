@@ -117,7 +117,8 @@ def test_connect_tunnel(proxy: StartProxy, backend: MakeBackend, subject: str) -
 
 def test_client_shuts_its_sending_side_after_the_request(proxy: StartProxy, backend: MakeBackend, subject: str) -> None:
     server = backend()
-    client = proxy(one_server(server)).connect()
+    # By default the proxy may drop a request whose client shut its half before the server was reached (abortonclose, 4.2).
+    client = proxy(one_server(server, "no option abortonclose")).connect()
     client.send(GET)
     client.socket.shutdown(socket.SHUT_WR)
     assert read_response(client).body == b"one"
