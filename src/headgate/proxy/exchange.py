@@ -56,7 +56,6 @@ class Exchange(Stream):
         replay: head and body as sent, kept for retry-on; None when nothing is kept (any more).
         request_done, response_done: whole message received.
         retries_left: connection retries that remain.
-        sent: something of the request was given to a server connection.
         keep_client, keep_server: whether the connections may be used again.
         head_sent: the client was sent a response head.
         ending: how the exchange ends once the client has taken the rest (FLUSH).
@@ -67,7 +66,7 @@ class Exchange(Stream):
         "attempt", "attempt_at", "client_gone", "connected_at", "connection", "dechunker", "ending", "framing",
         "head_only", "head_sent", "held", "interim", "keep_client", "keep_server", "link", "owner", "pending_verdict",
         "phase", "queued_at", "raw", "replay", "request_done", "response_at", "response_buffer", "response_chunks",
-        "response_done", "response_left", "retries_left", "scheduler", "sent", "side", "stale_retry", "target_server",
+        "response_done", "response_left", "retries_left", "scheduler", "side", "stale_retry", "target_server",
         "tunnel_eofs",
     )
 
@@ -89,7 +88,6 @@ class Exchange(Stream):
         self.request_done = framing is None or framing.length == 0
         self.response_done = False
         self.retries_left = 0
-        self.sent = False
         self.keep_client = framing is not None and framing.persistent
         self.keep_server = False
         self.head_sent = False
@@ -258,13 +256,7 @@ class Exchange(Stream):
             connection.stream = None
             if not self.keep_server or not self._keep(connection):
                 connection.close()
-        server = self.target_server
-        link = self.link
-        if server is not None and link is not None:
-            self.target_server = None
-            waiting = link.state.release(server)
-            if waiting is not None:
-                self.scheduler.later(cast(Waiter, waiting).slot_granted)
+        self.release_slot()
 
     def _keep(self, connection: ServerConnection) -> bool:
         """Put the connection where the next exchange finds it; False when it should be closed."""

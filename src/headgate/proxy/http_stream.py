@@ -391,14 +391,10 @@ class HttpStream(ResponsePath):
         if link is None:
             return
         self.retries += 1
-        server.counters.retries += 1
-        link.counters.retries += 1
-        elsewhere = link.redispatches(self.retries_left)
+        elsewhere = link.count_retry(server, self.retries_left)
         self.retries_left -= 1
         if elsewhere:
             self.redispatched = True
-            server.counters.redispatches += 1
-            link.counters.redispatches += 1
             self.release_slot()
             self.phase = PREPARE
             self.assign(server)
@@ -429,7 +425,6 @@ class HttpStream(ResponsePath):
         if connection.reuses or link.keeps_request:
             # A kept request is bounded by tune.bufsize; a larger one is never retried.
             self.replay = data if len(data) <= self.side.shared.buffer else None
-        self.sent = True
         channel = connection.channel
         channel.send(data)
         if self.request_done:

@@ -271,14 +271,10 @@ class RelayStream(Stream):
             self.finish(Outcome.CONNECT_TIMEOUT if reason is Lost.TIMEOUT else Outcome.CONNECT_FAILED)
             return
         self.retries += 1
-        server.counters.retries += 1
-        link.counters.retries += 1
-        elsewhere = link.redispatches(self.retries_left)
+        elsewhere = link.count_retry(server, self.retries_left)
         self.retries_left -= 1
         if elsewhere:
             self.redispatched = True
-            server.counters.redispatches += 1
-            link.counters.redispatches += 1
             self._release_slot()
             self._assign(server)
         elif reason is Lost.TIMEOUT:

@@ -173,23 +173,16 @@ class ResponsePath(Exchange):
             self.status = head.status
         if self.head_only or status == 304 or status == 204:
             length = 0
-        if framing.hop_by_hop or dechunk:
-            dropped = _FRAMING_TOO if dechunk else _HOP_BY_HOP
-            head.fields = [field for field in head.fields if field.kind not in dropped]
-            head.edited = True
-        if not keep:
-            head.fields.append(_CLOSE_FIELD)
-            head.edited = True
-        elif request.version == 10:
-            head.fields.append(_KEEP_FIELD)
-            head.edited = True
+        if framing.hop_by_hop or dechunk or not keep or request.version == 10:
+            _dress(head, framing, keep=keep, version=request.version, dechunk=dechunk)
         self.head_sent = True
         self.phase = TRANSFER
         if side.log_as_soon_as_possible:
             # The line says what goes out with it: the head (8.3.2).
-            self.bytes_out += len(head.encode())
+            head_size = len(head.encode())
+            self.bytes_out += head_size
             self.log_early()
-            self.bytes_out -= len(head.encode())
+            self.bytes_out -= head_size
         size = len(data) - body_at
         if size == length:
             # The whole response in one read: what most are.
@@ -460,3 +453,15 @@ class ResponsePath(Exchange):
     def log_early(self) -> None:
         """option logasap: the line goes out before the data does."""
         raise NotImplementedError
+
+
+def _dress(head: ResponseHead, framing: Framing, *, keep: bool, version: int, dechunk: bool) -> None:
+    """Connection handling of a response head: what is between us and the server goes, what the client must know comes."""
+    if framing.hop_by_hop or dechunk:
+        dropped = _FRAMING_TOO if dechunk else _HOP_BY_HOP
+        head.fields = [field for field in head.fields if field.kind not in dropped]
+        head.edited = True
+    if not keep:
+        head.append(_CLOSE_FIELD)
+    elif version == 10:
+        head.append(_KEEP_FIELD)

@@ -325,6 +325,20 @@ class Backend:
             return retries_left <= -interval
         return (self.retries - retries_left + 1) % interval == 0
 
+    def count_retry(self, server: ServerState, retries_left: int) -> bool:
+        """Count a retry after a failure on `server`; whether it is to go to another server.
+
+        Args:
+            retries_left: as for `redispatches`.
+        """
+        server.counters.retries += 1
+        self.counters.retries += 1
+        if not self.redispatches(retries_left):
+            return False
+        server.counters.redispatches += 1
+        self.counters.redispatches += 1
+        return True
+
 
 def _abort_on_close(spec: Proxy) -> bool:
     """`option abortonclose` is on by default for HTTP backends (4.2)."""
