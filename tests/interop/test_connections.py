@@ -32,6 +32,8 @@ def test_http_reuse(
     mode: str, connections: int | tuple[int, int], proxy: StartProxy, backend: MakeBackend, subject: str
 ) -> None:
     made = _sessions(proxy, backend(), f"http-reuse {mode}")
+    if subject == "haproxy" and mode == "always":
+        connections = (1, 2)  # its client may see the end of a response, and ask again, before the connection counts as idle
     assert made in (connections if isinstance(connections, tuple) else (connections,))
 
 
