@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from headgate.admin.context import Context
 from headgate.base.records import dataclass
@@ -24,8 +24,27 @@ class CommandError(Exception):
     """The command can't be carried out; the text is the answer."""
 
 
-#: Gets the words behind the command's name; answers text without a final line feed, "" for "done".
-Handler = Callable[[Sequence[str], Context], str]
+class Scope(enum.Enum):
+    """Where a command runs when several workers serve."""
+
+    #: By the process that has the stats socket: its objects show the sums over all workers.
+    HERE = "here"
+    #: A change: by the process that has the stats socket, and when that succeeded by every worker, in one order everywhere.
+    EVERYWHERE = "everywhere"
+    #: By every worker; `Command.merge` makes one answer of theirs.
+    WORKERS = "workers"
+
+
+#: Gets the words behind the command's name; answers text without a final line feed, "" for "done". A command that goes on, as
+#: `show events -w` does, answers piece by piece.
+Handler = Callable[[Sequence[str], Context], "str | AsyncIterator[str]"]
+#: Makes one answer of those of all workers.
+Merge = Callable[[Sequence[str]], str]
+
+
+def one_after_the_other(answers: Sequence[str]) -> str:
+    """Put answers of several workers together: those that say something, each once where they are equal."""
+    return "\n".join(dict.fromkeys(answer for answer in answers if answer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +56,16 @@ class Command:
         usage: what follows the name and what the command does, for `help`.
         level: the least level that may use it.
         handler: None for commands that are known from HAProxy and not supported.
+        scope: where it runs when there are several workers.
+        merge: makes one answer of the workers' (`Scope.WORKERS`).
     """
 
     name: str
     usage: str
     level: Level
     handler: Handler | None
+    scope: Scope = Scope.HERE
+    merge: Merge = one_after_the_other
 
 
 class Registry:

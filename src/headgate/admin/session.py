@@ -132,9 +132,12 @@ class CliSession:
         if command.handler is None:
             return f"'{command.name}' is not supported yet."
         try:
-            return command.handler(arguments, self._context)
+            answer = command.handler(arguments, self._context)
         except CommandError as error:
             return str(error)
+        if not isinstance(answer, str):
+            return f"'{command.name}' goes on and on: not supported yet."
+        return answer
 
     def _unknown(self, words: Sequence[str]) -> str:
         for length in (2, 1):

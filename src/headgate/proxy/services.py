@@ -83,3 +83,15 @@ class LogEmitter(Protocol):
 
     def emit(self, level: int, line: bytes, now: float, structured: bytes = b"") -> None:
         """Send one line with a syslog level (0 to 7); `now` is the wall clock. Never blocks, counts what it drops."""
+
+
+class Asker(Protocol):
+    """The runtime API as the data plane may ask it: the statistics page and the metrics are made of its answers."""
+
+    def ask(self, command: str, answered: Callable[[str], None]) -> None:
+        """Run a command of the stats socket at level admin, wherever it belongs (`admin.registry.Scope`).
+
+        Args:
+            command: one line, as on the stats socket.
+            answered: called with the answer, never before this returns; with "" when there is nobody to ask.
+        """

@@ -18,7 +18,7 @@ from headgate.plan.facts import Session, Stream, World
 from headgate.plan.frontends import BackendPlan, FrontendPlan
 from headgate.plan.logformat import date_ms_writer
 from headgate.proxy.pool import Pool
-from headgate.proxy.services import Connector, LogEmitter, Scheduler
+from headgate.proxy.services import Asker, Connector, LogEmitter, Scheduler
 
 #: How connections end, weakest first: the stronger of frontend and backend wins (manual 4, "option httpclose").
 KEEP_ALIVE, SERVER_CLOSE, CLOSE = range(3)
@@ -47,10 +47,11 @@ class Shared:
         max_fields: tune.http.maxhdr.
         buffer: tune.bufsize: what may be kept of a request for a retry.
         request_number: %rt.
+        asker: the runtime API, None where nothing can be asked.
     """
 
     __slots__ = (
-        "backends", "buffer", "connector", "counters", "head_limit", "live", "max_fields", "maxconn", "request_number",
+        "asker", "backends", "buffer", "connector", "counters", "head_limit", "live", "max_fields", "maxconn", "request_number",
         "scheduler", "session_ended", "sessions", "splice", "stopping", "world",
     )
 
@@ -83,6 +84,7 @@ class Shared:
         self.session_ended: Callable[[Frontend], None] = _ignore
         #: moves bytes between two plain channels in the kernel; None where it can't
         self.splice: Splicer | None = None
+        self.asker: Asker | None = None
 
 
 def _ignore(_: Frontend) -> None:
