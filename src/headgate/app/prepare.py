@@ -21,6 +21,7 @@ from headgate.plan.scope import Surroundings
 if TYPE_CHECKING:
     from headgate.tls.client_context import ServerContext
     from headgate.tls.server_context import BindContext
+    from headgate.tls.session_context import SessionContexts
 
 
 class StartError(Exception):
@@ -60,8 +61,17 @@ class Prepared:
     check_contexts: Mapping[int, ServerContext]  # of checks over TLS, by id() of the Server
 
 
-def prepare(config: Config, report: Report) -> Prepared | None:
-    """Compile rules, build TLS contexts, resolve names. None when `report` has alerts."""
+def prepare(config: Config, report: Report, session_contexts: SessionContexts | None = None) -> Prepared | None:
+    """Compile rules, build TLS contexts, resolve names.
+
+    Args:
+        config: what was read.
+        report: where errors and warnings go.
+        session_contexts: of the process that outlives reloads (`Heritage.session_context`), for tickets that stay valid.
+
+    Returns:
+        None when `report` has alerts.
+    """
     state = ProcessState()
     surroundings = Surroundings(
         hostname=socket.gethostname(),
@@ -77,7 +87,7 @@ def prepare(config: Config, report: Report) -> Prepared | None:
     check_contexts: dict[int, ServerContext] = {}
     if _speaks_tls(config):
         # OpenSSL is loaded only where it is needed: a plain configuration starts in half the time.
-        _build_contexts(config, report, bind_contexts, server_contexts)
+        _build_contexts(config, report, bind_contexts, server_contexts, session_contexts)
         _build_check_contexts(config, report, server_contexts, check_contexts)
     addresses = resolve_names(config, report)
     if report.alerts:
@@ -113,11 +123,19 @@ def _checked_over_tls(server: Server) -> bool:
 
 
 def _build_contexts(
-    config: Config, report: Report, bind_contexts: dict[int, BindContext], server_contexts: dict[int, ServerContext]
+    config: Config,
+    report: Report,
+    bind_contexts: dict[int, BindContext],
+    server_contexts: dict[int, ServerContext],
+    session_contexts: SessionContexts | None,
 ) -> None:
     from headgate.tls.client_context import build_server_context
     from headgate.tls.server_context import SessionCache, build_bind_context
+    from headgate.tls.session_context import session_name
 
+    lines = {bind.tls for proxy in config.proxies if not proxy.disabled for bind in proxy.binds if bind.tls is not None}
+    names = {tls: session_name(tls) for tls in lines}
+    origins = session_contexts.assign(names.values()) if session_contexts is not None else {}
     cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime)
     # A line with several addresses is several binds with the same options: one context, so that sessions resume across them.
     built_for: dict[BindTls, BindContext | None] = {}
@@ -127,7 +145,10 @@ def _build_contexts(
         for bind in proxy.binds:
             if bind.tls is not None:
                 if bind.tls not in built_for:
-                    built_for[bind.tls] = build_bind_context(bind.tls, cache, report, http=proxy.mode is Mode.HTTP)
+                    # A context can carry one line only: lines that differ in other options take it in their order.
+                    origin = origins.pop(names[bind.tls], None)
+                    http = proxy.mode is Mode.HTTP
+                    built_for[bind.tls] = build_bind_context(bind.tls, cache, report, http=http, origin=origin)
                 context = built_for[bind.tls]
                 if context is not None:
                     bind_contexts[id(bind)] = context

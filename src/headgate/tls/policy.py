@@ -41,9 +41,14 @@ _NEEDS_LEVEL_0 = ("TLSv1.0", "TLSv1.1")
 def new_context(method: int) -> SSL.Context:
     """An empty context with what holds everywhere: no compression, no renegotiation, memory released when idle."""
     context = SSL.Context(method)
+    set_common(context)
+    return context
+
+
+def set_common(context: SSL.Context) -> None:
+    """What `new_context` sets, on a context that was made elsewhere."""
     context.set_options(SSL.OP_ALL | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     context.set_mode(MODE)
-    return context
 
 
 def enabled_versions(versions: TlsVersions) -> list[str]:

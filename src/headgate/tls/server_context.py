@@ -30,6 +30,7 @@ from headgate.tls.policy import (
     load_trust,
     new_context,
     set_algorithms,
+    set_common,
     set_versions,
     share_trust,
 )
@@ -71,7 +72,14 @@ class BindContext:
         "tls",
     )
 
-    def __init__(self, tls: BindTls, cache: SessionCache, store: CertificateStore, alpn: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        tls: BindTls,
+        cache: SessionCache,
+        store: CertificateStore,
+        alpn: tuple[str, ...],
+        origin: SSL.Context | None = None,
+    ) -> None:
         self.tls = tls
         self.store = store
         self.alpn = alpn
@@ -79,7 +87,7 @@ class BindContext:
         self._contexts: dict[tuple[int, ...], SSL.Context] = {}
         self._switches: dict[bytes, Any] = {}
         self._alpn_callback = _alpn_selector(alpn) if alpn else None
-        session = self._policy_context()
+        session = self._policy_context(origin)
         if tls.ca_file is not None:
             self._authorities = load_trust(session, tls.ca_file, tls.location)
         self._session_id = self._policy_digest()
@@ -114,10 +122,13 @@ class BindContext:
 
     # --- contexts ---
 
-    def _policy_context(self) -> SSL.Context:
-        """A context with everything but trust and certificate."""
+    def _policy_context(self, context: SSL.Context | None = None) -> SSL.Context:
+        """A context with everything but trust and certificate: the bare one given, or a new one."""
         tls = self.tls
-        context = new_context(SSL.TLS_SERVER_METHOD)
+        if context is None:
+            context = new_context(SSL.TLS_SERVER_METHOD)
+        else:
+            set_common(context)
         set_versions(context, tls.versions, tls.ciphers, tls.location)
         set_algorithms(context, tls.ciphers, tls.ciphersuites, tls.curves, tls.location)
         if not tls.prefer_client_ciphers:
@@ -193,7 +204,9 @@ class BindContext:
         return _NOACK
 
 
-def build_bind_context(tls: BindTls, cache: SessionCache, report: Report, *, http: bool = True) -> BindContext | None:
+def build_bind_context(
+    tls: BindTls, cache: SessionCache, report: Report, *, http: bool = True, origin: SSL.Context | None = None
+) -> BindContext | None:
     """Build the TLS side of a bind line; certificates and options are checked now, not with the first client.
 
     Args:
@@ -201,6 +214,7 @@ def build_bind_context(tls: BindTls, cache: SessionCache, report: Report, *, htt
         cache: tune.ssl.cachesize and tune.ssl.lifetime.
         report: where errors and warnings go.
         http: the frontend is in HTTP mode, where ALPN has a default (manual 5.1 alpn).
+        origin: a bare context whose ticket keys are to be used (`tls.session_context`); None: keys of its own.
 
     Returns:
         The context, or None when something is wrong with it (`report` says what).
@@ -228,7 +242,7 @@ def build_bind_context(tls: BindTls, cache: SessionCache, report: Report, *, htt
     if len(report.alerts) > before:
         return None
     try:
-        context = BindContext(tls, cache, store, alpn)
+        context = BindContext(tls, cache, store, alpn, origin)
         _try_certificates(store)
     except ConfigError as error:
         report.add(error.diagnostic)
