@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from collections.abc import Callable
 
 import pytest
 
-from headgate.base.diagnostics import Report
+from headgate.base.diagnostics import Bug, Report
 from headgate.config.model import TlsVersions, Verify
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.server_context import SessionCache, build_bind_context
@@ -16,17 +17,30 @@ from headgate.tls.session_context import SessionContexts, make_session_context, 
 from tests.tls.tls_peers import Pki, Recorder, World, bind_tls
 
 
-def test_each_name_has_a_context_of_its_own_and_keeps_it() -> None:
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From now on this is another process than the one before."""
+    return lambda: monkeypatch.setattr(os, "getpid", lambda: 0)
+
+
+def test_each_name_has_a_context_of_its_own_and_keeps_it(forked: Callable[[], None]) -> None:
     contexts = SessionContexts(8)
+    forked()
     first = contexts.assign(["a", "b", "c"])
     assert len({id(one) for one in first.values()}) == 3
     assert contexts.assign(["c", "b", "a"]) == first
     assert contexts.assign(["a"])["a"] is first["a"]
 
 
-def test_more_names_than_contexts() -> None:
+def test_more_names_than_contexts(forked: Callable[[], None]) -> None:
     contexts = SessionContexts(2)
+    forked()
     assert len(contexts.assign(["a", "b", "c"])) == 2
+
+
+def test_their_maker_must_not_use_them() -> None:
+    with pytest.raises(Bug, match="forked"):
+        SessionContexts(1).assign(["a"])
 
 
 def test_the_name_follows_certificates_and_client_policy(pki: Pki) -> None:

@@ -9,10 +9,12 @@ in the process that made them.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 
 from OpenSSL import SSL
 
+from headgate.base.diagnostics import Bug
 from headgate.config.model import BindTls
 
 #: How many bind lines can have a context of their own; 64 of them take 15 ms and 2.5 MB.
@@ -26,9 +28,10 @@ class SessionContexts:
         count: how many.
     """
 
-    __slots__ = ("_contexts",)
+    __slots__ = ("_contexts", "_maker")
 
     def __init__(self, count: int = SESSION_CONTEXTS) -> None:
+        self._maker = os.getpid()
         self._contexts = [SSL.Context(SSL.TLS_SERVER_METHOD) for _ in range(count)]
 
     def assign(self, names: Iterable[str]) -> dict[str, SSL.Context]:
@@ -36,7 +39,12 @@ class SessionContexts:
 
         Each name has a place of its own among the contexts; where two have the same, the one that sorts first keeps it. Names
         beyond the number of contexts get none: their lines make new ones, and lose their tickets at a reload.
+
+        Raises:
+            Bug: this is the process that made them: what is configured here would reach all later ones.
         """
+        if os.getpid() == self._maker:
+            raise Bug("session contexts are for processes that were forked after they were made")
         taken: dict[int, str] = {}
         count = len(self._contexts)
         for name in sorted(set(names))[:count]:
