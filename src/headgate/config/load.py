@@ -149,6 +149,8 @@ class _Loader:
         row = SECTIONS[keyword.text]
         self.section = OpenSection(row.scope, "", None, skip=True)
         if row.open is None:
+            if row.removed:
+                raise config_error(f"there are no '{keyword.text}' sections any more", keyword.location, remedy=row.removed)
             raise config_error(f"section '{keyword.text}' is known but not yet supported", keyword.location)
         opening = Opening(self.drafts, self.environment, self.report, file, self.paths)
         self.section = row.open(Cursor(words, self.report, 1), opening)

@@ -538,6 +538,7 @@ class StatsSocket:
     level: str = "operator"
     permissions: UnixPermissions = UnixPermissions()
     location: Location | None = None
+    expose_listeners: bool = False  # expose-fd listeners
 
 
 @dataclass(frozen=True, slots=True)
@@ -547,15 +548,21 @@ class Global:
     maxconn: int | None = None
     daemon: bool = False
     master_worker: bool = False
+    keeps_after_crash: bool = False  # master-worker no-exit-on-failure
+    mworker_max_reloads: int = 50
+    nbthread: int | None = None  # workers; None: one for each CPU
     pidfile: str | None = None
     user: str | None = None
     group: str | None = None
     uid: int | None = None
     gid: int | None = None
     chroot: str | None = None
+    setcap: tuple[str, ...] = ()
     hard_stop_after: float | None = None
     grace: float | None = None
+    close_spread_time: float | None = None  # inf: connections are not closed by a soft stop
     ulimit_n: int | None = None
+    fd_hard_limit: int | None = None
     node: str | None = None
     description: str | None = None
     log_tag: str = "haproxy"

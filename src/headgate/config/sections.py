@@ -182,10 +182,11 @@ def _open_http_errors(cursor: Cursor, opening: Opening) -> OpenSection:
 
 @dataclass(frozen=True, slots=True)
 class SectionRow:
-    """One section keyword. Without an opener it is known but not yet supported."""
+    """One section keyword. Without an opener it is known but not yet supported, or was removed: then `removed` says what to do."""
 
     scope: Scope
     open: Opener | None = None
+    removed: str = ""
 
 
 SECTIONS: dict[str, SectionRow] = {
@@ -206,7 +207,9 @@ SECTIONS: dict[str, SectionRow] = {
     "log-profile": SectionRow(Scope.LOG_PROFILE),
     "mailers": SectionRow(Scope.MAILERS),
     "peers": SectionRow(Scope.PEERS),
-    "program": SectionRow(Scope.PROGRAM),
+    "program": SectionRow(
+        Scope.PROGRAM, removed="HAProxy 3.3 removed it: let systemd or another supervisor start the program as a unit of its own"
+    ),
     "resolvers": SectionRow(Scope.RESOLVERS),
     "traces": SectionRow(Scope.TRACES),
 }

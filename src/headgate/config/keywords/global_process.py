@@ -17,6 +17,11 @@ from headgate.config.parse_logformat import read_logformat
 from headgate.config.registry import KEYWORDS, Keyword, Parser, Scope, Status
 from headgate.config.section_drafts import GlobalSection
 
+#: What `setcap` may keep (management manual, 13.1).
+CAPABILITIES = ("cap_net_admin", "cap_net_bind_service", "cap_net_raw", "cap_sys_admin")
+#: The most workers, as HAProxy's threads on a 64-bit system.
+MOST_WORKERS = 64
+
 _NODE = regex(r"[A-Za-z0-9_-]+")
 _VARIABLE = regex(r"[A-Za-z_][A-Za-z0-9_]*")
 _PROC_VARIABLE = regex(r"proc\.[A-Za-z0-9_.]+")
@@ -78,7 +83,23 @@ def parse_master_worker(cursor: Cursor, section: GlobalSection) -> None:
     cursor.finish()
     section.settings.put("master-worker", True, cursor.keyword.location)
     if lasting:
-        cursor.report.warn("a crashed worker is always replaced: 'no-exit-on-failure' changes nothing", cursor.keyword.location)
+        section.settings.put("keeps-after-crash", True, cursor.keyword.location)
+
+
+def parse_setcap(cursor: Cursor, section: GlobalSection) -> None:
+    """`setcap <name>[,<name>...]`"""
+    word = cursor.next("names of capabilities, separated by commas")
+    cursor.finish()
+    names = tuple(dict.fromkeys(word.text.split(",")))
+    for name in names:
+        if name not in CAPABILITIES:
+            raise cursor.wrong(word, f"unknown capability '{name}'", allowed=CAPABILITIES)
+    section.settings.put("setcap", names, cursor.keyword.location)
+
+
+def read_spread(cursor: Cursor) -> float:
+    """A time, or `infinite`."""
+    return float("inf") if cursor.take("infinite") is not None else cursor.time("a time or 'infinite'")
 
 
 def parse_default_path(cursor: Cursor, section: GlobalSection) -> None:
@@ -166,7 +187,8 @@ def parse_stats_socket(cursor: Cursor, section: GlobalSection) -> None:
     settings = line.settings
     permissions = UnixPermissions(settings.value("mode"), settings.value("user"), settings.value("group"))
     level = settings.value("level", "operator")
-    section.draft.stats_sockets.append(StatsSocket(address, level, permissions, cursor.keyword.location))
+    exposed = settings.value("expose-fd") == "listeners"
+    section.draft.stats_sockets.append(StatsSocket(address, level, permissions, cursor.keyword.location, exposed))
 
 
 def read_mode(cursor: Cursor) -> int:
@@ -195,8 +217,9 @@ KEYWORDS.add(
     *line_options.rows(
         Scope.STATS_SOCKET, {"level": line_options.store("level", line_options.one_of("access level", _LEVELS))}
     ),
-    line_options.without_effect(
-        Scope.STATS_SOCKET, "expose-fd", "listening sockets are handed over by the master process, not over this socket", 1
+    *line_options.rows(
+        Scope.STATS_SOCKET,
+        {"expose-fd": line_options.store("expose-fd", line_options.one_of("kind of descriptors", {"listeners": "listeners"}))},
     ),
     line_options.without_effect(Scope.STATS_SOCKET, "process", "one process answers on the socket", 1),
     line_options.without_effect(Scope.STATS_SOCKET, "thread", "one process answers on the socket", 1),
@@ -225,10 +248,13 @@ def _milliseconds(what: str) -> Callable[[Cursor], float]:
 
 KEYWORDS.add(
     implemented("chroot", parse_chroot),
+    value("close-spread-time", read_spread),
     switch("daemon"),
     implemented("default-path", parse_default_path),
     implemented("description", parse_description),
+    value("fd-hard-limit", _count("a number of file descriptors", 1)),
     value("gid", _count("a group id")),
+    value("grace", _milliseconds("a time")),
     value("group", _word("a group name")),
     value("hard-stop-after", _milliseconds("a time")),
     implemented("localpeer", parse_localpeer),
@@ -236,11 +262,14 @@ KEYWORDS.add(
     implemented("log-send-hostname", parse_log_send_hostname),
     value("log-tag", _word("a tag")),
     implemented("master-worker", parse_master_worker),
+    value("mworker-max-reloads", _count("a number of reloads")),
+    value("nbthread", lambda cursor: cursor.integer("a number of workers", 1, MOST_WORKERS)),
     implemented("node", parse_node),
     value("pidfile", _word("a file")),
     implemented("presetenv", parse_presetenv),
     switch("quiet"),
     implemented("resetenv", parse_resetenv),
+    implemented("setcap", parse_setcap),
     implemented("set-var", _set_variable(read_expression)),
     implemented("set-var-fmt", _set_variable(read_logformat)),
     implemented("setenv", parse_setenv),
@@ -253,8 +282,8 @@ KEYWORDS.add(
     value("user", _word("a user name")),
     switch("zero-warning"),
     *without_effect(
-        "one worker process serves for now",
-        *"cpu-affinity cpu-map cpu-policy cpu-set max-threads-per-group nbthread numa-cpu-mapping".split(),
+        "workers are processes, which the kernel spreads over the CPUs; 'nbthread' says how many there are",
+        *"cpu-affinity cpu-map cpu-policy cpu-set max-threads-per-group numa-cpu-mapping".split(),
         *"thread-group thread-groups thread-hard-limit".split(),
     ),
     *without_effect(

@@ -43,13 +43,13 @@ KEYWORDS.add(
     ).split()),
     *without_effect("host names are always resolved with getaddrinfo()", "nogetaddrinfo"),
     *without_effect("listening sockets are kept over a reload, not bound again", "noreuseport"),
-    *without_effect("one worker process serves for now", *(
+    *without_effect("workers are processes, which the kernel spreads over the CPUs", *(
         "tune.idle-pool.shared tune.listener.default-shards tune.listener.multi-queue tune.takeover-other-tg-connections"
         " tune.renice.runtime tune.renice.startup tune.max-checks-per-thread tune.fd.tables tune.ring.queues"
         " tune.streams-elasticity tune.ssl.force-private-cache"
     ).split()),
     *without_effect("memory is managed by Python", *(
-        "no-memory-trimming prealloc-fd fd-hard-limit maxpipes tune.buffers.limit tune.buffers.reserve tune.bufsize.large"
+        "no-memory-trimming prealloc-fd maxpipes tune.buffers.limit tune.buffers.reserve tune.bufsize.large"
         " tune.bufsize.small tune.memory.hot-size tune.pool-high-fd-ratio tune.pool-low-fd-ratio tune.defaults.purge"
         " tune.fail-alloc tune.pattern.cache-size tune.pipesize tune.chksize"
     ).split()),
