@@ -11,16 +11,16 @@ import pytest
 from headgate.admin.columns import COLUMNS
 from headgate.admin.commands import all_commands
 from headgate.admin.registry import Level
-from headgate.admin.session import CliSession
 from headgate.balance.server import Admin
 from headgate.health.results import CheckResult, CheckStatus
 from headgate.health.state import ServerStatus
+from tests.admin.talk import Talk
 
 REGISTRY = all_commands()
 
 
 def run(process: Any, line: str) -> str:
-    answer = CliSession(REGISTRY, process, Level.ADMIN).line(line)
+    answer = Talk(REGISTRY, process, Level.ADMIN).line(line)
     assert "\n\n" not in answer[:-2]  # manual: no command can emit an empty line
     return answer.removesuffix("\n").removesuffix("\n")
 

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from headgate.admin.commands import all_commands
 from headgate.admin.registry import Level
-from headgate.admin.session import LONGEST_PAYLOAD, CliSession, split_line
+from headgate.admin.session import LONGEST_PAYLOAD, split_line
+from tests.admin.talk import Talk
 
 REGISTRY = all_commands()
 
 
-def session(process: Any, level: Level = Level.ADMIN) -> CliSession:
-    return CliSession(REGISTRY, process, level)
+def session(process: Any, level: Level = Level.ADMIN) -> Talk:
+    return Talk(REGISTRY, process, level)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from headgate.admin.context import Context
 from headgate.base.records import dataclass
+
+if TYPE_CHECKING:
+    from headgate.admin.session import CliSession
 
 
 class Level(enum.IntEnum):
@@ -20,8 +24,24 @@ class Level(enum.IntEnum):
     ADMIN = 2
 
 
+class Mode(enum.Enum):
+    """What a connection must have switched on before it may use the most dangerous commands (management manual 9.3)."""
+
+    EXPERT = "expert"
+    EXPERIMENTAL = "experimental"
+
+
 class CommandError(Exception):
-    """The command can't be carried out; the text is the answer."""
+    """The command can't be carried out; the text is the answer.
+
+    Args:
+        text: the answer.
+        severity: of the message, as in syslog (`set severity-output`); 3 is an error, 6 an information.
+    """
+
+    def __init__(self, text: str, severity: int = 3) -> None:
+        super().__init__(text)
+        self.severity = severity
 
 
 class Scope(enum.Enum):
@@ -38,6 +58,8 @@ class Scope(enum.Enum):
 #: Gets the words behind the command's name; answers text without a final line feed, "" for "done". A command that goes on, as
 #: `show events -w` does, answers piece by piece.
 Handler = Callable[[Sequence[str], Context], "str | AsyncIterator[str]"]
+#: The same for a command about the connection that it came on.
+OwnHandler = Callable[[Sequence[str], "CliSession"], str]
 #: Makes one answer of those of all workers.
 Merge = Callable[[Sequence[str]], str]
 
@@ -58,6 +80,11 @@ class Command:
         handler: None for commands that are known from HAProxy and not supported.
         scope: where it runs when there are several workers.
         merge: makes one answer of the workers' (`Scope.WORKERS`).
+        requires: the connection must be in this mode.
+        own: instead of `handler`: it is about the connection itself.
+        watches: it ends as soon as the client sends something or closes its side, as `show events -w` does.
+        key: of its arguments, for changes (`Scope.EVERYWHERE`): a later change with the same key takes the place of the earlier
+            one in what a new worker is told; None for changes that all count, in their order.
     """
 
     name: str
@@ -66,6 +93,15 @@ class Command:
     handler: Handler | None
     scope: Scope = Scope.HERE
     merge: Merge = one_after_the_other
+    requires: Mode | None = None
+    own: OwnHandler | None = None
+    watches: bool = False
+    key: Callable[[Sequence[str]], str | None] | None = None
+
+    @property
+    def supported(self) -> bool:
+        """Whether it does something here."""
+        return self.handler is not None or self.own is not None
 
 
 class Registry:
@@ -82,15 +118,18 @@ class Registry:
                 return command, words[length:]
         return None
 
-    def matching(self, words: Sequence[str], level: Level) -> list[Command]:
-        """Supported commands that this level may use and whose name begins with `words`, by name."""
+    def matching(self, words: Sequence[str], level: Level, modes: Container[Mode] = ()) -> list[Command]:
+        """Supported commands that this level may use in these modes and whose name begins with `words`, by name."""
         prefix = tuple(words)
         return [
             command
             for name, command in sorted(self._commands.items())
-            if command.handler is not None and command.level <= level and name[: len(prefix)] == prefix
+            if command.supported
+            and command.level <= level
+            and (command.requires is None or command.requires in modes)
+            and name[: len(prefix)] == prefix
         ]
 
-    def usage(self, words: Sequence[str], level: Level) -> str:
+    def usage(self, words: Sequence[str], level: Level, modes: Container[Mode] = ()) -> str:
         """The lines of `help` for all commands that begin with `words`."""
-        return "\n".join([f"  {command.name} {command.usage}" for command in self.matching(words, level)])
+        return "\n".join([f"  {command.name} {command.usage}" for command in self.matching(words, level, modes)])

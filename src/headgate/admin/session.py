@@ -1,20 +1,21 @@
 """One connection's conversation with the runtime API: lines in, text out (management manual 9.3). Knows no socket.
 
-Handles what belongs to the connection: its level, `;`, escapes, payloads, prompt modes, timeout. Driven by
-`runtime.stats_socket`.
+Handles what belongs to the connection: its level and modes, `;`, escapes, payloads, prompts, timeout. Driven by
+`runtime.stats_socket`; the commands about the connection itself are in `admin.commands.connection`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 
 from headgate.admin.context import Context
-from headgate.admin.registry import CommandError, Level, Registry
-from headgate.base.units import UnitError, parse_time
+from headgate.admin.executor import Executor, LocalExecutor
+from headgate.admin.registry import Command, CommandError, Level, Mode, Registry
 
 #: tune.cli.max-payload-size: 128 kB unless set.
 LONGEST_PAYLOAD = 128 * 1024
 _LONGEST_PATTERN = 64
+_SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 
 
 def split_line(line: str) -> list[list[str]]:
@@ -48,182 +49,174 @@ class CliSession:
         context: what they act on.
         level: the level of the socket.
         timeout: seconds of silence that end the connection.
+        executor: runs commands where they belong; here unless given.
 
     Attributes:
         interactive: further lines are read after this one.
+        prompting, timed: they are asked for with a prompt, with the uptime in it.
         closing: the connection is to be closed once the answer is sent.
+        modes: what was switched on (`expert-mode`, `experimental-mode`).
+        severity_output: "none", "number" or "string": what stands before messages.
+        watching: the command that runs ends as soon as the client sends something or closes its side.
     """
 
-    def __init__(self, registry: Registry, context: Context, level: Level, timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        context: Context,
+        level: Level,
+        timeout: float = 10.0,
+        executor: Executor | None = None,
+    ) -> None:
+        self.registry = registry
+        self.context = context
         self.level = level
         self.timeout = timeout
         self.interactive = False
+        self.prompting = False
+        self.timed = False
         self.closing = False
-        self._prompting = False
-        self._timed = False
-        self._registry = registry
-        self._context = context
+        self.modes: set[Mode] = set()
+        self.severity_output = "none"
+        self.watching = False
+        self._executor: Executor = executor if executor is not None else LocalExecutor()
         self._payload: list[str] | None = None
         self._payload_size = 0
         self._payload_end = ""
         self._pending = ""
 
-    def line(self, line: str) -> str:
-        """Take one line (without its line feed) and answer it; "" when there is nothing to say yet."""
+    async def line(self, line: str) -> AsyncGenerator[str, None]:
+        """Take one line (without its line feed) and answer it piece by piece; nothing when there is nothing to say yet.
+
+        To be closed (`aclose`) when the client is gone before the end: the command that runs hears of it.
+        """
         if self._payload is not None:
-            return self._payload_line(line, self._payload)
-        head, mark, pattern = line.rpartition("<<")
-        if mark and (not head or head[-1].isspace()) and len(pattern) <= _LONGEST_PATTERN and not _has_space(pattern):
-            self._pending, self._payload, self._payload_end, self._payload_size = head, [], pattern, 0
-            return "+ " if self._prompting else ""
-        return self._run(line, None)
+            if line != self._payload_end:
+                yield self._payload_line(line, self._payload)
+                return
+            line, payload, self._payload = self._pending, "\n".join(self._payload), None
+        else:
+            head, mark, pattern = line.rpartition("<<")
+            if mark and (not head or head[-1].isspace()) and len(pattern) <= _LONGEST_PATTERN and not _has_space(pattern):
+                self._pending, self._payload, self._payload_end, self._payload_size = head, [], pattern, 0
+                yield "+ " if self.prompting else ""
+                return
+            payload = None
+        running = self._run(line, payload)
+        try:
+            async for piece in running:
+                yield piece
+        finally:
+            await running.aclose()
 
     def _payload_line(self, line: str, payload: list[str]) -> str:
-        if line == self._payload_end:
-            self._payload = None
-            return self._run(self._pending, "\n".join(payload))
         self._payload_size += len(line) + 1
         if self._payload_size > LONGEST_PAYLOAD:
             self.closing = True
             return f"The payload is longer than {LONGEST_PAYLOAD} bytes.\n\n"
         payload.append(line)
-        return "+ " if self._prompting else ""
+        return "+ " if self.prompting else ""
 
-    def _run(self, line: str, payload: str | None) -> str:
-        answers = []
+    async def _run(self, line: str, payload: str | None) -> AsyncGenerator[str, None]:
         commands = split_line(line)
         for index, words in enumerate(commands):
-            last = index == len(commands) - 1
-            if last and payload is not None:
+            if payload is not None and index == len(commands) - 1:
                 words = [*words, payload]
-            answers.append(self._command(words).rstrip("\n"))
+            answer = self._answer(words)
+            if isinstance(answer, str):
+                yield _terminated(answer)
+            else:
+                try:
+                    async for piece in answer:
+                        yield piece
+                finally:
+                    await answer.aclose()
             if self.closing:
                 break
-        if not commands and self._prompting:
-            answers.append("")
+        if not commands and self.prompting:
+            yield "\n"
         if not self.interactive:
             self.closing = True
-        text = "".join([f"{answer}\n\n" if answer else "\n" for answer in answers])
-        return text + self.prompt()
+        yield self.prompt()
 
     def prompt(self) -> str:
         """What stands before the next line."""
-        if not self._prompting or self.closing:
+        if not self.prompting or self.closing:
             return ""
-        if not self._timed:
+        if not self.timed:
             return "> "
-        seconds = int(self._context.clock() - self._context.started_at)
+        seconds = int(self.context.clock() - self.context.started_at)
         return f"[{seconds // 86400}:{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}]> "
 
-    def _command(self, words: Sequence[str]) -> str:
-        own = _OWN.get(words[0])
-        if own is not None:
-            return own(self, words[1:])
-        if words[:3] == ["show", "cli", "level"]:
-            return self.level.name.lower()
-        if words[:3] == ["set", "timeout", "cli"]:
-            return self._set_timeout(words[3:])
-        found = self._registry.find(words)
+    def _answer(self, words: Sequence[str]) -> str | AsyncGenerator[str, None]:
+        """Begin one command: its whole answer, or the pieces of a terminated one."""
+        try:
+            command, arguments = self._find(words)
+            if command.own is not None:
+                return command.own(arguments, self)
+            answer = self._executor.execute(command, arguments, self.context)
+        except CommandError as error:
+            return self.message(error)
+        return answer if isinstance(answer, str) else self._pieces(command, answer)
+
+    def _find(self, words: Sequence[str]) -> tuple[Command, Sequence[str]]:
+        found = self.registry.find(words)
         if found is None:
-            return self._unknown(words)
+            raise CommandError(self._unknown(words), 6)
         command, arguments = found
         if command.level > self.level:
-            return "Permission denied"
-        if command.handler is None:
-            return f"'{command.name}' is not supported yet."
+            raise CommandError("Permission denied")
+        if command.requires is not None and command.requires not in self.modes:
+            raise CommandError(f"This command is restricted to {command.requires.value} mode only.")
+        if not command.supported:
+            raise CommandError(f"'{command.name}' is not supported yet.")
+        return command, arguments
+
+    async def _pieces(self, command: Command, answer: Awaitable[str] | AsyncIterator[str]) -> AsyncGenerator[str, None]:
+        """What a command says over time, each piece at once, with an empty line at the end and none before."""
+        ended = "\n"  # what makes an empty line of it: one line feed behind a line feed, two behind text
+        self.watching = command.watches
         try:
-            answer = command.handler(arguments, self._context)
+            if isinstance(answer, Awaitable):
+                yield _terminated(await answer)
+                return
+            async for piece in answer:
+                text = piece.rstrip("\n")
+                if text:
+                    ended = "\n" if text != piece else "\n\n"
+                    yield text if text == piece else f"{text}\n"
         except CommandError as error:
+            yield self.message(error)
+            ended = "\n\n"
+        finally:
+            self.watching = False
+            if isinstance(answer, AsyncGenerator):
+                await answer.aclose()
+        yield ended
+
+    def message(self, error: CommandError) -> str:
+        """A message as this connection wants to see it (`set severity-output`)."""
+        if self.severity_output == "none":
             return str(error)
-        if not isinstance(answer, str):
-            return f"'{command.name}' goes on and on: not supported yet."
-        return answer
+        severity = error.severity if self.severity_output == "number" else _SEVERITIES[error.severity]
+        return f"[{severity}]: {error}"
 
     def _unknown(self, words: Sequence[str]) -> str:
         for length in (2, 1):
-            usage = self._registry.usage(words[:length], self.level)
+            usage = self.usage(words[:length])
             if usage and length <= len(words):
                 return f"Unknown command: '{words[-1]}', but maybe one of the following ones is a better match:\n{usage}"
-        return f"Unknown command: '{words[0]}'. Please enter one of the following commands only:\n{self._all_usage()}"
+        return f"Unknown command: '{words[0]}'. Please enter one of the following commands only:\n{self.usage(())}"
 
-    def _all_usage(self) -> str:
-        return self._registry.usage((), self.level) + _OWN_USAGE
+    def usage(self, words: Sequence[str]) -> str:
+        """The lines of `help` for what this connection may use now and what begins with `words`."""
+        return self.registry.usage(words, self.level, self.modes)
 
-    # --- commands about the connection itself ------------------------------------------------------------------------
 
-    def _help(self, words: Sequence[str]) -> str:
-        if words:
-            usage = self._registry.usage(words, self.level)
-            if usage:
-                return f"The following commands are valid at this level:\n{usage}"
-        return f"The following commands are valid at this level:\n{self._all_usage()}"
-
-    def _prompt(self, words: Sequence[str]) -> str:
-        if not words:
-            # manual: without any option this cycles between prompt mode and non-interactive mode
-            self._prompting = self.interactive = not self._prompting
-        for word in words:
-            if word == "help":
-                return "Usage: prompt [help | n | i | p | timed]*\n  n: non-interactive, i: interactive, p: with prompt"
-            if word == "timed":
-                self._timed = not self._timed
-                self._prompting = self.interactive = True
-            elif word in ("n", "i", "p"):
-                self.interactive = word != "n"
-                self._prompting = word == "p"
-            else:
-                return f"'prompt' knows no '{word}': one of help, n, i, p, timed."
-        return ""
-
-    def _quit(self, _: Sequence[str]) -> str:
-        self.closing = True
-        return ""
-
-    def _lower(self, level: Level) -> str:
-        if self.level < level:
-            return "Permission denied"
-        self.level = level
-        return ""
-
-    def _set_timeout(self, words: Sequence[str]) -> str:
-        try:
-            seconds = parse_time(words[0], "s") if words else 0.0
-        except UnitError as error:
-            return str(error)
-        if seconds <= 0.0:
-            return "'set timeout cli' expects a delay in seconds, above zero."
-        self.timeout = seconds
-        return ""
-
-    def _operator(self, _: Sequence[str]) -> str:
-        return self._lower(Level.OPERATOR)
-
-    def _user(self, _: Sequence[str]) -> str:
-        return self._lower(Level.USER)
-
-    def _echo(self, words: Sequence[str]) -> str:
-        return " ".join(words)
+def _terminated(answer: str) -> str:
+    answer = answer.rstrip("\n")
+    return f"{answer}\n\n" if answer else "\n"
 
 
 def _has_space(text: str) -> bool:
     return any(one.isspace() for one in text)
-
-
-_OWN: dict[str, Callable[[CliSession, Sequence[str]], str]] = {
-    "help": CliSession._help,
-    "prompt": CliSession._prompt,
-    "quit": CliSession._quit,
-    "operator": CliSession._operator,
-    "user": CliSession._user,
-    "echo": CliSession._echo,
-}
-
-_OWN_USAGE = """
-  echo <text> : print some text
-  help [<command>] : full or matching commands list
-  operator : lower the level of the current session to operator
-  prompt [help | n | i | p | timed]* : toggle interactive mode with prompt
-  quit : disconnect
-  set timeout cli <delay> : change the timeout of this connection, in seconds
-  show cli level : display the level of this connection
-  user : lower the level of the current session to user"""

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import socket
 from collections.abc import Callable
 
 from headgate.admin.context import Context
+from headgate.admin.executor import Executor
 from headgate.admin.registry import Level, Registry
 from headgate.admin.session import CliSession
 from headgate.base.addresses import Family
@@ -23,6 +25,8 @@ from headgate.runtime.sockets import file_identity, open_listeners
 MOST_CONNECTIONS = 10
 
 _BACKLOG = 64
+#: How often a command that takes long looks whether its client is still there, seconds.
+_LOOK_FOR_CLIENT = 0.5
 _LEVELS = {"user": Level.USER, "operator": Level.OPERATOR, "admin": Level.ADMIN}
 
 
@@ -36,6 +40,7 @@ class StatsListener:
         timeout: `stats timeout`, seconds of silence (or of an answer not taken) that end a connection.
         longest_line: tune.bufsize, in bytes.
         most_connections: `stats maxconn`.
+        executor: runs commands where they belong; here unless given.
     """
 
     def __init__(
@@ -47,9 +52,11 @@ class StatsListener:
         timeout: float = 10.0,
         longest_line: int = 16384,
         most_connections: int = MOST_CONNECTIONS,
+        executor: Executor | None = None,
     ) -> None:
         self._spec = spec
-        self._new_session: Callable[[], CliSession] = lambda: CliSession(registry, context, _LEVELS[spec.level], timeout)
+        level = _LEVELS[spec.level]
+        self._new_session: Callable[[], CliSession] = lambda: CliSession(registry, context, level, timeout, executor)
         self._timeout = timeout
         self._longest_line = longest_line
         self._slots = asyncio.Semaphore(most_connections)
@@ -114,27 +121,120 @@ class StatsListener:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = self._new_session()
+        lines = _Lines(reader, self._longest_line)
         while not session.closing:
             try:
                 async with asyncio.timeout(session.timeout):
-                    line = await reader.readuntil(b"\n")
-            except asyncio.IncompleteReadError as end:
-                if not end.partial:
-                    return
-                line = end.partial  # the last line may come without its line feed
+                    line = await lines.next()
             except asyncio.LimitOverrunError:
                 writer.write(f"The line is longer than {self._longest_line} bytes.\n\n".encode())
                 break
             except TimeoutError:
                 return
-            answer = session.line(line.rstrip(b"\r\n").decode("utf-8", "surrogateescape"))
-            writer.write(answer.encode("utf-8", "surrogateescape"))
-            async with asyncio.timeout(self._timeout):
-                await writer.drain()
+            if line is None:
+                return
+            if not await self._answer(session, line.decode("utf-8", "surrogateescape"), lines, writer):
+                return
         await self._flush(writer)
+
+    async def _answer(self, session: CliSession, line: str, lines: _Lines, writer: asyncio.StreamWriter) -> bool:
+        """Send the answer to one line; False when the client left before its end."""
+        answering = asyncio.ensure_future(self._send(session, line, writer))
+        watching: asyncio.Future[None] | None = None
+        try:
+            await asyncio.wait((answering,), timeout=_LOOK_FOR_CLIENT)  # most answers are there at once
+            while not answering.done():
+                if session.watching and watching is None:
+                    watching = asyncio.ensure_future(lines.more())
+                waits = (answering,) if watching is None else (answering, watching)
+                await asyncio.wait(waits, timeout=_LOOK_FOR_CLIENT, return_when=asyncio.FIRST_COMPLETED)
+                if answering.done():
+                    break
+                if watching is not None and watching.done() and session.watching:
+                    # what is to be watched until the client says something: the end of its answer, and on with the next line
+                    await _cancelled(answering)
+                    session.closing = session.closing or not session.interactive or lines.ended
+                    writer.write(b"\n" + session.prompt().encode())
+                    return True
+                if _hung_up(writer):
+                    return False
+            answering.result()
+            return True
+        finally:
+            await _cancelled(answering)
+            if watching is not None:
+                await _cancelled(watching)
+
+    async def _send(self, session: CliSession, line: str, writer: asyncio.StreamWriter) -> None:
+        pieces = session.line(line)
+        try:
+            async for piece in pieces:
+                if piece:
+                    writer.write(piece.encode("utf-8", "surrogateescape"))
+                    async with asyncio.timeout(self._timeout):
+                        await writer.drain()
+        finally:
+            await pieces.aclose()
 
     async def _flush(self, writer: asyncio.StreamWriter) -> None:
         """Let the client take the whole answer before the connection is closed."""
         writer.transport.set_write_buffer_limits(0)
         async with asyncio.timeout(self._timeout):
             await writer.drain()
+
+
+class _Lines:
+    """The lines of one connection; what comes while a command runs is kept, up to the length of a line."""
+
+    def __init__(self, reader: asyncio.StreamReader, longest: int) -> None:
+        self._reader = reader
+        self._longest = longest
+        self._buffer = bytearray()
+        self.ended = False
+
+    async def next(self) -> bytes | None:
+        """The next line without its line feed, None behind the last; the last line may come without one.
+
+        Raises:
+            asyncio.LimitOverrunError: it is too long.
+        """
+        while True:
+            end = self._buffer.find(b"\n")
+            if end > self._longest or (end < 0 and len(self._buffer) > self._longest):
+                raise asyncio.LimitOverrunError("line", len(self._buffer))
+            if end >= 0 or self.ended:
+                break
+            await self._read()
+        if not self._buffer:
+            return None
+        line = bytes(self._buffer if end < 0 else self._buffer[:end])
+        del self._buffer[: len(self._buffer) if end < 0 else end + 1]
+        return line.rstrip(b"\r")
+
+    async def more(self) -> None:
+        """Return when there is something behind the current line, be it the end."""
+        if not self._buffer and not self.ended:
+            await self._read()
+
+    async def _read(self) -> None:
+        data = await self._reader.read(self._longest)
+        self.ended = not data
+        self._buffer += data
+
+
+def _hung_up(writer: asyncio.StreamWriter) -> bool:
+    """Whether the client has closed its connection, and not only its sending side."""
+    if writer.transport.is_closing():
+        return True
+    poll = select.poll()
+    poll.register(writer.get_extra_info("socket").fileno(), 0)
+    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+
+
+async def _cancelled(task: asyncio.Future[None]) -> None:
+    """Cancel a task and wait until it is over."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait((task,))
+    if not task.cancelled():
+        task.exception()  # taken: the caller raises what it wants to

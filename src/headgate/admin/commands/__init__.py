@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headgate.admin.commands import information, limits, servers, statistics, unsupported
+from headgate.admin.commands import connection, information, limits, servers, statistics, unsupported
 from headgate.admin.registry import Registry
 
 
@@ -10,6 +10,7 @@ def all_commands() -> Registry:
     """The complete registry."""
     return Registry(
         (
+            *connection.COMMANDS,
             *information.COMMANDS,
             *limits.COMMANDS,
             *servers.COMMANDS,
