@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import enum
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import field
 
 from headgate.base.records import dataclass
 
@@ -36,6 +37,9 @@ class Heritage:
         startup_logs: what was said while this configuration was loaded, for `show startup-logs`.
         cli: a listening unix socket on which the master talks to the runtime API, None without a master.
         reloads: how many reloads the master had before this process was made.
+        lines: the keys in `listeners` of each line of the configuration that listens, by id() of its `Bind` or `StatsSocket`.
+        master: becomes readable when the master is gone, None without one. Nothing is ever sent over it to a process: it may
+            be watched, and must not be read from.
     """
 
     listeners: dict[str, socket.socket]
@@ -45,6 +49,13 @@ class Heritage:
     startup_logs: str = ""
     cli: socket.socket | None = None
     reloads: int = 0
+    lines: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    master: socket.socket | None = None
+
+    def sockets_of(self, line: object) -> list[socket.socket]:
+        """The listening sockets of a `Bind` or `StatsSocket` line; empty when they are not open (any more) in this process."""
+        sockets = [self.listeners[key] for key in self.lines.get(id(line), ()) if key in self.listeners]
+        return [] if any(sock.fileno() < 0 for sock in sockets) else sockets
 
 
 @dataclass(slots=True)
@@ -62,6 +73,7 @@ class Place:
         shared: memory and locks that all processes of this generation share (`runtime.workers.shared`), None for a single
             process.
         alive: says that the process is not stuck; called by it a few times a second.
+        ready: says that the process serves; called by it once.
     """
 
     role: Role
@@ -71,6 +83,7 @@ class Place:
     supervision: socket.socket | None = None
     shared: object | None = None
     alive: Callable[[], None] | None = None
+    ready: Callable[[], None] | None = None
 
 
 def alone() -> Place:
