@@ -27,6 +27,7 @@ from headgate.runtime.connector import TCP_USER_TIMEOUT, Endpoint, ServerConnect
 from headgate.runtime.listener import NO_LINGER, Listener, TlsAcceptor, resume_all
 from headgate.runtime.logs.emitters import LogEmitter, Logs, log_event
 from headgate.runtime.process.limits import raise_descriptor_limit
+from headgate.runtime.process.place import Place, Role, alone
 from headgate.runtime.reactor import Reactor
 from headgate.runtime.sockets import DEFAULT_BACKLOG, open_listeners
 from headgate.runtime.splice import KernelSplicer
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 _WARNING_LEVEL, _NOTICE_LEVEL, _ALERT_LEVEL = 4, 5, 1
 #: Default of `hard-stop-after`: none. How often a soft stop looks whether it is done, seconds.
 _SOFT_STOP_POLL = 0.05
+#: How often a process says that it is not stuck, seconds.
+_HEARTBEAT = 0.5
 
 
 class World:
@@ -67,12 +70,14 @@ class App:
     Attributes:
         prepared: what it serves.
         options: of the command line (`cli.options.Options`).
+        place: its role, and what it inherits.
         frontends, backends: live, by name.
     """
 
-    def __init__(self, prepared: Prepared, options: Any = None) -> None:
+    def __init__(self, prepared: Prepared, options: Any = None, place: Place | None = None) -> None:
         self.prepared = prepared
         self.options = options
+        self.place = place or alone()
         self.config = prepared.config
         self.reactor = Reactor()
         self.counters = ProcessCounters()
@@ -192,13 +197,13 @@ class App:
             StartError: with a diagnostic for each that can't be opened.
         """
         problems: list[Diagnostic] = []
-        for side in self.frontends.values():
+        for side in self.frontends.values() if self.place.role is not Role.CONTROLLER else ():
             for bind in side.plan.binds:
                 try:
                     self._open_line(side, bind)
                 except ConfigError as error:
                     problems.append(error.diagnostic)
-        if self.config.global_.stats_sockets:
+        if self.config.global_.stats_sockets and self.place.role is not Role.WORKER:
             self._open_stats_sockets(problems)
         if problems:
             self._close_listeners()
@@ -211,6 +216,9 @@ class App:
 
     def _is_checking(self) -> bool:
         """Whether a server is checked, or a stats socket asks for the results."""
+        return self.place.role is not Role.WORKER and self._has_checks()
+
+    def _has_checks(self) -> bool:
         return bool(self._stats) or any(server.check is not None for proxy in self.config.proxies for server in proxy.servers)
 
     def _open_stats_sockets(self, problems: list[Diagnostic]) -> None:
@@ -231,7 +239,7 @@ class App:
                 most_connections=self.config.global_.stats_maxconn,
             )
             try:
-                self._stats.append((stats, stats.open()))
+                self._stats.append((stats, self.place.heritage.sockets_of(line) or stats.open()))
             except ConfigError as error:
                 problems.append(error.diagnostic)
 
@@ -240,9 +248,10 @@ class App:
         backlog = bind.backlog or side.spec.backlog or side.spec.maxconn or DEFAULT_BACKLOG
         reuse_port = not getattr(self.options, "no_reuse_port", False)
         tls = self._answerer(bind)
+        sockets = self.place.heritage.sockets_of(bind) or open_listeners(bind, backlog, reuse_port=reuse_port)
         opened = [
             Listener(self.reactor, side, bind, sock, tls, (bind.id or 1) + index)
-            for index, sock in enumerate(open_listeners(bind, backlog, reuse_port=reuse_port))
+            for index, sock in enumerate(sockets)
         ]
         self.listeners.extend(opened)
         return opened
@@ -287,8 +296,13 @@ class App:
     def _close_listeners(self) -> None:
         for listener in self.listeners:
             listener.stop()
-            if not self.shared.stopping:
+            if self._owns_files and not self.shared.stopping:
                 listener.remove_file()
+
+    @property
+    def _owns_files(self) -> bool:
+        """Whether nobody above us answers for the files of unix sockets."""
+        return self.place.role is Role.SINGLE and self.place.heritage.master is None
 
     # --- serving ---
 
@@ -317,6 +331,8 @@ class App:
             (signal.SIGHUP, self.dump_states),
         ):
             loop.add_signal_handler(number, action)
+        if self.place.alive is not None:
+            self._beat(self.place.alive)
         self._start_checks()
         for listener in self.listeners:
             listener.start()
@@ -330,13 +346,19 @@ class App:
             if self.checks is not None:
                 await self.checks.stop()
             for stats, _ in self._stats:
-                await stats.stop(unlink=not self.shared.stopping)
+                await stats.stop(unlink=self._owns_files and not self.shared.stopping)
             self._close_listeners()
             for backend in self.backends.values():
                 for pool in backend.pools.values():
                     pool.clear()
             self.logs.flush()
             self.reactor.close()
+
+    def _beat(self, alive: Callable[[], None]) -> None:
+        """Tell the launcher, as long as the loop turns, that we don't hang."""
+        alive()
+        if self._loop is not None:
+            self._loop.call_later(_HEARTBEAT, self._beat, alive)
 
     def _bug(self, error: Exception) -> None:
         """Something of ours broke: said loudly, with all that a report needs; the other connections go on."""
