@@ -29,6 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from headgate.cli.keywords import keywords_command
 
             return keywords_command(words[1:])
+        if words[:1] == ["failover-config"]:
+            from headgate.cli.failover.command import failover_command
+
+            return failover_command(words[1:])
         return _dispatch(parse(words))
     except CommandLineError as error:
         return _misused(str(error))
