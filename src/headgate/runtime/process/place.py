@@ -8,9 +8,8 @@ from __future__ import annotations
 import enum
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import field
 
-from headgate.base.records import dataclass
+from headgate.base.records import dataclass, field
 
 
 class Role(enum.Enum):
