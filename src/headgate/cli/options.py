@@ -324,6 +324,7 @@ def usage(program: str) -> str:
     lines = [
         f"Usage : {program} [-f <cfgfile|cfgdir>]* [ options ] [-- <cfgfile>*]",
         f"        {program} keywords [--markdown]",
+        f"        {program} failover-config -f <cfgfile> [--address <address>] [--help]",
     ]
     for row in TABLE:
         if row.usage:
