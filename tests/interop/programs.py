@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 DEADLINE = 20.0  # seconds; a limit for a machine under load, not an expectation
+#: Of subjects that don't say it themselves. Try everything with more: HEADGATE_TEST_WORKERS=4.
+WORKERS = os.environ.get("HEADGATE_TEST_WORKERS", "1")
 _LISTEN = "0A"  # state column of /proc/net/tcp
 
 
@@ -147,8 +149,10 @@ def start_subject(
     subject: str, config: str, directory: pathlib.Path, ports: Iterable[int], *, pass_fds: Iterable[int] = (),
     name: str | None = None, environment: dict[str, str] | None = None, arguments: Sequence[str] = (),
 ) -> Program:
-    """headgate or HAProxy with this configuration, listening."""
+    """headgate or HAProxy with this configuration, listening; with one worker unless the configuration says how many."""
     name = name or subject
+    if "nbthread" not in config:
+        config = f"{config.rstrip()}\n\nglobal\n    nbthread {WORKERS}\n"
     path = directory / f"{name}.cfg"
     path.write_text(config)
     command = [SUBJECTS[subject](), *(arguments or ("-db",)), "-f", str(path)]
