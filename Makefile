@@ -33,6 +33,7 @@ soak: $(VENV)/developing
 bench: $(VENV)/developing
 	@scripts/test-programs
 	$(BIN)/python -m bench.run $(BENCH_ARGS)
+	$(BIN)/python -m bench.workers
 
 lint: $(VENV)/developing
 	$(BIN)/ruff check

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from headgate.tls.authority import issue, make_authority
@@ -65,7 +65,7 @@ class Subject:
         seconds_to_accept: from the command to the first accepted connection.
     """
 
-    def __init__(self, name: str, command: Sequence[str], ports: dict[str, int], cpu: int, log: pathlib.Path) -> None:
+    def __init__(self, name: str, command: Sequence[str], ports: dict[str, int], cpus: Iterable[int], log: pathlib.Path) -> None:
         self.name = name
         self.ports = ports
         self._log = log
@@ -73,7 +73,7 @@ class Subject:
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
+                preexec_fn=lambda: os.sched_setaffinity(0, cpus),
             )
         try:
             for port in ports.values():
@@ -153,7 +153,7 @@ def start_backend(place: Place) -> Subject:
     """nginx, answering `/`, `/64k` and `/1g`."""
     config = place.write_config("backend.conf", "backend.conf", {})
     command = ["nginx", "-e", str(place.directory / "backend.err"), "-p", str(place.directory), "-c", str(config)]
-    return Subject("backend", command, {"http": place.backend_port}, place.other_cpu, place.directory / "backend.log")
+    return Subject("backend", command, {"http": place.backend_port}, {place.other_cpu}, place.directory / "backend.log")
 
 
 def _values(ports: Mapping[str, int]) -> dict[str, str]:
@@ -163,14 +163,23 @@ def _values(ports: Mapping[str, int]) -> dict[str, str]:
 def start_haproxy(place: Place) -> Subject:
     ports = {name: free_port() for name in LISTENERS}
     config = place.write_config("haproxy.cfg", "haproxy.cfg", _values(ports))
-    return Subject("haproxy", ["haproxy", "-db", "-f", str(config)], ports, place.subject_cpu, place.directory / "haproxy.log")
+    return Subject("haproxy", ["haproxy", "-db", "-f", str(config)], ports, {place.subject_cpu}, place.directory / "haproxy.log")
 
 
 def start_headgate(place: Place) -> Subject:
     ports = {name: free_port() for name in LISTENERS}
     config = place.write_config("haproxy.cfg", "headgate.cfg", _values(ports))
     command = [str(pathlib.Path(sys.executable).with_name("headgate")), "-db", "-f", str(config)]
-    return Subject("headgate", command, ports, place.subject_cpu, place.directory / "headgate.log")
+    return Subject("headgate", command, ports, {place.subject_cpu}, place.directory / "headgate.log")
+
+
+def start_workers(place: Place, name: str, workers: int) -> Subject:
+    """headgate or haproxy with `workers` processes or threads on all CPUs, and what they share: see configs/workers.cfg."""
+    ports = {listener: free_port() for listener in ("bare", "limits", "tables")}
+    config = place.write_config("workers.cfg", f"{name}-{workers}.cfg", {**_values(ports), "workers": str(workers)})
+    program = str(pathlib.Path(sys.executable).with_name("headgate")) if name == "headgate" else name
+    command = [program, "-db", "-f", str(config)]
+    return Subject(name, command, ports, os.sched_getaffinity(0), place.directory / f"{name}-{workers}.log")
 
 
 def start_nginx(place: Place) -> Subject:
@@ -184,7 +193,7 @@ def start_nginx(place: Place) -> Subject:
         del ports["tcp"]
     config = place.write_config("nginx.conf", "nginx.conf", values)
     command = ["nginx", "-e", str(place.directory / "nginx.err"), "-p", str(place.directory), "-c", str(config)]
-    return Subject("nginx", command, ports, place.subject_cpu, place.directory / "nginx.log")
+    return Subject("nginx", command, ports, {place.subject_cpu}, place.directory / "nginx.log")
 
 
 STARTERS: dict[str, Callable[[Place], Subject]] = {
