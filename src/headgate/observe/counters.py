@@ -1,9 +1,15 @@
 """What is counted, in plain slotted objects. The names are those of HAProxy's CSV columns (management manual 9.1).
 
-Counting is one integer addition on the hot path; sums and rates are made by whoever reads.
+Counting is one integer addition on the hot path; sums and rates are made by whoever reads. Over several workers counters are added
+up, but those whose names begin with `maximum_` are maxima, of which the greatest stands.
 """
 
 from __future__ import annotations
+
+from typing import Final
+
+#: Averages are over about as many streams ("over the 1024 last requests").
+WINDOW: Final = 1024
 
 
 class RateMeter:
@@ -29,6 +35,15 @@ class RateMeter:
         if self._current > self.maximum:
             self.maximum = self._current
 
+    def add(self, now: float, count: int) -> None:
+        """Count many events at once, bytes for instance."""
+        second = int(now)
+        if second != self._second:
+            self._roll(second)
+        self._current += count
+        if self._current > self.maximum:
+            self.maximum = self._current
+
     def _roll(self, second: int) -> None:
         self._previous = self._current if second == self._second + 1 else 0
         self._current = 0
@@ -37,23 +52,36 @@ class RateMeter:
     def rate(self, now: float) -> int:
         """Events in the second that ends at `now`."""
         second = int(now)
-        if second != self._second:
-            self._roll(second)
-        return int(self._current + self._previous * (1.0 - (now - second)))
+        if second == self._second:
+            return int(self._current + self._previous * (1.0 - (now - second)))
+        if second == self._second + 1:
+            return int(self._current * (1.0 - (now - second)))
+        return 0
+
+    @property
+    def last(self) -> int:
+        """The second of the last event, 0 when there was none."""
+        return self._second
 
 
 class ProxyCounters:
     """Counters of a frontend or a backend. `responses` is indexed by the hundreds of the status; 0 is "other"."""
 
     __slots__ = (
-        "aborted_by_client", "aborted_by_server", "bytes_in", "bytes_out", "connection_errors", "connections",
-        "denied_connections", "denied_requests", "denied_responses", "failed_header_rewrites", "internal_errors",
-        "log_dropped", "maximum_queue", "maximum_sessions", "redispatches", "request_errors", "requests", "response_errors",
-        "responses", "retries", "reused_connections", "session_rate", "sessions_total", "times_connect", "times_queue",
-        "times_response", "times_total",
+        "aborted_by_client", "aborted_by_server", "bytes_in", "bytes_out", "connection_errors", "connection_rate", "connections",
+        "denied_connections", "denied_requests", "denied_responses", "denied_sessions", "failed_header_rewrites", "intercepted",
+        "internal_errors", "log_dropped", "maximum_queue", "maximum_sessions", "redispatches", "request_errors", "request_rate",
+        "requests", "response_errors", "responses", "retries", "reused_connections", "session_rate", "sessions_total",
     )
 
     def __init__(self) -> None:
+        self.session_rate = RateMeter()
+        self.connection_rate = RateMeter()
+        self.request_rate = RateMeter()
+        self.clear()
+
+    def clear(self) -> None:
+        """`clear counters all`."""
         self.connections = 0
         self.sessions_total = 0
         self.maximum_sessions = 0
@@ -62,7 +90,9 @@ class ProxyCounters:
         self.bytes_out = 0
         self.requests = 0
         self.responses = [0, 0, 0, 0, 0, 0]
+        self.intercepted = 0
         self.denied_connections = 0
+        self.denied_sessions = 0
         self.denied_requests = 0
         self.denied_responses = 0
         self.request_errors = 0
@@ -76,26 +106,45 @@ class ProxyCounters:
         self.aborted_by_server = 0
         self.reused_connections = 0
         self.log_dropped = 0
-        self.session_rate = RateMeter()
-        self.times_queue = 0
-        self.times_connect = 0
-        self.times_response = 0
-        self.times_total = 0
+        self.clear_maxima()
+
+    def clear_maxima(self) -> None:
+        """`clear counters`; those of sessions and queue are the caller's, who knows what there is now."""
+        self.session_rate.maximum = 0
+        self.connection_rate.maximum = 0
+        self.request_rate.maximum = 0
 
 
 class ServerCounters:
-    """Counters of one server."""
+    """Counters of one server.
+
+    Attributes:
+        picks: how often load balancing chose it (`lbtot`); persistence and the queue are not counted.
+        idle_safe, idle_unsafe: idle connections that were reused before, and that were not. They are kept by the pool, not cleared.
+        times_queue, times_connect, times_response, times_total: milliseconds, summed over the last `WINDOW` streams (see `note`).
+        samples: how many streams stand in these sums.
+    """
 
     __slots__ = (
         "aborted_by_client", "aborted_by_server", "bytes_in", "bytes_out", "connection_errors", "connections",
-        "maximum_sessions", "redispatches", "requests", "response_errors", "responses", "retries", "reused_connections",
-        "session_rate", "sessions_total",
+        "denied_responses", "failed_header_rewrites", "idle_safe", "idle_unsafe", "internal_errors", "maximum_queue",
+        "maximum_sessions", "maximum_time_connect", "maximum_time_queue", "maximum_time_response", "maximum_time_total", "picks",
+        "redispatches", "requests", "response_errors", "responses", "retries", "reused_connections", "samples", "session_rate",
+        "sessions_total", "times_connect", "times_queue", "times_response", "times_total",
     )
 
     def __init__(self) -> None:
+        self.session_rate = RateMeter()
+        self.idle_safe = 0
+        self.idle_unsafe = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """`clear counters all`."""
         self.connections = 0
         self.reused_connections = 0
         self.sessions_total = 0
+        self.picks = 0
         self.maximum_sessions = 0
         self.bytes_in = 0
         self.bytes_out = 0
@@ -103,22 +152,117 @@ class ServerCounters:
         self.responses = [0, 0, 0, 0, 0, 0]
         self.connection_errors = 0
         self.response_errors = 0
+        self.denied_responses = 0
+        self.internal_errors = 0
+        self.failed_header_rewrites = 0
         self.retries = 0
         self.redispatches = 0
         self.aborted_by_client = 0
         self.aborted_by_server = 0
-        self.session_rate = RateMeter()
+        self.samples = 0
+        self.times_queue = 0
+        self.times_connect = 0
+        self.times_response = 0
+        self.times_total = 0
+        self.maximum_queue = 0
+        self.clear_maxima()
+
+    def clear_maxima(self) -> None:
+        """`clear counters`; those of sessions and queue are the caller's, who knows what there is now."""
+        self.session_rate.maximum = 0
+        self.maximum_time_queue = 0
+        self.maximum_time_connect = 0
+        self.maximum_time_response = 0
+        self.maximum_time_total = 0
+
+    def note(self, queue: int, connect: int, response: int, total: int) -> None:
+        """Take the times of one finished stream, milliseconds. Once the window is full, the old ones fade."""
+        if self.samples < WINDOW:
+            self.samples += 1
+            self.times_queue += queue
+            self.times_connect += connect
+            self.times_response += response
+            self.times_total += total
+        else:
+            self.times_queue += queue - (self.times_queue >> 10)
+            self.times_connect += connect - (self.times_connect >> 10)
+            self.times_response += response - (self.times_response >> 10)
+            self.times_total += total - (self.times_total >> 10)
+        if total > self.maximum_time_total:
+            self.maximum_time_total = total
+        if response > self.maximum_time_response:
+            self.maximum_time_response = response
+        if connect > self.maximum_time_connect:
+            self.maximum_time_connect = connect
+        if queue > self.maximum_time_queue:
+            self.maximum_time_queue = queue
+
+
+class ListenerCounters:
+    """Counters of one listening socket, with `option socket-stats`. `sessions` is how many there are now."""
+
+    __slots__ = (
+        "bytes_in", "bytes_out", "denied_connections", "denied_requests", "denied_responses", "denied_sessions",
+        "failed_header_rewrites", "internal_errors", "maximum_sessions", "request_errors", "sessions", "sessions_total",
+    )
+
+    def __init__(self) -> None:
+        self.sessions = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """`clear counters all`."""
+        self.sessions_total = 0
+        self.maximum_sessions = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.denied_connections = 0
+        self.denied_sessions = 0
+        self.denied_requests = 0
+        self.denied_responses = 0
+        self.request_errors = 0
+        self.internal_errors = 0
+        self.failed_header_rewrites = 0
 
 
 class ProcessCounters:
-    """Counters of the whole process, for `show info`."""
+    """Counters of the whole process, for `show info`.
 
-    __slots__ = ("accept_failures", "connections", "maximum_sessions", "requests", "tls_connections", "tls_failures")
+    Attributes:
+        tls_sessions: TLS connections of clients now.
+        tls_reused: handshakes of clients that resumed a session, and so needed no new key.
+        busy: CPU time that the process has used, milliseconds.
+    """
+
+    __slots__ = (
+        "accept_failures", "busy", "bytes_out", "bytes_rate", "connection_rate", "connections", "maximum_sessions", "requests",
+        "session_rate", "spliced_bytes", "tls_connections", "tls_failures", "tls_key_rate", "tls_rate", "tls_reused",
+        "tls_server_connections", "tls_server_key_rate", "tls_sessions",
+    )
 
     def __init__(self) -> None:
         self.connections = 0
         self.requests = 0
         self.accept_failures = 0
         self.maximum_sessions = 0
+        self.bytes_out = 0
+        self.spliced_bytes = 0
+        self.busy = 0
         self.tls_connections = 0
         self.tls_failures = 0
+        self.tls_sessions = 0
+        self.tls_reused = 0
+        self.tls_server_connections = 0
+        self.connection_rate = RateMeter()
+        self.session_rate = RateMeter()
+        self.bytes_rate = RateMeter()
+        self.tls_rate = RateMeter()
+        self.tls_key_rate = RateMeter()
+        self.tls_server_key_rate = RateMeter()
+
+    def clear_maxima(self) -> None:
+        """`clear counters`."""
+        for meter in (
+            self.connection_rate, self.session_rate, self.bytes_rate, self.tls_rate, self.tls_key_rate, self.tls_server_key_rate,
+        ):
+            meter.maximum = 0
