@@ -22,6 +22,7 @@ from headgate.plan.frontends import BackendPlan, Formatter, FrontendPlan, Plan, 
 from headgate.plan.logaliases import BUILT_IN
 from headgate.plan.logformat import Use, compile_format
 from headgate.plan.places import ALWAYS, Place, ruleset_place
+from headgate.plan.references import References
 from headgate.plan.replies import error_replies
 from headgate.plan.samples import Run, Type
 from headgate.plan.scope import Scope, Surroundings, shield
@@ -41,14 +42,18 @@ def compile_plan(config: Config, report: Report, surroundings: Surroundings | No
     """
     world = surroundings if surroundings is not None else Surroundings()
     files: dict[str, bytes] = {}
-    scopes = {id(proxy): Scope(config, report, world, proxy, Place(0), _acls(proxy), files) for proxy in config.proxies}
+    references = References()
+    scopes = {
+        id(proxy): Scope(config, report, world, proxy, Place(0), _acls(proxy), files, references) for proxy in config.proxies
+    }
     backends = {proxy.name: _backend(proxy, scopes[id(proxy)]) for proxy in config.proxies if proxy.is_backend}
     frontends = tuple(
         _frontend(proxy, scopes[id(proxy)], backends) for proxy in config.proxies if proxy.is_frontend
     )
     for proxy in config.proxies:
         _check_acls(proxy, scopes[id(proxy)])
-    return Plan(frontends, backends, _process_variables(config, report, world))
+    references.settle(report.warn)
+    return Plan(frontends, backends, _process_variables(config, report, world), references)
 
 
 def _process_variables(config: Config, report: Report, world: Surroundings) -> tuple[tuple[bytes, Run], ...]:
@@ -84,7 +89,7 @@ def _check_acls(proxy: Proxy, scope: Scope) -> None:
     from headgate.plan.conditions import compile_criterion
 
     quiet = Report()
-    somewhere = Scope(scope.config, quiet, scope.surroundings, proxy, ALWAYS, scope.acls, scope.files)
+    somewhere = Scope(scope.config, quiet, scope.surroundings, proxy, ALWAYS, scope.acls, scope.files, scope.references)
     known = {(item.message, item.location) for item in scope.report.items}
     for definition in proxy.acls:
         try:

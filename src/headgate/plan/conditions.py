@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from headgate.base.diagnostics import Location, config_error
+from headgate.base.diagnostics import config_error
 from headgate.config.expression import AclReference, Condition, Criterion, SampleExpression, Term
 from headgate.plan.expressions import Expression, compile_expression, haproxy_names
 from headgate.plan.facts import Stream, Value
 from headgate.plan.frontends import Test
-from headgate.plan.matchers import DEFAULT_METHODS, METHODS, Matcher, Text, match_integers
-from headgate.plan.patterns import map_lines, pattern_lines
+from headgate.plan.matchers import DEFAULT_METHODS, METHODS, Matcher, Text
 from headgate.plan.places import CONTENT_RULES
+from headgate.plan.references import Reference
 from headgate.plan.registry import FETCHES, Fetch
 from headgate.plan.samples import Run, Type, cast, castable
 from headgate.plan.scope import Scope
+from headgate.plan.views import Patterns, View, acl_view, without_operators
 
 _SUFFIXES = ("beg", "dir", "dom", "end", "len", "reg", "sub")
 #: Legacy ACL keywords that take a suffix: `hdr_beg` is `req.hdr -m beg`.
@@ -147,14 +148,14 @@ def compile_criterion(criterion: Criterion, scope: Scope) -> Test:
             f"match method '{name}' can't be used on '{criterion.expression.text}', which gives {expression.type.value}",
             criterion.expression.location,
         )
+    own_list = _own_list(criterion, scope)
     if method.make is None:
         return _presence(expression) if name == "found" else _truth(expression)
-    texts = read_patterns(criterion, scope)
-    if not texts:
+    if not (criterion.patterns or criterion.pattern_files or criterion.map_files):
         raise config_error(f"'{criterion.expression.text}' has no pattern to match", criterion.location)
-    if name == "int" and (fetch or FETCHES[criterion.expression.fetch.name]).name in _DOTTED:
-        return _matching(expression, method.wants, match_integers(texts, dotted=True))
-    return _matching(expression, method.wants, method.make(texts))
+    dotted = name == "int" and (fetch or FETCHES[criterion.expression.fetch.name]).name in _DOTTED
+    patterns = Patterns(_views(criterion, scope, own_list, name, dotted=dotted))
+    return _matching(expression, method.wants, patterns)
 
 
 def _keyword(expression: SampleExpression) -> tuple[Fetch | None, str | None]:
@@ -184,19 +185,32 @@ def _suggest(expression: SampleExpression) -> None:
     raise config_error(f"there is no sample fetch or ACL '{call.name}'", call.location, allowed=known, written=call.name)
 
 
-def read_patterns(criterion: Criterion, scope: Scope) -> list[Text]:
-    """All patterns of a criterion: files first, then the words."""
-    texts: list[Text] = []
+def _own_list(criterion: Criterion, scope: Scope) -> tuple[Reference, bool]:
+    """The list of the patterns in the ACL itself, be there any or not, and whether it is new."""
+    described = criterion.expression.fetch.name
+    return scope.references.inline(criterion, criterion.location, described, criterion.identifier)
+
+
+def _views(criterion: Criterion, scope: Scope, own: tuple[Reference, bool], method: str, *, dotted: bool) -> list[View]:
+    """How a criterion looks into its lists: files first, then its own patterns."""
+    views: list[View] = []
     for source, is_map in ((criterion.pattern_files, False), (criterion.map_files, True)):
         for file in source:
-            content = scope.read(file.text, file.location)
-            lines: Iterable[tuple[int, bytes]]
-            lines = [(number, key) for number, key, _ in map_lines(content)] if is_map else pattern_lines(content)
-            texts += [Text(line, criterion.ignore_case, Location(file.text, number)) for number, line in lines]
-    for pattern in criterion.patterns:
-        value = pattern.text.encode("utf-8", "surrogateescape")
-        texts.append(Text(value, criterion.ignore_case, pattern.location))
-    return texts
+            found = scope.references.file(file.text, file.location, scope.read, with_values=is_map, is_map=False)
+            views.append(acl_view(found, method, ignore_case=criterion.ignore_case, dotted=dotted))
+    reference, is_new = own
+    if is_new:
+        texts = [
+            Text(pattern.text.encode("utf-8", "surrogateescape"), criterion.ignore_case, pattern.location)
+            for pattern in criterion.patterns
+        ]
+        view = acl_view(reference, method, ignore_case=criterion.ignore_case, dotted=dotted)
+        for text in without_operators(texts, dotted=dotted) if method in ("int", "len") else texts:
+            view.check(text.value, None, text.location)
+            reference.load(text.value, None, 0)
+        view.replaced()
+    views.append(acl_view(reference, method, ignore_case=criterion.ignore_case, dotted=dotted))
+    return views
 
 
 # --- tests -----------------------------------------------------------------------------------------------------------
@@ -214,18 +228,20 @@ def _truth(expression: Expression) -> Test:
     return lambda stream: bool(run(stream))
 
 
-def _matching(expression: Expression, wanted: Type, matcher: Matcher) -> Test:
+def _matching(expression: Expression, wanted: Type, patterns: Patterns) -> Test:
+    """The test of a sample against lists that may change: each closure has its matcher in a cell that is set anew then."""
     convert = cast(expression.type, wanted)
     if expression.each is not None:
-        return _any_matches(expression.each, convert, matcher)
+        return _any_matches(expression.each, convert, patterns)
     run: Run = expression.run
     if convert is None:
+        return _direct(run, patterns)
 
-        def direct(stream: Stream) -> bool:
-            value = run(stream)
-            return value is not None and matcher(value)
+    matcher: Matcher
 
-        return direct
+    def change(now: Matcher) -> None:
+        nonlocal matcher
+        matcher = now
 
     def converted(stream: Stream) -> bool:
         value = run(stream)
@@ -234,12 +250,34 @@ def _matching(expression: Expression, wanted: Type, matcher: Matcher) -> Test:
         value = convert(value)
         return value is not None and matcher(value)
 
+    matcher = patterns.watch(change)
     return converted
 
 
+def _direct(run: Run, patterns: Patterns) -> Test:
+    matcher: Matcher
+
+    def change(now: Matcher) -> None:
+        nonlocal matcher
+        matcher = now
+
+    def direct(stream: Stream) -> bool:
+        value = run(stream)
+        return value is not None and matcher(value)
+
+    matcher = patterns.watch(change)
+    return direct
+
+
 def _any_matches(
-    each: Callable[[Stream], Iterable[Value]], convert: Callable[..., Value] | None, matcher: Matcher
+    each: Callable[[Stream], Iterable[Value]], convert: Callable[..., Value] | None, patterns: Patterns
 ) -> Test:
+    matcher: Matcher
+
+    def change(now: Matcher) -> None:
+        nonlocal matcher
+        matcher = now
+
     def several(stream: Stream) -> bool:
         for value in each(stream):
             if convert is not None:
@@ -250,4 +288,5 @@ def _any_matches(
                 return True
         return False
 
+    matcher = patterns.watch(change)
     return several

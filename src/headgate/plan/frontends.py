@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from headgate.base.records import dataclass
+from headgate.base.records import dataclass, field
 from headgate.config.model import Bind, CookiePersistence, Proxy, Server
 from headgate.plan.facts import Stream, Value
+from headgate.plan.references import References
 from headgate.plan.verdicts import Reply, Verdict
 
 #: A compiled ruleset: runs the rules in order, edits the stream, answers the first verdict or None.
@@ -86,3 +87,5 @@ class Plan:
     backends: Mapping[str, BackendPlan]
     #: `set-var` and `set-var-fmt` of the global section: key and value, evaluated once at start with any stream.
     process_variables: tuple[tuple[bytes, Callable[[Stream], Value]], ...] = ()
+    #: the lists of patterns that ACLs and maps look into
+    references: References = field(default_factory=References)

@@ -103,7 +103,7 @@ def match_regex(texts: Sequence[Text]) -> Matcher:
 
 # --- integers --------------------------------------------------------------------------------------------------------
 
-_OPERATORS: dict[bytes, Callable[[int, int], tuple[int | None, int | None]]] = {
+OPERATORS: dict[bytes, Callable[[int, int], tuple[int | None, int | None]]] = {
     b"eq": lambda low, high: (low, high),
     b"ge": lambda low, high: (low, None),
     b"gt": lambda low, high: (high + 1, None),
@@ -123,7 +123,8 @@ def _number(text: Text, value: bytes) -> tuple[int, bool]:
     return int(match[1]), False
 
 
-def _range(text: Text, dotted: bool) -> tuple[int | None, int | None]:
+def integer_range(text: Text, dotted: bool) -> tuple[int | None, int | None]:
+    """The bounds that a pattern names, None for an open end; raises ConfigError."""
     low_text, colon, high_text = text.value.partition(b":")
 
     def bound(value: bytes, top: int) -> int | None:
@@ -155,16 +156,16 @@ def match_integers(texts: Sequence[Text], *, dotted: bool = False) -> Matcher:
     single: set[int] = set()
     ranges: list[tuple[int | None, int | None]] = []
     for text in texts:
-        if text.value in _OPERATORS:
+        if text.value in OPERATORS:
             operator = text.value
             continue
-        low, high = _range(text, dotted)
+        low, high = integer_range(text, dotted)
         if operator != b"eq":
             first = low if low is not None else high
             last = high if high is not None else low
             assert first is not None
             assert last is not None
-            low, high = _OPERATORS[operator](first, last)
+            low, high = OPERATORS[operator](first, last)
         if low is not None and low == high:
             single.add(low)
         else:
@@ -214,7 +215,7 @@ def parse_network(text: str, location: Location | None) -> tuple[int, int, int]:
     return network.version, network.prefixlen, int(network.network_address) >> (network.max_prefixlen - network.prefixlen)
 
 
-def _embedded_ipv4(address: ipaddress.IPv6Address) -> int | None:
+def embedded_ipv4(address: ipaddress.IPv6Address) -> int | None:
     """The IPv4 address in 2002:V4::, ::V4 or ::ffff:V4, which IPv4 patterns match too (7.1.6)."""
     number = int(address)
     if number >> 112 == 0x2002:
@@ -257,7 +258,7 @@ class Networks:
             if number >> shift in numbers:
                 return 6, 128 - shift, number >> shift
         if isinstance(address, ipaddress.IPv6Address) and tables[4]:
-            inner = _embedded_ipv4(address)
+            inner = embedded_ipv4(address)
             if inner is not None:
                 return self.find(ipaddress.IPv4Address(inner))
         return None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
-from headgate.base.diagnostics import Bug, ConfigError, config_error
+from headgate.base.diagnostics import Bug, ConfigError, Location, config_error
 from headgate.base.records import dataclass
 from headgate.config.expression import Call
 from headgate.config.model import Userlist
@@ -39,6 +39,7 @@ class Argument(enum.Enum):
     MASK4 = "an IPv4 mask"
     MASK6 = "an IPv6 mask"
     VARIABLE = "a variable"
+    FILE = "a file"
 
 
 class _Many:
@@ -293,6 +294,10 @@ def _mask(version: int) -> Callable[[Call, str, Scope], int]:
     return read
 
 
+def _file(call: Call, text: str, scope: Scope) -> tuple[str, Location]:
+    return text, call.location
+
+
 _READERS: dict[Argument, Callable[[Call, str, Scope], Any]] = {
     Argument.STRING: _string,
     Argument.INTEGER: _integer,
@@ -306,6 +311,7 @@ _READERS: dict[Argument, Callable[[Call, str, Scope], Any]] = {
     Argument.MASK4: _mask(4),
     Argument.MASK6: _mask(6),
     Argument.VARIABLE: _text,
+    Argument.FILE: _file,
 }
 _IMPLICIT = {Argument.BACKEND: _backend, Argument.FRONTEND: _frontend}
 

@@ -15,6 +15,7 @@ from headgate.base.records import dataclass, field
 from headgate.config.expression import AclDefinition
 from headgate.config.model import Config, Proxy
 from headgate.plan.places import Place
+from headgate.plan.references import References
 
 
 def _no_files(path: str) -> bytes:
@@ -64,6 +65,7 @@ class Scope:
         place: which ruleset, log format or choice.
         acls: definitions of the proxy's ACLs, by name.
         files: contents of pattern and map files that were read already; shared by all scopes of one compilation.
+        references: the lists of patterns; shared in the same way.
     """
 
     config: Config
@@ -73,6 +75,7 @@ class Scope:
     place: Place
     acls: Mapping[str, tuple[AclDefinition, ...]]
     files: dict[str, bytes] = field(default_factory=dict)
+    references: References = field(default_factory=References)
 
     def at(self, place: Place) -> Scope:
         """The same scope in another place."""
