@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import socket
 import sys
+from collections.abc import Callable, Mapping
 
-from headgate.app import App, Prepared, StartError, prepare
+from headgate.app import Prepared, prepare
+from headgate.app.launch import Generation, Upwards
 from headgate.base.addresses import Family
 from headgate.base.diagnostics import ConfigError, Report, Severity
 from headgate.cli.console import Console
@@ -25,18 +26,14 @@ from headgate.config.load import load
 from headgate.config.model import Config, Global
 from headgate.runtime.logs.emitters import check_targets
 from headgate.runtime.process.daemon import Readiness, daemonize
-from headgate.runtime.process.identity import Identity, become, resolve_identity
+from headgate.runtime.process.identity import Identity, resolve_identity
 from headgate.runtime.process.limits import limit_memory
 from headgate.runtime.process.master import Master
 from headgate.runtime.process.pidfile import PidFile, signal_old_processes
+from headgate.runtime.process.place import Heritage
 from headgate.runtime.process.systemd import SystemdNotifier
-from headgate.runtime.reactor import READ
 
 _VALID, _INVALID, _NOTHING_TO_DO = 0, 1, 2
-
-#: Reload is the master's affair; pause and resume (management manual, 4) are not needed, since a successor binds beside us with
-#: SO_REUSEPORT. Their default actions would kill or freeze a process that serves.
-_NOT_FOR_US = (signal.SIGUSR2, signal.SIGTTOU, signal.SIGTTIN)
 
 
 def run(options: Options) -> int:
@@ -143,7 +140,7 @@ def _start(prepared: Prepared, settings: Global, identity: Identity, options: Op
     if settings.daemon:
         _warn_of_lost_logs(prepared.config, console)
     starting = _Starting(prepared, identity, options, console, pidfile, readiness)
-    return starting.supervise() if settings.master_worker else starting.serve(readiness, None)
+    return starting.supervise() if settings.master_worker else starting.serve()
 
 
 def _warn_of_lost_logs(config: Config, console: Console) -> None:
@@ -171,36 +168,10 @@ class _Starting:
         self._pidfile = pidfile
         self._readiness = readiness
 
-    def serve(self, readiness: Readiness, master_alive: int | None) -> int:
-        """Bind, drop privileges and serve in this process.
-
-        Args:
-            readiness: who waits for us to serve.
-            master_alive: becomes readable when the master is gone; None without a master.
-        """
-        for number in _NOT_FOR_US:
-            signal.signal(number, signal.SIG_IGN)
-        try:
-            app = App(self._prepared, self._options)
-            app.bind_all()
-            if master_alive is None:
-                self._announce(os.getpid())
-            else:
-                # However the master went: nobody could stop this worker any more.
-                app.reactor.watch(master_alive, READ, lambda events: app.stop())
-            for warning in (*app.warnings, *become(self._identity)):
-                self._console.say(Severity.WARNING, warning)
-        except StartError as error:
-            self._console.show(error.diagnostics)
-            return _INVALID
-        except ConfigError as error:
-            self._console.show([error.diagnostic])
-            return _INVALID
-        readiness.ready()
-        # What is there now stays: collections while serving look at what came later only.
-        gc.freeze()
-        gc.enable()
-        return app.run()
+    def serve(self) -> int:
+        """Serve without a master."""
+        upwards = _Alone(self._announce, self._readiness)
+        return Generation(self._prepared, self._options, self._identity, self._console, Heritage({}), upwards).run()
 
     def _announce(self, pid: int) -> None:
         """We listen: write the pid file, let old processes go."""
@@ -213,6 +184,10 @@ class _Starting:
         """Be the master of one worker."""
         notifier = SystemdNotifier(os.environ.get("NOTIFY_SOCKET") if self._options.notify_systemd else None)
 
+        def serve(readiness: Readiness, master_alive: int) -> int:
+            upwards = _Alone(lambda pid: None, readiness)
+            return Generation(self._prepared, self._options, self._identity, self._console, Heritage({}), upwards).run()
+
         def ready(worker: int) -> None:
             self._announce(os.getpid())
             self._console.say(Severity.NOTICE, f"New worker ({worker}) forked")
@@ -223,4 +198,18 @@ class _Starting:
         def say(is_error: bool, text: str) -> None:
             self._console.say(Severity.ALERT if is_error else Severity.WARNING, text)
 
-        return Master(self.serve, ready, notifier.stopping, say).run()
+        return Master(serve, ready, notifier.stopping, say).run()
+
+
+class _Alone(Upwards):
+    """Nobody is above us but whoever waits for a daemon to serve."""
+
+    def __init__(self, announce: Callable[[int], None], readiness: Readiness) -> None:
+        self._announce = announce
+        self._readiness = readiness
+
+    def opened(self, sockets: Mapping[str, socket.socket]) -> None:
+        self._announce(os.getpid())
+
+    def ready(self) -> None:
+        self._readiness.ready()

@@ -182,7 +182,7 @@ def _open_http_errors(cursor: Cursor, opening: Opening) -> OpenSection:
 
 @dataclass(frozen=True, slots=True)
 class SectionRow:
-    """One section keyword. Without an opener it is known but not yet supported, or was removed: then `removed` says what to do."""
+    """One section keyword. Without an opener it is known but not yet supported, or `removed` says why it is gone."""
 
     scope: Scope
     open: Opener | None = None

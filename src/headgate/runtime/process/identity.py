@@ -1,4 +1,4 @@
-"""Who the process runs as: `user`, `group`, `uid`, `gid` and `chroot` of the global section (manual 3.1).
+"""Who the process runs as: `user`, `group`, `uid`, `gid`, `setcap` and `chroot` of the global section (manual 3.1).
 
 Names are looked up while the configuration is checked, privileges are dropped after all sockets are bound.
 """
@@ -9,7 +9,7 @@ import grp
 import os
 import pwd
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NoReturn
 
 from headgate.base.diagnostics import config_error
@@ -24,6 +24,7 @@ class Identity:
     uid: int | None = None
     gid: int | None = None
     chroot: str | None = None
+    capabilities: tuple[str, ...] = ()
 
 
 def resolve_identity(settings: Global) -> Identity:
@@ -40,7 +41,7 @@ def resolve_identity(settings: Global) -> Identity:
         gid = _look_up("group", settings.group, lambda name: grp.getgrnam(name).gr_gid)
     if settings.chroot is not None and not os.path.isdir(settings.chroot):
         raise config_error(f"chroot '{settings.chroot}' is not a directory", None, remedy="create it, empty and owned by root")
-    return Identity(uid, gid, settings.chroot)
+    return Identity(uid, gid, settings.chroot, settings.setcap)
 
 
 def _look_up(what: str, name: str, find: Callable[[str], int]) -> int:
@@ -59,17 +60,46 @@ def become(identity: Identity) -> list[str]:
     Raises:
         ConfigError: the system refuses; the process must not go on.
     """
-    warnings = []
-    is_root = os.geteuid() == 0
     if identity.chroot is not None:
         _enter(identity.chroot)
+    return _drop(identity, identity.capabilities)
+
+
+def become_parent(identity: Identity) -> list[str]:
+    """Drop privileges in a process whose children call `settle`: it keeps the right to chroot() for them, if they need it, and
+    stays outside of the jail itself, so that children made later can open what lies outside. Otherwise see `become`."""
+    jail = ("cap_sys_chroot",) if identity.chroot is not None and os.geteuid() == 0 else ()
+    return _drop(identity, (*identity.capabilities, *jail))
+
+
+def settle(identity: Identity) -> None:
+    """Do the rest of `become` in a child of a process that has called `become_parent`.
+
+    Raises:
+        ConfigError: see `become`.
+    """
+    if identity.chroot is None:
+        return
+    _enter(identity.chroot)
+    if os.geteuid() != 0:
+        _reduce(identity.capabilities)
+
+
+def _drop(identity: Identity, kept: Collection[str]) -> list[str]:
+    warnings = []
+    is_root = os.geteuid() == 0
     if identity.gid is not None and (is_root or identity.gid != os.getegid()):
         _change_group(identity.gid, is_root)
     elif is_root and identity.uid:
         # Supplementary groups of root would outlive setuid().
         os.setgroups([])
-    if identity.uid is not None and (is_root or identity.uid != os.geteuid()):
+    changes = identity.uid is not None and (is_root or identity.uid != os.geteuid())
+    if changes and identity.uid is not None:
         try:
+            if kept:
+                from headgate.runtime.process.capabilities import keep_over_setuid
+
+                keep_over_setuid(True)
             os.setuid(identity.uid)
         except OSError as error:
             _refuse(f"cannot set uid {identity.uid}", error)
@@ -78,7 +108,25 @@ def become(identity: Identity) -> list[str]:
             "running as root: no 'user' in the global section. Add 'user' and 'group' (and 'chroot') there, "
             "so that privileges are dropped once the sockets are bound"
         )
+    elif kept:
+        _reduce(kept)
     return warnings
+
+
+def _reduce(kept: Collection[str]) -> None:
+    from headgate.runtime.process import capabilities  # what few need is loaded where it is needed
+
+    try:
+        missing = capabilities.bits(kept) & ~capabilities.permitted()
+        if missing:
+            raise config_error(
+                f"'setcap': this process does not have {' and '.join(capabilities.names(missing))}",
+                None,
+                remedy="start as root, or give the capability to the service (AmbientCapabilities= in systemd)",
+            )
+        capabilities.reduce_to(capabilities.bits(kept))
+    except OSError as error:
+        _refuse(f"cannot keep {' and '.join(kept)}", error)
 
 
 def _enter(directory: str) -> None:

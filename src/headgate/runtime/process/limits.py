@@ -29,7 +29,9 @@ class DescriptorBudget:
     warning: str | None = None
 
 
-def raise_descriptor_limit(maxconn: int | None, fixed: int, ulimit_n: int | None = None) -> DescriptorBudget:
+def raise_descriptor_limit(
+    maxconn: int | None, fixed: int, ulimit_n: int | None = None, ceiling: int | None = None
+) -> DescriptorBudget:
     """Raise the limit of open descriptors to what the configuration needs.
 
     A connection takes two: the client's and the server's.
@@ -38,6 +40,7 @@ def raise_descriptor_limit(maxconn: int | None, fixed: int, ulimit_n: int | None
         maxconn: `maxconn` of the global section or `-n`; None: as many as the limit allows.
         fixed: listeners, checks and other descriptors that don't depend on connections.
         ulimit_n: `ulimit-n` of the global section.
+        ceiling: `fd-hard-limit`: no more than this without `ulimit-n` or `maxconn`, whatever the system allows.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
@@ -45,7 +48,7 @@ def raise_descriptor_limit(maxconn: int | None, fixed: int, ulimit_n: int | None
     overhead = fixed + _RESERVE
     if maxconn is None:
         # Without a limit on connections, the system's limit on descriptors decides; no more than it gives without privileges.
-        limit = _set_limit(ulimit_n or hard, soft, hard)
+        limit = _set_limit(ulimit_n or min(hard, ceiling or _UNLIMITED), soft, hard)
         return DescriptorBudget(max(1, (limit - overhead) // 2), limit)
     wanted = ulimit_n or 2 * maxconn + overhead
     limit = _set_limit(wanted, soft, hard) if wanted > soft or ulimit_n else soft

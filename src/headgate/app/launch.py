@@ -1,0 +1,236 @@
+"""One generation: the processes that serve one configuration, from opening its sockets to the end of the last of them.
+
+With one worker that is this process; with more it becomes the launcher of a controller and its workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import socket
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from headgate.app.prepare import Prepared, StartError
+from headgate.app.process import App
+from headgate.base.diagnostics import ConfigError, Diagnostic, Severity
+from headgate.config.model import Config
+from headgate.runtime.listening import OpenFailed, SocketFiles, address_keys, open_sockets
+from headgate.runtime.logs.emitters import Logs, log_event
+from headgate.runtime.process.identity import Identity, become, become_parent, settle
+from headgate.runtime.process.launcher import Launcher
+from headgate.runtime.process.limits import raise_descriptor_limit
+from headgate.runtime.process.place import Heritage, Place, Role
+from headgate.runtime.process.signals import NOT_FOR_CHILDREN
+from headgate.runtime.reactor import READ
+
+_FAILED = 1
+_WARNING_LEVEL = 4
+_MOST_WORKERS = 64
+
+
+class Messages(Protocol):
+    """Shows messages to the operator; `cli.console.Console`."""
+
+    def say(self, severity: Severity, text: str) -> None:
+        """Show one message."""
+
+    def show(self, items: Iterable[Diagnostic]) -> None:
+        """Show what is to be said about a configuration."""
+
+
+class Upwards:
+    """What a generation tells those above it. This one has nobody above.
+
+    Attributes:
+        link: the socket to the master, None without one.
+    """
+
+    link: socket.socket | None = None
+
+    def opened(self, sockets: Mapping[str, socket.socket]) -> None:
+        """These listening sockets are in use from now on, and no others."""
+
+    def processes(self, pids: list[int]) -> None:
+        """These processes belong to the generation besides its first one."""
+
+    def ready(self) -> None:
+        """Every process serves."""
+
+
+def worker_count(config: Config) -> int:
+    """How many workers serve: `nbthread`, or one for each CPU that we may use."""
+    return config.global_.nbthread or min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+
+
+class Generation:
+    """See the module.
+
+    Args:
+        prepared: the configuration.
+        options: of the command line.
+        identity: who serves.
+        messages: shows what is to be said until the generation serves, and what happens to its processes.
+        heritage: of the generation before.
+        upwards: see there.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        options: Any,
+        identity: Identity,
+        messages: Messages,
+        heritage: Heritage,
+        upwards: Upwards,
+    ) -> None:
+        self._prepared = prepared
+        self._config = prepared.config
+        self._options = options
+        self._identity = identity
+        self._messages = messages
+        self._heritage = heritage
+        self._upwards = upwards
+        self._files = SocketFiles()
+
+    def run(self) -> int:
+        """Open the sockets, serve, and stay until all is over.
+
+        Returns:
+            The exit code.
+        """
+        for number in NOT_FOR_CHILDREN:
+            signal.signal(number, signal.SIG_IGN)
+        try:
+            self._open()
+            workers = worker_count(self._config)
+            return self._serve_alone() if workers == 1 else self._launch(workers)
+        except (StartError, OpenFailed) as error:
+            self._messages.show(error.diagnostics)
+        except ConfigError as error:
+            self._messages.show([error.diagnostic])
+        return _FAILED
+
+    def _open(self) -> None:
+        heritage = self._heritage
+        inherited = heritage.listeners
+        reuse_port = not getattr(self._options, "no_reuse_port", False)
+        sockets = open_sockets(self._config, inherited, reuse_port=reuse_port)
+        for key, sock in inherited.items():
+            if key not in sockets:
+                sock.close()
+        heritage.listeners = sockets
+        heritage.lines = address_keys(self._config)
+        self._upwards.opened(sockets)
+
+    # --- one process ---
+
+    def _serve_alone(self) -> int:
+        place = Place(Role.SINGLE, 0, 1, self._heritage)
+        app = App(self._prepared, self._options, place)
+        app.bind_all()
+        master = self._heritage.master
+        if master is not None:
+            app.reactor.watch(master.fileno(), READ, lambda events: self._lost_master_of(app))
+        for warning in (*app.warnings, *become(self._identity)):
+            self._messages.say(Severity.WARNING, warning)
+        self._upwards.ready()
+        _settle_memory()
+        return app.run()
+
+    def _lost_master_of(self, app: App) -> None:
+        master = self._heritage.master
+        if master is not None:
+            app.reactor.unwatch(master.fileno())
+        log_event(app.logs.process, _WARNING_LEVEL, _lost_master(os.getpid()))
+
+    # --- several processes ---
+
+    def _launch(self, workers: int) -> int:
+        self._raise_limits()
+        if self._upwards.link is None:
+            self._files.note(self._heritage.listeners)
+        logs = Logs(self._config, os.getpid())
+        for warning in become_parent(self._identity):
+            self._messages.say(Severity.WARNING, warning)
+
+        def log(level: int, text: str) -> None:
+            self._messages.say(Severity.ALERT if level < _WARNING_LEVEL else Severity.WARNING, text)
+            log_event(logs.process, level, text)
+
+        cli = self._heritage.cli
+        link = self._upwards.link
+        launcher = Launcher(
+            self._work,
+            workers,
+            self._heritage,
+            self._make_shared(workers),
+            log=log,
+            on_ready=self._upwards.ready,
+            on_children=self._upwards.processes,
+            hard_stop_after=self._longest_stop(),
+            not_for_children=() if link is None else (link,),
+            not_for_workers=() if cli is None else (cli,),
+        )
+        if link is not None:
+
+            def lost() -> None:
+                launcher.unwatch(link)
+                log(_WARNING_LEVEL, _lost_master(os.getpid()))
+
+            launcher.watch(link, lost)
+        _settle_memory()
+        code = launcher.run()
+        if launcher.stopped_by is not signal.SIGUSR1:
+            # After a soft stop a successor may have taken the sockets over, files and all.
+            self._files.remove()
+        return code
+
+    def _make_shared(self, workers: int) -> object | None:
+        return None
+
+    def _longest_stop(self) -> float | None:
+        settings = self._config.global_
+        return None if settings.hard_stop_after is None else settings.hard_stop_after + (settings.grace or 0.0)
+
+    def _raise_limits(self) -> None:
+        """While we may: processes that are made later inherit the limit."""
+        settings = self._config.global_
+        raise_descriptor_limit(settings.maxconn, len(self._heritage.listeners), settings.ulimit_n, settings.fd_hard_limit)
+
+    def _work(self, place: Place) -> int:
+        """Be the controller or a worker."""
+        try:
+            app = App(self._prepared, self._options, place)
+            app.bind_all()
+            settle(self._identity)
+        except StartError as error:
+            self._messages.show(error.diagnostics)
+            return _FAILED
+        except ConfigError as error:
+            self._messages.show([error.diagnostic])
+            return _FAILED
+        if place.role is Role.CONTROLLER:
+            for warning in app.warnings:
+                self._messages.say(Severity.WARNING, warning)
+        if place.ready is not None:
+            with contextlib.suppress(OSError):  # the launcher is gone: we serve without it
+                place.ready()
+        gc.enable()
+        return app.run()
+
+
+def _settle_memory() -> None:
+    # What is there now stays: collections while serving look at what came later only, and forks share it.
+    gc.freeze()
+    gc.enable()
+
+
+def _lost_master(pid: int) -> str:
+    return (
+        f"the master process is gone: this generation (pid {pid}) goes on serving, but nothing can reload it or replace it. "
+        f"Start a new master with '-sf {pid}'"
+    )
+
