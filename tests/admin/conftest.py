@@ -12,12 +12,13 @@ from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import Location
-from headgate.config.model import Global, Mode, Proxy, ProxyKind, Server, ServerCheck
+from headgate.config.model import Global, Mode, Proxy, ProxyKind, Server, ServerCheck, StatsSocket
 from headgate.health.farm import Availability
 from headgate.health.state import Health, ServerStatus
 from headgate.observe.counters import ProcessCounters
 from headgate.plan.facts import Stream
 from headgate.plan.frontends import BackendPlan, FrontendPlan, ServerPlan
+from headgate.plan.references import References
 from headgate.proxy.sides import Backend, Frontend
 
 HERE = Location("test.cfg", 1, 1)
@@ -76,6 +77,8 @@ class Process:
         self.started_at = 1000.0
         self.time = 1000.0 + 90061
         self.pid, self.threads, self.stopping = 4242, 1, False
+        self.workers = {1: 4242}
+        self.stats_sockets: tuple[StatsSocket, ...] = ()
         self.dropped_logs = 7
         self.environment = {"HOME": "/root", "X": "1"}
         web = Proxy("web", ProxyKind.FRONTEND, 2, HERE, mode=Mode.HTTP)
@@ -86,6 +89,7 @@ class Process:
             ),
             "other": self._backend("other", 4, _server("s1", 1, disabled=True)),
         }
+        self.references = References()
         self.checks = FakeChecks(self)
         self.checks.checked[self.backends["app"].state.servers[0]] = FakeChecked()
         self.checks.availability["app"] = Availability(1000.0)

@@ -10,11 +10,12 @@ from typing import Protocol
 
 from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
-from headgate.config.model import Global
+from headgate.config.model import Global, StatsSocket
 from headgate.health.farm import Availability
 from headgate.health.state import Health, ServerStatus
 from headgate.observe.counters import ProcessCounters
 from headgate.plan.facts import Stream
+from headgate.plan.references import References
 from headgate.proxy.sides import Backend, Frontend
 
 
@@ -59,6 +60,7 @@ class Context(Protocol):
     Attributes:
         global_: the global section.
         frontends, backends: live, by name.
+        references: the lists of patterns that ACLs and maps look into.
         checks: the check runner.
         counters: of the process.
         sessions: client connections now.
@@ -66,6 +68,8 @@ class Context(Protocol):
         started_at: seconds, on the clock of `clock`.
         pid: process identifier.
         threads: workers (`nbthread`).
+        workers: process identifiers of the workers, by number from 1.
+        stats_sockets: the `stats socket` lines.
         stopping: a soft stop is on.
         dropped_logs: lines that no log target took.
         environment: the process's environment variables.
@@ -79,6 +83,9 @@ class Context(Protocol):
 
     @property
     def backends(self) -> Mapping[str, Backend]: ...
+
+    @property
+    def references(self) -> References: ...
 
     @property
     def checks(self) -> Checks: ...
@@ -103,6 +110,12 @@ class Context(Protocol):
 
     @property
     def threads(self) -> int: ...
+
+    @property
+    def workers(self) -> Mapping[int, int]: ...
+
+    @property
+    def stats_sockets(self) -> Sequence[StatsSocket]: ...
 
     @property
     def stopping(self) -> bool: ...

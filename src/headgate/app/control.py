@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from headgate.admin.context import Checks
 from headgate.balance.server import ServerState
-from headgate.base.diagnostics import Bug, ConfigError
+from headgate.base.diagnostics import ConfigError
 from headgate.base.termination import Outcome
-from headgate.config.model import Global
+from headgate.config.model import Global, StatsSocket
 from headgate.observe.counters import ProcessCounters
 from headgate.plan.facts import Stream
+from headgate.plan.references import References
 from headgate.proxy.sides import Backend, Frontend
 
 if TYPE_CHECKING:
@@ -39,10 +40,12 @@ class Control:
         return self._app.backends
 
     @property
+    def references(self) -> References:
+        return self._app.prepared.plan.references
+
+    @property
     def checks(self) -> Checks:
-        if self._app.checks is None:
-            raise Bug("the stats socket answers before the checks were built")
-        return self._app.checks
+        return self._app.checks_seen()
 
     @property
     def counters(self) -> ProcessCounters:
@@ -66,7 +69,15 @@ class Control:
 
     @property
     def threads(self) -> int:
-        return 1
+        return self._app.place.workers
+
+    @property
+    def stats_sockets(self) -> Sequence[StatsSocket]:
+        return self._app.config.global_.stats_sockets
+
+    @property
+    def workers(self) -> Mapping[int, int]:
+        return {1: os.getpid()}
 
     @property
     def dropped_logs(self) -> int:
@@ -87,29 +98,28 @@ class Control:
         return self._app.reactor.wall
 
     def resume(self, backend: Backend, streams: Sequence[Stream]) -> None:
-        self._app.resume(streams)
+        self._app.live.resume(streams)
 
     def set_global_maxconn(self, limit: int) -> None:
         self._app.shared.maxconn = limit
-        self._app.accept_again()
+        self._app.doors.accept_again()
 
     def set_frontend_maxconn(self, frontend: Frontend, limit: int) -> None:
         frontend.maxconn = limit
-        self._app.accept_again()
+        self._app.doors.accept_again()
 
     def disable_frontend(self, frontend: Frontend) -> None:
-        self._app.close_frontend(frontend)
+        self._app.doors.close(frontend)
 
     def enable_frontend(self, frontend: Frontend) -> str | None:
         try:
-            self._app.open_frontend(frontend)
+            self._app.doors.open(frontend)
         except ConfigError as error:
             return error.diagnostic.message
         return None
 
     def shut_frontend(self, frontend: Frontend) -> None:
-        frontend.stopped = True
-        self._app.close_frontend(frontend)
+        self._app.doors.close(frontend)
 
     def shutdown_sessions(self, backend: Backend, server: ServerState) -> None:
-        self._app.end_sessions([server], Outcome.KILLED_BY_ADMIN)
+        self._app.live.end_sessions([server], Outcome.KILLED_BY_ADMIN)

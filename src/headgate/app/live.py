@@ -1,0 +1,213 @@
+"""The live objects of one process: clock, counters, logs, frontends, backends, and what changes of a server mean for them.
+
+Every process of a generation has all of them. The controller's carry no traffic: they are what the runtime API acts on, and what
+the sums over all workers are collected into.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+from headgate.app.prepare import Prepared, StartError
+from headgate.balance.backend import BackendState
+from headgate.balance.server import ServerState
+from headgate.base.diagnostics import ConfigError
+from headgate.base.termination import Outcome
+from headgate.config.model import Proxy, Server
+from headgate.observe.counters import ProcessCounters
+from headgate.plan.facts import Session, Stream, Value
+from headgate.proxy.services import Waiter
+from headgate.proxy.sides import Backend, Frontend, Shared
+from headgate.runtime.connector import TCP_USER_TIMEOUT, Endpoint, ServerConnector, TlsOpener
+from headgate.runtime.listener import NO_LINGER
+from headgate.runtime.logs.emitters import LogEmitter, Logs
+from headgate.runtime.process.limits import raise_descriptor_limit
+from headgate.runtime.reactor import Reactor
+from headgate.runtime.splice import KernelSplicer
+
+
+class World:
+    """Everything live; implements `plan.facts.World`."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self.process_variables: dict[bytes, Value] = {}
+        self.backends: dict[str, BackendState] = {}
+        self.frontends: dict[str, Frontend] = {}
+        self.shared: Shared | None = None
+
+    @property
+    def sessions(self) -> int:
+        """Client connections of the whole process."""
+        return self.shared.sessions if self.shared is not None else 0
+
+    def now(self) -> float:
+        """Wall clock of this turn."""
+        return self._reactor.wall
+
+
+class Live:
+    """The live objects.
+
+    Args:
+        prepared: what is served.
+        options: of the command line (`cli.options.Options`).
+        watch_writable: see `runtime.logs.sinks.DescriptorSink`.
+
+    Attributes:
+        frontends, backends: by name.
+        emitters: of the logs of each proxy, by name.
+        endpoints: where and how each server is connected to.
+        warnings: for the operator.
+
+    Raises:
+        StartError: a log target can't be opened.
+    """
+
+    def __init__(self, prepared: Prepared, options: Any, watch_writable: Callable[[int, Callable[[], None]], None]) -> None:
+        self.prepared = prepared
+        self.config = prepared.config
+        self.reactor = Reactor()
+        self.counters = ProcessCounters()
+        self.world = World(self.reactor)
+        self.started_at = self.reactor.now
+        self.logs = self._open_logs(watch_writable)
+        self.endpoints: dict[ServerState, Endpoint] = {}
+        self.emitters: dict[str, LogEmitter] = {}
+        settings = self.config.global_
+        budget = raise_descriptor_limit(settings.maxconn, self._descriptor_needs(), settings.ulimit_n, settings.fd_hard_limit)
+        self.warnings = [budget.warning] if budget.warning else []
+        connector = ServerConnector(self.reactor, self.endpoints)
+        self.shared = Shared(
+            self.reactor,
+            connector,
+            self.world,
+            self.counters,
+            maxconn=budget.maxconn,
+            bufsize=settings.bufsize,
+            maxrewrite=settings.maxrewrite,
+            max_fields=settings.max_headers,
+        )
+        self.world.shared = self.shared
+        if not settings.nosplice and not getattr(options, "no_splice", False):
+            self.shared.splice = KernelSplicer(self.reactor)
+        self.backends: dict[str, Backend] = {}
+        self.frontends: dict[str, Frontend] = {}
+        self._build_backends()
+        self._build_frontends()
+
+    def _open_logs(self, watch_writable: Callable[[int, Callable[[], None]], None]) -> Logs:
+        try:
+            return Logs(self.config, os.getpid(), watch_writable)
+        except ConfigError as error:
+            raise StartError([error.diagnostic]) from None
+
+    def _descriptor_needs(self) -> int:
+        proxies = self.config.proxies
+        listening = sum(len(bind.address.ports) for proxy in proxies for bind in proxy.binds)
+        checked = sum(1 for proxy in proxies for server in proxy.servers if server.check is not None)
+        return listening + checked + len(self.config.global_.stats_sockets)
+
+    # --- building ---
+
+    def _build_backends(self) -> None:
+        for name, plan in self.prepared.plan.backends.items():
+            state = BackendState(plan, random.random)
+            for server in state.servers:
+                self.endpoints[server] = self._endpoint(plan.spec, server)
+            self.world.backends[name] = state
+            self.backends[name] = Backend(plan, state, self.reactor)
+            self.emitters.setdefault(name, self.logs.emitter(plan.spec))
+        self.shared.backends = self.backends
+
+    def _endpoint(self, proxy: Proxy, server: ServerState) -> Endpoint:
+        spec: Server = server.spec
+        family, host = self.prepared.addresses[id(spec)]
+        if host is None:
+            server.up = False
+        options: list[tuple[int, int, int | bytes]] = []
+        if spec.tcp_ut is not None:
+            options.append((socket.IPPROTO_TCP, TCP_USER_TIMEOUT, int(spec.tcp_ut * 1000)))
+        if proxy.options.srvtcpka:
+            options.append((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
+        if proxy.options.nolinger:
+            options.append((socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER))
+        return Endpoint(
+            family,
+            host,
+            spec.address,
+            tls=self._dialler(spec),
+            send_proxy=spec.send_proxy,
+            source=spec.source or proxy.source,
+            options=tuple(options),
+        )
+
+    def _build_frontends(self) -> None:
+        for plan in self.prepared.plan.frontends:
+            emitter = self.logs.emitter(plan.spec)
+            self.emitters[plan.name] = emitter
+            maxconn = plan.spec.maxconn or self.shared.maxconn
+            side = Frontend(plan, self.shared, None if emitter.silent else emitter, maxconn)
+            self.frontends[plan.name] = side
+        self.world.frontends = self.frontends
+        for side in self.frontends.values():
+            # set-var in the global section: any stream will do, it can only use what needs no connection (3.1 set-var)
+            scratch = Stream(Session(self.world, side.plan))
+            for name, value in self.prepared.plan.process_variables:
+                self.world.process_variables[name] = value(scratch)
+            break
+
+    def _dialler(self, server: Server) -> TlsOpener | None:
+        context = self.prepared.server_contexts.get(id(server))
+        if context is None:
+            return None
+        from headgate.runtime.tls_channel import Dialler
+
+        return Dialler(context)
+
+    # --- changes of servers ---
+
+    def server_changed(self, backend: BackendState, server: ServerState, up: bool) -> None:
+        """A server went up or down: its pool, its sessions and those who wait for it follow."""
+        if not up:
+            self.backends[backend.name].pools[server.name].clear()
+            if server.spec.on_marked_down == "shutdown-sessions":
+                self.end_sessions([server], Outcome.SERVER_WENT_DOWN)
+        elif server.spec.on_marked_up == "shutdown-backup-sessions" and not server.backup:
+            self.end_sessions([one for one in backend.servers if one.backup], Outcome.BACKUP_NOT_NEEDED)
+        self.resume(backend.set_operational(server, up, time.time()))
+
+    def server_stopping(self, backend: BackendState, server: ServerState, stopping: bool) -> None:
+        """A server refuses new sessions, or takes them again (`http-check disable-on-404`)."""
+        self.resume(backend.set_stopping(server, stopping, time.time()))
+
+    def warm_up(self, backend: BackendState) -> None:
+        """Let servers in slowstart follow the time."""
+        self.resume(backend.warm_up(time.time()))
+
+    def end_sessions(self, servers: Iterable[ServerState], outcome: Outcome) -> None:
+        """End all streams that these servers are serving."""
+        ended = set(servers)
+        for session in list(self.shared.live):
+            session.end_stream_on(ended, outcome)
+
+    def resume(self, streams: Iterable[Stream]) -> None:
+        """Streams that a change took out of a queue: with a server they have its slot, without they ask again."""
+        for stream in streams:
+            waiter = cast(Waiter, stream)
+            self.reactor.later(waiter.slot_granted if stream.server is not None else waiter.queue_flushed)
+
+    # --- the end ---
+
+    def close(self) -> None:
+        """Close idle connections to servers, send what logs hold back, and let go of the event loop."""
+        for backend in self.backends.values():
+            for pool in backend.pools.values():
+                pool.clear()
+        self.logs.flush()
+        self.reactor.close()
