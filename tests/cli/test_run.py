@@ -16,7 +16,7 @@ import pytest
 
 from headgate.cli.main import main
 
-_GLOBAL = "global\n    log stdout format raw local0\n"
+_GLOBAL = "global\n    nbthread 1\n    log stdout format raw local0\n"
 _DEFAULTS = "defaults\n    mode http\n    log global\n    timeout client 5s\n    timeout server 5s\n    timeout connect 5s\n"
 _BACKEND = "backend b\n    server s 127.0.0.1:9\n"
 

@@ -17,6 +17,8 @@ import pytest
 Cpu = Callable[..., float]
 
 _PLAIN = """
+global
+    nbthread 1
 defaults
     mode http
     timeout connect 5s
