@@ -196,7 +196,7 @@ def test_retries_run_out(tmp_path: Path) -> None:
     all_is_over(play)
     assert " SC " in play.log.lines[0]
     counters = play.backends["be"].counters
-    assert (counters.connection_errors, counters.retries, counters.aborted_by_server) == (2, 1, 0)
+    assert (counters.connection_errors, counters.retries, counters.aborted_by_server) == (1, 1, 0)
 
 
 def test_connect_timeout(tmp_path: Path) -> None:

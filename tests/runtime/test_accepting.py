@@ -30,7 +30,7 @@ def listener() -> Iterator[Counting]:
     sock.setblocking(False)
     options = SimpleNamespace(clitcpka=False, nolinger=False)
     side = SimpleNamespace(
-        spec=SimpleNamespace(mode=Mode.TCP, options=options), rate_limit=0, may_accept=lambda: True
+        spec=SimpleNamespace(mode=Mode.TCP, options=options), rate_limit=0, sockets={}, may_accept=lambda: True
     )
     bind = SimpleNamespace(name="web", address=SimpleNamespace(family=Family.INET), accept_proxy=False, maxconn=None)
     reactor = Reactor()

@@ -122,11 +122,15 @@ class BackendState:
         if server is None:
             return self._wait_for_any(stream) if self.selected else None
         if 0 < server.limit and (server.sessions >= server.limit or self.queued):
-            return self._take_or_wait(stream, server)
+            found = self._take_or_wait(stream, server)
+            if isinstance(found, ServerState):
+                found.counters.picks += 1
+            return found
         server.sessions += 1
         self.sessions += 1
         counters = server.counters
         counters.sessions_total += 1
+        counters.picks += 1
         if server.sessions > counters.maximum_sessions:
             counters.maximum_sessions = server.sessions
         stream.server = server

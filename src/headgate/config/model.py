@@ -430,6 +430,7 @@ class Options:
     http_pretend_keepalive: bool = False
     nolinger: bool = False
     persist: bool = False
+    socket_stats: bool = False
     idle_close_on_response: bool = False
     restrict_header_names: str | None = None  # "preserve", "delete", "reject"
 

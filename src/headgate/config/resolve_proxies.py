@@ -38,7 +38,7 @@ _OPTION_FIELDS = {
     "allbackups": "allbackups", "clitcpka": "clitcpka", "srvtcpka": "srvtcpka", "http_buffer_request": "http-buffer-request",
     "http_ignore_probes": "http-ignore-probes",
     "http_pretend_keepalive": "http-pretend-keepalive", "nolinger": "nolinger", "persist": "persist",
-    "idle_close_on_response": "idle-close-on-response",
+    "idle_close_on_response": "idle-close-on-response", "socket_stats": "socket-stats",
 }
 
 _TIMEOUTS = (

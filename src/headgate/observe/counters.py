@@ -1,7 +1,7 @@
 """What is counted, in plain slotted objects. The names are those of HAProxy's CSV columns (management manual 9.1).
 
-Counting is one integer addition on the hot path; sums and rates are made by whoever reads. Over several workers counters are added
-up, but those whose names begin with `maximum_` are maxima, of which the greatest stands.
+Counting is one integer addition on the hot path; sums and rates are made by whoever reads. Over several workers counters are
+added up, but those whose names begin with `maximum_` are maxima, of which the greatest stands.
 """
 
 from __future__ import annotations
@@ -18,50 +18,47 @@ class RateMeter:
     `tick` costs a comparison and an addition; time is the caller's.
     """
 
-    __slots__ = ("_current", "_previous", "_second", "maximum")
+    __slots__ = ("_end", "_most", "current", "previous")
 
     def __init__(self) -> None:
-        self._second = 0
-        self._current = 0
-        self._previous = 0
-        self.maximum = 0
+        self._end = 1.0
+        self._most = 0
+        self.current = 0
+        self.previous = 0
 
     def tick(self, now: float) -> None:
         """Count one event at `now` (seconds)."""
-        second = int(now)
-        if second != self._second:
-            self._roll(second)
-        self._current += 1
-        if self._current > self.maximum:
-            self.maximum = self._current
+        if now >= self._end:
+            self._roll(now)
+        self.current += 1
 
-    def add(self, now: float, count: int) -> None:
-        """Count many events at once, bytes for instance."""
-        second = int(now)
-        if second != self._second:
-            self._roll(second)
-        self._current += count
-        if self._current > self.maximum:
-            self.maximum = self._current
-
-    def _roll(self, second: int) -> None:
-        self._previous = self._current if second == self._second + 1 else 0
-        self._current = 0
-        self._second = second
+    def _roll(self, now: float) -> None:
+        if self.current > self._most:
+            self._most = self.current
+        self.previous = self.current if now < self._end + 1.0 else 0
+        self.current = 0
+        self._end = int(now) + 1.0
 
     def rate(self, now: float) -> int:
         """Events in the second that ends at `now`."""
-        second = int(now)
-        if second == self._second:
-            return int(self._current + self._previous * (1.0 - (now - second)))
-        if second == self._second + 1:
-            return int(self._current * (1.0 - (now - second)))
-        return 0
+        left = self._end - now
+        if left > 0.0:
+            return int(self.current + self.previous * min(left, 1.0))
+        return int(self.current * (1.0 + left)) if left > -1.0 else 0
+
+    @property
+    def maximum(self) -> int:
+        """The most events in one second."""
+        return max(self._most, self.current)
+
+    @maximum.setter
+    def maximum(self, most: int) -> None:
+        self._most = most
 
     @property
     def last(self) -> int:
         """The second of the last event, 0 when there was none."""
-        return self._second
+        return int(self._end) - 1
 
 
 class ProxyCounters:
@@ -120,7 +117,7 @@ class ServerCounters:
 
     Attributes:
         picks: how often load balancing chose it (`lbtot`); persistence and the queue are not counted.
-        idle_safe, idle_unsafe: idle connections that were reused before, and that were not. They are kept by the pool, not cleared.
+        idle_safe, idle_unsafe: idle connections that were reused before, and that were not: kept by the pool, never cleared.
         times_queue, times_connect, times_response, times_total: milliseconds, summed over the last `WINDOW` streams (see `note`).
         samples: how many streams stand in these sums.
     """
@@ -231,11 +228,12 @@ class ProcessCounters:
     Attributes:
         tls_sessions: TLS connections of clients now.
         tls_reused: handshakes of clients that resumed a session, and so needed no new key.
-        busy: CPU time that the process has used, milliseconds.
+        busy: percentage of the last second that the process was working; `bytes_rate` is what it sent in that second, bytes.
+            Both are gauges, set once a second.
     """
 
     __slots__ = (
-        "accept_failures", "busy", "bytes_out", "bytes_rate", "connection_rate", "connections", "maximum_sessions", "requests",
+        "accept_failures", "busy", "bytes_rate", "connection_rate", "connections", "maximum_sessions", "requests",
         "session_rate", "spliced_bytes", "tls_connections", "tls_failures", "tls_key_rate", "tls_rate", "tls_reused",
         "tls_server_connections", "tls_server_key_rate", "tls_sessions",
     )
@@ -245,7 +243,7 @@ class ProcessCounters:
         self.requests = 0
         self.accept_failures = 0
         self.maximum_sessions = 0
-        self.bytes_out = 0
+        self.bytes_rate = 0
         self.spliced_bytes = 0
         self.busy = 0
         self.tls_connections = 0
@@ -255,14 +253,11 @@ class ProcessCounters:
         self.tls_server_connections = 0
         self.connection_rate = RateMeter()
         self.session_rate = RateMeter()
-        self.bytes_rate = RateMeter()
         self.tls_rate = RateMeter()
         self.tls_key_rate = RateMeter()
         self.tls_server_key_rate = RateMeter()
 
     def clear_maxima(self) -> None:
         """`clear counters`."""
-        for meter in (
-            self.connection_rate, self.session_rate, self.bytes_rate, self.tls_rate, self.tls_key_rate, self.tls_server_key_rate,
-        ):
+        for meter in (self.connection_rate, self.session_rate, self.tls_rate, self.tls_key_rate, self.tls_server_key_rate):
             meter.maximum = 0

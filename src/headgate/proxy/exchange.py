@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final, cast
 
 from headgate.balance.server import ServerState
 from headgate.base.termination import Blame, Outcome
-from headgate.observe.counters import ProxyCounters, ServerCounters
 from headgate.plan.facts import Stream
 from headgate.plan.verdicts import Reply, Verdict
+from headgate.proxy.accounts import count_end, own_backend
 from headgate.proxy.services import Cancellable, Waiter
-from headgate.proxy.sides import CLOSE, KEEP_ALIVE, Backend
+from headgate.proxy.sides import CLOSE, KEEP_ALIVE, Backend, Frontend
 from headgate.wire.http1.chunked import ChunkedBody
 from headgate.wire.http1.dechunk import Dechunker
 from headgate.wire.http1.framing import Framing
@@ -292,42 +292,47 @@ class Exchange(Stream):
             self.t_data = int((now - self.response_at) * 1000.0)
         status = self.status
         status_class = status // 100 if 100 <= status < 600 else 0
-        self._count(side.counters, status_class)
-        link = self.link
-        if link is not None:
-            self._count(link.counters, status_class)
+        self._count(side, status_class)
         if outcome is _COMPLETE:
             side.write_log(self, failed=status >= 500)
         else:
             self.termination = outcome.state
-            self._count_failure(outcome)
+            server = self.server
+            count_end(outcome, side, owner.counted, self.link, server if isinstance(server, ServerState) else None)
             side.write_log(self, failed=outcome.blame is not Blame.NOBODY or status >= 500)
         if abort_client:
             owner.close(abort=outcome.blame is not Blame.SERVER)
         else:
             owner.exchange_done(keep=self.keep_client and self.request_done)
 
-    def _count(self, counters: ProxyCounters | ServerCounters, status_class: int) -> None:
-        counters.bytes_in += self.bytes_in
-        counters.bytes_out += self.bytes_out
+    def _count(self, side: Frontend, status_class: int) -> None:
+        """Bytes, status and times, for frontend, listener, backend and server."""
+        counters = side.counters
         counters.responses[status_class] += 1
-
-    def _count_failure(self, outcome: Outcome) -> None:
-        """What an exchange that did not simply complete adds to the counters."""
+        if self.request is None:
+            return  # what could not be understood was nobody's request
+        taken, given = self.bytes_in, self.bytes_out
+        counters.bytes_in += taken
+        counters.bytes_out += given
+        listener = self.owner.counted
+        if listener is not None:
+            listener.bytes_in += taken
+            listener.bytes_out += given
         link = self.link
-        blame = outcome.blame
-        if link is not None:
-            counters = link.counters
-            if blame is Blame.CLIENT:
-                counters.aborted_by_client += 1
-            elif blame is Blame.SERVER:
-                if self.connected_at and not self.response_done:
-                    counters.response_errors += 1
-            elif outcome is Outcome.RESPONSE_DENIED:
-                counters.denied_responses += 1
-        elif blame is Blame.CLIENT:
-            self.side.counters.request_errors += 1
-        if outcome is Outcome.DENIED or outcome is Outcome.TARPITTED:
-            self.side.counters.denied_requests += 1
-        elif outcome is Outcome.RESPONSE_DENIED:
-            self.side.counters.denied_responses += 1
+        if link is None:
+            link = own_backend(side)
+            if link is None:
+                return
+        else:
+            link.counters.responses[status_class] += 1
+        below = link.counters
+        below.bytes_in += taken
+        below.bytes_out += given
+        server = self.server
+        if isinstance(server, ServerState):
+            used = server.counters
+            used.bytes_in += taken
+            used.bytes_out += given
+            if self.response_at:
+                queued = self.t_queue
+                used.note(queued if queued > 0 else 0, self.t_connect, self.t_response, self.t_total)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from headgate.balance.server import ServerState
 from headgate.base.diagnostics import Bug
 from headgate.base.termination import Outcome
+from headgate.observe.counters import ListenerCounters
 from headgate.plan.facts import Session
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.port import Channel, Lost
@@ -52,11 +53,12 @@ class HttpSession(Session):
         chunks: the scanner of a chunked request body.
         paused: reading is stopped.
         kept: a server connection that belongs to this session (http-reuse never).
+        counted: counters of the listening socket, with `option socket-stats`.
     """
 
     __slots__ = (
-        "armed", "body_left", "buffer", "channel", "chunks", "deadline", "first_byte_at", "handshake_ms", "idle_from",
-        "kept", "paused", "side", "state", "stream",
+        "armed", "body_left", "buffer", "channel", "chunks", "counted", "deadline", "first_byte_at", "handshake_ms",
+        "idle_from", "kept", "paused", "side", "state", "stream",
     )
 
     channel: Channel
@@ -76,6 +78,7 @@ class HttpSession(Session):
         self.body_left = 0
         self.chunks: ChunkedBody | None = None
         self.kept: ServerConnection | None = None
+        self.counted: ListenerCounters | None = None
 
     def start(self, channel: Channel, handshake_ms: int, early: bytes = b"") -> None:
         """Begin to serve.

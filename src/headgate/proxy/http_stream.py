@@ -96,7 +96,9 @@ class HttpStream(ResponsePath):
         shared.request_number += 1
         self.number = shared.request_number
         shared.counters.requests += 1
-        side.counters.requests += 1
+        counters = side.counters
+        counters.requests += 1
+        counters.request_rate.tick(scheduler.now)
         first = owner.first_byte_at
         self.started_at = scheduler.wall - (scheduler.now - first)
         self.t_handshake = owner.handshake_ms
@@ -132,7 +134,7 @@ class HttpStream(ResponsePath):
             return
         self.backend = backend
         link = self.link = side.shared.backends[backend.name]
-        link.counters.requests += 1
+        link.stream_started(self.scheduler.now)
         if link.plain:
             self.retries_left = link.retries if self.max_retries is None else self.max_retries
             framing = self.framing
@@ -264,6 +266,7 @@ class HttpStream(ResponsePath):
             self.fail(Outcome.NO_SERVER)
         elif found is QUEUED:
             self.phase = AWAIT_SLOT
+            link.stream_queued(self.server)
             self.wait(link.t_queue)
         else:
             self._use(found)
@@ -307,6 +310,7 @@ class HttpStream(ResponsePath):
         if connection is not None:
             link.counters.reused_connections += 1
             server.counters.reused_connections += 1
+            server.counters.session_rate.tick(self.scheduler.now)
             self.t_connect = 0
             connection.reuses += 1
             self.source_address, self.source_port, self.server_address, self.server_port = connection.ends
@@ -353,6 +357,7 @@ class HttpStream(ResponsePath):
         self.phase = CONNECT
         self.attempt_at = shared.scheduler.now
         server.counters.connections += 1
+        server.counters.session_rate.tick(self.attempt_at)
         link.counters.connections += 1
         self.wait(link.t_connect)
         self.attempt = shared.connector.connect(server, self, self)
@@ -367,6 +372,8 @@ class HttpStream(ResponsePath):
             return
         self.t_connect = int((self.scheduler.now - self.attempt_at) * 1000.0)
         self.server_tls = channel.tls
+        if channel.tls is not None:
+            self.side.shared.server_handshake(channel.tls)
         connection = ServerConnection(channel, server, link.pools[server.name], self._pool_key(server))
         connection.ends = (self.source_address, self.source_port, self.server_address, self.server_port)
         self._attach(connection)
@@ -378,8 +385,6 @@ class HttpStream(ResponsePath):
         link = self.link
         if server is None or link is None:
             return
-        server.counters.connection_errors += 1
-        link.counters.connection_errors += 1
         if not link.retry_failure or self.retries_left <= 0:
             self.release_slot()
             self.fail(Outcome.CONNECT_TIMEOUT if reason is Lost.TIMEOUT else Outcome.CONNECT_FAILED)
@@ -413,8 +418,6 @@ class HttpStream(ResponsePath):
             return
         self.connection = connection
         connection.stream = self
-        server = connection.server
-        server.counters.requests += 1
         self.connected_at = self.scheduler.now
         self.phase = AWAIT_HEAD
         data = request.encode() if request.edited else self.raw

@@ -12,9 +12,11 @@ from typing import Final, cast
 from headgate.balance.backend import QUEUED
 from headgate.balance.server import ServerState
 from headgate.base.termination import Blame, Outcome
+from headgate.observe.counters import ListenerCounters, ProxyCounters, ServerCounters
 from headgate.plan.facts import Session, Stream
 from headgate.plan.frontends import Rules
 from headgate.plan.verdicts import Kind
+from headgate.proxy.accounts import count_end, own_backend
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.services import Cancellable, Waiter
 from headgate.proxy.sides import TURN_AROUND as TURN_AROUND_SECONDS
@@ -36,7 +38,7 @@ _BULK: Final = 65536
 class RelaySession(Session):
     """One client connection in TCP mode. Owner of the client's channel; see `HttpSession` for its sibling."""
 
-    __slots__ = ("armed", "channel", "deadline", "handshake_ms", "idle_from", "side", "stream")
+    __slots__ = ("armed", "channel", "counted", "deadline", "handshake_ms", "idle_from", "side", "stream")
 
     channel: Channel
 
@@ -47,6 +49,7 @@ class RelaySession(Session):
         self.armed = 0.0
         self.idle_from = 0.0
         self.handshake_ms = 0
+        self.counted: ListenerCounters | None = None
         self.stream = RelayStream(self)
 
     def start(self, channel: Channel, handshake_ms: int, early: bytes = b"") -> None:
@@ -149,7 +152,7 @@ class RelayStream(Stream):
                 return
             self.backend = backend
             self.link = side.shared.backends[backend.name]
-            self.link.counters.sessions_total += 1
+            self.link.stream_started(side.shared.scheduler.now)
             self.phase = INSPECT_BACKEND
             if self.link.spec is not side.spec:
                 self._begin_inspection(self.link.spec.request_inspect_delay)
@@ -194,6 +197,7 @@ class RelayStream(Stream):
             self.finish(Outcome.NO_SERVER)
         elif found is QUEUED:
             self.phase = AWAIT_SLOT
+            link.stream_queued(self.server)
             self._wait(link.t_queue)
         else:
             self._connect(found)
@@ -229,6 +233,7 @@ class RelayStream(Stream):
         self.phase = CONNECT
         self.attempt_at = now
         server.counters.connections += 1
+        server.counters.session_rate.tick(now)
         link.counters.connections += 1
         self._wait(link.t_connect)
         self.attempt = shared.connector.connect(server, self, self)
@@ -241,6 +246,8 @@ class RelayStream(Stream):
         self.t_connect = int((scheduler.now - self.attempt_at) * 1000.0)
         self.server_channel = channel
         self.server_tls = channel.tls
+        if channel.tls is not None:
+            self.owner.side.shared.server_handshake(channel.tls)
         channel.owner = ServerHalf(self)
         self.phase = RELAY
         self.response_checked = self.owner.side.plan.tcp_response_content is None and (
@@ -265,8 +272,6 @@ class RelayStream(Stream):
         link = self.link
         if server is None or link is None:
             return
-        server.counters.connection_errors += 1
-        link.counters.connection_errors += 1
         if self.retries_left <= 0:
             self.finish(Outcome.CONNECT_TIMEOUT if reason is Lost.TIMEOUT else Outcome.CONNECT_FAILED)
             return
@@ -487,7 +492,6 @@ class RelayStream(Stream):
         scheduler.retire(owner)
         if self.attempt is not None:
             self.attempt.cancel()
-        server = self.target_server
         clean = outcome is Outcome.COMPLETE
         if self.server_channel is not None:
             if clean:
@@ -503,7 +507,7 @@ class RelayStream(Stream):
             self.t_data = int((scheduler.now - self.connected_at) * 1000.0)
         if not clean:
             self.termination = outcome.state
-        self._count(outcome, link, server, relayed=phase == RELAY)
+        self._count(outcome, link, relayed=phase == RELAY)
         if not (side.dont_log_null and not self.bytes_in and not self.bytes_out and outcome.blame is Blame.CLIENT):
             side.write_log(self, failed=outcome.blame is not Blame.NOBODY)
         if clean or outcome.blame is not Blame.CLIENT:
@@ -512,25 +516,29 @@ class RelayStream(Stream):
             owner.channel.abort()
         side.session_over(owner)
 
-    def _count(self, outcome: Outcome, link: Backend | None, server: ServerState | None, *, relayed: bool) -> None:
-        targets = [self.owner.side.counters]
-        if link is not None:
-            targets.append(link.counters)
-        for counters in targets:
-            counters.bytes_in += self.bytes_in
-            counters.bytes_out += self.bytes_out
-            if outcome.blame is Blame.CLIENT:
-                counters.aborted_by_client += 1
-            elif outcome.blame is Blame.SERVER:
-                if relayed:  # before that it is a connection error, counted with each attempt
-                    counters.aborted_by_server += 1
-            elif outcome is Outcome.DENIED:
-                counters.denied_requests += 1
-            elif outcome is Outcome.RESPONSE_DENIED:
-                counters.denied_responses += 1
+    def _count(self, outcome: Outcome, link: Backend | None, *, relayed: bool) -> None:
+        """Bytes and times, and what a failure adds; `relayed`: the server's connection was there."""
+        owner = self.owner
+        side = owner.side
+        taken, given = self.bytes_in, self.bytes_out
+        listener = owner.counted
+        if listener is not None:
+            listener.bytes_in += taken
+            listener.bytes_out += given
+        server = self.server if isinstance(self.server, ServerState) else None
+        if outcome is not Outcome.COMPLETE:
+            count_end(outcome, side, listener, link, server)
+        below = link if link is not None else own_backend(side)
+        touched: list[ProxyCounters | ServerCounters] = [side.counters]
+        if below is not None:
+            touched.append(below.counters)
         if server is not None:
-            server.counters.bytes_in += self.bytes_in
-            server.counters.bytes_out += self.bytes_out
+            touched.append(server.counters)
+        for counters in touched:
+            counters.bytes_in += taken
+            counters.bytes_out += given
+        if server is not None and relayed:
+            server.counters.note(max(self.t_queue, 0), max(self.t_connect, 0), 0, self.t_total)
 
 
 class ServerHalf:

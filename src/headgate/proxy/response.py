@@ -121,6 +121,10 @@ class ResponsePath(Exchange):
                 self._switch_protocols(head, data, end + 4)
                 return
             self.interim += 1
+            if self.connection is not None:
+                counters = self.connection.server.counters
+                counters.requests += 1
+                counters.responses[1] += 1
             if self.interim > _INTERIM_MOST:
                 self._bad_response("too many interim responses")
                 return
@@ -140,6 +144,9 @@ class ResponsePath(Exchange):
         status = head.status
         if status in link.retry_statuses and self.retry_request():
             return
+        counters = self.connection.server.counters
+        counters.requests += 1
+        counters.responses[status // 100 if status < 600 else 0] += 1
         self.response = head
         self.status = status
         now = self.scheduler.now
@@ -298,9 +305,6 @@ class ResponsePath(Exchange):
             # An early answer: the rest of the request is not wanted any more (RFC 9112 9.5).
             self.keep_client = False
             self.keep_server = False
-        server = self.target_server
-        if server is not None:
-            self._count(server.counters, self.status // 100 if self.status < 600 else 0)
         self.release_server()
         if self.owner.channel.blocked:
             self.phase = FLUSH
@@ -334,8 +338,6 @@ class ResponsePath(Exchange):
                 return
             self.fail(Outcome.RESPONSE_EMPTY)
         elif phase == TRANSFER:
-            if link is not None:
-                link.counters.aborted_by_server += 1
             self.fail(Outcome.DATA_ABORTED_BY_SERVER)
 
     # --- other protocols ---
@@ -346,6 +348,10 @@ class ResponsePath(Exchange):
         if framing is None or not framing.upgrade:
             self._bad_response("101 without a request to upgrade")
             return
+        if self.connection is not None:
+            counters = self.connection.server.counters
+            counters.requests += 1
+            counters.responses[1] += 1
         self.response = head
         self.status = 101
         link = self.link

@@ -13,12 +13,13 @@ from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
 from headgate.base.termination import Outcome
 from headgate.config.model import ConnectionMode, Proxy
-from headgate.observe.counters import ProcessCounters, ProxyCounters
-from headgate.plan.facts import Session, Stream, World
+from headgate.observe.counters import ListenerCounters, ProcessCounters, ProxyCounters, ServerCounters
+from headgate.plan.facts import Session, Stream, TlsFacts, World
 from headgate.plan.frontends import BackendPlan, FrontendPlan
 from headgate.plan.logformat import date_ms_writer
 from headgate.proxy.pool import Pool
 from headgate.proxy.services import Asker, Connector, LogEmitter, Scheduler
+from headgate.proxy.sockets import listening_sockets
 
 #: How connections end, weakest first: the stronger of frontend and backend wins (manual 4, "option httpclose").
 KEEP_ALIVE, SERVER_CLOSE, CLOSE = range(3)
@@ -87,12 +88,37 @@ class Shared:
         self.asker: Asker | None = None
 
 
+    def server_handshake(self, tls: TlsFacts) -> None:
+        """Count a new TLS connection to a server."""
+        counters = self.counters
+        counters.tls_server_connections += 1
+        if not tls.resumed:
+            counters.tls_server_key_rate.tick(self.scheduler.now)
+
+    def client_handshake(self, tls: TlsFacts) -> None:
+        """Count a client's finished handshake; `session_over` counts its end."""
+        counters = self.counters
+        counters.tls_sessions += 1
+        if tls.resumed:
+            counters.tls_reused += 1
+        else:
+            counters.tls_key_rate.tick(self.scheduler.now)
+
+
 def _ignore(_: Frontend) -> None:
     return None
 
 
 class ClientSession(Protocol):
-    """A session of either kind, as those who stop the process see it."""
+    """A session of either kind, as its frontend and those who stop the process see it.
+
+    Attributes:
+        counted: counters of the listening socket, with `option socket-stats`.
+        tls: facts of the client's TLS connection, None for plain.
+    """
+
+    counted: ListenerCounters | None
+    tls: TlsFacts | None
 
     def soft_stop(self) -> None:
         """Close when idle; otherwise close after the exchange that is under way."""
@@ -118,13 +144,14 @@ class Frontend:
         plain: no request of this frontend needs anything done before its backend is chosen.
         undressed: the frontend adds nothing to requests.
         rules_response: something looks at responses.
+        sockets: its listening sockets by number, with `option socket-stats`; else none.
     """
 
     __slots__ = (
         "accept_paused", "buffer_request", "capture_request", "capture_response", "choose_backend", "counters",
         "dont_log_normal", "dont_log_null", "forwardfor", "http_after_response", "http_request", "http_response",
         "ignore_probes", "log", "log_as_soon_as_possible", "maxconn", "mode", "monitor_uri", "name", "plain", "plan",
-        "rate_limit", "rules_response", "separate_errors", "sessions", "shared", "spec", "stopped", "t_client",
+        "rate_limit", "rules_response", "separate_errors", "sessions", "shared", "sockets", "spec", "stopped", "t_client",
         "t_client_fin", "t_client_hs", "t_http_keep_alive", "t_http_request", "t_tarpit", "undressed",
     )
 
@@ -137,6 +164,7 @@ class Frontend:
         self.log = log
         self.maxconn = maxconn
         self.counters = ProxyCounters()
+        self.sockets = listening_sockets(plan.binds) if spec.options.socket_stats else {}
         self.sessions = 0
         self.stopped = False
         self.accept_paused = False
@@ -190,17 +218,40 @@ class Frontend:
         shared.sessions += 1
         shared.counters.connections += 1
         counters.connections += 1
-        counters.sessions_total += 1
-        counters.session_rate.tick(now)
+        counters.connection_rate.tick(now)
+        shared.counters.connection_rate.tick(now)
         if self.sessions > counters.maximum_sessions:
             counters.maximum_sessions = self.sessions
+        socket = session.counted
+        if socket is not None:
+            socket.sessions_total += 1
+            socket.sessions += 1
+            if socket.sessions > socket.maximum_sessions:
+                socket.maximum_sessions = socket.sessions
         if shared.sessions > shared.counters.maximum_sessions:
             shared.counters.maximum_sessions = shared.sessions
+
+    def session_accepted(self, now: float) -> None:
+        """Count a client connection that passed the rules for connections and sessions, and its handshake."""
+        counters = self.counters
+        counters.sessions_total += 1
+        counters.session_rate.tick(now)
+        self.shared.counters.session_rate.tick(now)
+
+    def session_denied(self, session: ClientSession) -> None:
+        """Count a client connection that `tcp-request session` refused."""
+        self.counters.denied_sessions += 1
+        if session.counted is not None:
+            session.counted.denied_sessions += 1
 
     def session_over(self, session: ClientSession) -> None:
         """A client connection is closed: its place is free."""
         shared = self.shared
         shared.live.discard(session)
+        if session.counted is not None:
+            session.counted.sessions -= 1
+        if session.tls is not None:
+            shared.counters.tls_sessions -= 1
         self.sessions -= 1
         shared.sessions -= 1
         shared.session_ended(self)
@@ -326,6 +377,27 @@ class Backend:
         if interval < 0:
             return retries_left <= -interval
         return (self.retries - retries_left + 1) % interval == 0
+
+    def stream_started(self, now: float) -> None:
+        """A stream chose this backend."""
+        counters = self.counters
+        counters.requests += 1
+        counters.sessions_total += 1
+        counters.session_rate.tick(now)
+        if self.state.sessions >= counters.maximum_sessions:
+            counters.maximum_sessions = self.state.sessions + 1
+
+    def stream_queued(self, server: object) -> None:
+        """A stream waits, for `server` or for any one (None)."""
+        counters: ProxyCounters | ServerCounters = self.counters
+        if isinstance(server, ServerState):
+            counters = server.counters
+            waiting = server.queued
+        else:
+            state = self.state
+            waiting = state.queued - sum(one.queued for one in state.servers)
+        if waiting > counters.maximum_queue:
+            counters.maximum_queue = waiting
 
     def count_retry(self, server: ServerState, retries_left: int) -> bool:
         """Count a retry after a failure on `server`; whether it is to go to another server.

@@ -118,7 +118,9 @@ class Arrival:
             return
         self.stage = HANDSHAKE
         self.hello = data
-        self.listener.side.shared.counters.tls_connections += 1
+        counters = self.listener.side.shared.counters
+        counters.tls_connections += 1
+        counters.tls_rate.tick(self.reactor.now)
         self.channel = context.accept(self.reactor, self.sock, data, self)
 
     # --- owner of the TLS channel ---
@@ -160,12 +162,15 @@ class Arrival:
         session = self.session
         session.tls = channel.tls
         side = self.listener.side
+        if channel.tls is not None:
+            side.shared.client_handshake(channel.tls)
         rules = side.plan.tcp_request_session
         if rules is not None and rules(Stream(session)) is not None:
-            side.counters.denied_connections += 1
+            side.session_denied(session)
             channel.abort()
             side.session_over(session)
             return
+        side.session_accepted(self.reactor.now)
         session.start(channel, int((self.reactor.now - self.started) * 1000.0))
 
     def timed_out(self) -> None:
@@ -193,6 +198,8 @@ class Arrival:
             self.sock.close()
         side = self.listener.side
         side.counters.request_errors += 1
+        if self.session.counted is not None:
+            self.session.counted.request_errors += 1
         if not (quiet and side.dont_log_null):
             session = self.session
             session.error_code = failure.number

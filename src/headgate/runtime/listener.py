@@ -69,11 +69,12 @@ class Listener:
         name: `name` of the bind line, "" without one.
         number: `id` of the bind line, or its position among the sockets of the frontend.
         paused: not accepting: a limit is reached.
+        counters: of this socket, with `option socket-stats`.
     """
 
     __slots__ = (
-        "_file", "_fixed", "_http", "_inet", "_kind", "_last", "_own", "_passed", "accept_proxy", "armed", "bind", "deadline",
-        "limit", "name", "number", "open", "paused", "reactor", "side", "sock", "tls",
+        "_file", "_fixed", "_http", "_inet", "_kind", "_last", "_own", "_passed", "accept_proxy", "armed", "bind", "counters",
+        "deadline", "limit", "name", "number", "open", "paused", "reactor", "side", "sock", "tls",
     )
 
     def __init__(
@@ -85,6 +86,8 @@ class Listener:
         self.sock = sock
         self.tls = tls
         self.number = number
+        counted = side.sockets.get(number)
+        self.counters = counted.counters if counted is not None else None
         self.name = bind.name or ""
         self.accept_proxy = bind.accept_proxy
         self.limit = bind.maxconn or 0
@@ -217,6 +220,7 @@ class Listener:
         session.accepted_at = reactor.wall
         session.listener_name = self.name
         session.listener_id = self.number
+        session.counted = self.counters
         if self._inet and isinstance(address, tuple):
             session.source = _plain(address[0]).encode()
             session.source_port = address[1]
@@ -231,6 +235,8 @@ class Listener:
         rules = side.plan.tcp_request_connection
         if rules is not None and rules(Stream(session)) is not None:
             side.counters.denied_connections += 1
+            if session.counted is not None:
+                session.counted.denied_connections += 1
             sock.close()
             side.session_over(session)
             return
@@ -239,10 +245,11 @@ class Listener:
             return
         rules = side.plan.tcp_request_session
         if rules is not None and rules(Stream(session)) is not None:
-            side.counters.denied_connections += 1
+            side.session_denied(session)
             sock.close()
             side.session_over(session)
             return
+        side.session_accepted(reactor.now)
         session.start(PlainChannel(reactor, sock, NOBODY), 0)
 
 

@@ -24,6 +24,7 @@ _BOOLEANS: dict[str, frozenset[Scope]] = {
     "log-health-checks": BACK,
     "nolinger": PROXY,
     "persist": BACK,
+    "socket-stats": FRONT,
     "srvtcpka": BACK,
 }
 
