@@ -33,6 +33,10 @@ _SOFT_STOP_POLL = 0.05
 _HEARTBEAT = 0.5
 
 
+def _ignore(answer: str) -> None:
+    """Nobody waits for the answer."""
+
+
 class App:
     """One process that serves.
 
@@ -69,6 +73,13 @@ class App:
         self.checks: CheckRunner | None = None
         self.api = RuntimeApi(self, LocalExecutor()) if self.place.role is not Role.WORKER else None
         self.shared.asker = self.api
+        if self.place.role is Role.WORKER:
+            prepared.plan.references.changed_by_rule = self._repeat_elsewhere
+
+    def _repeat_elsewhere(self, command: str) -> None:
+        """A rule changed a list of patterns: the other processes do the same."""
+        if self.shared.asker is not None:
+            self.shared.asker.ask(command, _ignore)
 
     @cached_property
     def control(self) -> Control:

@@ -214,10 +214,21 @@ class Auth:
     realm: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class ChangePatterns:
+    """`set-map`, `del-map`, `add-acl`, `del-acl`: a change of the list called `name`; `verb` is the action's name."""
+
+    verb: str
+    name: str
+    key: LogFormat
+    value: LogFormat | None
+    location: Location
+
+
 Action = (
     Accept | Reject | SilentDrop | Deny | Tarpit | Return | Redirect | SetHeader | AddHeader | DeleteHeader | ReplaceHeader
     | SetRequestPart | ReplaceRequestPart | SetStatus | SetVar | UnsetVar | SetLogLevel | Capture | SetTimeout | SetRetries
-    | DisableL7Retry | Auth
+    | DisableL7Retry | Auth | ChangePatterns
 )
 
 

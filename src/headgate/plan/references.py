@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from headgate.base.diagnostics import ConfigError, Location, config_error
+from headgate.base.diagnostics import Location, config_error
 from headgate.plan.patterns import map_lines, pattern_lines
 
 #: Versions are unsigned numbers of 32 bits that wrap around.
@@ -420,8 +420,3 @@ def unquoted(word: str) -> bytes:
     from urllib.parse import unquote_to_bytes
 
     return unquote_to_bytes(word[1:])
-
-
-def reason(error: ConfigError) -> str:
-    """The message of an error as the answer to a command."""
-    return error.diagnostic.message

@@ -101,7 +101,15 @@ class View:
 
     def check(self, key: bytes, value: bytes | None, location: Location | None) -> None:
         """See `references.Follower.check`."""
+        self.check_key(key, location)
+        self.check_value(value, location)
+
+    def check_key(self, key: bytes, location: Location | None) -> None:
+        """Raises ConfigError for what is no pattern of this kind."""
         self._single(key, location)
+
+    def check_value(self, value: bytes | None, location: Location | None) -> None:
+        """Raises ConfigError for what is not of a map's type."""
         if self.output is not None:
             self.output.parse(value or b"", location)
 

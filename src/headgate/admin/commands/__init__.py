@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headgate.admin.commands import connection, information, limits, servers, statistics, unsupported
+from headgate.admin.commands import connection, information, limits, maps, servers, statistics, unsupported
 from headgate.admin.registry import Registry
 
 
@@ -13,6 +13,7 @@ def all_commands() -> Registry:
             *connection.COMMANDS,
             *information.COMMANDS,
             *limits.COMMANDS,
+            *maps.COMMANDS,
             *servers.COMMANDS,
             *statistics.COMMANDS,
             *unsupported.COMMANDS,

@@ -16,6 +16,7 @@ from headgate.config.actions import (
     AddHeader,
     Auth,
     Capture,
+    ChangePatterns,
     DeleteHeader,
     Deny,
     DisableL7Retry,
@@ -235,6 +236,22 @@ def read_silent_drop(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> Sil
 def read_auth(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> Auth:
     """`auth [realm <realm>]`."""
     return Auth(cursor.next("a realm").text if cursor.take("realm") is not None else None)
+
+
+def change_patterns(verb: str) -> ActionReader:
+    """`set-map(<name>) <key fmt> <value fmt>`, `del-map`, `add-acl` and `del-acl(<name>) <key fmt>`."""
+
+    def read(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> ChangePatterns:
+        word = cursor.next("the name of a list of patterns in parentheses")
+        opening = word.text.find("(")
+        arguments, end = parse_arguments(word, opening) if opening >= 0 else ((), 0)
+        if end != len(word.text) or len(arguments) != 1 or not arguments[0]:
+            remedy = f"for example '{verb}(/etc/haproxy/some.lst)'"
+            raise cursor.wrong(word, f"'{verb}' expects the name of a list of patterns in parentheses", remedy=remedy)
+        key = read_logformat(cursor)
+        return ChangePatterns(verb, arguments[0], key, read_logformat(cursor) if verb == "set-map" else None, word.location)
+
+    return read
 
 
 accept = plain(Accept())

@@ -35,11 +35,14 @@ _EVERYWHERE = _TCP + _HTTP
 #: Action -> its reader and the rulesets it may stand in. A name with `*` has its first argument in parentheses.
 _ACTIONS: dict[str, tuple[ActionReader, tuple[Ruleset, ...]]] = {
     "accept": (read.accept, _TCP),
+    "add-acl*": (read.change_patterns("add-acl"), (_REQUEST, _RESPONSE)),
     "add-header": (read.read_add_header, _HTTP),
     "allow": (read.accept, _HTTP),
     "auth": (read.read_auth, (_REQUEST,)),
     "capture": (read.read_capture, (_CONTENT, *_HTTP)),
     "close": (read.reject, (_RESPONSE_CONTENT,)),
+    "del-acl*": (read.change_patterns("del-acl"), (_REQUEST, _RESPONSE)),
+    "del-map*": (read.change_patterns("del-map"), _HTTP),
     "del-header": (read.read_delete_header, _HTTP),
     "deny": (read.read_deny, (_REQUEST, _RESPONSE)),
     "disable-l7-retry": (read.disable_l7_retry, (_REQUEST,)),
@@ -53,6 +56,7 @@ _ACTIONS: dict[str, tuple[ActionReader, tuple[Ruleset, ...]]] = {
     "return": (read.read_return, (_REQUEST, _RESPONSE)),
     "set-header": (read.read_set_header, _HTTP),
     "set-log-level": (read.read_log_level, (_CONTENT, _RESPONSE_CONTENT, *_HTTP)),
+    "set-map*": (read.change_patterns("set-map"), _HTTP),
     "set-method": (read.set_part("method"), (_REQUEST,)),
     "set-path": (read.set_part("path"), (_REQUEST,)),
     "set-pathq": (read.set_part("pathq"), (_REQUEST,)),
