@@ -1,0 +1,1 @@
+"""What the processes of one generation share and say to each other."""
