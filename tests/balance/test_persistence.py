@@ -190,6 +190,7 @@ def test_dynamic_cookies() -> None:
     assert first.cookie == dynamic_value("192.0.2.1", 80, "key") and state.servers[1].cookie == b"fixed"
     assert first.cookie != dynamic_value("192.0.2.1", 81, "key") != dynamic_value("192.0.2.1", 81, "other")
     assert dynamic_value("name.example", 80, "key") is None
+    assert dynamic_value("127.0.0.1", 18082, "K") == b"0751a4140bbe2e91"  # what HAProxy makes of the same
     before = first.cookie
     assert state.persistence is not None and before is not None
     state.persistence.address_changed(first, "192.0.2.9", 80)

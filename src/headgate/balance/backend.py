@@ -17,8 +17,9 @@ from headgate.balance.persistence import Persistence
 from headgate.balance.roundrobin import RoundRobin
 from headgate.balance.selector import Selector
 from headgate.balance.server import Admin, ServerState
+from headgate.base.addresses import Address
 from headgate.plan.facts import Stream
-from headgate.plan.frontends import BackendPlan
+from headgate.plan.frontends import BackendPlan, ServerPlan
 
 
 class Waiting(enum.Enum):
@@ -43,8 +44,8 @@ class BackendState:
     """
 
     __slots__ = (
-        "_arrivals", "_by_name", "_dynamic", "_fallback", "_hash", "_key_of", "_queue", "_selector", "_steered", "fullconn",
-        "name", "persistence", "plan", "queued", "selected", "servers", "sessions",
+        "_arrivals", "_by_name", "_dynamic", "_fallback", "_hash", "_key_of", "_queue", "_selector", "_steered", "_sums_up",
+        "fullconn", "name", "persistence", "plan", "queued", "selected", "servers", "sessions",
     )
 
     def __init__(self, plan: BackendPlan, randomness: Callable[[], float], fullconn: int = 0) -> None:
@@ -63,6 +64,7 @@ class BackendState:
         self.sessions = 0
         self.queued = 0
         self._by_name = {server.name: server for server in self.servers}
+        self._sums_up = not (spec.fullconn or fullconn)
         self.fullconn = spec.fullconn or fullconn or sum(server.maxconn for server in self.servers)
         self._dynamic = tuple(server for server in self.servers if server.minconn < server.maxconn)
         self._queue: OrderedDict[Stream, int] = OrderedDict()
@@ -199,6 +201,42 @@ class BackendState:
         self._dynamic = tuple(each for each in self.servers if each.minconn < each.maxconn)
         return self._changed(server, now)
 
+    def set_address(self, server: ServerState, address: Address, now: float) -> list[Stream]:
+        """Give a server another address: its place among hashes and its dynamic cookie follow; returns as `set_operational`."""
+        server.address = address
+        if self.persistence is not None:
+            self.persistence.address_changed(server, address.host, address.port)
+        return self._changed(server, now)
+
+    def rename(self, server: ServerState, name: str) -> None:
+        """Give a server another name, which no other one has."""
+        del self._by_name[server.name]
+        server.name = name
+        self._by_name[name] = server
+
+    def add_server(self, plan: ServerPlan, admin: Admin, now: float) -> ServerState:
+        """Add a server while running.
+
+        Args:
+            plan: its name and id are no other server's.
+            admin: what it begins with; in maintenance, nobody waits for it.
+        """
+        taken = {server.position for server in self.servers}
+        position = next(number for number in range(len(taken) + 1) if number not in taken)
+        server = ServerState(plan, position)
+        server.dynamic = True
+        server.admin = admin
+        self._by_name[server.name] = server
+        self._set_servers((*self.servers, server))
+        self._changed(server, now)
+        return server
+
+    def remove_server(self, server: ServerState) -> None:
+        """Forget a server that is in maintenance and serves nobody."""
+        del self._by_name[server.name]
+        self._set_servers(tuple(other for other in self.servers if other is not server))
+        self._select()
+
     def warm_up(self, now: float) -> list[Stream]:
         """Let the weights and limits of servers in slowstart follow the time; called with each health check (5.2 slowstart).
 
@@ -211,6 +249,14 @@ class BackendState:
         return resumed
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _set_servers(self, servers: tuple[ServerState, ...]) -> None:
+        self.servers = servers
+        self._dynamic = tuple(server for server in servers if server.minconn < server.maxconn)
+        if self._sums_up:
+            self.fullconn = sum(server.maxconn for server in servers)
+        if self.persistence is not None:
+            self.persistence.set_servers(servers)
 
     def _select(self) -> None:
         """Choose the set that load balancing uses: the active servers, or else one backup, or all with `option allbackups`."""

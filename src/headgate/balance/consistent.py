@@ -24,7 +24,7 @@ _INDEX_BITS = 24
 def node_key(server: ServerState) -> int:
     """What the server's points are derived from (5.2 hash-key), 32 bits."""
     kind = server.spec.hash_key
-    address = server.spec.address
+    address = server.address
     if kind in ("addr", "addr-port") and address.family in (Family.INET, Family.INET6, Family.NAME):
         text = address.host if kind == "addr" else f"{address.host} {address.port}"
         return crc32(text.encode())
@@ -53,10 +53,14 @@ class Consistent:
         self._servers: list[ServerState] = []
         self._ring: list[int] = []
         self._weight = 0
-        self._cache: dict[ServerState, tuple[int, list[int]]] = {}  # most points made so far, and their places
+        #: most points made so far, what they were made of, and their places
+        self._cache: dict[ServerState, tuple[int, int, list[int]]] = {}
 
     def rebuild(self, servers: Sequence[ServerState]) -> None:
         self._servers = list(servers)
+        if len(self._cache) > 2 * len(self._servers) + 64:
+            # Servers come and go for good: those that are out now make their points again when they come back.
+            self._cache = {server: known for server, known in self._cache.items() if server in self._servers}
         self._weight = sum(server.effective for server in servers)
         ring: list[int] = []
         for index, server in enumerate(self._servers):
@@ -68,10 +72,11 @@ class Consistent:
         wanted = max(server.effective, server.weight)
         scale = max(_POINTS_PER_WEIGHT, -(-_FEWEST_POINTS // max(server.weight, 1)))
         cached = self._cache.get(server)
-        if cached is None or cached[0] < wanted * scale:
-            cached = (wanted * scale, points(node_key(server), wanted, scale))
+        key = node_key(server)
+        if cached is None or cached[0] < wanted * scale or cached[1] != key:
+            cached = (wanted * scale, key, points(key, wanted, scale))
             self._cache[server] = cached
-        return cached[1][: server.effective * scale]
+        return cached[2][: server.effective * scale]
 
     def choose(self, key: int | None, avoid: ServerState | None) -> ServerState | None:
         ring = self._ring

@@ -53,7 +53,7 @@ def dynamic_value(host: str, port: int, key: str) -> bytes | None:
         return None
     import xxhash  # `dynamic` cookies are rare
 
-    return xxhash.xxh64_hexdigest(packed + port.to_bytes(4, "big") + key.encode()).encode("ascii")
+    return xxhash.xxh64_hexdigest(key.encode() + packed + port.to_bytes(4, "big")).encode("ascii")
 
 
 class Presented:
@@ -94,7 +94,7 @@ class Persistence:
         self._attributes = "; ".join(["", *attributes]).encode("latin-1")
         if self._dynamic_key is not None:
             for server in self._servers:
-                self._derive(server, server.spec.address.host, server.spec.address.port)
+                self._derive(server, server.address.host, server.address.port)
         self._index()
 
     def address_changed(self, server: ServerState, host: str, port: int) -> None:
@@ -102,6 +102,28 @@ class Persistence:
         if self._dynamic_key is not None:
             self._derive(server, host, port)
             self._index()
+
+    def set_servers(self, servers: Sequence[ServerState]) -> None:
+        """Servers came or went."""
+        for server in servers:
+            if server not in self._servers:
+                self._derive(server, server.address.host, server.address.port)
+        self._servers = tuple(servers)
+        self._index()
+
+    @property
+    def dynamic_key(self) -> str | None:
+        """`dynamic-cookie-key` in force; None while cookies are not dynamic."""
+        return self._dynamic_key
+
+    def set_dynamic_key(self, key: str | None) -> None:
+        """Make dynamic cookies with another key, or none any more."""
+        self._dynamic_key = key
+        for server in self._servers:
+            if server.spec.cookie is None:
+                server.cookie = None
+                self._derive(server, server.address.host, server.address.port)
+        self._index()
 
     def _derive(self, server: ServerState, host: str, port: int) -> None:
         if server.spec.cookie is None and self._dynamic_key is not None:

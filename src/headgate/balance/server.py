@@ -31,6 +31,8 @@ class ServerState:
 
     Attributes:
         spec, plan, name, id, backup: as configured.
+        address: where it is now: numeric once a name was resolved; changes with `set server ... addr`.
+        dynamic: it was added while running.
         position: place in the backend's list, from 0.
         cookie: the value that designates this server in the persistence cookie, None when it has none.
         weight: what the user set, 0 to 256; 0 takes the server out of load balancing.
@@ -50,15 +52,17 @@ class ServerState:
     """
 
     __slots__ = (
-        "admin", "backup", "cookie", "counters", "effective", "id", "idle", "limit", "maxconn", "maxqueue", "minconn", "name",
-        "picked", "plan", "position", "queue", "queued", "sessions", "slowstart", "spec", "stopping", "up", "up_since", "warmth",
-        "weight",
+        "address", "admin", "backup", "cookie", "counters", "dynamic", "effective", "id", "idle", "limit", "maxconn",
+        "maxqueue", "minconn", "name", "picked", "plan", "position", "queue", "queued", "sessions", "slowstart", "spec",
+        "stopping", "up", "up_since", "warmth", "weight",
     )
 
     def __init__(self, plan: ServerPlan, position: int = 0) -> None:
         spec: Server = plan.spec
         self.plan = plan
         self.spec = spec
+        self.address = spec.address
+        self.dynamic = False
         self.name = spec.name
         self.id = spec.id
         self.position = position
