@@ -83,8 +83,9 @@ class Command:
         requires: the connection must be in this mode.
         own: instead of `handler`: it is about the connection itself.
         watches: it ends as soon as the client sends something or closes its side, as `show events -w` does.
-        key: of its arguments, for changes (`Scope.EVERYWHERE`): a later change with the same key takes the place of the earlier
-            one in what a new worker is told; None for changes that all count, in their order.
+        key: of its arguments, for changes (`Scope.EVERYWHERE`): what they are about. A change takes the place of earlier ones
+            whose key begins with its own in what a new worker is told: ("map", "x") of `clear map x` that of
+            ("map", "x", "set", "key"). Without one, the whole line is the key; None as the key: it counts for ever, in its order.
     """
 
     name: str
@@ -96,7 +97,7 @@ class Command:
     requires: Mode | None = None
     own: OwnHandler | None = None
     watches: bool = False
-    key: Callable[[Sequence[str]], str | None] | None = None
+    key: Callable[[Sequence[str]], tuple[str, ...] | None] | None = None
 
     @property
     def supported(self) -> bool:

@@ -297,9 +297,9 @@ def _commit(kind: _Kind) -> Handler:
     return commit
 
 
-def _rule_key(words: Sequence[str]) -> str | None:
+def _rule_key(words: Sequence[str]) -> tuple[str, ...] | None:
     """Changes made by rules are remembered once for each key: the last one holds."""
-    return " ".join(words[1:3]) if words and words[0] == _BY_RULE else None
+    return ("pattern", *words[1:3]) if words and words[0] == _BY_RULE else None
 
 
 def _change(name: str, usage: str, handler: Handler) -> Command:
