@@ -171,13 +171,13 @@ class HttpSession(Session):
                 return
         shared = self.side.shared
         if end > shared.head_limit:
-            self._refuse("request head larger than tune.bufsize less tune.maxrewrite", 400)
+            self._refuse("request head larger than tune.bufsize less tune.maxrewrite", 400, data)
             return
         try:
             head = parse_request_head(data[:end], shared.max_fields)
             framing = request_framing(head)
         except ProtocolViolation as violation:
-            self._refuse(violation.reason, violation.status)
+            self._refuse(violation.reason, violation.status, data[: end + 4])
             return
         end += 4
         stream = self.stream = HttpStream(self, head, framing)
@@ -213,11 +213,11 @@ class HttpSession(Session):
             return data
         limit = self.side.shared.head_limit
         if len(data) > limit:
-            self._refuse("request head larger than tune.bufsize less tune.maxrewrite", 400)
+            self._refuse("request head larger than tune.bufsize less tune.maxrewrite", 400, data)
         elif data and (_BARE.search(data[:-1] if data[-1:] == b"\r" else data) is not None):
-            self._refuse("bare CR, LF or NUL in the request head", 400)
+            self._refuse("bare CR, LF or NUL in the request head", 400, data)
         elif data and _METHOD_START.match(data) is None:
-            self._refuse("not an HTTP request", 400)
+            self._refuse("not an HTTP request", 400, data)
         else:
             self.buffer = data
             if self.streams and self.side.t_http_request:
@@ -244,6 +244,7 @@ class HttpSession(Session):
             try:
                 end = chunks.feed(data)
             except ProtocolViolation as violation:
+                self.side.shared.invalid.request(stream, self.side, stream.link, data, violation.reason, violation.offset)
                 stream.request_violation(violation)
                 return
             if not chunks.done:
@@ -293,13 +294,14 @@ class HttpSession(Session):
         self.resume()
         self._request_bytes(data)
 
-    def _refuse(self, reason: str, status: int) -> None:
-        """Answer an invalid request, log it, close."""
+    def _refuse(self, reason: str, status: int, data: bytes) -> None:
+        """Answer an invalid request, log it, keep it for `show errors`, close."""
         stream = self.stream = HttpStream(self, None, None)
         self.streams += 1
         self.buffer = b""
         self.state = RECEIVE_BODY  # nothing of what follows can be trusted: it is drained at the close
         stream.refuse(reason, status)
+        self.side.shared.invalid.request(stream, self.side, None, data, reason)
 
     def _closed_while_idle(self, outcome: Outcome) -> None:
         """The client left, or took too long, before a whole request was there."""
@@ -351,6 +353,11 @@ class HttpSession(Session):
         stream = self.stream
         if stream is not None and stream.target_server in servers:
             stream.fail(outcome)
+
+    def end_stream(self, outcome: Outcome) -> None:
+        """See `proxy.sides.ClientSession`."""
+        if self.stream is not None:
+            self.stream.fail(outcome)
 
     def soft_stop(self) -> None:
         """Close when idle (but not with `option idle-close-on-response`); otherwise after the response of its exchange."""

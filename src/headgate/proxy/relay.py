@@ -82,6 +82,10 @@ class RelaySession(Session):
         if self.stream.target_server in servers:
             self.stream.finish(outcome)
 
+    def end_stream(self, outcome: Outcome) -> None:
+        """See `proxy.sides.ClientSession`."""
+        self.stream.finish(outcome)
+
     def soft_stop(self) -> None:
         """A relay that is under way is finished, however long it takes (hard-stop-after ends it)."""
 

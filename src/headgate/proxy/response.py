@@ -100,19 +100,19 @@ class ResponsePath(Exchange):
             end = data.find(b"\r\n\r\n")
             if end < 0:
                 if len(data) > shared.head_limit or data[:5] != b"HTTP/"[: len(data)]:
-                    self._bad_response("response head too large" if data[:5] == b"HTTP/" else "not an HTTP response")
+                    self._bad_response("response head too large" if data[:5] == b"HTTP/" else "not an HTTP response", data)
                 else:
                     self.response_buffer = data
                 return
             request = self.request
             if end > shared.head_limit or request is None:
-                self._bad_response("response head too large")
+                self._bad_response("response head too large", data)
                 return
             try:
                 head = parse_response_head(data[:end], shared.max_fields)
                 framing = response_framing(head, request.method)
             except ProtocolViolation as violation:
-                self._bad_response(violation.reason)
+                self._bad_response(violation.reason, data[: end + 4])
                 return
             if head.status >= 200:
                 self._final_head(head, framing, data, end + 4)
@@ -126,7 +126,7 @@ class ResponsePath(Exchange):
                 counters.requests += 1
                 counters.responses[1] += 1
             if self.interim > _INTERIM_MOST:
-                self._bad_response("too many interim responses")
+                self._bad_response("too many interim responses", data[: end + 4])
                 return
             # RFC 9110 15.2: not for HTTP/1.0 clients
             if request.version == 11:
@@ -272,7 +272,9 @@ class ResponsePath(Exchange):
             return
         try:
             end = chunks.feed(data)
-        except ProtocolViolation:
+        except ProtocolViolation as violation:
+            if self.link is not None:
+                self.side.shared.invalid.response(self, self.side, self.link, data, violation.reason, max(violation.offset, 0))
             self.fail(Outcome.DATA_INVALID)
             return
         if end < len(data):
@@ -314,8 +316,10 @@ class ResponsePath(Exchange):
 
     # --- what can go wrong ---
 
-    def _bad_response(self, reason: str) -> None:
+    def _bad_response(self, reason: str, data: bytes) -> None:
         link = self.link
+        if link is not None:
+            self.side.shared.invalid.response(self, self.side, link, data, reason)
         if link is not None and link.retry_junk and self.retry_request():
             return
         self.keep_server = False
@@ -346,7 +350,7 @@ class ResponsePath(Exchange):
         """101: the connection changes hands, if the client asked for it."""
         framing = self.framing
         if framing is None or not framing.upgrade:
-            self._bad_response("101 without a request to upgrade")
+            self._bad_response("101 without a request to upgrade", data[:rest_at])
             return
         if self.connection is not None:
             counters = self.connection.server.counters

@@ -17,6 +17,7 @@ from headgate.observe.counters import ListenerCounters, ProcessCounters, ProxyCo
 from headgate.plan.facts import Session, Stream, TlsFacts, World
 from headgate.plan.frontends import BackendPlan, FrontendPlan
 from headgate.plan.logformat import date_ms_writer
+from headgate.proxy.invalid import InvalidMessages
 from headgate.proxy.pool import Pool
 from headgate.proxy.services import Asker, Connector, LogEmitter, Scheduler
 from headgate.proxy.sockets import listening_sockets
@@ -48,12 +49,13 @@ class Shared:
         max_fields: tune.http.maxhdr.
         buffer: tune.bufsize: what may be kept of a request for a retry.
         request_number: %rt.
+        invalid: the last invalid messages.
         asker: the runtime API, None where nothing can be asked.
     """
 
     __slots__ = (
-        "asker", "backends", "buffer", "connector", "counters", "head_limit", "live", "max_fields", "maxconn", "request_number",
-        "scheduler", "session_ended", "sessions", "splice", "stopping", "world",
+        "asker", "backends", "buffer", "connector", "counters", "head_limit", "invalid", "live", "max_fields", "maxconn",
+        "request_number", "scheduler", "session_ended", "sessions", "splice", "stopping", "world",
     )
 
     def __init__(
@@ -80,6 +82,7 @@ class Shared:
         self.max_fields = max_fields
         self.buffer = bufsize
         self.request_number = 0
+        self.invalid = InvalidMessages(bufsize)
         self.backends: Mapping[str, Backend] = {}
         #: told when a client session is over, so that a paused listener may accept again
         self.session_ended: Callable[[Frontend], None] = _ignore
@@ -125,6 +128,9 @@ class ClientSession(Protocol):
 
     def end_stream_on(self, servers: Collection[ServerState], outcome: Outcome) -> None:
         """End the stream that one of these servers is serving, if there is one."""
+
+    def end_stream(self, outcome: Outcome) -> None:
+        """End the stream that is under way, if there is one."""
 
 
 class Splicer:
