@@ -34,7 +34,8 @@ def conditions_of(draft: ProxyDraft, rules: Mapping[Ruleset, Sequence[Rule]]) ->
     for item in chosen:
         if item.condition is not None:
             yield item.condition
-    yield from (*draft.monitor_fail, *draft.force_persist, *draft.ignore_persist)
+    yield from (rule.condition for rule in draft.stats_rules if rule.condition is not None)
+    yield from (*draft.monitor_fail, *draft.force_persist, *draft.ignore_persist, *draft.stats_admin)
 
 
 def privately(parent: ProxyDraft) -> tuple[list[AclDefinition], dict[Ruleset, list[Rule]]]:

@@ -225,10 +225,20 @@ class ChangePatterns:
     location: Location
 
 
+@dataclass(frozen=True, slots=True)
+class UseService:
+    """`use-service <name>`: one of `SERVICES`."""
+
+    name: str
+
+
+#: What `use-service` knows.
+SERVICES = ("prometheus-exporter",)
+
 Action = (
     Accept | Reject | SilentDrop | Deny | Tarpit | Return | Redirect | SetHeader | AddHeader | DeleteHeader | ReplaceHeader
     | SetRequestPart | ReplaceRequestPart | SetStatus | SetVar | UnsetVar | SetLogLevel | Capture | SetTimeout | SetRetries
-    | DisableL7Retry | Auth | ChangePatterns
+    | DisableL7Retry | Auth | ChangePatterns | UseService
 )
 
 

@@ -24,6 +24,7 @@ from headgate.config.model import (
     Ring,
     StatsSocket,
     UseBackend,
+    User,
     Userlist,
     UseServer,
 )
@@ -141,6 +142,10 @@ class ProxyDraft:
     monitor_fail: list[Condition] = field(default_factory=list)
     force_persist: list[Condition] = field(default_factory=list)
     ignore_persist: list[Condition] = field(default_factory=list)
+    stats_users: list[User] = field(default_factory=list)
+    stats_scopes: list[str] = field(default_factory=list)
+    stats_rules: list[Rule] = field(default_factory=list)
+    stats_admin: list[Condition] = field(default_factory=list)
     log_targets: list[LogTarget] = field(default_factory=list)
     log_global: Location | None = None  # `log global` was written here
     error_pages: dict[int, Setting] = field(default_factory=dict)  # status -> ErrorPage
@@ -235,3 +240,5 @@ def _inherit(draft: ProxyDraft, parent: ProxyDraft) -> None:
     draft.error_pages = {status: replace(page, inherited=True) for status, page in parent.error_pages.items()}
     draft.error_sections = list(parent.error_sections)
     draft.check_headers = list(parent.check_headers)
+    draft.stats_users = list(parent.stats_users)
+    draft.stats_scopes = list(parent.stats_scopes)

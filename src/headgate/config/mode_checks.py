@@ -16,7 +16,7 @@ _HTTP_SETTINGS = (
     "cookie", "connection mode", "option forwardfor", "option originalto", "monitor-uri", "unique-id-header", "retry-on",
     "http-reuse", "http-send-name-header", "option http-buffer-request", "option http-ignore-probes",
     "option http-pretend-keepalive", "option http-restrict-req-hdr-names",
-    "option idle-close-on-response",
+    "option idle-close-on-response", "stats enable",
 )
 
 _HTTP_BALANCE = frozenset({"uri", "url_param", "hdr"})
@@ -39,7 +39,9 @@ def _drop_settings(proxy: ProxyDraft, report: Report) -> None:
         del proxy.settings[name]
         if setting.inherited or name == "retry-on":  # the manual promises silence for it
             continue
-        if name != "connection mode":
+        if name == "stats enable":
+            report.warn(f"'stats' is ignored in {proxy.title}, as it requires HTTP mode", setting.location)
+        elif name != "connection mode":
             report.warn(f"'{name}' is ignored in {proxy.title}, as it requires HTTP mode", setting.location)
         else:
             report.warn(f"'option {setting.value.value}' is ignored in {proxy.title}, as it requires HTTP mode", setting.location)

@@ -436,6 +436,34 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class StatsPage:
+    """The statistics page of a proxy (4.2 `stats ...`).
+
+    Attributes:
+        uri: prefix of the request targets that ask for it.
+        users: of `stats auth`; without any, everybody may look.
+        refresh: seconds between two loads that browsers are asked for, 0.0 for none.
+        scope: names of the proxies that are shown; empty for all.
+        description, node: what is shown; "" for that of the global section, None for nothing.
+        rules: of `stats http-request`.
+        admin: who may change servers: any of these holds.
+    """
+
+    uri: str = "/haproxy?stats"
+    realm: str = "HAProxy Statistics"
+    users: tuple[User, ...] = ()
+    refresh: float = 0.0
+    scope: tuple[str, ...] = ()
+    show_version: bool = False
+    description: str | None = None
+    node: str | None = None
+    show_legends: bool = False
+    show_modules: bool = False
+    rules: tuple[Rule, ...] = ()
+    admin: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Proxy:
     """A frontend, backend or listen section with its defaults merged in (4)."""
 
@@ -455,6 +483,7 @@ class Proxy:
     use_servers: tuple[UseServer, ...] = ()
     monitor_uri: str | None = None
     monitor_fail: tuple[Condition, ...] = ()
+    stats: StatsPage | None = None
     request_inspect_delay: float = 0.0
     balance: Balance = Balance()
     hash_type: HashType = HashType()
@@ -598,6 +627,8 @@ class Config:
     userlists: Mapping[str, Userlist]
     rings: Mapping[str, Ring]
     error_sections: Mapping[str, ErrorSection]
+    #: what the sections were parsed into, for servers and backends that are added while running (see `runtime_lines`)
+    origin: object = field(default=None, repr=False, compare=False)
 
     def proxy(self, name: str, *, backend: bool) -> Proxy | None:
         """The backend (or frontend) side called `name`; a listen section is both."""

@@ -27,6 +27,7 @@ from headgate.config.model import (
     Proxy,
     ProxyKind,
     Server,
+    StatsPage,
     Timeouts,
 )
 from headgate.config.registry import Scope
@@ -82,6 +83,7 @@ def build_proxy(draft: ProxyDraft, identifier: int, lines: LineDefaults, report:
         use_servers=tuple(draft.use_servers),
         monitor_uri=settings.value("monitor-uri"),
         monitor_fail=tuple(draft.monitor_fail),
+        stats=_stats_page(draft, report) if "stats enable" in settings else None,
         request_inspect_delay=settings.value("tcp-request inspect-delay", 0.0),
         force_persist=tuple(draft.force_persist),
         ignore_persist=tuple(draft.ignore_persist),
@@ -106,6 +108,7 @@ def _backend_fields(draft: ProxyDraft, mode: Mode) -> dict[str, Any]:
         "balance": settings.value("balance", Balance()),
         "hash_type": replace(hash_type, balance_factor=settings.value("hash-balance-factor", 0)),
         "cookie": settings.value("cookie") if mode is Mode.HTTP else None,
+        "dynamic_cookie_key": settings.value("dynamic-cookie-key"),
         "fullconn": settings.value("fullconn"),
         "redispatch": settings.value("option redispatch", 0),
         "check": _check(draft),
@@ -128,6 +131,32 @@ def _check(draft: ProxyDraft) -> CheckSpec:
         expect=settings.value("check expect"),
         disable_on_404=settings.is_on("http-check disable-on-404"),
         log=settings.is_on("option log-health-checks"),
+        **fields,
+    )
+
+
+def _stats_page(draft: ProxyDraft, report: Report) -> StatsPage:
+    settings = draft.settings
+    if draft.stats_rules and ("stats auth" in settings or "stats realm" in settings):
+        report.alert(
+            f"'stats auth' and 'stats realm' can't be used with 'stats http-request' in {draft.title}",
+            draft.stats_rules[0].location,
+            remedy="put the users into a userlist and write 'stats http-request auth unless { http_auth(<userlist>) }'",
+        )
+    fields = {
+        name: settings.value(key)
+        for name, key in (
+            ("uri", "stats uri"), ("realm", "stats realm"), ("refresh", "stats refresh"), ("show_version", "stats show-version"),
+            ("description", "stats show-desc"), ("node", "stats show-node"), ("show_legends", "stats show-legends"),
+            ("show_modules", "stats show-modules"),
+        )
+        if key in settings
+    }
+    return StatsPage(
+        users=tuple(draft.stats_users),
+        scope=tuple(dict.fromkeys(draft.name if name == "." else name for name in draft.stats_scopes)),
+        rules=tuple(draft.stats_rules),
+        admin=tuple(draft.stats_admin),
         **fields,
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from headgate.base.regex import regex
 from headgate.base.units import UnitError, parse_time
 from headgate.config.actions import (
+    SERVICES,
     Accept,
     Action,
     AddHeader,
@@ -36,6 +37,7 @@ from headgate.config.actions import (
     SilentDrop,
     Tarpit,
     UnsetVar,
+    UseService,
 )
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ProxyDraft
@@ -236,6 +238,11 @@ def read_silent_drop(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> Sil
 def read_auth(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> Auth:
     """`auth [realm <realm>]`."""
     return Auth(cursor.next("a realm").text if cursor.take("realm") is not None else None)
+
+
+def read_use_service(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> UseService:
+    """`use-service <service-name>`."""
+    return UseService(cursor.choice("service", {name: name for name in SERVICES}))
 
 
 def change_patterns(verb: str) -> ActionReader:

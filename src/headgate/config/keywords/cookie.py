@@ -27,8 +27,6 @@ def _cookie(cursor: Cursor, draft: ProxyDraft) -> None:
             if mode is not None and mode != word.text:
                 raise cursor.wrong(word, f"'{word.text}' and '{mode}' exclude each other")
             mode = word.text
-        elif word.text == "dynamic":
-            raise cursor.wrong(word, "dynamic cookies are known but not yet supported")
         elif word.text in _FLAGS:
             fields[word.text] = True
         elif word.text in ("maxidle", "maxlife"):
@@ -46,9 +44,16 @@ def _cookie(cursor: Cursor, draft: ProxyDraft) -> None:
     draft.settings.put("cookie", cookie, cursor.keyword.location)
 
 
+def _dynamic_key(cursor: Cursor, draft: ProxyDraft) -> None:
+    """`dynamic-cookie-key <string>`: the secret that dynamic cookies are made with."""
+    key = cursor.next("a secret")
+    cursor.finish()
+    draft.settings.put("dynamic-cookie-key", key.text, cursor.keyword.location)
+
+
 KEYWORDS.add(
     Keyword("cookie", BACK, Status.IMPLEMENTED, _cookie),
-    Keyword("dynamic-cookie-key", BACK, Status.UNSUPPORTED, note="dynamic cookies are not supported yet"),
+    Keyword("dynamic-cookie-key", BACK, Status.IMPLEMENTED, _dynamic_key),
     Keyword(
         "appsession", PROXY, Status.REMOVED,
         note="write 'stick-table type string len 64 size 100k expire 30m' and 'stick on req.cook(<name>)'",

@@ -69,6 +69,7 @@ _ACTIONS: dict[str, tuple[ActionReader, tuple[Ruleset, ...]]] = {
     "set-var-fmt*": (read.read_set_var_fmt, _EVERYWHERE),
     "silent-drop": (read.read_silent_drop, (*_TCP, _REQUEST, _RESPONSE)),
     "tarpit": (read.read_tarpit, (_REQUEST,)),
+    "use-service": (read.read_use_service, (_REQUEST,)),
     "unset-var*": (read.read_unset_var, _EVERYWHERE),
 }
 
