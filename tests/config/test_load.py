@@ -85,7 +85,7 @@ def result(config_text: str, folder: Path) -> str:
     lines += [f"DIAG: {item.message}" for item in report.items if item.severity is Severity.DIAG]
     if config is not None:
         lines.append("Configuration file is valid")
-        for field in dataclasses.fields(config):
+        for field in [field for field in dataclasses.fields(config) if field.repr]:
             lines += dump(field.name, getattr(config, field.name))
     text = "\n".join(line.rstrip() for line in "\n".join(lines).split("\n")) + "\n"
     # Long lists of words grow with every keyword that is implemented.

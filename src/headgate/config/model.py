@@ -629,6 +629,8 @@ class Config:
     error_sections: Mapping[str, ErrorSection]
     #: what the sections were parsed into, for servers and backends that are added while running (see `runtime_lines`)
     origin: object = field(default=None, repr=False, compare=False)
+    #: what the sections were parsed into, for servers and backends that are added while running (see `runtime_lines`)
+    origin: object = field(default=None, repr=False, compare=False)
 
     def proxy(self, name: str, *, backend: bool) -> Proxy | None:
         """The backend (or frontend) side called `name`; a listen section is both."""

@@ -51,6 +51,7 @@ def resolve(draft: ConfigDraft, report: Report) -> Config | None:
         rings=dict(draft.rings),
         error_sections=dict(draft.error_sections),
         origin=draft,
+        origin=draft,
     )
 
 

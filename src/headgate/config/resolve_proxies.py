@@ -109,6 +109,7 @@ def _backend_fields(draft: ProxyDraft, mode: Mode) -> dict[str, Any]:
         "hash_type": replace(hash_type, balance_factor=settings.value("hash-balance-factor", 0)),
         "cookie": settings.value("cookie") if mode is Mode.HTTP else None,
         "dynamic_cookie_key": settings.value("dynamic-cookie-key"),
+        "dynamic_cookie_key": settings.value("dynamic-cookie-key"),
         "fullconn": settings.value("fullconn"),
         "redispatch": settings.value("option redispatch", 0),
         "check": _check(draft),

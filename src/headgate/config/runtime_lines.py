@@ -1,0 +1,211 @@
+"""Server lines and backends that are added while running (management manual 9.3 "add server", "add backend").
+
+They are read by the same rows as those of the configuration; what they inherit is found in the drafts that `Config.origin` keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from headgate.base.diagnostics import ConfigError, Location, Report, config_error
+from headgate.config import mode_checks
+from headgate.config.cursor import Cursor, Word
+from headgate.config.drafts import ConfigDraft, ProxyDraft, ServerDraft, Settings
+from headgate.config.keywords.server import SERVER_NAME, parse_server
+from headgate.config.model import Config, Mode, Proxy, Server
+from headgate.config.registry import KEYWORDS, Scope, Status
+from headgate.config.resolve_lines import build_server, has_port, line_defaults
+from headgate.config.resolve_proxies import build_proxy
+
+#: Options that make no sense on a server that is added while running: its name is not looked up, and it has no redirects.
+_NOT_DYNAMIC = ("init-addr", "redir")
+#: Characters that a name may have, as HAProxy says it.
+_PERMITTED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-")
+
+
+def dynamic_options() -> list[str]:
+    """The options that `read_server` takes."""
+    return [
+        name
+        for name in KEYWORDS.names(Scope.SERVER)
+        if name not in _NOT_DYNAMIC and _row_status(name) in (Status.IMPLEMENTED, Status.NO_EFFECT)
+    ]
+
+
+def _row_status(name: str) -> Status:
+    found = KEYWORDS.find(Scope.SERVER, [name])
+    assert found is not None
+    return found[0].status
+
+
+def read_server(config: Config, proxy: Proxy, words: Sequence[str], servers: Sequence[Server]) -> tuple[Server, bool]:
+    """Read a server as if it stood in a backend.
+
+    Args:
+        proxy: the backend.
+        words: name, address and options; `from <server|default-server>` may stand in front of the options.
+        servers: those that the backend has now.
+
+    Returns:
+        The server, with a name and an id of its own, and whether it is to be used at once (`enabled`).
+
+    Raises:
+        ConfigError: as for a line of the configuration; the message is the answer.
+    """
+    if len(words) < 2:
+        raise config_error("'server' expects <name> and <addr>[:<port>] as arguments.", None)
+    check_server_name(words[0])
+    line = _line(["server", *words])
+    settings = Settings()
+    rest = list(words[2:])
+    if rest[:1] == ["from"]:
+        if len(rest) < 2:
+            raise config_error("'from' expects the name of a server, or 'default-server'.", None)
+        settings = _preset(config, proxy, rest[1])
+        del line[3:5], rest[:2]
+    draft, report = _draft(config, proxy.name), Report()
+    scratch = ProxyDraft(Scope.BACKEND, proxy.name, line[0].location, draft)
+    scratch.default_server = settings
+    server = _read_line(Cursor(line, report, 1), scratch)
+    identifier = server.settings.value("id")
+    taken = {other.id: other for other in servers}
+    if identifier in taken:
+        raise config_error(f"'id' : custom id {identifier} already used by server '{taken[identifier].name}'.", None)
+    number = next(number for number in range(1, len(taken) + 2) if number not in taken)
+    built = build_server(server, number, proxy.mode, line_defaults(draft.global_.settings), report)
+    if report.alerts:
+        raise ConfigError(report.alerts[0])
+    _check_port(proxy, built)
+    enabled = "disabled" in server.settings and not server.settings.is_on("disabled")
+    return built, enabled
+
+
+def check_server_name(name: str) -> None:
+    """Raises ConfigError, in HAProxy's words, for what can't be a server's name."""
+    if SERVER_NAME.fullmatch(name) is None:
+        wrong = next((one for one in name if one not in _PERMITTED), "")
+        raise config_error(f"character '{wrong}' is not permitted in server name '{name}'.", None)
+
+
+def _line(words: Sequence[str]) -> list[Word]:
+    """The words with places, so that messages can name them."""
+    text = " ".join(words)
+    found, column = [], 1
+    for word in words:
+        found.append(Word(word, Location("<command>", 1, column, max(1, len(word)), text)))
+        column += len(word) + 1
+    return found
+
+
+def _read_line(cursor: Cursor, draft: ProxyDraft) -> ServerDraft:
+    """Read the line; what is wrong with an option is said in HAProxy's words."""
+    try:
+        parse_server(cursor, draft)
+    except ConfigError as error:
+        word = cursor.words[min(cursor.position, len(cursor.words) - 1)].text
+        before = cursor.words[cursor.position - 1].text
+        if error.diagnostic.message.startswith("unknown option"):
+            raise config_error(f"unknown keyword '{word}'.", None) from None
+        found = KEYWORDS.find(Scope.SERVER, [before])
+        if found is not None and found[0].status is Status.UNSUPPORTED:
+            raise config_error(f"'{before}' option is not accepted for dynamic server", None) from None
+        raise
+    server = draft.servers[0]
+    for name in _NOT_DYNAMIC:
+        if name in server.settings:
+            raise config_error(f"'{name}' option is not accepted for dynamic server", None)
+    return server
+
+
+def _check_port(proxy: Proxy, server: Server) -> None:
+    check = server.check
+    if check is None or check.port is not None or (check.address is not None and check.address.port) or has_port(server):
+        return
+    raise config_error(
+        f"config: backend '{proxy.name}': server '{server.name}' has neither service port nor check port nor tcp_check rule"
+        " 'connect' with port information.", None,
+    )
+
+
+def _draft(config: Config, name: str) -> ConfigDraft:
+    if not isinstance(config.origin, ConfigDraft):
+        raise config_error(f"nothing is known of how '{name}' was written", None)
+    return config.origin
+
+
+def _preset(config: Config, proxy: Proxy, name: str) -> Settings:
+    """What `from` names: the settings of another server of the backend, or of its `default-server` lines."""
+    draft = next((one for one in _draft(config, proxy.name).proxies if one.name == proxy.name), None)
+    if draft is not None:
+        if name == "default-server":
+            return Settings(draft.default_server)
+        for server in draft.servers:
+            if server.name == name:
+                return _without_identity(server)
+    raise config_error(f"'from': backend '{proxy.name}' has neither a server nor a default-server called '{name}'.", None)
+
+
+def _without_identity(server: ServerDraft) -> Settings:
+    settings = Settings(server.settings)
+    for own in ("id", "cookie", "disabled", "init-addr", "redir"):
+        settings.pop(own, None)
+    return settings
+
+
+def defaults_sections(config: Config) -> list[ProxyDraft]:
+    """The defaults sections that have a name."""
+    return [draft for draft in _draft(config, "").defaults if draft.name]
+
+
+def default_servers(config: Config, backend: str) -> Settings | None:
+    """What the `default-server` lines of a backend set; None where it has none."""
+    for draft in _draft(config, backend).proxies:
+        if draft.name == backend and draft.default_server:
+            return draft.default_server
+    return None
+
+
+def read_backend(config: Config, name: str, defaults: str, mode: str | None, identifier: int) -> Proxy:
+    """Make a backend of a defaults section.
+
+    Args:
+        name: of the backend.
+        defaults: of the section.
+        mode: "tcp" or "http"; None when the section says it.
+        identifier: the backend's id.
+
+    Raises:
+        ConfigError: the message is the answer.
+    """
+    wrong = next((one for one in name if one not in _PERMITTED), None)
+    if wrong is not None or not name:
+        raise config_error(f"Character '{wrong or ''}' is not permitted in backend name '{name}'.", None)
+    found = _draft(config, name).find_defaults(defaults)
+    if not found or not defaults:
+        raise config_error(f"Cannot find default proxy '{defaults}'.", None)
+    if len(found) > 1:
+        raise config_error(f"Default proxy '{defaults}' is ambiguous: several sections have this name.", None)
+    place = Location("<command>", 1)
+    modes = {"tcp": Mode.TCP, "http": Mode.HTTP}
+    if mode is None and "mode" not in found[0].settings:
+        raise config_error("Mode is required as the default proxy does not define it explicitly.", None)
+    if mode is not None and mode not in modes:
+        raise config_error("Only TCP and HTTP proxies can be created.", None)
+    source = _draft(config, name)
+    # Beside the drafts of the configuration, so that these stay what was read.
+    scratch = ConfigDraft(
+        source.global_, defaults=source.defaults, userlists=source.userlists, rings=source.rings,
+        error_sections=source.error_sections, named_sections=source.named_sections, path_base=source.path_base,
+    )
+    draft = scratch.new_proxy(Scope.BACKEND, name, place, found[0], explicit=True)
+    if mode is not None:
+        draft.settings.put("mode", modes[mode], place)
+    if draft.settings.value("mode", Mode.TCP) not in modes.values():
+        raise config_error("Only TCP and HTTP proxies can be created.", None)
+    report = Report()
+    mode_checks.drop_what_mode_ignores(draft, report)
+    built = build_proxy(draft, identifier, line_defaults(source.global_.settings), report)
+    if report.alerts:
+        raise ConfigError(report.alerts[0])
+    return replace(built, location=place)
