@@ -96,6 +96,14 @@ class RuntimeApi:
         for stats, sockets in self._sockets:
             await stats.start(sockets)
 
+    def soft_stop(self) -> None:
+        """Take no more connections but the master's: the stats sockets belong to our successor."""
+        for stats, sockets in self._sockets:
+            if self._app.place.heritage.cli not in sockets:
+                stats.leave()
+                for sock in sockets:
+                    sock.close()
+
     async def stop(self, *, unlink: bool) -> None:
         """Close them, and their connections.
 

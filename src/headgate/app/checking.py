@@ -36,13 +36,17 @@ def build_checks(live: Live, tell: Tell) -> CheckRunner:
         live.server_stopping(backend, server, stops)
         tell(backend, server, "")
 
+    def log(backend: BackendState, level: int, text: str) -> None:
+        if not live.quiet:
+            log_event(live.emitters[backend.name], level, text)
+
     def tls_client(backend: BackendState, server: ServerState) -> TlsClient:
         return live.prepared.check_contexts[id(server.spec)]
 
     return CheckRunner(
         live.world.backends.values(),
         on_change=changed,
-        log_event=lambda backend, level, text: log_event(live.emitters[backend.name], level, text),
+        log_event=log,
         clock=time.monotonic,
         random=random.random,
         tls_client=tls_client,

@@ -77,11 +77,13 @@ class Control:
 
     @property
     def workers(self) -> Mapping[int, int]:
-        return {1: os.getpid()}
+        controller = self._app.controller
+        return {1: os.getpid()} if controller is None else controller.workers
 
     @property
     def dropped_logs(self) -> int:
-        return self._app.logs.dropped
+        controller = self._app.controller
+        return self._app.logs.dropped + (0 if controller is None else controller.dropped_logs)
 
     @property
     def stopping(self) -> bool:
@@ -119,6 +121,7 @@ class Control:
         return None
 
     def shut_frontend(self, frontend: Frontend) -> None:
+        frontend.shut = True
         self._app.doors.close(frontend)
 
     def shutdown_sessions(self, backend: Backend, server: ServerState) -> None:

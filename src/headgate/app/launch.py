@@ -5,7 +5,6 @@ With one worker that is this process; with more it becomes the launcher of a con
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import signal
@@ -25,6 +24,7 @@ from headgate.runtime.process.limits import raise_descriptor_limit
 from headgate.runtime.process.place import Heritage, Place, Role
 from headgate.runtime.process.signals import NOT_FOR_CHILDREN
 from headgate.runtime.reactor import READ
+from headgate.runtime.workers.journal import Journal
 
 _FAILED = 1
 _WARNING_LEVEL = 4
@@ -33,6 +33,10 @@ _MOST_WORKERS = 64
 
 class Messages(Protocol):
     """Shows messages to the operator; `cli.console.Console`."""
+
+    @property
+    def text(self) -> str:
+        """What was shown so far."""
 
     def say(self, severity: Severity, text: str) -> None:
         """Show one message."""
@@ -94,6 +98,7 @@ class Generation:
         self._heritage = heritage
         self._upwards = upwards
         self._files = SocketFiles()
+        self._journal: Journal | None = None
 
     def run(self) -> int:
         """Open the sockets, serve, and stay until all is over.
@@ -123,6 +128,7 @@ class Generation:
                 sock.close()
         heritage.listeners = sockets
         heritage.lines = address_keys(self._config)
+        heritage.startup_logs = self._messages.text
         self._upwards.opened(sockets)
 
     # --- one process ---
@@ -160,6 +166,7 @@ class Generation:
             self._messages.say(Severity.ALERT if level < _WARNING_LEVEL else Severity.WARNING, text)
             log_event(logs.process, level, text)
 
+        self._journal = Journal()
         cli = self._heritage.cli
         link = self._upwards.link
         launcher = Launcher(
@@ -202,6 +209,7 @@ class Generation:
 
     def _work(self, place: Place) -> int:
         """Be the controller or a worker."""
+        place.journal = self._journal
         try:
             app = App(self._prepared, self._options, place)
             app.bind_all()
@@ -215,9 +223,6 @@ class Generation:
         if place.role is Role.CONTROLLER:
             for warning in app.warnings:
                 self._messages.say(Severity.WARNING, warning)
-        if place.ready is not None:
-            with contextlib.suppress(OSError):  # the launcher is gone: we serve without it
-                place.ready()
         gc.enable()
         return app.run()
 

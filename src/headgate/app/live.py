@@ -64,6 +64,7 @@ class Live:
         emitters: of the logs of each proxy, by name.
         endpoints: where and how each server is connected to.
         warnings: for the operator.
+        quiet: what happens to servers was logged when it happened first: it is being replayed.
 
     Raises:
         StartError: a log target can't be opened.
@@ -76,6 +77,7 @@ class Live:
         self.counters = ProcessCounters()
         self.world = World(self.reactor)
         self.started_at = self.reactor.now
+        self.quiet = False
         self.logs = self._open_logs(watch_writable)
         self.endpoints: dict[ServerState, Endpoint] = {}
         self.emitters: dict[str, LogEmitter] = {}

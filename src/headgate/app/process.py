@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -23,7 +24,10 @@ from headgate.runtime.process.place import Place, Role, alone
 
 if TYPE_CHECKING:
     from headgate.admin.context import Checks
+    from headgate.admin.executor import Executor
     from headgate.app.control import Control
+    from headgate.app.controller import Controller
+    from headgate.app.worker import Worker
     from headgate.runtime.checks.runner import CheckRunner
 
 _WARNING_LEVEL, _NOTICE_LEVEL, _ALERT_LEVEL = 4, 5, 1
@@ -47,6 +51,7 @@ class App:
         live: its objects; the most used of them are attributes here too.
         doors: its listening sockets.
         api: the runtime API, None in a worker.
+        controller, worker: the links to the others, in a process that has that role.
     """
 
     def __init__(self, prepared: Prepared, options: Any = None, place: Place | None = None) -> None:
@@ -71,8 +76,10 @@ class App:
         self.warnings = live.warnings
         self.doors = Doors(live, self.place, options)
         self.checks: CheckRunner | None = None
-        self.api = RuntimeApi(self, LocalExecutor()) if self.place.role is not Role.WORKER else None
-        self.shared.asker = self.api
+        self.controller: Controller | None = None
+        self.worker: Worker | None = None
+        self.api: RuntimeApi | None = None
+        self._take_role()
         if self.place.role is Role.WORKER:
             prepared.plan.references.changed_by_rule = self._repeat_elsewhere
 
@@ -80,6 +87,22 @@ class App:
         """A rule changed a list of patterns: the other processes do the same."""
         if self.shared.asker is not None:
             self.shared.asker.ask(command, _ignore)
+
+    def _take_role(self) -> None:
+        """A single process does without what connects it with others."""
+        if self.place.role is Role.WORKER:
+            from headgate.app.worker import Worker
+
+            self.shared.asker = self.worker = Worker(self)
+            return
+        executor: Executor = LocalExecutor()
+        if self.place.role is Role.CONTROLLER:
+            from headgate.app.cluster import ClusterExecutor
+            from headgate.app.controller import Controller
+
+            self.controller = Controller(self)
+            executor = ClusterExecutor(self.controller)
+        self.shared.asker = self.api = RuntimeApi(self, executor)
 
     @cached_property
     def control(self) -> Control:
@@ -116,8 +139,12 @@ class App:
         # Behind this, privileges are dropped and this program's files may be out of reach: load what serving needs.
         import uvloop  # noqa: F401
 
-        if self._is_checking():
-            import headgate.app.checking  # noqa: F401
+        settings = self.config.global_
+        if self._is_checking() or settings.chroot:
+            import headgate.app.checking
+        if self.place.role is not Role.SINGLE or settings.chroot or settings.user or settings.uid:
+            import headgate.admin.commands
+            import headgate.app.control  # noqa: F401
 
     def _is_checking(self) -> bool:
         """Whether a server is checked here, or a stats socket asks for the results."""
@@ -143,7 +170,7 @@ class App:
         loop = self._loop = asyncio.get_running_loop()
         self._done = asyncio.Event()
         self.reactor.attach(loop)
-        self.reactor.on_bug = self._bug
+        self.reactor.on_bug = self.bug
         self.reactor.turn_ends.append(self.logs.flush)
         for number, action in (
             (signal.SIGTERM, self.stop),
@@ -154,12 +181,18 @@ class App:
             loop.add_signal_handler(number, action)
         if self.place.alive is not None:
             self._beat(self.place.alive)
+        for sibling in (self.controller, self.worker):
+            if sibling is not None:
+                await sibling.start()
         if self._is_checking():
             self.checker().start()
         self.doors.start()
         if self.api is not None:
             await self.api.start()
         self._log_of_frontends(_NOTICE_LEVEL, "Proxy {} started.")
+        if self.place.ready is not None:
+            with contextlib.suppress(OSError):  # the launcher is gone: we serve without it
+                self.place.ready()
         try:
             await self._done.wait()
         finally:
@@ -168,6 +201,9 @@ class App:
             if self.api is not None:
                 await self.api.stop(unlink=self.doors.owns_files and not self.shared.stopping)
             self.doors.shut()
+            for sibling in (self.controller, self.worker):
+                if sibling is not None:
+                    sibling.stop()
             self.live.close()
 
     def _beat(self, alive: Callable[[], None]) -> None:
@@ -176,7 +212,7 @@ class App:
         if self._loop is not None:
             self._loop.call_later(_HEARTBEAT, self._beat, alive)
 
-    def _bug(self, error: Exception) -> None:
+    def bug(self, error: Exception) -> None:
         """Something of ours broke: said loudly, with all that a report needs; the other connections go on."""
         text = "".join(traceback.format_exception(error))
         print(text, file=sys.stderr)
@@ -211,6 +247,8 @@ class App:
 
     def _server_told(self, backend: BackendState, server: ServerState, reason: str) -> None:
         """Checks or the administrator changed what a server may do."""
+        if self.controller is not None:
+            self.controller.server_told(backend, server)
 
     # --- stopping ---
 
@@ -230,6 +268,8 @@ class App:
             side.stopped = True
         self._log_of_frontends(_WARNING_LEVEL, "Stopping frontend {} in 0 ms.")
         self.doors.soft_stop()
+        if self.api is not None:
+            self.api.soft_stop()
         for session in list(self.shared.live):
             session.soft_stop()
         hard = self.config.global_.hard_stop_after

@@ -88,6 +88,12 @@ class StatsListener:
             start = asyncio.start_unix_server if sock.family == socket.AF_UNIX else asyncio.start_server
             self._servers.append(await start(self._accepted, sock=sock, limit=self._longest_line))
 
+    def leave(self) -> None:
+        """Take no more connections; those that are there go on."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
     async def stop(self, *, unlink: bool = True) -> None:
         """Stop serving. The socket's file goes too, unless a newer process has put its own in that place already.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from headgate.admin import targets
 from headgate.admin.context import Context
-from headgate.admin.registry import Command, CommandError, Level
+from headgate.admin.registry import Command, CommandError, Level, Scope
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address, Family
 from headgate.health.state import ServerStatus
@@ -240,15 +240,34 @@ def show_backend(_: Sequence[str], context: Context) -> str:
 
 
 COMMANDS = (
-    Command("enable server", "<backend>/<server> : enable a disabled server", _ADMIN, enable_server),
-    Command("disable server", "<backend>/<server> : put a server into maintenance", _ADMIN, disable_server),
-    Command("enable health", "<backend>/<server> : enable health checks", _ADMIN, _health(True)),
-    Command("disable health", "<backend>/<server> : disable health checks", _ADMIN, _health(False)),
-    Command("set server", "<backend>/<server> state|weight|health <value> : change a server", _ADMIN, set_server),
-    Command("set weight", "<backend>/<server> <weight>[%] : change a server's weight", _ADMIN, set_weight),
+    Command("enable server", "<backend>/<server> : enable a disabled server", _ADMIN, enable_server, Scope.EVERYWHERE),
+    Command("disable server", "<backend>/<server> : put a server into maintenance", _ADMIN, disable_server, Scope.EVERYWHERE),
+    Command("enable health", "<backend>/<server> : enable health checks", _ADMIN, _health(True), Scope.EVERYWHERE),
+    Command("disable health", "<backend>/<server> : disable health checks", _ADMIN, _health(False), Scope.EVERYWHERE),
+    Command(
+        "set server",
+        "<backend>/<server> state|weight|health <value> : change a server",
+        _ADMIN,
+        set_server,
+        Scope.EVERYWHERE,
+    ),
+    Command("set weight", "<backend>/<server> <weight>[%] : change a server's weight", _ADMIN, set_weight, Scope.EVERYWHERE),
     Command("get weight", "<backend>/<server> : report a server's current weight", _USER, get_weight),
-    Command("set maxconn server", "<backend>/<server> <value> : change a server's maxconn", _ADMIN, set_maxconn_server),
-    Command("shutdown sessions server", "<backend>/<server> : kill sessions on a server", _ADMIN, shutdown_sessions),
+    Command(
+        "set maxconn server",
+        "<backend>/<server> <value> : change a server's maxconn",
+        _ADMIN,
+        set_maxconn_server,
+        Scope.EVERYWHERE,
+    ),
+    Command(
+        "shutdown sessions server",
+        "<backend>/<server> : kill sessions on a server",
+        _ADMIN,
+        shutdown_sessions,
+        Scope.EVERYWHERE,
+        kept=False,
+    ),
     Command("show servers state", "[<backend>] : dump volatile server information", _USER, show_servers_state),
     Command("show servers conn", "[<backend>] : dump server connections status", _USER, show_servers_conn),
     Command("show backend", ": list backends in the current running config", _USER, show_backend),

@@ -16,11 +16,12 @@ class LogRing:
         name, description: for `show events`.
         size: bytes of lines that are kept.
         maxlen: a longer line is cut to this many bytes.
-        dropped: always 0; a ring drops its oldest lines, not new ones. Here so that all sinks have it.
+        dropped: lines that did not get here from another process. A ring itself drops its oldest lines, not new ones.
         written: number of lines ever written; the sequence number of the next one.
+        pass_on: takes each line instead: in a worker, since the rings that are shown are the controller's.
     """
 
-    __slots__ = ("_lines", "_used", "_watchers", "description", "dropped", "maxlen", "name", "size", "written")
+    __slots__ = ("_lines", "_used", "_watchers", "description", "dropped", "maxlen", "name", "pass_on", "size", "written")
 
     def __init__(self, name: str, description: str = "", size: int = 16384, maxlen: int = 1024) -> None:
         self.name = name
@@ -32,11 +33,15 @@ class LogRing:
         self._lines: deque[bytes] = deque()
         self._used = 0
         self._watchers: list[Callable[[], None]] = []
+        self.pass_on: Callable[[bytes], None] | None = None
 
     def write(self, data: bytes, now: float) -> None:
         """Append one line; the oldest lines leave until it fits."""
         if len(data) > self.maxlen:
             data = data[: self.maxlen - 1] + b"\n"
+        if self.pass_on is not None:
+            self.pass_on(data)
+            return
         lines = self._lines
         lines.append(data)
         self.written += 1

@@ -8,8 +8,12 @@ from __future__ import annotations
 import enum
 import socket
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from headgate.base.records import dataclass, field
+
+if TYPE_CHECKING:
+    from headgate.runtime.workers.journal import Journal
 
 
 class Role(enum.Enum):
@@ -71,6 +75,7 @@ class Place:
             worker. A new link to the same sibling replaces the old one: the sibling was replaced.
         shared: memory and locks that all processes of this generation share (`runtime.workers.shared`), None for a single
             process.
+        journal: the changes that were made while serving (`runtime.workers.journal`), None for a single process.
         alive: says that the process is not stuck; called by it a few times a second.
         ready: says that the process serves; called by it once.
     """
@@ -81,6 +86,7 @@ class Place:
     heritage: Heritage
     supervision: socket.socket | None = None
     shared: object | None = None
+    journal: Journal | None = None
     alive: Callable[[], None] | None = None
     ready: Callable[[], None] | None = None
 

@@ -113,8 +113,8 @@ class Journal:
 
     # --- writing ---
 
-    def append(self, key: Key, what: tuple[Any, ...]) -> int:
-        """Keep a change.
+    def append(self, key: Key, what: tuple[Any, ...], *, kept: bool = True) -> int:
+        """Keep a change; with `kept` False, only number it.
 
         Returns:
             Its number. When there is no room, `lost` grows: a process that comes later will not know it.
@@ -123,6 +123,8 @@ class Journal:
         self._last += 1
         number = self._last
         _LAST.pack_into(self._switch, _LAST_AT, number)
+        if not kept:
+            return number
         data = marshal.dumps((key, what))
         size = _ENTRY_HEAD.size + len(data)
         with self._locked(fcntl.LOCK_EX):
