@@ -99,16 +99,17 @@ listen tunnel
 listen inspected
     mode tcp
     bind 127.0.0.1:{inspected}
+    bind 127.0.0.1:{censored}
     tcp-request inspect-delay 1s
     tcp-request content reject if {{ req.payload(0,3) -m str bad }}
-    tcp-response content reject if {{ res.payload(0,4) -m str evil }}
+    tcp-response content reject if {{ dst_port {censored} }}
     server one 127.0.0.1:{echo}
 listen closed
     mode tcp
     bind 127.0.0.1:{tcp_refused}
     server bad 127.0.0.1:{closed}
 """
-_PORTS = "web second rejected dropped both tcp inspected tcp_refused closed".split()
+_PORTS = "web second rejected dropped both tcp inspected censored tcp_refused closed".split()
 
 
 class Traffic:
@@ -552,8 +553,8 @@ def _relay_rejected(traffic: Traffic) -> None:
 
 @_step
 def _relay_response_rejected(traffic: Traffic) -> None:
-    wire = traffic.connect("inspected")
-    wire.send(b"evil")
+    wire = traffic.connect("censored")
+    wire.send(b"good")
     wire.rest()
 
 

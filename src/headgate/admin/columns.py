@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from headgate.admin.descriptions import STAT
+
 Value = int | str | None
 #: Column name -> value; what is missing or None is an empty cell.
 Row = Mapping[str, Value]
@@ -73,11 +75,11 @@ def _object(row: Row) -> str:
     return _OBJECTS[kind]
 
 
-def typed_lines(row: Row) -> list[str]:
-    """A row in the typed format (9.2), one line for each value that there is."""
+def typed_lines(row: Row, *, described: bool = False) -> list[str]:
+    """A row in the typed format (9.2), one line for each value that there is; with what it means where that is wanted."""
     prefix = f"{_object(row)}.{row['iid']}.{row['sid']}"
     return [
-        f"{prefix}.{position}.{name}.1:{tags}:{kind}:{row[name]}"
+        f"{prefix}.{position}.{name}.1:{tags}:{kind}:{row[name]}" + (f':"{STAT[name]}"' if described else "")
         for position, (name, tags, kind) in enumerate(COLUMNS)
         if row.get(name) is not None
     ]
@@ -106,6 +108,65 @@ def json_tags(tags: str) -> dict[str, str]:
     return {"origin": _ORIGIN[tags[0]], "nature": _NATURE[tags[1]], "scope": _SCOPE[tags[2]]}
 
 
-def compact_json(value: Sequence[object]) -> str:
+def compact_json(value: Sequence[object] | Mapping[str, object]) -> str:
     """JSON without white space, as the manual has it."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/definitions/{name}"}
+
+
+def _typed(kind: str, value: dict[str, object]) -> dict[str, object]:
+    names = {"type": {"type": "string", "enum": [kind]}, "value": value}
+    return {"properties": names, "required": ["type", "value"]}
+
+
+def _number(low: int, high: int) -> dict[str, object]:
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+def schema() -> str:
+    """`show schema json`: what `show info json` and `show stat json` look like (json-schema.org, draft 4)."""
+    item: dict[str, object] = {name: _reference(name) for name in ("field", "processNum", "tags")}
+    item["value"] = _reference("typedValue")
+    count = {"type": "integer", "minimum": 0}
+    precise = 2**53 - 1  # what a double holds
+    kinds: dict[str, object] = {
+        "s32Value": _typed("s32", _number(-(2**31), 2**31 - 1)),
+        "s64Value": _typed("s64", _number(-precise, precise)),
+        "u32Value": _typed("u32", _number(0, 2**32 - 1)),
+        "u64Value": _typed("u64", _number(0, precise)),
+        "fltValue": _typed("flt", {"type": "number"}),
+        "strValue": _typed("str", {"type": "string"}),
+    }
+    stat = {"objType": {"enum": ["Frontend", "Backend", "Listener", "Server", "Unknown"]}, "proxyId": count, "id": count, **item}
+    info_item = {"title": "InfoItem", "type": "object", "properties": item, "required": list(item)}
+    stat_item = {"title": "InfoItem", "type": "object", "properties": stat, "required": list(stat)}
+    tags = {"origin": _ORIGIN, "nature": _NATURE, "scope": _SCOPE}
+    return compact_json({
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "oneOf": [
+            {"title": "Info", "type": "array", "items": info_item},
+            {"title": "Stat", "type": "array", "items": {"title": "Object", "type": "array", "items": stat_item}},
+            {"title": "Error", "type": "object", "properties": {"errorStr": {"type": "string"}}, "required": ["errorStr"]},
+        ],
+        "definitions": {
+            "field": {
+                "type": "object",
+                "properties": {"pos": count, "name": {"type": "string"}},
+                "required": ["pos", "name"],
+            },
+            "processNum": {"type": "integer", "minimum": 1},
+            "tags": {
+                "type": "object",
+                "properties": {name: {"type": "string", "enum": [*words.values(), "Unknown"]} for name, words in tags.items()},
+                "required": list(tags),
+            },
+            "typedValue": {
+                "type": "object",
+                "oneOf": [_reference(f"typedValue/definitions/{name}") for name in kinds],
+                "definitions": kinds,
+            },
+        },
+    })

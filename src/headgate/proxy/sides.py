@@ -150,6 +150,7 @@ class Frontend:
         plain: no request of this frontend needs anything done before its backend is chosen.
         undressed: the frontend adds nothing to requests.
         rules_response: something looks at responses.
+        stopped: it does not listen; shut: it never will again.
         sockets: its listening sockets by number, with `option socket-stats`; else none.
     """
 
@@ -157,7 +158,7 @@ class Frontend:
         "accept_paused", "buffer_request", "capture_request", "capture_response", "choose_backend", "counters",
         "dont_log_normal", "dont_log_null", "forwardfor", "http_after_response", "http_request", "http_response",
         "ignore_probes", "log", "log_as_soon_as_possible", "maxconn", "mode", "monitor_uri", "name", "plain", "plan",
-        "rate_limit", "rules_response", "separate_errors", "sessions", "shared", "sockets", "spec", "stopped", "t_client",
+        "rate_limit", "rules_response", "separate_errors", "sessions", "shared", "shut", "sockets", "spec", "stopped", "t_client",
         "t_client_fin", "t_client_hs", "t_http_keep_alive", "t_http_request", "t_tarpit", "undressed",
     )
 
@@ -173,6 +174,7 @@ class Frontend:
         self.sockets = listening_sockets(plan.binds) if spec.options.socket_stats else {}
         self.sessions = 0
         self.stopped = False
+        self.shut = False
         self.accept_paused = False
         self.mode = _MODES[spec.connection_mode]
         self.http_request = plan.http_request

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from headgate.admin import targets
 from headgate.admin.context import Context
-from headgate.admin.registry import Command, CommandError, Level
-from headgate.observe.counters import ProxyCounters, ServerCounters
+from headgate.admin.registry import Command, CommandError, Level, Scope
+from headgate.balance.server import ServerState
+from headgate.observe.counters import ProxyCounters
 
 
 def disable_frontend(words: Sequence[str], context: Context) -> str:
@@ -52,25 +53,62 @@ def set_maxconn_global(words: Sequence[str], context: Context) -> str:
     return ""
 
 
-def clear_counters(words: Sequence[str], context: Context) -> str:
-    if list(words) == ["all"]:
-        raise CommandError("'clear counters all' is not supported yet: 'clear counters' clears the maxima.")
+def _clear_maxima(words: Sequence[str], context: Context) -> str:
     if words:
-        raise CommandError(f"'clear counters {words[0]}' is not supported yet: 'clear counters' clears the maxima.")
+        raise CommandError("'clear counters' expects 'all', 'server <backend>/<server>' or nothing.")
+    return clear_counters(context, everything=False)
+
+
+def _clear_all(words: Sequence[str], context: Context) -> str:
+    if words:
+        raise CommandError("'clear counters all' expects no more words.")
+    return clear_counters(context, everything=True)
+
+
+def clear_counters(context: Context, *, everything: bool) -> str:
+    """Counters back to zero, or only the maxima to what there is now."""
     for frontend in context.frontends.values():
-        _clear_maxima(frontend.counters, frontend.sessions)
+        _clear_proxy(frontend.counters, frontend.sessions, everything=everything)
+        for listening in frontend.sockets.values():
+            if everything:
+                listening.counters.clear()
+            listening.counters.maximum_sessions = listening.counters.sessions
     for backend in context.backends.values():
-        _clear_maxima(backend.counters, backend.state.sessions)
-        backend.counters.maximum_queue = backend.state.queued
-        for server in backend.state.servers:
-            _clear_maxima(server.counters, server.sessions)
+        state = backend.state
+        _clear_proxy(backend.counters, state.sessions, everything=everything)
+        backend.counters.maximum_queue = state.queued - sum(server.queued for server in state.servers)
+        for server in state.servers:
+            _clear_server(server, everything=everything)
+    context.counters.clear_maxima()
     context.counters.maximum_sessions = context.sessions
     return ""
 
 
-def _clear_maxima(counters: ProxyCounters | ServerCounters, sessions: int) -> None:
+def clear_counters_server(words: Sequence[str], context: Context) -> str:
+    """`clear counters server <backend>/<server> [force]`; nothing is shared beyond this program, so `force` changes nothing."""
+    _, server = targets.server(words, context)
+    if list(words[1:]) not in ([], ["force"]):
+        raise CommandError("'clear counters server' expects <backend>/<server> and perhaps 'force'.")
+    _clear_server(server, everything=True)
+    return ""
+
+
+def _clear_proxy(counters: ProxyCounters, sessions: int, *, everything: bool) -> None:
+    if everything:
+        counters.clear()
+    else:
+        counters.clear_maxima()
     counters.maximum_sessions = sessions
-    counters.session_rate.maximum = 0
+
+
+def _clear_server(server: ServerState, *, everything: bool) -> None:
+    counters = server.counters
+    if everything:
+        counters.clear()
+    else:
+        counters.clear_maxima()
+    counters.maximum_sessions = server.sessions
+    counters.maximum_queue = server.queued
 
 
 COMMANDS = (
@@ -79,5 +117,13 @@ COMMANDS = (
     Command("shutdown frontend", "<frontend> : stop a frontend for good", Level.ADMIN, shutdown_frontend),
     Command("set maxconn frontend", "<frontend> <value> : change a frontend's maxconn", Level.ADMIN, set_maxconn_frontend),
     Command("set maxconn global", "<value> : change the process-wide maxconn", Level.ADMIN, set_maxconn_global),
-    Command("clear counters", ": clear max statistics counters", Level.OPERATOR, clear_counters),
+    Command("clear counters", ": clear max statistics counters", Level.OPERATOR, _clear_maxima, Scope.EVERYWHERE),
+    Command("clear counters all", ": clear all statistics counters", Level.ADMIN, _clear_all, Scope.EVERYWHERE),
+    Command(
+        "clear counters server",
+        "<backend>/<server> [force] : clear the statistics counters of a server",
+        Level.ADMIN,
+        clear_counters_server,
+        Scope.EVERYWHERE,
+    ),
 )
