@@ -32,6 +32,8 @@ class ServerState:
     Attributes:
         spec, plan, name, id, backup: as configured.
         address: where it is now: numeric once a name was resolved; changes with `set server ... addr`.
+        check: how it is checked now, None when it is not.
+        tls: connections to it are made over TLS now.
         dynamic: it was added while running.
         position: place in the backend's list, from 0.
         cookie: the value that designates this server in the persistence cookie, None when it has none.
@@ -52,9 +54,9 @@ class ServerState:
     """
 
     __slots__ = (
-        "address", "admin", "backup", "cookie", "counters", "dynamic", "effective", "id", "idle", "limit", "maxconn",
+        "address", "admin", "backup", "check", "cookie", "counters", "dynamic", "effective", "id", "idle", "limit", "maxconn",
         "maxqueue", "minconn", "name", "picked", "plan", "position", "queue", "queued", "sessions", "slowstart", "spec",
-        "stopping", "up", "up_since", "warmth", "weight",
+        "stopping", "tls", "up", "up_since", "warmth", "weight",
     )
 
     def __init__(self, plan: ServerPlan, position: int = 0) -> None:
@@ -62,6 +64,8 @@ class ServerState:
         self.plan = plan
         self.spec = spec
         self.address = spec.address
+        self.check = spec.check
+        self.tls = spec.tls is not None
         self.dynamic = False
         self.name = spec.name
         self.id = spec.id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from headgate.base.diagnostics import ConfigError
 from headgate.config.expression import Condition
@@ -15,9 +15,23 @@ from headgate.plan.scope import Scope, shield
 Choose = Callable[[Stream], BackendPlan | None]
 
 
-def compile_choose_backend(proxy: Proxy, scope: Scope, backends: Mapping[str, BackendPlan]) -> Choose:
-    """`use_backend` rules, then `default_backend`, then the section's own servers."""
+def compile_choose_backend(
+    proxy: Proxy, scope: Scope, backends: Mapping[str, BackendPlan], unpublished: Collection[str] = ()
+) -> Choose:
+    """`use_backend` rules, then `default_backend`, then the section's own servers.
+
+    Args:
+        backends: grows and shrinks while running.
+        unpublished: names of those that rules pass over; changes while running.
+    """
     default = _default(proxy, backends)
+    own = backends.get(proxy.name) if proxy.is_backend else None
+
+    def fallback(stream: Stream) -> BackendPlan | None:
+        if unpublished and default is not None and default.name in unpublished and default is not own:
+            return own
+        return default
+
     rules: list[tuple[Test | None, BackendPlan | None, Formatter | None]] = []
     for rule in proxy.use_backends:
         try:
@@ -29,21 +43,23 @@ def compile_choose_backend(proxy: Proxy, scope: Scope, backends: Mapping[str, Ba
         if compiled is not None:
             rules.append(compiled)
     if not rules:
-        return lambda stream: default
+        return fallback
     table = tuple(rules)
 
     def choose(stream: Stream) -> BackendPlan | None:
         for test, backend, name in table:
             if test is None or test(stream):
                 if name is None:
+                    if unpublished and backend is not None and backend.name in unpublished:
+                        continue
                     return backend
                 found = backends.get(name(stream).decode("utf-8", "surrogateescape"))
                 if found is None:
                     # "no other rule is evaluated, and the default_backend directive is applied instead"
-                    return default
-                if not found.spec.disabled:
+                    return fallback(stream)
+                if not found.spec.disabled and found.name not in unpublished:
                     return found
-        return default
+        return fallback(stream)
 
     return choose
 
@@ -75,7 +91,6 @@ def _use_backend(
 
 def compile_use_server(rules: Sequence[UseServer], proxy: Proxy, scope: Scope) -> Callable[[Stream], str | None] | None:
     """`use-server` rules: a closure that answers the server's name, or None for the balancing algorithm."""
-    names = frozenset(server.name for server in proxy.servers)
     compiled: list[tuple[Test | None, str | None, Formatter | None]] = []
     for rule in rules:
         try:
@@ -95,8 +110,7 @@ def compile_use_server(rules: Sequence[UseServer], proxy: Proxy, scope: Scope) -
                 if dynamic is None:
                     return name
                 # A computed name that is no server's: the balancing algorithm decides.
-                found = dynamic(stream).decode("utf-8", "surrogateescape")
-                return found if found in names else None
+                return dynamic(stream).decode("utf-8", "surrogateescape")
         return None
 
     return use_server

@@ -12,6 +12,7 @@ from headgate.base.diagnostics import NOWHERE, ConfigError, Report
 from headgate.config.actions import Ruleset
 from headgate.config.expression import AclDefinition, LogFormat, SampleExpression
 from headgate.config.model import Config, Mode, Proxy, ProxyKind, Server
+from headgate.plan.additions import Additions, ScopeOf
 from headgate.plan.address_headers import compile_address_header
 from headgate.plan.balance_keys import compile_balance_key
 from headgate.plan.captures import compile_request_capture, compile_response_capture
@@ -43,17 +44,28 @@ def compile_plan(config: Config, report: Report, surroundings: Surroundings | No
     world = surroundings if surroundings is not None else Surroundings()
     files: dict[str, bytes] = {}
     references = References()
+    unpublished: set[str] = set()
     scopes = {
         id(proxy): Scope(config, report, world, proxy, Place(0), _acls(proxy), files, references) for proxy in config.proxies
     }
     backends = {proxy.name: _backend(proxy, scopes[id(proxy)]) for proxy in config.proxies if proxy.is_backend}
     frontends = tuple(
-        _frontend(proxy, scopes[id(proxy)], backends) for proxy in config.proxies if proxy.is_frontend
+        _frontend(proxy, scopes[id(proxy)], backends, unpublished) for proxy in config.proxies if proxy.is_frontend
     )
     for proxy in config.proxies:
         _check_acls(proxy, scopes[id(proxy)])
     references.settle(report.warn)
-    return Plan(frontends, backends, _process_variables(config, report, world), references)
+    additions = Additions(config, world, references, _later_scope(config, world), _backend, _server)
+    return Plan(frontends, backends, _process_variables(config, report, world), references, additions, unpublished)
+
+
+def _later_scope(config: Config, world: Surroundings) -> ScopeOf:
+    """Scopes of what is added while running."""
+
+    def scope_of(proxy: Proxy, report: Report, references: References) -> Scope:
+        return Scope(config, report, world, proxy, Place(0), _acls(proxy), {}, references)
+
+    return scope_of
 
 
 def _process_variables(config: Config, report: Report, world: Surroundings) -> tuple[tuple[bytes, Run], ...]:
@@ -122,7 +134,7 @@ def _format(format_: LogFormat | None, scope: Scope, use: Use = Use.LOG) -> Form
 # --- frontends -------------------------------------------------------------------------------------------------------
 
 
-def _frontend(proxy: Proxy, scope: Scope, backends: dict[str, BackendPlan]) -> FrontendPlan:
+def _frontend(proxy: Proxy, scope: Scope, backends: dict[str, BackendPlan], unpublished: set[str]) -> FrontendPlan:
     both = proxy.is_backend
     logs = scope.at(Place.LOG)
     choosing = scope.at(Place.FE_USE_BACKEND)
@@ -147,7 +159,7 @@ def _frontend(proxy: Proxy, scope: Scope, backends: dict[str, BackendPlan]) -> F
         http_response=backend.http_response if backend else shared(Ruleset.HTTP_RESPONSE),
         http_after_response=backend.http_after_response if backend else shared(Ruleset.HTTP_AFTER_RESPONSE),
         tcp_response_content=backend.tcp_response_content if backend else shared(Ruleset.TCP_RESPONSE_CONTENT),
-        choose_backend=compile_choose_backend(proxy, choosing, backends),
+        choose_backend=compile_choose_backend(proxy, choosing, backends, unpublished),
         monitor_fail=compile_any(proxy.monitor_fail, scope.at(Place.FE_HTTP_REQUEST)),
         capture_request=compile_request_capture(proxy.logging),
         capture_response=compile_response_capture(proxy.logging),

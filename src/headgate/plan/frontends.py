@@ -6,12 +6,16 @@ Built by `compiler`, read by `proxy` and `runtime`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from headgate.base.records import dataclass, field
 from headgate.config.model import Bind, CookiePersistence, Proxy, Server
 from headgate.plan.facts import Stream, Value
 from headgate.plan.references import References
 from headgate.plan.verdicts import Reply, Verdict
+
+if TYPE_CHECKING:
+    from headgate.plan.additions import Additions
 
 #: A compiled ruleset: runs the rules in order, edits the stream, answers the first verdict or None.
 Rules = Callable[[Stream], Verdict | None]
@@ -89,3 +93,7 @@ class Plan:
     process_variables: tuple[tuple[bytes, Callable[[Stream], Value]], ...] = ()
     #: the lists of patterns that ACLs and maps look into
     references: References = field(default_factory=References)
+    #: compiles what is added while running; None in plans that were not compiled
+    additions: Additions | None = None
+    #: backends that content switching passes over (`unpublish backend`)
+    unpublished: set[str] = field(default_factory=set)

@@ -276,6 +276,7 @@ class References:
     """All lists of one configuration.
 
     Attributes:
+        servers: backend and name of servers that expressions ask about, which can't be removed while running.
         changed_by_rule: told the command that repeats what a rule changed, for the processes beside this one. See `repeat`.
     """
 
@@ -284,6 +285,7 @@ class References:
         self._inline: dict[int, tuple[object, Reference]] = {}
         self._by_id: dict[int, Reference] = {}
         self._wanted: list[tuple[str, Location]] = []
+        self.servers: set[tuple[str, str]] = set()
         self.changed_by_rule: Callable[[str], None] | None = None
 
     def __iter__(self) -> Iterator[Reference]:

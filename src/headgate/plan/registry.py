@@ -260,6 +260,7 @@ def _server(call: Call, text: str, scope: Scope) -> tuple[str, str]:
         raise config_error(
             f"'{call.name}': backend '{name}' has no server '{server}'", call.location, allowed=names, written=server
         )
+    scope.references.servers.add((name, server))
     return name, server
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
@@ -62,7 +63,7 @@ def _nobody(*_: object) -> None:
 
 
 def _configured_address(_: BackendState, server: ServerState) -> Address:
-    return server.spec.address
+    return server.address
 
 
 def _no_tls(backend: BackendState, server: ServerState) -> TlsClient:
@@ -111,34 +112,76 @@ class CheckRunner:
         self._random = random
         self._address_of = address_of
         self._spread = spread / 100.0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[ServerState, asyncio.Task[None]] = {}
         self.checked: dict[ServerState, CheckedServer] = {}
         self.availability: dict[str, farm.Availability] = {}
         now = clock()
+        self._tls_client = tls_client
+        self._running = False
         for backend in backends:
-            present = farm.count(backend.servers)
-            self.availability[backend.name] = farm.Availability(now, available=present.active + present.backup > 0)
+            self.add_backend(backend)
             for server in backend.servers:
-                check = server.spec.check
-                if check is not None:
-                    tls = tls_client(backend, server) if wants_tls(server.spec) else None
-                    plan = plan_check(backend.plan.spec, server.spec, check, tls)
-                    self.checked[server] = CheckedServer(backend, server, plan, now)
+                self._include(backend, server, now)
+
+    def _include(self, backend: BackendState, server: ServerState, now: float) -> CheckedServer | None:
+        check = server.check
+        if check is None:
+            return None
+        tls = self._tls_client(backend, server) if wants_tls(server.spec) else None
+        checked = CheckedServer(backend, server, plan_check(backend.plan.spec, server.spec, check, tls), now)
+        self.checked[server] = checked
+        return checked
+
+    # --- servers that come and go ------------------------------------------------------------------------------------
+
+    def add_backend(self, backend: BackendState) -> None:
+        """A backend was added."""
+        present = farm.count(backend.servers)
+        self.availability[backend.name] = farm.Availability(self._clock(), available=present.active + present.backup > 0)
+
+    def remove_backend(self, backend: BackendState) -> None:
+        """A backend without servers was removed."""
+        self.availability.pop(backend.name, None)
+
+    def add(self, backend: BackendState, server: ServerState) -> None:
+        """A server was added. It is not checked before `enable health`."""
+        checked = self._include(backend, server, self._clock())
+        if checked is not None:
+            checked.enabled = False
+            if self._running:
+                self._launch(checked, 0.0)
+
+    def remove(self, server: ServerState) -> None:
+        """A server was removed."""
+        if self.checked.pop(server, None) is not None:
+            task = self._tasks.pop(server, None)
+            if task is not None:
+                task.cancel()
+
+    def retarget(self, server: ServerState) -> None:
+        """A server's `check` has another address or port."""
+        checked = self.checked.get(server)
+        if checked is not None and server.check is not None:
+            checked.plan = replace(checked.plan, timing=server.check)
 
     # --- running -----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start checking, on the running loop. The first checks are spread over the shortest interval (5.2 inter)."""
+        self._running = True
         if not self.checked:
             return
         step = min(each.plan.timing.inter for each in self.checked.values()) / len(self.checked)
         for index, each in enumerate(self.checked.values()):
-            name = f"check {each.backend.name}/{each.server.name}"
-            self._tasks.append(asyncio.create_task(self._run(each, index * step), name=name))
+            self._launch(each, index * step)
+
+    def _launch(self, checked: CheckedServer, delay: float) -> None:
+        name = f"check {checked.backend.name}/{checked.server.name}"
+        self._tasks[checked.server] = asyncio.create_task(self._run(checked, delay), name=name)
 
     async def stop(self) -> None:
         """Stop checking; connections of running checks are closed in order."""
-        tasks, self._tasks = self._tasks, []
+        tasks, self._tasks = list(self._tasks.values()), {}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
