@@ -113,12 +113,18 @@ def _check_acls(proxy: Proxy, scope: Scope) -> None:
 
 def _rules(proxy: Proxy, ruleset: Ruleset, scope: Scope, *, frontend: bool) -> Rules | None:
     rules = proxy.rules.get(ruleset)
-    if not rules:
+    page = proxy.stats is not None and ruleset is Ruleset.HTTP_REQUEST
+    if not rules and not page:
         return None
     from headgate.plan.rules import compile_rules
 
-    place = ruleset_place(ruleset, frontend=frontend or proxy.is_frontend, backend=not frontend or proxy.is_backend)
-    return compile_rules(rules, ruleset, scope.at(place))
+    place = scope.at(ruleset_place(ruleset, frontend=frontend or proxy.is_frontend, backend=not frontend or proxy.is_backend))
+    compiled = compile_rules(rules, ruleset, place) if rules else None
+    if not page:
+        return compiled
+    from headgate.plan.stats_page import with_stats_page
+
+    return with_stats_page(compiled, proxy, place)
 
 
 def _format(format_: LogFormat | None, scope: Scope, use: Use = Use.LOG) -> Formatter | None:

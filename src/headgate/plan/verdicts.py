@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 
+from headgate.plan.services import Service
+
 
 class Kind(enum.IntEnum):
     """What to do with the stream. `None` instead of a verdict means: all rules passed, go on."""
@@ -14,6 +16,7 @@ class Kind(enum.IntEnum):
     SILENT_DROP = 3  # forget the connection, tell nobody
     REPLY = 4  # send `reply` to the client and end the exchange
     TARPIT = 5  # as REPLY after `timeout tarpit`
+    SERVICE = 6  # let `service` answer
 
 
 class Reply:
@@ -38,13 +41,17 @@ class Reply:
 
 
 class Verdict:
-    """A kind and, for REPLY and TARPIT, the reply. Rules make them at compile time wherever the reply is constant."""
+    """A kind and, for REPLY and TARPIT, the reply; for SERVICE, the service.
 
-    __slots__ = ("kind", "reply")
+    Rules make them at compile time wherever the reply is constant.
+    """
 
-    def __init__(self, kind: Kind, reply: Reply | None = None) -> None:
+    __slots__ = ("kind", "reply", "service")
+
+    def __init__(self, kind: Kind, reply: Reply | None = None, service: Service | None = None) -> None:
         self.kind = kind
         self.reply = reply
+        self.service = service
 
 
 ACCEPT = Verdict(Kind.ACCEPT)
