@@ -60,7 +60,7 @@ class BackendState:
         spec = plan.spec
         self.plan = plan
         self.name = plan.name
-        self.servers = tuple(ServerState(server, position) for position, server in enumerate(plan.servers))
+        self.servers = tuple(self._make_server(server, position) for position, server in enumerate(plan.servers))
         self.sessions = 0
         self.queued = 0
         self._by_name = {server.name: server for server in self.servers}
@@ -223,7 +223,7 @@ class BackendState:
         """
         taken = {server.position for server in self.servers}
         position = next(number for number in range(len(taken) + 1) if number not in taken)
-        server = ServerState(plan, position)
+        server = self._make_server(plan, position)
         server.dynamic = True
         server.admin = admin
         self._by_name[server.name] = server
@@ -249,6 +249,9 @@ class BackendState:
         return resumed
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _make_server(self, plan: ServerPlan, position: int) -> ServerState:
+        return ServerState(plan, position)
 
     def _set_servers(self, servers: tuple[ServerState, ...]) -> None:
         self.servers = servers

@@ -30,6 +30,11 @@ class RandomDraws:
         self._total = 0
         self._picks = 0
 
+    @property
+    def settings(self) -> tuple[int, Callable[[], float], int]:
+        """What it was made with."""
+        return self._draws, self._randomness, self._factor
+
     def rebuild(self, servers: Sequence[ServerState]) -> None:
         self._servers = list(servers)
         self._bounds = list(accumulate(server.effective for server in servers))

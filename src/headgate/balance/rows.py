@@ -1,0 +1,136 @@
+"""How state that is one over all workers lies in shared memory, for those who read and write it there.
+
+The memory is a long line of 64-bit cells. Each frontend, listening socket, backend and server has a *row* of them, and all of them
+together have one. A row begins with totals; behind them each process has its *share* of every total, so that what a dead process
+held can be given back. Who changes a total or a share, or moves a queue, is in the row's *section* meanwhile; reading needs none.
+
+Here is only arithmetic: the memory itself is made by `runtime.workers.shared`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableSequence
+from typing import Final, Protocol
+
+Cells = MutableSequence[int]
+
+#: What the row belongs to, as a number; 0: nobody.
+KEY: Final = 0
+# Totals. `WAITING`: streams in the backend's own queue; of a frontend, processes whose listeners wait for a place.
+SESSIONS: Final = 1
+QUEUED: Final = 2
+WAITING: Final = 3
+ATTACHED: Final = 4
+#: The totals, which are also the shares.
+GAUGES: Final = (SESSIONS, QUEUED, WAITING, ATTACHED)
+# Backends and servers: the queue and whose turn it is.
+HEAD: Final = 5
+TAIL: Final = 6
+ARRIVALS: Final = 7
+TURN: Final = 8
+SECOND_TURN: Final = 9
+PICKS: Final = 10
+# Frontends and the process: meters of three cells each, and who was woken last.
+METERS: Final = 5
+LAST_WOKEN: Final = 15
+_SHARES: Final = 16
+_SHARE: Final = 5
+#: In a share: where the gauges begin, and the first of the streams that were granted a server by another process.
+MAIL: Final = 4
+
+# A place in a queue.
+NODE: Final = 6
+QUEUE: Final = 0
+TICKET: Final = 1
+NEXT: Final = 2
+PREVIOUS: Final = 3
+GRANT: Final = 4
+OWNER: Final = 5
+
+
+def row_width(processes: int) -> int:
+    """Cells of a row without what is counted in it."""
+    return _SHARES + _SHARE * processes
+
+
+def share_of(row: int, process: int) -> int:
+    """Where the share of a process begins: the gauges in the order of `GAUGES`, then `MAIL`."""
+    return row + _SHARES + _SHARE * process
+
+
+class Section(Protocol):
+    """Only one process at a time is in a section. Not to be entered twice, nor while in another one."""
+
+    def enter(self) -> None:
+        """Wait until nobody else is in it."""
+
+    def leave(self) -> None:
+        """Let the next one in."""
+
+
+class Board(Protocol):
+    """The shared memory as one process sees it; `runtime.workers.board`.
+
+    Attributes:
+        cells: the memory.
+        process: the number of this process: 0 for the controller, workers from 1.
+        processes: how many there are.
+    """
+
+    cells: Cells
+    process: int
+    processes: int
+
+    def attach(self, kind: str, name: str) -> int:
+        """The row of something, the same one in all processes.
+
+        Args:
+            kind: "process", "frontend", "listener", "backend" or "server".
+            name: unique for its kind.
+        """
+
+    def detach(self, row: int) -> None:
+        """This process has no use for the row any more; when none has, it is free."""
+
+    def section(self, row: int) -> Section:
+        """The section of a row. A server's is that of its backend; that of all frontends and listeners is that of the process."""
+
+    def take_node(self) -> int:
+        """A place in a queue, of those that belong to this process; 0 when all are in use."""
+
+    def free_node(self, node: int) -> None:
+        """Give it back."""
+
+    def wake(self, process: int) -> None:
+        """Have a process look at what it was granted, and at listeners that wait. Never blocks."""
+
+
+class Gauge:
+    """One total and this process's share of it.
+
+    Attributes:
+        at: cell of the total.
+    """
+
+    __slots__ = ("_cells", "_mine", "at")
+
+    def __init__(self, board: Board, row: int, gauge: int) -> None:
+        self._cells = board.cells
+        self.at = row + gauge
+        self._mine = share_of(row, board.process) + gauge - 1
+
+    def add(self, count: int) -> None:
+        """Change both; the caller is in the section."""
+        cells = self._cells
+        cells[self._mine] += count
+        cells[self.at] += count
+
+
+class Nowhere:
+    """Cells for an object that is still being made: what its constructor sets there is forgotten."""
+
+    def __getitem__(self, at: int) -> int:
+        return 0
+
+    def __setitem__(self, at: int, value: int) -> None:
+        pass
