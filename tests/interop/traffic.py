@@ -37,6 +37,7 @@ defaults
     retries 2
     option redispatch
     option abortonclose
+    balance roundrobin
 frontend web
     bind 127.0.0.1:{web} name main
     bind 127.0.0.1:{second}
@@ -57,6 +58,7 @@ frontend web
     use_backend queue if {{ path_beg /queue }}
     use_backend other if {{ path_beg /other }}
     use_backend refused if {{ path_beg /refused }}
+    use_backend elsewhere if {{ path_beg /elsewhere }}
     use_backend half if {{ path_beg /half }}
     use_backend nobody if {{ path_beg /nobody }}
     use_backend retry if {{ path_beg /retry }}
@@ -104,6 +106,10 @@ listen inspected
     tcp-request content reject if {{ req.payload(0,3) -m str bad }}
     tcp-response content reject if {{ dst_port {censored} }}
     server one 127.0.0.1:{echo}
+backend elsewhere
+    balance first
+    server bad 127.0.0.1:{closed}
+    server good 127.0.0.1:{good}
 listen closed
     mode tcp
     bind 127.0.0.1:{tcp_refused}
@@ -247,7 +253,7 @@ class Traffic:
     def run(self, step: Callable[[Traffic], None]) -> dict[str, dict[str, str]]:
         """One step, from cleared counters to the last session's end."""
         self.opened.clear()
-        for server in ("app/one", "other/one", "queue/one", "half/good", "retry/one", "both/one"):
+        for server in ("app/one", "other/one", "queue/one", "half/good", "elsewhere/good", "retry/one", "both/one"):
             self.ask(f"disable server {server}")  # no idle connections from the step before
             self.ask(f"enable server {server}")
         self.ask("clear counters all")
@@ -308,7 +314,8 @@ _paths("server_empty", "/empty")
 _paths("server_junk", "/junk")
 _paths("server_silent", "/never")
 _paths("server_refuses", "/refused")
-_paths("redispatched", "/half")
+_paths("redispatched", "/elsewhere")
+_paths("steered", "/half")
 _paths("nobody", "/nobody")
 _paths("retried", "/retry/once")
 _paths("retried_empty", "/retry/empty")

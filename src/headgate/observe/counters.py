@@ -55,6 +55,11 @@ class RateMeter:
     def maximum(self, most: int) -> None:
         self._most = most
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._end = 1.0
+        self._most = self.current = self.previous = 0
+
     @property
     def last(self) -> int:
         """The second of the last event, 0 when there was none."""
@@ -79,6 +84,7 @@ class ProxyCounters:
 
     def clear(self) -> None:
         """`clear counters all`."""
+        self.session_rate.clear()
         self.connections = 0
         self.sessions_total = 0
         self.maximum_sessions = 0
@@ -138,6 +144,7 @@ class ServerCounters:
 
     def clear(self) -> None:
         """`clear counters all`."""
+        self.session_rate.clear()
         self.connections = 0
         self.reused_connections = 0
         self.sessions_total = 0

@@ -43,8 +43,9 @@ class Pool:
             return None
         if proven and not next(reversed(group)).reuses:
             return None
-        self.idle -= 1
-        return group.popitem()[0]
+        connection = group.popitem()[0]
+        self._left(connection)
+        return connection
 
     def put(self, connection: ServerConnection) -> bool:
         """Keep an idle connection; False when the pool is full or switched off, and the caller closes it."""
@@ -55,17 +56,30 @@ class Pool:
             group = self._groups[connection.key] = {}
         group[connection] = None
         self.idle += 1
+        counters = self.server.counters
+        if connection.reuses:
+            counters.idle_safe += 1
+        else:
+            counters.idle_unsafe += 1
         connection.idle_since = self._scheduler.now
         if not self.armed and self._purge_delay:
             self._scheduler.arm(self, self._scheduler.now + self._purge_delay)
         return True
+
+    def _left(self, connection: ServerConnection) -> None:
+        self.idle -= 1
+        counters = self.server.counters
+        if connection.reuses:
+            counters.idle_safe -= 1
+        else:
+            counters.idle_unsafe -= 1
 
     def remove(self, connection: ServerConnection) -> None:
         """Forget a connection that closed while it was idle."""
         group = self._groups.get(connection.key)
         if group is not None and connection in group:
             del group[connection]
-            self.idle -= 1
+            self._left(connection)
             if not group:
                 del self._groups[connection.key]
 
@@ -79,7 +93,7 @@ class Pool:
                 if connection.idle_since > oldest:
                     break
                 del group[connection]
-                self.idle -= 1
+                self._left(connection)
                 connection.close()
             if not group:
                 del self._groups[key]
@@ -93,3 +107,4 @@ class Pool:
                 connection.close()
         self._groups.clear()
         self.idle = 0
+        self.server.counters.idle_safe = self.server.counters.idle_unsafe = 0

@@ -7,7 +7,7 @@ configuration.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
@@ -21,6 +21,9 @@ from headgate.proxy.invalid import InvalidMessages
 from headgate.proxy.pool import Pool
 from headgate.proxy.services import Asker, Connector, LogEmitter, Scheduler
 from headgate.proxy.sockets import listening_sockets
+
+if TYPE_CHECKING:
+    from headgate.proxy.service import Services
 
 #: How connections end, weakest first: the stronger of frontend and backend wins (manual 4, "option httpclose").
 KEEP_ALIVE, SERVER_CLOSE, CLOSE = range(3)
@@ -51,11 +54,12 @@ class Shared:
         request_number: %rt.
         invalid: the last invalid messages.
         asker: the runtime API, None where nothing can be asked.
+        services: what answers in place of servers, None where the configuration has no such thing.
     """
 
     __slots__ = (
         "asker", "backends", "buffer", "connector", "counters", "head_limit", "invalid", "live", "max_fields", "maxconn",
-        "request_number", "scheduler", "session_ended", "sessions", "splice", "stopping", "world",
+        "request_number", "scheduler", "services", "session_ended", "sessions", "splice", "stopping", "world",
     )
 
     def __init__(
@@ -89,6 +93,7 @@ class Shared:
         #: moves bytes between two plain channels in the kernel; None where it can't
         self.splice: Splicer | None = None
         self.asker: Asker | None = None
+        self.services: Services | None = None
 
 
     def server_handshake(self, tls: TlsFacts) -> None:
@@ -408,14 +413,14 @@ class Backend:
             counters.maximum_queue = waiting
 
     def count_retry(self, server: ServerState, retries_left: int) -> bool:
-        """Count a retry after a failure on `server`; whether it is to go to another server.
+        """Count a retry after a failure on `server`; whether it is to go to another server, if there is another one.
 
         Args:
             retries_left: as for `redispatches`.
         """
         server.counters.retries += 1
         self.counters.retries += 1
-        if not self.redispatches(retries_left):
+        if not self.redispatches(retries_left) or self.state.selected == (server,):
             return False
         server.counters.redispatches += 1
         self.counters.redispatches += 1
