@@ -10,11 +10,13 @@ from typing import Protocol
 
 from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
-from headgate.config.model import Global, StatsSocket
+from headgate.base.addresses import Address
+from headgate.config.model import Config, Global, Proxy, Server, StatsSocket
 from headgate.health.farm import Availability
 from headgate.health.state import Health, ServerStatus
 from headgate.observe.counters import ProcessCounters
-from headgate.plan.facts import Stream
+from headgate.plan.facts import Stream, Value, World
+from headgate.plan.frontends import Plan
 from headgate.plan.references import References
 from headgate.proxy.sides import Backend, Frontend
 
@@ -47,6 +49,21 @@ class Checks(Protocol):
     def survey(self, backend: BackendState) -> None:
         """Say that a backend's servers were changed otherwise, by a weight for instance."""
 
+    def add_backend(self, backend: BackendState) -> None:
+        """Say that a backend was added."""
+
+    def remove_backend(self, backend: BackendState) -> None:
+        """Say that a backend was removed."""
+
+    def add(self, backend: BackendState, server: ServerState) -> None:
+        """Say that a server was added; it is not checked before `enable_health`."""
+
+    def remove(self, server: ServerState) -> None:
+        """Say that a server was removed."""
+
+    def retarget(self, server: ServerState) -> None:
+        """Say that `server.check` has another address or port."""
+
     def enable_health(self, server: ServerState, enabled: bool) -> bool:
         """Begin or cease to check; False when the server has no checks."""
 
@@ -60,7 +77,9 @@ class Context(Protocol):
     Attributes:
         global_: the global section.
         frontends, backends: live, by name.
+        config, plan: as they were read and compiled.
         references: the lists of patterns that ACLs and maps look into.
+        variables: the process-wide ones, by full name.
         checks: the check runner.
         counters: of the process.
         sessions: client connections now.
@@ -73,6 +92,7 @@ class Context(Protocol):
         stopping: a soft stop is on.
         dropped_logs: lines that no log target took.
         environment: the process's environment variables.
+        world: what sample fetches look at.
     """
 
     @property
@@ -85,7 +105,16 @@ class Context(Protocol):
     def backends(self) -> Mapping[str, Backend]: ...
 
     @property
+    def config(self) -> Config: ...
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
     def references(self) -> References: ...
+
+    @property
+    def variables(self) -> dict[bytes, Value]: ...
 
     @property
     def checks(self) -> Checks: ...
@@ -149,6 +178,30 @@ class Context(Protocol):
 
     def shut_frontend(self, frontend: Frontend) -> None:
         """Stop listening for good."""
+
+    @property
+    def world(self) -> World: ...
+
+    def add_server(self, backend: Backend, server: Server, admin: Admin) -> ServerState:
+        """Add a server to a backend; raises ConfigError when its expressions or certificates are wrong."""
+
+    def remove_server(self, backend: Backend, server: ServerState) -> None:
+        """Remove a server that is in maintenance and serves nobody."""
+
+    def rename_server(self, backend: Backend, server: ServerState, name: str) -> None:
+        """Give a server another name, which no other one has."""
+
+    def set_server_address(self, backend: Backend, server: ServerState, address: Address) -> None:
+        """Connect to another address from now on."""
+
+    def set_server_tls(self, backend: Backend, server: ServerState, enabled: bool) -> bool:
+        """Connect over TLS or not; False when no TLS options are known for the server."""
+
+    def add_backend(self, proxy: Proxy) -> Backend:
+        """Add a backend without servers, unpublished; raises ConfigError when its rules are wrong."""
+
+    def remove_backend(self, backend: Backend) -> None:
+        """Remove a backend without servers and streams."""
 
     def shutdown_sessions(self, backend: Backend, server: ServerState) -> None:
         """End all streams of a server (termination state K)."""

@@ -68,6 +68,21 @@ class ChecksElsewhere:
     def survey(self, backend: BackendState) -> None:
         """The controller logs it."""
 
+    def add_backend(self, backend: BackendState) -> None:
+        """The controller counts."""
+
+    def remove_backend(self, backend: BackendState) -> None:
+        """The controller counts."""
+
+    def add(self, backend: BackendState, server: ServerState) -> None:
+        """The controller checks it."""
+
+    def remove(self, server: ServerState) -> None:
+        """The controller checks it no more."""
+
+    def retarget(self, server: ServerState) -> None:
+        """The controller checks it there."""
+
     def enable_health(self, server: ServerState, enabled: bool) -> bool:
         """The controller begins or ceases to check."""
         return server.spec.check is not None

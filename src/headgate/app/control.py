@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from headgate.admin.context import Checks
-from headgate.balance.server import ServerState
+from headgate.balance.server import Admin, ServerState
+from headgate.base.addresses import Address
 from headgate.base.diagnostics import ConfigError
 from headgate.base.termination import Outcome
-from headgate.config.model import Global, StatsSocket
+from headgate.config.model import Config, Global, Proxy, Server, StatsSocket
 from headgate.observe.counters import ProcessCounters
-from headgate.plan.facts import Stream
+from headgate.plan.facts import Stream, Value, World
+from headgate.plan.frontends import Plan
 from headgate.plan.references import References
 from headgate.proxy.sides import Backend, Frontend
 
 if TYPE_CHECKING:
+    from headgate.app.changes import Changes
     from headgate.app.process import App
 
 
@@ -38,6 +42,28 @@ class Control:
     @property
     def backends(self) -> Mapping[str, Backend]:
         return self._app.backends
+
+    @property
+    def config(self) -> Config:
+        return self._app.config
+
+    @property
+    def plan(self) -> Plan:
+        return self._app.prepared.plan
+
+    @property
+    def variables(self) -> dict[bytes, Value]:
+        return self._app.live.world.process_variables
+
+    @property
+    def world(self) -> World:
+        return self._app.live.world
+
+    @cached_property
+    def _changes(self) -> Changes:
+        from headgate.app.changes import Changes
+
+        return Changes(self._app)
 
     @property
     def references(self) -> References:
@@ -123,6 +149,27 @@ class Control:
     def shut_frontend(self, frontend: Frontend) -> None:
         frontend.shut = True
         self._app.doors.close(frontend)
+
+    def add_server(self, backend: Backend, server: Server, admin: Admin) -> ServerState:
+        return self._changes.add_server(backend, server, admin)
+
+    def remove_server(self, backend: Backend, server: ServerState) -> None:
+        self._changes.remove_server(backend, server)
+
+    def rename_server(self, backend: Backend, server: ServerState, name: str) -> None:
+        self._changes.rename(backend, server, name)
+
+    def set_server_address(self, backend: Backend, server: ServerState, address: Address) -> None:
+        self._changes.set_address(backend, server, address)
+
+    def set_server_tls(self, backend: Backend, server: ServerState, enabled: bool) -> bool:
+        return self._changes.set_tls(backend, server, enabled)
+
+    def add_backend(self, proxy: Proxy) -> Backend:
+        return self._changes.add_backend(proxy)
+
+    def remove_backend(self, backend: Backend) -> None:
+        self._changes.remove_backend(backend)
 
     def shutdown_sessions(self, backend: Backend, server: ServerState) -> None:
         self._app.live.end_sessions([server], Outcome.KILLED_BY_ADMIN)

@@ -11,11 +11,13 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, cast
 
 from headgate.app.prepare import Prepared, StartError
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
+from headgate.base.addresses import Family
 from headgate.base.diagnostics import ConfigError
 from headgate.base.termination import Outcome
 from headgate.config.model import Proxy, Server
@@ -121,17 +123,21 @@ class Live:
         for name, plan in self.prepared.plan.backends.items():
             state = BackendState(plan, random.random)
             for server in state.servers:
-                self.endpoints[server] = self._endpoint(plan.spec, server)
+                self.endpoints[server] = self.make_endpoint(plan.spec, server)
             self.world.backends[name] = state
             self.backends[name] = Backend(plan, state, self.reactor)
             self.emitters.setdefault(name, self.logs.emitter(plan.spec))
         self.shared.backends = self.backends
 
-    def _endpoint(self, proxy: Proxy, server: ServerState) -> Endpoint:
+    def make_endpoint(self, proxy: Proxy, server: ServerState) -> Endpoint:
+        """Where and how to connect to a server, as configured."""
         spec: Server = server.spec
         family, host = self.prepared.addresses[id(spec)]
         if host is None:
             server.up = False
+        elif spec.address.family is Family.NAME:
+            numeric = Family.INET6 if family == socket.AF_INET6 else Family.INET
+            server.address = replace(spec.address, family=numeric, host=host)
         options: list[tuple[int, int, int | bytes]] = []
         if spec.tcp_ut is not None:
             options.append((socket.IPPROTO_TCP, TCP_USER_TIMEOUT, int(spec.tcp_ut * 1000)))
