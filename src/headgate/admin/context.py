@@ -93,6 +93,7 @@ class Context(Protocol):
         dropped_logs: lines that no log target took.
         environment: the process's environment variables.
         world: what sample fetches look at.
+        catching_up: changes that were made before this process was there are being repeated: each was allowed once.
     """
 
     @property
@@ -181,6 +182,9 @@ class Context(Protocol):
 
     @property
     def world(self) -> World: ...
+
+    @property
+    def catching_up(self) -> bool: ...
 
     def add_server(self, backend: Backend, server: Server, admin: Admin) -> ServerState:
         """Add a server to a backend; raises ConfigError when its expressions or certificates are wrong."""

@@ -59,6 +59,10 @@ class Control:
     def world(self) -> World:
         return self._app.live.world
 
+    @property
+    def catching_up(self) -> bool:
+        return self._app.catching_up
+
     @cached_property
     def _changes(self) -> Changes:
         from headgate.app.changes import Changes

@@ -75,6 +75,8 @@ class App:
         self.frontends = live.frontends
         self.warnings = live.warnings
         self.doors = Doors(live, self.place, options)
+        #: changes that were made before this process was there are being repeated
+        self.catching_up = False
         self.checks: CheckRunner | None = None
         self.controller: Controller | None = None
         self.worker: Worker | None = None
