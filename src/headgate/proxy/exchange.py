@@ -23,6 +23,7 @@ from headgate.wire.http1.heads import RequestHead, parse_response_head
 if TYPE_CHECKING:
     from headgate.proxy.http_session import HttpSession
     from headgate.proxy.server_connection import ServerConnection
+    from headgate.proxy.service import ServiceRun
 
 # Where an exchange stands, in the order of its life.
 PREPARE: Final = 0
@@ -36,6 +37,7 @@ TRANSFER: Final = 7  # the response's body
 FLUSH: Final = 8  # all is received, the client still has to take the rest
 RELAY: Final = 9  # tunnel
 OVER: Final = 10
+SERVE: Final = 11  # a service of ours answers
 
 _COMPLETE: Final = Outcome.COMPLETE  # on the hot path: a member of an enumeration is found through a descriptor
 
@@ -60,13 +62,14 @@ class Exchange(Stream):
         head_sent: the client was sent a response head.
         ending: how the exchange ends once the client has taken the rest (FLUSH).
         pending_verdict: what is carried out when the tarpit opens.
+        service: what answers in place of a server (SERVE).
     """
 
     __slots__ = (
         "attempt", "attempt_at", "client_gone", "connected_at", "connection", "dechunker", "ending", "framing",
         "head_only", "head_sent", "held", "interim", "keep_client", "keep_server", "link", "owner", "pending_verdict",
         "phase", "queued_at", "raw", "replay", "request_done", "response_at", "response_buffer", "response_chunks",
-        "response_done", "response_left", "retries_left", "scheduler", "side", "stale_retry", "target_server",
+        "response_done", "response_left", "retries_left", "scheduler", "service", "side", "stale_retry", "target_server",
         "tunnel_eofs",
     )
 
@@ -96,6 +99,7 @@ class Exchange(Stream):
         self.response_left = 0
         self.response_chunks: ChunkedBody | None = None
         self.pending_verdict: Verdict | None = None
+        self.service: ServiceRun | None = None
         self.ending = Outcome.COMPLETE
         self.dechunker: Dechunker | None = None
         self.interim = 0
@@ -215,6 +219,52 @@ class Exchange(Stream):
         self.bytes_out += len(data)
         self.owner.channel.send(data)
 
+    # --- replies that are written piece by piece ---
+
+    def begin_reply(self, status: int, head: bytes) -> None:
+        """Send the head of a reply of our own whose body follows in pieces.
+
+        Args:
+            status: HTTP status.
+            head: status line and fields, without those of framing and connection.
+        """
+        version = self.request.version if self.request is not None else 10
+        keep = self.keep_client = (
+            self.keep_client
+            and self.request_done
+            and version == 11
+            and self.side.mode != CLOSE
+            and not self.side.shared.stopping
+            and not self.client_gone
+        )
+        self.status = status
+        if self._after_response_rules():
+            head = self._edit_reply(head)
+        if version == 11:
+            head += b"transfer-encoding: chunked\r\n"
+        if not keep:
+            head += b"connection: close\r\n"
+        self.head_sent = True
+        self.send_client(head + b"\r\n")
+
+    def send_piece(self, data: bytes) -> None:
+        """Send a piece of the body; not an empty one."""
+        chunked = self.request is not None and self.request.version == 11
+        self.send_client(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+
+    def end_reply(self) -> None:
+        """The body is complete."""
+        if not self.head_only and self.request is not None and self.request.version == 11:
+            self.send_client(b"0\r\n\r\n")
+        self.response_done = True
+        self.termination = Outcome.LOCAL_REPLY.state
+        if self.owner.channel.blocked:
+            self.phase = FLUSH
+            self.ending = Outcome.LOCAL_REPLY
+            self.wait(self.client_patience)
+        else:
+            self.finish(Outcome.LOCAL_REPLY)
+
     # --- letting go ---
 
     def drop_server(self) -> None:
@@ -281,8 +331,11 @@ class Exchange(Stream):
 
     def finish(self, outcome: Outcome, *, abort_client: bool = False) -> None:
         """The exchange is over: count it, log it, tell the session."""
-        if self.phase == OVER:
-            return
+        if self.phase >= OVER:
+            if self.phase == OVER:
+                return
+            if self.service is not None:
+                self.service.stop()
         self.phase = OVER
         owner = self.owner
         side = self.side

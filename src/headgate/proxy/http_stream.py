@@ -11,6 +11,7 @@ from headgate.balance.backend import QUEUED
 from headgate.balance.server import ServerState
 from headgate.base.termination import Outcome
 from headgate.plan.frontends import Rules
+from headgate.plan.services import Service
 from headgate.plan.verdicts import Kind, Reply, Verdict
 from headgate.proxy.exchange import (
     AWAIT_HEAD,
@@ -21,6 +22,7 @@ from headgate.proxy.exchange import (
     OVER,
     PREPARE,
     RELAY,
+    SERVE,
     TARPIT,
     TRANSFER,
     TURN_AROUND,
@@ -28,6 +30,7 @@ from headgate.proxy.exchange import (
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.response import ResponsePath
 from headgate.proxy.server_connection import ServerConnection
+from headgate.proxy.service import ServiceRun
 from headgate.proxy.sides import KEEP_ALIVE, Backend
 from headgate.proxy.sides import TURN_AROUND as TURN_AROUND_SECONDS
 from headgate.wire.errors import ProtocolViolation
@@ -81,12 +84,16 @@ class HttpStream(ResponsePath):
     def _await_body(self) -> None:
         """`option http-buffer-request`: the body first. A client that waits for our word is given it (RFC 9110 10.1.1)."""
         self.phase = BUFFER_REQUEST
+        self.expect_body()
+        self.wait(self.side.t_http_request)
+
+    def expect_body(self) -> None:
+        """Tell a client that waits for our word to send its body (RFC 9110 10.1.1)."""
         request = self.request
         if request is not None and self.framing is not None and self.framing.expects_continue:
             self.framing.expects_continue = False
             request.remove(b"expect")
             self.send_client(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self.wait(self.side.t_http_request)
 
     def _note_arrival(self) -> None:
         owner = self.owner
@@ -185,6 +192,8 @@ class HttpStream(ResponsePath):
         kind = verdict.kind
         if kind is Kind.REPLY and verdict.reply is not None:
             self.reply(verdict.reply, Outcome.DENIED if verdict.reply.denied else Outcome.LOCAL_REPLY)
+        elif kind is Kind.SERVICE and verdict.service is not None:
+            self._serve(verdict.service)
         elif kind is Kind.TARPIT:
             self.phase = TARPIT
             self.pending_verdict = verdict
@@ -196,6 +205,17 @@ class HttpStream(ResponsePath):
             self.head_sent = True  # nothing is said
             self.finish(Outcome.DENIED, abort_client=True)
         return True
+
+    def _serve(self, service: Service) -> None:
+        """Let a service answer."""
+        services = self.side.shared.services
+        if services is None:
+            self.fail(Outcome.NO_RESOURCE)
+            return
+        self.server = service
+        self.phase = SERVE
+        self.service = ServiceRun(self, service, services)
+        self.service.start()
 
     def _monitor(self) -> None:
         """`monitor-uri`: answered here, before any rule, and not logged at level info (4.2)."""
@@ -476,6 +496,8 @@ class HttpStream(ResponsePath):
                 return
             if not last:
                 owner.pause()
+        elif phase == SERVE and self.service is not None:
+            self.service.body(data, last=last)
         # after an early response the rest of the body is dropped
 
     def request_violation(self, violation: ProtocolViolation) -> None:
@@ -523,13 +545,16 @@ class HttpStream(ResponsePath):
             self._client_aborted()
             return
         link = self.link
-        if phase in (TARPIT, AWAIT_SLOT, CONNECT, TURN_AROUND):
+        if phase == SERVE and self.service is not None:
+            self.service.client_finished()
+        elif phase in (TARPIT, AWAIT_SLOT, CONNECT, TURN_AROUND):
             if link is None or link.abort_on_close:
                 self.client_gone = True
                 self._client_aborted()
         elif phase in (AWAIT_HEAD, TRANSFER) and link is not None and link.abort_on_close:
             # Told to the server as it was told to us; the server decides (manual, "option abortonclose").
             self.keep_server = False
+            self.tunnel_eofs |= 1
             if self.connection is not None:
                 self.connection.channel.shutdown_write()
 
@@ -543,6 +568,9 @@ class HttpStream(ResponsePath):
             self._client_aborted()
 
     def _client_aborted(self) -> None:
+        if self.phase == SERVE and self.service is not None:
+            self.service.client_left()
+            return
         self.fail(_ABORTED.get(self.phase, Outcome.DATA_ABORTED_BY_CLIENT))
 
     # --- deadlines ---
@@ -574,6 +602,8 @@ class HttpStream(ResponsePath):
             self.tunnel_over(Outcome.DATA_CLIENT_TIMEOUT)
         elif phase == FLUSH:
             self.fail(Outcome.LAST_DATA_TIMEOUT)
+        elif phase == SERVE and self.service is not None:
+            self.service.timed_out()
 
     def _after_turn_around(self) -> None:
         server = self.target_server

@@ -10,7 +10,7 @@ from typing import Final
 
 from headgate.base.termination import Outcome
 from headgate.plan.verdicts import Kind, Verdict
-from headgate.proxy.exchange import _COMPLETE, AWAIT_HEAD, FLUSH, OVER, RELAY, TRANSFER, Exchange
+from headgate.proxy.exchange import _COMPLETE, AWAIT_HEAD, FLUSH, OVER, RELAY, SERVE, TRANSFER, Exchange
 from headgate.proxy.port import Lost
 from headgate.proxy.sides import CLOSE, KEEP_ALIVE
 from headgate.wire.errors import ProtocolViolation
@@ -84,6 +84,8 @@ class ResponsePath(Exchange):
         phase = self.phase
         if phase == FLUSH:
             self.finish(self.ending)
+        elif phase == SERVE and self.service is not None:
+            self.service.drained()
         elif phase in (TRANSFER, RELAY) and self.connection is not None:
             self.connection.resume()
             self.wait(self.server_patience if phase == TRANSFER else self.tunnel_patience)
@@ -340,7 +342,11 @@ class ResponsePath(Exchange):
             event = link is not None and (link.retry_junk if self.response_buffer else link.retry_empty)
             if event and self.retry_request():
                 return
-            self.fail(Outcome.RESPONSE_EMPTY)
+            if self.tunnel_eofs:
+                # It was told that the client had closed, and made an end too: the client's doing.
+                self.fail(Outcome.RESPONSE_ABORTED_BY_CLIENT, 400)
+            else:
+                self.fail(Outcome.RESPONSE_EMPTY)
         elif phase == TRANSFER:
             self.fail(Outcome.DATA_ABORTED_BY_SERVER)
 

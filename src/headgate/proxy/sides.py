@@ -413,14 +413,14 @@ class Backend:
             counters.maximum_queue = waiting
 
     def count_retry(self, server: ServerState, retries_left: int) -> bool:
-        """Count a retry after a failure on `server`; whether it is to go to another server, if there is another one.
+        """Count a retry after a failure on `server`, or a redispatch: whether it is to go to another server, if there is one.
 
         Args:
             retries_left: as for `redispatches`.
         """
-        server.counters.retries += 1
-        self.counters.retries += 1
         if not self.redispatches(retries_left) or self.state.selected == (server,):
+            server.counters.retries += 1
+            self.counters.retries += 1
             return False
         server.counters.redispatches += 1
         self.counters.redispatches += 1
