@@ -179,17 +179,11 @@ def _pids(flag: str, name: str) -> Reader:
 
 def _master_socket(options: Options, suffix: str, words: Sequence[str]) -> int:
     options.master_sockets.append(_argument("-S", "an address for the master CLI", words))
-    options.remarks.append("'-S': the master CLI is not yet supported; its socket is not created")
     return 1
 
 
 def _inherit(options: Options, suffix: str, words: Sequence[str]) -> int:
     options.inherit_from = _argument("-x", "the stats socket of the old process", words)
-    if options.inherit_from != "/dev/null":
-        options.remarks.append(
-            "'-x': listening sockets can't be taken over from an old process yet; "
-            "they are bound anew beside its own (SO_REUSEPORT)"
-        )
     return 1
 
 
@@ -245,7 +239,7 @@ TABLE = (
     Row("-D", _sets("daemon"), "goes daemon"),
     Row("-W", _sets("master_worker"), "master-worker mode"),
     Row("-Ws", _sets("master_worker", "notify_systemd"), "master-worker mode that tells systemd (Type=notify)"),
-    Row("-S", _master_socket, "master CLI (not yet supported: says so and goes on)", "<bind>[,<option>...]"),
+    Row("-S", _master_socket, "master CLI, in master-worker mode", "<bind>[,<option>...]"),
     Row("-p", _text("-p", "pidfile", "a file"), "writes the pids to this file", "<file>"),
     Row("-q", _sets("quiet"), "quiet mode: no messages"),
     Row("-V", _sets("verbose"), "verbose mode: ends quiet mode"),
@@ -256,7 +250,7 @@ TABLE = (
     Row("-4", _sets("ipv4_only"), "resolves names to IPv4 addresses only"),
     Row("-sf", _pids("-sf", "finish_pids"), "asks old processes to finish, once we listen", "<pid>*"),
     Row("-st", _pids("-st", "terminate_pids"), "ends old processes, once we listen", "<pid>*"),
-    Row("-x", _inherit, "takes over listening sockets (not yet supported: binds beside the old process)", "<unix_socket>"),
+    Row("-x", _inherit, "takes over the listening sockets of an old process", "<unix_socket>"),
     Row("-d", _sets("debug", "foreground"), "debug mode: stays in the foreground"),
     Row("-db", _sets("foreground"), "stays in the foreground"),
     Row("-dr", _sets("ignore_resolution"), "ignores server address resolution failures"),

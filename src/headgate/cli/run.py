@@ -1,4 +1,4 @@
-"""From options to a running proxy: load, check, go to the background, start master and worker, serve.
+"""From options to a running proxy: load, check, go to the background, start master, launcher or the one process that serves.
 
 The order is HAProxy's (management manual, 3 and 4): all errors of the configuration are shown while the terminal is there,
 sockets are bound before privileges are dropped, and old processes are told to leave once the new one listens.
@@ -12,26 +12,17 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 
-from headgate.app import Prepared, prepare
 from headgate.app.launch import Generation, Upwards
 from headgate.base.addresses import Family
 from headgate.base.diagnostics import ConfigError, Report, Severity
+from headgate.cli.checking import check, listens, load_configuration
 from headgate.cli.console import Console
-from headgate.cli.dump import dump_configuration
-from headgate.cli.facts import build_facts
-from headgate.cli.keywords import dump_text
 from headgate.cli.options import Options
-from headgate.cli.overrides import apply_options
-from headgate.config.load import load
 from headgate.config.model import Config, Global
-from headgate.runtime.logs.emitters import check_targets
 from headgate.runtime.process.daemon import Readiness, daemonize
-from headgate.runtime.process.identity import Identity, resolve_identity
 from headgate.runtime.process.limits import limit_memory
-from headgate.runtime.process.master import Master
 from headgate.runtime.process.pidfile import PidFile, signal_old_processes
 from headgate.runtime.process.place import Heritage
-from headgate.runtime.process.systemd import SystemdNotifier
 
 _VALID, _INVALID, _NOTHING_TO_DO = 0, 1, 2
 
@@ -68,59 +59,45 @@ def _run(options: Options) -> int:
     except ConfigError as error:
         console.show([error.diagnostic])
         return _INVALID
+    environment = dict(os.environ)
     report = Report()
-    config = _load(options, report)
+    config = load_configuration(options, report)
+    if config is not None and config.global_.master_worker and not options.check and not report.alerts:
+        return _run_master(config, options, report, environment, console)
+    if options.master_sockets and not options.check:
+        console.say(Severity.WARNING, "'-S' has no effect: there is a master CLI in master-worker mode only ('-W')")
     return _checked(config, options, report, console)
 
 
-def _load(options: Options, report: Report) -> Config | None:
-    """Read the files. The environment of this process is the language's: `setenv` reaches what we start."""
-    os.environ["HAPROXY_CFGFILES"] = ";".join(options.files)
-    os.environ["HAPROXY_LOCALPEER"] = options.local_peer or socket.gethostname()
-    if options.master_worker:
-        os.environ["HAPROXY_MWORKER"] = "1"
-    facts = build_facts(options)
-    config = load(options.files, os.environ, facts, report)
-    if options.dump_configuration is not None:
-        try:
-            for line in dump_configuration(options.files, os.environ, facts.version):
-                print(line)
-        except ConfigError:
-            pass  # the loader has said it
-    if options.dump_keywords is not None:
-        sys.stdout.write(dump_text(options.dump_keywords))
-    return None if config is None else apply_options(config, options)
-
-
 def _checked(config: Config | None, options: Options, report: Report, console: Console) -> int:
-    """Compile what was loaded, show all that is to be said about it, and go on if it may run."""
-    prepared: Prepared | None = None
-    identity = Identity()
-    if config is not None:
-        console.quiet = config.global_.quiet
-        check_targets(config, report)
-        try:
-            identity = resolve_identity(config.global_)
-        except ConfigError as error:
-            report.add(error.diagnostic)
-        prepared = prepare(config, report)
-    console.show(report.items)
-    if report.alerts or config is None or prepared is None:
-        count = len(report.alerts)
-        console.say(Severity.ALERT, f"config : {count} error{'' if count == 1 else 's'} found in configuration.")
+    """Go on with what was loaded, if it may run, without a master."""
+    checked = check(config, report, console)
+    if checked is None:
         return _INVALID
-    if report.warnings and config.global_.zero_warning:
-        console.say(Severity.ALERT, "config : Some warnings were found and 'zero-warning' is set. Aborting.")
-        return _INVALID
-    if not any(proxy.binds for proxy in config.proxies):
-        if not console.quiet:
-            print("Configuration file has no error but will not start (no listener) => exit(2).")
-        return _NOTHING_TO_DO
+    if not listens(checked.prepared.config):
+        return _nothing_to_do(console)
     if options.check:
         if not console.quiet:
             _print_verdict(len(report.warnings))
         return _VALID
-    return _start(prepared, config.global_, identity, options, console)
+    sys.stdout.flush()
+    settings = checked.prepared.config.global_
+    try:
+        announcement = _Announcement(settings, options, console)
+    except ConfigError as error:
+        console.show([error.diagnostic])
+        return _INVALID
+    readiness = _go_to_the_background(checked.prepared.config, console)
+    heritage = Heritage(inherited_sockets(options, console))
+    return Generation(
+        checked.prepared, options, checked.identity, console, heritage, _Alone(announcement.make, readiness)
+    ).run()
+
+
+def _nothing_to_do(console: Console) -> int:
+    if not console.quiet:
+        print("Configuration file has no error but will not start (no listener) => exit(2).")
+    return _NOTHING_TO_DO
 
 
 def _print_verdict(warnings: int) -> None:
@@ -129,18 +106,38 @@ def _print_verdict(warnings: int) -> None:
     print("Configuration file is valid")
 
 
-def _start(prepared: Prepared, settings: Global, identity: Identity, options: Options, console: Console) -> int:
+def _run_master(
+    config: Config, options: Options, report: Report, environment: Mapping[str, str], console: Console
+) -> int:
+    """Become the master; what is loaded is compiled by the first generation."""
+    from headgate.cli.master import supervise
+
+    console.quiet = config.global_.quiet
+    console.show(report.items)
+    if not listens(config):
+        return _nothing_to_do(console)
     sys.stdout.flush()
     try:
-        pidfile = PidFile(settings.pidfile) if settings.pidfile is not None else None
+        announcement = _Announcement(config.global_, options, console)
     except ConfigError as error:
         console.show([error.diagnostic])
         return _INVALID
-    readiness = daemonize() if settings.daemon else Readiness()
-    if settings.daemon:
-        _warn_of_lost_logs(prepared.config, console)
-    starting = _Starting(prepared, identity, options, console, pidfile, readiness)
-    return starting.supervise() if settings.master_worker else starting.serve()
+    readiness = _go_to_the_background(config, console)
+
+    def ready() -> None:
+        announcement.make(os.getpid())
+        readiness.ready()
+
+    return supervise(config, options, report, environment, console, ready, inherited_sockets(options, console))
+
+
+def _go_to_the_background(config: Config, console: Console) -> Readiness:
+    """As a daemon, if that is wanted."""
+    if not config.global_.daemon:
+        return Readiness()
+    readiness = daemonize()
+    _warn_of_lost_logs(config, console)
+    return readiness
 
 
 def _warn_of_lost_logs(config: Config, console: Console) -> None:
@@ -149,56 +146,38 @@ def _warn_of_lost_logs(config: Config, console: Console) -> None:
         console.say(Severity.WARNING, f"'log {name}' goes nowhere in daemon mode: the process leaves the terminal")
 
 
-class _Starting:
-    """What is left to do when the configuration is right."""
+def inherited_sockets(options: Options, console: Console) -> dict[str, socket.socket]:
+    """What `-x` brings; without it, or when the old process gives nothing, all sockets are bound anew."""
+    path = options.inherit_from
+    if path is None or path == "/dev/null":
+        return {}
+    from headgate.runtime.process.successor import TakeoverFailed, take_listeners
 
-    def __init__(
-        self,
-        prepared: Prepared,
-        identity: Identity,
-        options: Options,
-        console: Console,
-        pidfile: PidFile | None,
-        readiness: Readiness,
-    ) -> None:
-        self._prepared = prepared
-        self._identity = identity
+    try:
+        return take_listeners(path)
+    except TakeoverFailed as error:
+        console.say(Severity.WARNING, f"'-x': {error}; sockets are bound anew")
+        return {}
+
+
+class _Announcement:
+    """The pid file, opened early, and the signals to old processes.
+
+    Raises:
+        ConfigError: the pid file can't be written.
+    """
+
+    def __init__(self, settings: Global, options: Options, console: Console) -> None:
+        self._pidfile = PidFile(settings.pidfile) if settings.pidfile is not None else None
         self._options = options
         self._console = console
-        self._pidfile = pidfile
-        self._readiness = readiness
 
-    def serve(self) -> int:
-        """Serve without a master."""
-        upwards = _Alone(self._announce, self._readiness)
-        return Generation(self._prepared, self._options, self._identity, self._console, Heritage({}), upwards).run()
-
-    def _announce(self, pid: int) -> None:
+    def make(self, pid: int) -> None:
         """We listen: write the pid file, let old processes go."""
         if self._pidfile is not None:
             self._pidfile.write(pid)
         for warning in signal_old_processes(self._options.finish_pids, self._options.terminate_pids):
             self._console.say(Severity.WARNING, warning)
-
-    def supervise(self) -> int:
-        """Be the master of one worker."""
-        notifier = SystemdNotifier(os.environ.get("NOTIFY_SOCKET") if self._options.notify_systemd else None)
-
-        def serve(readiness: Readiness, master_alive: int) -> int:
-            upwards = _Alone(lambda pid: None, readiness)
-            return Generation(self._prepared, self._options, self._identity, self._console, Heritage({}), upwards).run()
-
-        def ready(worker: int) -> None:
-            self._announce(os.getpid())
-            self._console.say(Severity.NOTICE, f"New worker ({worker}) forked")
-            self._console.say(Severity.NOTICE, "Loading success.")
-            notifier.ready(os.getpid())
-            self._readiness.ready()
-
-        def say(is_error: bool, text: str) -> None:
-            self._console.say(Severity.ALERT if is_error else Severity.WARNING, text)
-
-        return Master(serve, ready, notifier.stopping, say).run()
 
 
 class _Alone(Upwards):

@@ -81,7 +81,7 @@ def supervision_pair() -> tuple[socket.socket, socket.socket]:
 def send_link(line: socket.socket, to: int, end: socket.socket) -> bool:
     """Hand a process its link to a sibling: `link N` with one descriptor. False when it can't take it."""
     try:
-        socket.send_fds(line, [b"link %d" % to], [end.fileno()], socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+        socket.send_fds(line, [b"link %d" % to], [end.fileno()])  # `line` never blocks
     except OSError:
         return False
     return True

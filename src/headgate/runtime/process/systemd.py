@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 
 
 class SystemdNotifier:
@@ -20,6 +21,14 @@ class SystemdNotifier:
     def ready(self, main_pid: int) -> None:
         """We serve."""
         self._send(f"READY=1\nSTATUS=Ready.\nMAINPID={main_pid}")
+
+    def reloading(self) -> None:
+        """A new configuration is being loaded; `ready` or `reload_failed` must follow."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}\nSTATUS=Reloading configuration.")
+
+    def reload_failed(self, main_pid: int) -> None:
+        """We serve what we served before."""
+        self._send(f"READY=1\nSTATUS=Reload failed!\nMAINPID={main_pid}")
 
     def stopping(self) -> None:
         """We stop."""
