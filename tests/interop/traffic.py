@@ -454,7 +454,7 @@ def _upgraded(traffic: Traffic) -> None:
     wire.until(b"\r\n\r\n")
     wire.send(b"hello")
     wire.exactly(5)
-    wire.rest()
+    wire.close()
 
 
 @_step
@@ -513,6 +513,7 @@ def _relay(traffic: Traffic, port: str, data: bytes) -> Wire:
 def _relayed(traffic: Traffic) -> None:
     for _ in range(2):
         _relay(traffic, "tcp", b"hello").close()
+        wait_until(traffic.idle, "it is over")
 
 
 @_step
@@ -541,7 +542,10 @@ def _relay_idle(traffic: Traffic) -> None:
 
 @_step
 def _relay_without_data(traffic: Traffic) -> None:
-    traffic.connect("tcp").close()
+    before = traffic.echo.connections
+    wire = traffic.connect("tcp")
+    traffic.echo.wait_for(lambda backend: backend.connections > before, "the server has it")
+    wire.close()
 
 
 @_step

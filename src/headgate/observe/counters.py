@@ -18,38 +18,38 @@ class RateMeter:
     `tick` costs a comparison and an addition; time is the caller's.
     """
 
-    __slots__ = ("_end", "_most", "current", "previous")
+    __slots__ = ("_current", "_most", "_previous", "_second")
 
     def __init__(self) -> None:
-        self._end = 1.0
+        self._second = 0
         self._most = 0
-        self.current = 0
-        self.previous = 0
+        self._current = 0
+        self._previous = 0
 
     def tick(self, now: float) -> None:
         """Count one event at `now` (seconds)."""
-        if now >= self._end:
-            self._roll(now)
-        self.current += 1
+        if now >= self._second + 1:
+            self._roll(int(now))
+        self._current += 1
 
-    def _roll(self, now: float) -> None:
-        if self.current > self._most:
-            self._most = self.current
-        self.previous = self.current if now < self._end + 1.0 else 0
-        self.current = 0
-        self._end = int(now) + 1.0
+    def _roll(self, second: int) -> None:
+        if self._current > self._most:
+            self._most = self._current
+        self._previous = self._current if second == self._second + 1 else 0
+        self._current = 0
+        self._second = second
 
     def rate(self, now: float) -> int:
         """Events in the second that ends at `now`."""
-        left = self._end - now
-        if left > 0.0:
-            return int(self.current + self.previous * min(left, 1.0))
-        return int(self.current * (1.0 + left)) if left > -1.0 else 0
+        into = now - self._second
+        if into < 1.0:
+            return int(self._current + self._previous * (1.0 - max(into, 0.0)))
+        return int(self._current * (2.0 - into)) if into < 2.0 else 0
 
     @property
     def maximum(self) -> int:
         """The most events in one second."""
-        return max(self._most, self.current)
+        return max(self._most, self._current)
 
     @maximum.setter
     def maximum(self, most: int) -> None:
@@ -57,13 +57,12 @@ class RateMeter:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._end = 1.0
-        self._most = self.current = self.previous = 0
+        self._second = self._most = self._current = self._previous = 0
 
     @property
     def last(self) -> int:
         """The second of the last event, 0 when there was none."""
-        return int(self._end) - 1
+        return self._second
 
 
 class ProxyCounters:
