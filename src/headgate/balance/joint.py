@@ -1,8 +1,8 @@
 """A backend whose load, limits, turns and queues are one over all workers.
 
 The streams themselves stay with the worker that has them; shared memory has their places in the queues, in the order of arrival.
-Who frees a slot gives it to the oldest place, takes the session in the name of the worker that the place belongs to, puts the place
-into that worker's mail and wakes it.
+Who frees a slot gives it to the oldest place, takes the session in the name of the worker that the place belongs to, puts the
+place into that worker's mail and wakes it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from headgate.balance.joint_server import JointServer
 from headgate.balance.joint_turns import JointRoundRobin, joint
 from headgate.balance.rows import (
     ARRIVALS,
+    BACKEND,
     GRANT,
     HEAD,
     MAIL,
@@ -61,7 +62,7 @@ class JointBackend(BackendState):
         self._nodes: dict[Stream, int] = {}
         self._by_row: dict[int, ServerState] = {}
         self._to_wake: list[int] = []
-        self._cells: Cells = Nowhere()  # type: ignore[assignment]  # what the constructor sets is not the load
+        self._cells: Cells = Nowhere()  # what the constructor sets is not the load
         super().__init__(plan, randomness, fullconn)
         self._cells = board.cells
         self._selector = joint(self._selector, board.cells, row)
@@ -233,10 +234,21 @@ class JointBackend(BackendState):
         resumed.reverse()  # the last granted lies on top
         return resumed
 
-    @property
-    def waits(self) -> bool:
-        """Whether a stream of this worker waits here."""
-        return bool(self._streams)
+    def settle(self) -> list[Stream]:
+        """Streams of ours that go on, by mail or since a slot is free that nobody gave them, as that of a process that died."""
+        if not self._streams:
+            return []
+        resumed = self.granted()
+        self._section.enter()
+        try:
+            if self._dynamic:
+                self._update_limits()
+            for server in self.servers:
+                while self._cells[self._queued_at] and (stream := self._next_for(server)) is not None:
+                    resumed.append(stream)
+        finally:
+            self._leave()
+        return resumed
 
     # --- changes ---
 
@@ -310,6 +322,7 @@ class JointBackend(BackendState):
         cells[node + NEXT] = 0
         cells[node + PREVIOUS] = tail
         cells[node + GRANT] = 0
+        cells[node + BACKEND] = self.row
         cells[node + QUEUE] = queue
         if tail:
             cells[tail + NEXT] = node
@@ -356,7 +369,7 @@ class JointBackend(BackendState):
                 return None
             owner = cells[node + OWNER]
             self._unlink(node, owner)
-            self._add(row, SESSIONS, 1, owner)
+            self._take_for(node, owner, row)
             counters = server.counters
             if server.sessions > counters.maximum_sessions:
                 counters.maximum_sessions = server.sessions
@@ -371,6 +384,20 @@ class JointBackend(BackendState):
             else:
                 self._post(node, owner, row)
         return None
+
+    def _take_for(self, node: int, owner: int, row: int) -> None:
+        """A session for the worker that a place belongs to. Should we die here, `undo` says what to put right."""
+        cells = self._cells
+        share = share_of(row, owner) + SESSIONS - 1
+        undo = self.board.undo
+        cells[undo + 1] = cells[share]
+        cells[undo + 2] = node
+        cells[undo] = share
+        cells[share] += 1
+        cells[row + SESSIONS] += 1
+        if owner != self.board.process:
+            cells[node + GRANT] = row
+        cells[undo] = 0
 
     def _post(self, node: int, owner: int, row: int) -> None:
         """Put a place that was granted a server into the mail of its worker."""
@@ -388,4 +415,6 @@ class JointBackend(BackendState):
         server.counters.sessions_total -= 1  # counted when the mail is read
         self._streams[node] = stream
         self._nodes[stream] = node
+        self._cells[node + BACKEND] = self.row
+        self._cells[node + QUEUE] = server.row  # type: ignore[attr-defined]
         self._post(node, self.board.process, server.row)  # type: ignore[attr-defined]

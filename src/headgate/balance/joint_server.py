@@ -24,7 +24,7 @@ class JointServer(ServerState):
         self._picks = row + PICKS
         self._my_sessions = mine + SESSIONS - 1
         self._my_queued = mine + QUEUED - 1
-        self._cells: Cells = Nowhere()  # type: ignore[assignment]  # what the constructor sets is not the load
+        self._cells: Cells = Nowhere()  # what the constructor sets is not the load
         super().__init__(plan, position)
         self._cells = board.cells
 

@@ -151,7 +151,7 @@ class JointRandomDraws(RandomDraws):
 
     def __init__(self, draws: int, randomness: Callable[[], float], balance_factor: int, cells: Cells, row: int) -> None:
         self._at = row + PICKS
-        self._shared: Cells = Nowhere()  # type: ignore[assignment]  # what the constructor sets is not the count
+        self._shared: Cells = Nowhere()  # what the constructor sets is not the count
         super().__init__(draws, randomness, balance_factor)
         self._shared = cells
 

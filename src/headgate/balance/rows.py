@@ -1,6 +1,6 @@
 """How state that is one over all workers lies in shared memory, for those who read and write it there.
 
-The memory is a long line of 64-bit cells. Each frontend, listening socket, backend and server has a *row* of them, and all of them
+The memory is a long line of 64-bit cells. Each frontend, listening socket, backend and server has a *row* of them, and all
 together have one. A row begins with totals; behind them each process has its *share* of every total, so that what a dead process
 held can be given back. Who changes a total or a share, or moves a queue, is in the row's *section* meanwhile; reading needs none.
 
@@ -9,10 +9,16 @@ Here is only arithmetic: the memory itself is made by `runtime.workers.shared`.
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence
 from typing import Final, Protocol
 
-Cells = MutableSequence[int]
+
+class Cells(Protocol):
+    """The memory."""
+
+    def __getitem__(self, at: int, /) -> int: ...
+
+    def __setitem__(self, at: int, value: int, /) -> None: ...
+
 
 #: What the row belongs to, as a number; 0: nobody.
 KEY: Final = 0
@@ -38,14 +44,15 @@ _SHARE: Final = 5
 #: In a share: where the gauges begin, and the first of the streams that were granted a server by another process.
 MAIL: Final = 4
 
-# A place in a queue.
-NODE: Final = 6
+# A place in a queue. `QUEUE` is 0 when it is free, `GRANT` the row of the server that it was granted.
+NODE: Final = 8
 QUEUE: Final = 0
 TICKET: Final = 1
 NEXT: Final = 2
 PREVIOUS: Final = 3
 GRANT: Final = 4
 OWNER: Final = 5
+BACKEND: Final = 6
 
 
 def row_width(processes: int) -> int:
@@ -69,15 +76,17 @@ class Section(Protocol):
 
 
 class Board(Protocol):
-    """The shared memory as one process sees it; `runtime.workers.board`.
+    """The shared memory as one process sees it; `runtime.workers.shared`.
 
     Attributes:
         cells: the memory.
+        undo: three cells for a change in another process's share: which cell, what was there before, for which place in a queue.
         process: the number of this process: 0 for the controller, workers from 1.
         processes: how many there are.
     """
 
     cells: Cells
+    undo: int
     process: int
     processes: int
 
@@ -93,7 +102,7 @@ class Board(Protocol):
         """This process has no use for the row any more; when none has, it is free."""
 
     def section(self, row: int) -> Section:
-        """The section of a row. A server's is that of its backend; that of all frontends and listeners is that of the process."""
+        """The section of a backend's row, which is that of its servers too. Frontends, listeners and the process share one."""
 
     def take_node(self) -> int:
         """A place in a queue, of those that belong to this process; 0 when all are in use."""
@@ -103,27 +112,6 @@ class Board(Protocol):
 
     def wake(self, process: int) -> None:
         """Have a process look at what it was granted, and at listeners that wait. Never blocks."""
-
-
-class Gauge:
-    """One total and this process's share of it.
-
-    Attributes:
-        at: cell of the total.
-    """
-
-    __slots__ = ("_cells", "_mine", "at")
-
-    def __init__(self, board: Board, row: int, gauge: int) -> None:
-        self._cells = board.cells
-        self.at = row + gauge
-        self._mine = share_of(row, board.process) + gauge - 1
-
-    def add(self, count: int) -> None:
-        """Change both; the caller is in the section."""
-        cells = self._cells
-        cells[self._mine] += count
-        cells[self.at] += count
 
 
 class Nowhere:
