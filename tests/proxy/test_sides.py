@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from headgate.proxy.sides import IDLE_AT_STOP
 from tests.proxy.playbook import Playbook
 
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -26,11 +27,50 @@ def test_soft_stop_closes_idle_sessions_and_busy_ones_after_their_response(tmp_p
     play.shared.stopping = True
     for session in list(play.shared.live):
         session.soft_stop()
-    assert idle.channel.fate == "closed"
+    assert idle.channel.fate == "open"
     server.sends(OK)
     assert busy.got() == b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nconnection: close\r\n\r\nok"
     assert busy.channel.fate == "closed"
+    play.clock.advance(IDLE_AT_STOP + 0.1)
+    assert idle.got() == b""
+    assert idle.channel.fate == "closed"
     assert play.shared.sessions == 0
+
+
+@pytest.mark.parametrize("sent_before", [b"", GET])
+def test_an_idle_client_that_asks_during_a_soft_stop_is_answered_once_more(tmp_path: Path, sent_before: bytes) -> None:
+    play = book(tmp_path)
+    client = play.client()
+    server = None
+    if sent_before:
+        client.sends(GET)
+        server = play.server()
+        server.sends(OK)
+        client.got()
+    play.shared.stopping = True
+    for session in list(play.shared.live):
+        session.soft_stop()
+    play.clock.advance(IDLE_AT_STOP / 2)
+    client.sends(GET[:9])
+    play.clock.advance(IDLE_AT_STOP)
+    client.sends(GET[9:])
+    (server or play.server()).sends(OK)
+    assert b"connection: close\r\n" in client.got()
+    assert client.channel.fate == "closed"
+
+
+def test_close_spread_time_infinite_closes_nothing(tmp_path: Path) -> None:
+    play = book(tmp_path)
+    client = play.client()
+    play.shared.stopping = True
+    play.shared.close_spread = float("inf")
+    for session in list(play.shared.live):
+        session.soft_stop()
+    play.clock.advance(3)
+    client.sends(GET)
+    play.server().sends(OK)
+    assert b"connection: close" not in client.got()
+    assert client.channel.fate == "open"
 
 
 def test_idle_close_on_response_leaves_idle_sessions_one_more_response(tmp_path: Path) -> None:

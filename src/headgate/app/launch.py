@@ -134,7 +134,7 @@ class Generation:
     # --- one process ---
 
     def _serve_alone(self) -> int:
-        place = Place(Role.SINGLE, 0, 1, self._heritage)
+        place = Place(Role.SINGLE, 0, 1, self._heritage, ready=self._upwards.ready)
         app = App(self._prepared, self._options, place)
         app.bind_all()
         master = self._heritage.master
@@ -142,7 +142,6 @@ class Generation:
             app.reactor.watch(master.fileno(), READ, lambda events: self._lost_master_of(app))
         for warning in (*app.warnings, *become(self._identity)):
             self._messages.say(Severity.WARNING, warning)
-        self._upwards.ready()
         _settle_memory()
         return app.run()
 

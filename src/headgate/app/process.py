@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from headgate.app.api import RuntimeApi
 from headgate.app.doors import Doors
 from headgate.app.live import Live
 from headgate.app.prepare import Prepared
+from headgate.app.sampler import Sampler
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
 from headgate.runtime.logs.emitters import log_event
@@ -35,6 +37,8 @@ _WARNING_LEVEL, _NOTICE_LEVEL, _ALERT_LEVEL = 4, 5, 1
 _SOFT_STOP_POLL = 0.05
 #: How often a process says that it is not stuck, seconds.
 _HEARTBEAT = 0.5
+#: Places of unexpected errors that are counted one by one.
+_MOST_BUGS = 100
 
 
 def _ignore(answer: str) -> None:
@@ -75,6 +79,8 @@ class App:
         self.frontends = live.frontends
         self.warnings = live.warnings
         self.doors = Doors(live, self.place, options)
+        #: unexpected errors, by place in the code
+        self.bugs: Counter[str] = Counter()
         #: changes that were made before this process was there are being repeated
         self.catching_up = False
         self.checks: CheckRunner | None = None
@@ -189,6 +195,7 @@ class App:
         if self._is_checking():
             self.checker().start()
         self.doors.start()
+        sampler = Sampler(self.live, loop) if self.place.role is not Role.CONTROLLER else None
         if self.api is not None:
             await self.api.start()
         self._log_of_frontends(_NOTICE_LEVEL, "Proxy {} started.")
@@ -202,6 +209,8 @@ class App:
                 await self.checks.stop()
             if self.api is not None:
                 await self.api.stop(unlink=self.doors.owns_files and not self.shared.stopping)
+            if sampler is not None:
+                sampler.stop()
             self.doors.shut()
             for sibling in (self.controller, self.worker):
                 if sibling is not None:
@@ -220,6 +229,9 @@ class App:
         print(text, file=sys.stderr)
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(place.filename)}:{place.lineno}"
+        counted = f"{where} {place.name}(): {type(error).__name__}"
+        if counted in self.bugs or len(self.bugs) < _MOST_BUGS:
+            self.bugs[counted] += 1
         what = f"BUG: {type(error).__name__} in {where}; please report it with the trace on stderr"
         log_event(self.logs.process, _ALERT_LEVEL, what)
 
@@ -262,13 +274,23 @@ class App:
     def soft_stop(self) -> None:
         """SIGUSR1: accept no more, finish what is under way, then stop."""
         loop = self._loop
-        if self.shared.stopping or loop is None:
+        if self.prepared.state.is_stopping or loop is None:
             return
-        self.shared.stopping = True
         self.prepared.state.is_stopping = True
+        grace = self.config.global_.grace or 0.0
+        self._log_of_frontends(_WARNING_LEVEL, f"Stopping frontend {{}} in {int(grace * 1000)} ms.")
+        if grace:
+            loop.call_later(grace, self._leave, loop)
+        else:
+            self._leave(loop)
+
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The grace period of a soft stop is over (manual 3.1, "grace")."""
+        self.shared.stopping = True
+        self.shared.stopping_since = self.reactor.now
+        self.shared.close_spread = self.config.global_.close_spread_time or 0.0
         for side in self.frontends.values():
             side.stopped = True
-        self._log_of_frontends(_WARNING_LEVEL, "Stopping frontend {} in 0 ms.")
         self.doors.soft_stop()
         if self.api is not None:
             self.api.soft_stop()

@@ -156,7 +156,7 @@ class Exchange(Stream):
                 and self.request_done
                 and outcome.blame in (Blame.NOBODY, Blame.PROXY)
                 and self.side.mode != CLOSE
-                and not self.side.shared.stopping
+                and not (self.side.shared.stopping and self.side.shared.closes(self.session))
                 and not self.client_gone
             )
             head = reply.head
@@ -234,7 +234,7 @@ class Exchange(Stream):
             and self.request_done
             and version == 11
             and self.side.mode != CLOSE
-            and not self.side.shared.stopping
+            and not (self.side.shared.stopping and self.side.shared.closes(self.session))
             and not self.client_gone
         )
         self.status = status

@@ -17,7 +17,7 @@ from headgate.observe.counters import ListenerCounters
 from headgate.plan.facts import Session
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.port import Channel, Lost
-from headgate.proxy.sides import CLOSE, Frontend
+from headgate.proxy.sides import CLOSE, FOREVER, Frontend
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.http1.chunked import ChunkedBody
 from headgate.wire.http1.framing import CHUNKED, request_framing
@@ -98,6 +98,8 @@ class HttpSession(Session):
         channel.owner = self
         if self.side.t_http_request:
             scheduler.arm(self, scheduler.now + self.side.t_http_request)
+        if shared.stopping:
+            self.soft_stop()
         if early:
             self.data_received(early)
 
@@ -147,7 +149,7 @@ class HttpSession(Session):
     def timed_out(self) -> None:
         """The one deadline has passed: whatever was waited for did not come."""
         if self.state == AWAIT_REQUEST:
-            if self.buffer or not self.streams:
+            if self.buffer or (not self.streams and not self.side.shared.stopping):
                 self._closed_while_idle(Outcome.REQUEST_TIMEOUT)
             else:
                 self.close()  # the keep-alive timeout: nothing was asked, nothing is said
@@ -220,10 +222,12 @@ class HttpSession(Session):
             self._refuse("not an HTTP request", 400, data)
         else:
             self.buffer = data
-            if self.streams and self.side.t_http_request:
+            if (self.streams or self.side.shared.stopping) and self.side.t_http_request:
                 # From the first byte on the keep-alive timeout no longer applies (manual, "timeout http-request").
                 deadline = self.first_byte_at + self.side.t_http_request
                 self.side.shared.scheduler.arm(self, deadline)
+            elif self.side.shared.stopping:
+                self.deadline = 0.0  # it is not idle any more
         return b""
 
     def body_bytes(self, data: bytes) -> None:
@@ -270,7 +274,7 @@ class HttpSession(Session):
         """The stream is over and logged. Wait for the next request, or close."""
         self.stream = None
         shared = self.side.shared
-        if not keep or shared.stopping or self.side.mode == CLOSE:
+        if not keep or self.side.mode == CLOSE or (shared.stopping and shared.closes(self)):
             self.close(linger=self.state == RECEIVE_BODY)
             return
         scheduler = shared.scheduler
@@ -281,6 +285,8 @@ class HttpSession(Session):
             scheduler.arm(self, scheduler.now + self.side.t_http_keep_alive)
         else:
             self.deadline = 0.0
+        if shared.stopping:
+            self.soft_stop()
         if self.buffer:
             # Not from inside: a million pipelined requests must not become a million stack frames.
             scheduler.later(self._next_pipelined)
@@ -360,6 +366,14 @@ class HttpSession(Session):
             self.stream.fail(outcome)
 
     def soft_stop(self) -> None:
-        """Close when idle (but not with `option idle-close-on-response`); otherwise after the response of its exchange."""
-        if self.state == AWAIT_REQUEST and not self.buffer and not self.side.spec.options.idle_close_on_response:
-            self.close()
+        """When idle, close after a short time without a request (but not with `option idle-close-on-response`); otherwise after
+        the response of the exchange that is under way, or of the next one."""
+        if self.state != AWAIT_REQUEST or self.buffer or self.side.spec.options.idle_close_on_response:
+            return
+        if not hasattr(self, "channel"):
+            return  # the handshake is under way: `start` comes back here
+        shared = self.side.shared
+        idle_time = shared.idle_time(self)
+        end = shared.scheduler.now + idle_time
+        if idle_time != FOREVER and (not self.deadline or end < self.deadline):
+            shared.scheduler.arm(self, end)

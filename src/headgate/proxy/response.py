@@ -175,7 +175,7 @@ class ResponsePath(Exchange):
             and not self.client_gone
             and side.mode != CLOSE
             and link.mode != CLOSE
-            and not side.shared.stopping
+            and not (side.shared.stopping and side.shared.closes(self.session))
         )
         if side.http_after_response is not None or link.http_after_response is not None:
             self.run_after_response_rules()

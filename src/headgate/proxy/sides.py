@@ -37,6 +37,10 @@ ALL_RETRYABLE = frozenset(
 #: Time between two attempts on one server (manual, "retries": "a turn-around timer of min("timeout connect", one second)").
 TURN_AROUND = 1.0
 
+#: How long an idle connection is kept when a soft stop begins, seconds.
+IDLE_AT_STOP = 1.0
+FOREVER = float("inf")
+
 _INFO, _ERROR = 6, 3
 _date = date_ms_writer(None)
 
@@ -47,7 +51,9 @@ class Shared:
     Attributes:
         sessions, maxconn: client connections of all frontends, and how many there may be (global maxconn).
         live: the client sessions themselves.
-        stopping: a soft stop is on: keep-alive connections are closed after their current response.
+        stopping: a soft stop is on: keep-alive connections are closed after their current response (see `closes`).
+        stopping_since: since when, monotonic seconds.
+        close_spread: close-spread-time, seconds; 0.0 without it.
         head_limit: longest request or response head, bytes (tune.bufsize less tune.maxrewrite).
         max_fields: tune.http.maxhdr.
         buffer: tune.bufsize: what may be kept of a request for a retry.
@@ -58,8 +64,9 @@ class Shared:
     """
 
     __slots__ = (
-        "asker", "backends", "buffer", "connector", "counters", "head_limit", "invalid", "live", "max_fields", "maxconn",
-        "request_number", "scheduler", "services", "session_ended", "sessions", "splice", "stopping", "world",
+        "asker", "backends", "buffer", "close_spread", "connector", "counters", "head_limit", "invalid", "live", "max_fields",
+        "maxconn", "request_number", "scheduler", "services", "session_ended", "sessions", "splice", "stopping",
+        "stopping_since", "world",
     )
 
     def __init__(
@@ -79,6 +86,8 @@ class Shared:
         self.world = world
         self.counters = counters
         self.stopping = False
+        self.stopping_since = 0.0
+        self.close_spread = 0.0
         self.sessions = 0
         self.live: set[ClientSession] = set()
         self.maxconn = maxconn
@@ -111,6 +120,25 @@ class Shared:
             counters.tls_reused += 1
         else:
             counters.tls_key_rate.tick(self.scheduler.now)
+
+
+    def closes(self, session: object) -> bool:
+        """During a soft stop: whether this client's connection ends with the response that it is given now."""
+        moment = self._moment(session)
+        return self.scheduler.now >= self.stopping_since + moment
+
+    def idle_time(self, session: object) -> float:
+        """During a soft stop: for how many seconds an idle connection is still kept; infinite: as long as its timeout says.
+
+        Not closing it at once spares clients a reset: the request that many of them are just sending is answered, with
+        `Connection: close`.
+        """
+        return max(self._moment(session), IDLE_AT_STOP)
+
+    def _moment(self, session: object) -> float:
+        """When its turn comes within close-spread-time: sessions are strewn evenly, by where they lie in memory."""
+        spread = self.close_spread
+        return spread if spread in (0.0, FOREVER) else spread * ((id(session) >> 4) % 61) / 60
 
 
 def _ignore(_: Frontend) -> None:
@@ -319,8 +347,8 @@ class Backend:
     """
 
     __slots__ = (
-        "abort_on_close", "buffer_request", "counters", "error_replies", "forwardfor", "http_after_response",
-        "http_request", "http_response", "mode", "name", "persistence", "plain", "plan", "pools", "pretend_keep_alive",
+        "abort_on_close", "buffer_request", "counters", "dynamic_cookie_key", "error_replies", "forwardfor",
+        "http_after_response", "http_request", "http_response", "mode", "name", "persistence", "plain", "plan", "pools", "pretend_keep_alive",
         "redispatch", "restrict_names", "retries", "retry_empty", "retry_failure", "retry_junk", "retry_statuses",
         "retry_timeout", "reuse", "rules_response", "send_name", "spec", "state", "t_connect", "t_queue", "t_server",
         "t_server_fin", "t_tunnel",
@@ -340,6 +368,7 @@ class Backend:
         self.forwardfor = plan.forwardfor
         self.error_replies = plan.error_replies
         self.persistence = state.persistence
+        self.dynamic_cookie_key = spec.dynamic_cookie_key
         self.abort_on_close = _abort_on_close(spec)
         self.buffer_request = spec.options.http_buffer_request
         names = spec.options.restrict_header_names
