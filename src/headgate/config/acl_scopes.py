@@ -35,6 +35,9 @@ def conditions_of(draft: ProxyDraft, rules: Mapping[Ruleset, Sequence[Rule]]) ->
         if item.condition is not None:
             yield item.condition
     yield from (rule.condition for rule in draft.stats_rules if rule.condition is not None)
+    for stick in draft.stick_rules:
+        if stick.condition is not None:
+            yield stick.condition
     yield from (*draft.monitor_fail, *draft.force_persist, *draft.ignore_persist, *draft.stats_admin)
 
 

@@ -235,10 +235,39 @@ class UseService:
 #: What `use-service` knows.
 SERVICES = ("prometheus-exporter",)
 
+@dataclass(frozen=True, slots=True)
+class TrackCounter:
+    """`track-sc<n> <key> [table <table>]`: from here on, what happens is counted in the entry of this key."""
+
+    slot: int
+    expression: SampleExpression
+    table: str | None
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeCounter:
+    """`sc-inc-gpc`, `sc-add-gpc`, `sc-set-gpt` and their older forms, on the entry that a sticky counter tracks.
+
+    Attributes:
+        verb: inc, add or set.
+        what: gpc, gpt (arrays), gpc0, gpc1 or gpt0.
+        index: into the array.
+        slot: the sticky counter.
+        value: what is added or set.
+    """
+
+    verb: str
+    what: str
+    index: int
+    slot: int
+    value: int | SampleExpression
+
+
 Action = (
     Accept | Reject | SilentDrop | Deny | Tarpit | Return | Redirect | SetHeader | AddHeader | DeleteHeader | ReplaceHeader
     | SetRequestPart | ReplaceRequestPart | SetStatus | SetVar | UnsetVar | SetLogLevel | Capture | SetTimeout | SetRetries
-    | DisableL7Retry | Auth | ChangePatterns | UseService
+    | DisableL7Retry | Auth | ChangePatterns | UseService | TrackCounter | ChangeCounter
 )
 
 

@@ -29,6 +29,7 @@ from headgate.config.model import (
     UseServer,
 )
 from headgate.config.registry import Scope
+from headgate.config.stick_tables import StickRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,7 @@ class ProxyDraft:
     redirects: list[Rule] = field(default_factory=list)  # of `redirect`, which runs behind them
     use_backends: list[UseBackend] = field(default_factory=list)
     use_servers: list[UseServer] = field(default_factory=list)
+    stick_rules: list[StickRule] = field(default_factory=list)
     monitor_fail: list[Condition] = field(default_factory=list)
     force_persist: list[Condition] = field(default_factory=list)
     ignore_persist: list[Condition] = field(default_factory=list)

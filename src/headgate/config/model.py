@@ -15,6 +15,7 @@ from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass, field
 from headgate.config.actions import Rule, Ruleset
 from headgate.config.expression import AclDefinition, Condition, LogFormat, SampleExpression
+from headgate.config.stick_tables import StickRule, StickTable
 
 
 class Mode(enum.Enum):
@@ -201,6 +202,7 @@ class Server:
     init_addr: tuple[str, ...] = ("last", "libc")
     on_marked_down: str | None = None  # "shutdown-sessions"
     on_marked_up: str | None = None  # "shutdown-backup-sessions"
+    non_stick: bool = False  # its connections are never put into stick tables
 
 
 # --- balancing and persistence ---------------------------------------------------------------------------------------
@@ -509,6 +511,8 @@ class Proxy:
     source: SourceAddress | None = None
     send_name_header: str | None = None
     rate_limit_sessions: int = 0
+    stick_table: StickTable | None = None
+    stick_rules: tuple[StickRule, ...] = ()
 
     @property
     def is_frontend(self) -> bool:
@@ -627,8 +631,6 @@ class Config:
     userlists: Mapping[str, Userlist]
     rings: Mapping[str, Ring]
     error_sections: Mapping[str, ErrorSection]
-    #: what the sections were parsed into, for servers and backends that are added while running (see `runtime_lines`)
-    origin: object = field(default=None, repr=False, compare=False)
     #: what the sections were parsed into, for servers and backends that are added while running (see `runtime_lines`)
     origin: object = field(default=None, repr=False, compare=False)
 

@@ -114,6 +114,12 @@ class Registry:
             row = self._rows.get((scope, name))
             if row is not None:
                 return row, count
+            last, digits = parts[count - 1][:8], parts[count - 1][8:]
+            if last == "track-sc" and digits.isdecimal():
+                # One action with a number in its name: the rows are those of the first ones.
+                row = self._rows.get((scope, " ".join([*parts[: count - 1], "track-sc0"])))
+                if row is not None:
+                    return row, count
             last, parenthesis, _ = parts[count - 1].partition("(")
             if parenthesis:
                 stem = " ".join([*parts[: count - 1], last])

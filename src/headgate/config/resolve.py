@@ -51,7 +51,6 @@ def resolve(draft: ConfigDraft, report: Report) -> Config | None:
         rings=dict(draft.rings),
         error_sections=dict(draft.error_sections),
         origin=draft,
-        origin=draft,
     )
 
 

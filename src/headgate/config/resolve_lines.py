@@ -191,6 +191,7 @@ def build_server(draft: ServerDraft, number: int, mode: Mode, defaults: LineDefa
         id=settings.value("id", number),
         backup=settings.is_on("backup"),
         disabled=settings.is_on("disabled"),
+        non_stick=settings.is_on("non-stick"),
         check=check,
         tls=tls if settings.is_on("ssl") else None,
         send_proxy=_send_proxy(settings),

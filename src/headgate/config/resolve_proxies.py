@@ -97,6 +97,8 @@ def build_proxy(draft: ProxyDraft, identifier: int, lines: LineDefaults, report:
         maxconn=(settings.value("maxconn") or None) if draft.is_frontend else None,
         backlog=settings.value("backlog"),
         rate_limit_sessions=settings.value("rate-limit sessions", 0),
+        stick_table=settings.value("stick-table"),
+        stick_rules=tuple(draft.stick_rules),
         **(_backend_fields(draft, mode) if draft.is_backend else {}),
     )
 
@@ -108,7 +110,6 @@ def _backend_fields(draft: ProxyDraft, mode: Mode) -> dict[str, Any]:
         "balance": settings.value("balance", Balance()),
         "hash_type": replace(hash_type, balance_factor=settings.value("hash-balance-factor", 0)),
         "cookie": settings.value("cookie") if mode is Mode.HTTP else None,
-        "dynamic_cookie_key": settings.value("dynamic-cookie-key"),
         "dynamic_cookie_key": settings.value("dynamic-cookie-key"),
         "fullconn": settings.value("fullconn"),
         "redispatch": settings.value("option redispatch", 0),

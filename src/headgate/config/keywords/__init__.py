@@ -18,6 +18,7 @@ from headgate.config.keywords import (  # noqa: F401
     sections_small,
     server,
     source,
+    stick,
     statistics,
     switching,
     timeouts,

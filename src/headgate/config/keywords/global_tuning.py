@@ -64,7 +64,8 @@ KEYWORDS.add(
     *without_effect("compression is not supported yet", *(
         "maxcompcpuusage maxcomprate maxzlibmem tune.comp.maxlevel tune.zlib.memlevel tune.zlib.windowsize"
     ).split()),
-    *without_effect("stick tables and peers are not supported yet", "tune.peers.max-updates-at-once", "tune.stick-counters"),
+    value("tune.stick-counters", _count("a number of counters", 0, 100)),
+    *without_effect("peers are not supported yet", "tune.peers.max-updates-at-once"),
     *without_effect("there is no Lua here", *(
         "tune.lua.bool-sample-conversion tune.lua.burst-timeout tune.lua.forced-yield tune.lua.log.loggers tune.lua.log.stderr"
         " tune.lua.maxmem tune.lua.openlibs tune.lua.service-timeout tune.lua.session-timeout tune.lua.task-timeout"

@@ -10,6 +10,7 @@ from headgate.config.actions import Rule, Ruleset
 from headgate.config.cursor import Cursor
 from headgate.config.drafts import ProxyDraft
 from headgate.config.keywords import actions_readers as read
+from headgate.config.keywords import stick_actions as stick
 from headgate.config.keywords.actions_readers import ActionReader
 from headgate.config.keywords.rule_order import check_order
 from headgate.config.keywords.switching import refuse_anonymous
@@ -31,6 +32,7 @@ _SCOPES: dict[Ruleset, frozenset[Scope]] = {
 _TCP = (_CONNECTION, _SESSION, _CONTENT, _RESPONSE_CONTENT)
 _HTTP = (_REQUEST, _RESPONSE, _AFTER)
 _EVERYWHERE = _TCP + _HTTP
+_TRACKING = (_CONNECTION, _SESSION, _CONTENT, _REQUEST, _RESPONSE)
 
 #: Action -> its reader and the rulesets it may stand in. A name with `*` has its first argument in parentheses.
 _ACTIONS: dict[str, tuple[ActionReader, tuple[Ruleset, ...]]] = {
@@ -54,6 +56,12 @@ _ACTIONS: dict[str, tuple[ActionReader, tuple[Ruleset, ...]]] = {
     "replace-uri": (read.replace_part("uri"), (_REQUEST,)),
     "replace-value": (read.read_replace_value, _HTTP),
     "return": (read.read_return, (_REQUEST, _RESPONSE)),
+    "sc-add-gpc*": (stick.read_add, _EVERYWHERE),
+    "sc-inc-gpc*": (stick.read_increment, _EVERYWHERE),
+    "sc-inc-gpc0*": (stick.read_increment_0, _EVERYWHERE),
+    "sc-inc-gpc1*": (stick.read_increment_1, _EVERYWHERE),
+    "sc-set-gpt*": (stick.read_set_tag, _EVERYWHERE),
+    "sc-set-gpt0*": (stick.read_set_tag_0, _EVERYWHERE),
     "set-header": (read.read_set_header, _HTTP),
     "set-log-level": (read.read_log_level, (_CONTENT, _RESPONSE_CONTENT, *_HTTP)),
     "set-map*": (read.change_patterns("set-map"), _HTTP),
@@ -70,6 +78,9 @@ _ACTIONS: dict[str, tuple[ActionReader, tuple[Ruleset, ...]]] = {
     "silent-drop": (read.read_silent_drop, (*_TCP, _REQUEST, _RESPONSE)),
     "tarpit": (read.read_tarpit, (_REQUEST,)),
     "use-service": (read.read_use_service, (_REQUEST,)),
+    "track-sc0": (stick.read_track, _TRACKING),
+    "track-sc1": (stick.read_track, _TRACKING),
+    "track-sc2": (stick.read_track, _TRACKING),
     "unset-var*": (read.read_unset_var, _EVERYWHERE),
 }
 

@@ -141,6 +141,8 @@ _OPTIONS: dict[str, Parser] = shared_options() | {
     "maxqueue": store("maxqueue", integer("maxqueue", 0)),
     "minconn": store("minconn", integer("minconn", 0)),
     "no-send-proxy": flag("send-proxy", None),
+    "non-stick": flag("non-stick"),
+    "stick": flag("non-stick", False),
     "no-send-proxy-v2": flag("send-proxy", None),
     "no-send-proxy-v2-ssl": flag("send-proxy", None),
     "no-send-proxy-v2-ssl-cn": flag("send-proxy", None),
@@ -198,7 +200,5 @@ KEYWORDS.add(
     without_effect(Scope.SERVER, "no-renegotiate", "TLS renegotiation is never used"),
     without_effect(Scope.SERVER, "check-sni-auto", "checks choose their name so already"),
     without_effect(Scope.SERVER, "no-check-reuse-pool", "checks never use pooled connections"),
-    without_effect(Scope.SERVER, "stick", "there are no stick tables yet"),
-    without_effect(Scope.SERVER, "non-stick", "there are no stick tables yet"),
     without_effect(Scope.SERVER, "pool-low-conn", "idle connections are not shared between threads", 1),
 )
