@@ -80,6 +80,7 @@ class Process:
         self.workers = {1: 4242}
         self.stats_sockets: tuple[StatsSocket, ...] = ()
         self.dropped_logs = 7
+        self.descriptor_limit, self.memory_limit, self.host_name = 20000, 0, "host1"
         self.environment = {"HOME": "/root", "X": "1"}
         web = Proxy("web", ProxyKind.FRONTEND, 2, HERE, mode=Mode.HTTP)
         self.frontends = {"web": Frontend(_fill(FrontendPlan, spec=web, name="web"), None, None, 500)}  # type: ignore[arg-type]

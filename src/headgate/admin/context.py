@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from headgate.admin.inspection import Inspection
 from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address
@@ -76,6 +77,7 @@ class Context(Protocol):
 
     Attributes:
         global_: the global section.
+        inspection: the inside of the process.
         frontends, backends: live, by name.
         config, plan: as they were read and compiled.
         references: the lists of patterns that ACLs and maps look into.
@@ -91,6 +93,9 @@ class Context(Protocol):
         stats_sockets: the `stats socket` lines.
         stopping: a soft stop is on.
         dropped_logs: lines that no log target took.
+        descriptor_limit: file descriptors that the process may have.
+        memory_limit: bytes, of `-m`; 0 for none.
+        host_name: of the machine.
         environment: the process's environment variables.
         world: what sample fetches look at.
         catching_up: changes that were made before this process was there are being repeated: each was allowed once.
@@ -98,6 +103,9 @@ class Context(Protocol):
 
     @property
     def global_(self) -> Global: ...
+
+    @property
+    def inspection(self) -> Inspection: ...
 
     @property
     def frontends(self) -> Mapping[str, Frontend]: ...
@@ -152,6 +160,15 @@ class Context(Protocol):
 
     @property
     def dropped_logs(self) -> int: ...
+
+    @property
+    def descriptor_limit(self) -> int: ...
+
+    @property
+    def memory_limit(self) -> int: ...
+
+    @property
+    def host_name(self) -> str: ...
 
     @property
     def environment(self) -> Mapping[str, str]: ...

@@ -185,7 +185,7 @@ DroppedLogs Log lines that were lost
 BusyPolling 1 when polling never waits
 FailedResolutions DNS resolutions that failed
 TotalBytesOut Bytes sent to clients since the start
-TotalSplicedBytesOut Bytes that the kernel passed on since the start
+TotalSplicdedBytesOut Bytes that the kernel passed on since the start
 BytesOutRate Bytes sent to clients in the last second
 DebugCommandsIssued Debugging commands that were given
 CumRecvLogs Log lines received

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from headgate.admin.context import Checks
+from headgate.app.sampler import descriptor_limit, host_name
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address
 from headgate.base.diagnostics import ConfigError
@@ -21,6 +22,7 @@ from headgate.proxy.sides import Backend, Frontend
 
 if TYPE_CHECKING:
     from headgate.app.changes import Changes
+    from headgate.app.inspection import ProcessInspection
     from headgate.app.process import App
 
 
@@ -30,6 +32,13 @@ class Control:
     def __init__(self, app: App) -> None:
         self._app = app
         self.initial_maxconn = app.shared.maxconn
+
+    @cached_property
+    def inspection(self) -> ProcessInspection:
+        """The inside of this process; made when somebody looks."""
+        from headgate.app.inspection import ProcessInspection
+
+        return ProcessInspection(self._app)
 
     @property
     def global_(self) -> Global:
@@ -114,6 +123,18 @@ class Control:
     def dropped_logs(self) -> int:
         controller = self._app.controller
         return self._app.logs.dropped + (0 if controller is None else controller.dropped_logs)
+
+    @property
+    def descriptor_limit(self) -> int:
+        return descriptor_limit()
+
+    @property
+    def memory_limit(self) -> int:
+        return (getattr(self._app.options, "memory_megabytes", None) or 0) << 20
+
+    @property
+    def host_name(self) -> str:
+        return host_name()
 
     @property
     def stopping(self) -> bool:

@@ -234,13 +234,13 @@ class ProcessCounters:
     Attributes:
         tls_sessions: TLS connections of clients now.
         tls_reused: handshakes of clients that resumed a session, and so needed no new key.
-        busy: percentage of the last second that the process was working; `bytes_rate` is what it sent in that second, bytes.
-            Both are gauges, set once a second.
+        busy: percentage of the last second that the process was working; `bytes_rate` is what it sent in that second, bytes;
+            `resident` is its memory, bytes; `pipes_used` and `pipes_free` are those of splicing. Gauges, set once a second.
     """
 
     __slots__ = (
-        "accept_failures", "busy", "bytes_rate", "connection_rate", "connections", "maximum_sessions", "requests",
-        "session_rate", "spliced_bytes", "tls_connections", "tls_failures", "tls_key_rate", "tls_rate", "tls_reused",
+        "accept_failures", "busy", "bytes_rate", "connection_rate", "connections", "maximum_sessions", "pipes_free",
+        "pipes_used", "requests", "resident", "session_rate", "spliced_bytes", "tls_connections", "tls_failures", "tls_key_rate", "tls_rate", "tls_reused",
         "tls_server_connections", "tls_server_key_rate", "tls_sessions",
     )
 
@@ -251,6 +251,9 @@ class ProcessCounters:
         self.maximum_sessions = 0
         self.bytes_rate = 0
         self.spliced_bytes = 0
+        self.resident = 0
+        self.pipes_used = 0
+        self.pipes_free = 0
         self.busy = 0
         self.tls_connections = 0
         self.tls_failures = 0

@@ -351,6 +351,7 @@ class RelayStream(Stream):
     def client_passed(self, count: int) -> None:
         """The kernel moved bytes of the client."""
         self.bytes_in += count
+        self.owner.side.shared.counters.spliced_bytes += count
         if self.server_channel is not None and self.server_channel.blocked:
             self.owner.channel.pause()
         self._touch()
@@ -358,6 +359,7 @@ class RelayStream(Stream):
     def server_passed(self, count: int) -> None:
         """The kernel moved bytes of the server."""
         self.bytes_out += count
+        self.owner.side.shared.counters.spliced_bytes += count
         if self.owner.channel.blocked and self.server_channel is not None:
             self.server_channel.pause()
         self._touch()

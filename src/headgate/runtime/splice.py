@@ -90,6 +90,11 @@ class PipePool:
         self._refused_at = -_REFUSAL
         self.lent = 0
 
+    @property
+    def spare(self) -> int:
+        """How many pipes wait to be used."""
+        return len(self._spare)
+
     def take(self) -> Pipe | None:
         """An empty pipe, or None when there can't be another one now."""
         if self._spare:
