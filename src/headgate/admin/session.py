@@ -6,8 +6,9 @@ Handles what belongs to the connection: its level and modes, `;`, escapes, paylo
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
+from headgate.admin.anonymous import hide
 from headgate.admin.context import Context
 from headgate.admin.executor import Executor, LocalExecutor
 from headgate.admin.registry import Command, CommandError, Level, Mode, Registry
@@ -57,7 +58,9 @@ class CliSession:
         closing: the connection is to be closed once the answer is sent.
         modes: what was switched on (`expert-mode`, `experimental-mode`).
         severity_output: "none", "number" or "string": what stands before messages.
+        anonymous_key: hides names and addresses in answers (`set anon`); 0 for not.
         watching: the command that runs ends as soon as the client sends something or closes its side.
+        on_bug: told of an exception that nobody expected; the client is told in one line.
     """
 
     def __init__(
@@ -78,7 +81,9 @@ class CliSession:
         self.closing = False
         self.modes: set[Mode] = set()
         self.severity_output = "none"
+        self.anonymous_key = 0
         self.watching = False
+        self.on_bug: Callable[[Exception], None] = _unheard
         self._executor: Executor = executor if executor is not None else LocalExecutor()
         self._payload: list[str] | None = None
         self._payload_size = 0
@@ -157,7 +162,13 @@ class CliSession:
             answer = self._executor.execute(command, arguments, self.context)
         except CommandError as error:
             return self.message(error)
-        return answer if isinstance(answer, str) else self._pieces(command, answer)
+        except Exception as error:
+            return self._broke(error)
+        return self._shown(command, answer) if isinstance(answer, str) else self._pieces(command, answer)
+
+    def _shown(self, command: Command, text: str) -> str:
+        """An answer as this connection wants to see it."""
+        return hide(command.name, text, self.anonymous_key) if self.anonymous_key else text
 
     def _find(self, words: Sequence[str]) -> tuple[Command, Sequence[str]]:
         found = self.registry.find(words)
@@ -178,9 +189,10 @@ class CliSession:
         self.watching = command.watches
         try:
             if isinstance(answer, Awaitable):
-                yield _terminated(await answer)
+                yield _terminated(self._shown(command, await answer))
                 return
             async for piece in answer:
+                piece = self._shown(command, piece)
                 text = piece.rstrip("\n")
                 if text:
                     ended = "\n" if text != piece else "\n\n"
@@ -188,11 +200,18 @@ class CliSession:
         except CommandError as error:
             yield self.message(error)
             ended = "\n\n"
+        except Exception as error:
+            yield self._broke(error)
+            ended = "\n\n"
         finally:
             self.watching = False
             if isinstance(answer, AsyncGenerator):
                 await answer.aclose()
         yield ended
+
+    def _broke(self, error: Exception) -> str:
+        self.on_bug(error)
+        return self.message(CommandError(f"Internal error ({type(error).__name__}): please report it with the log."))
 
     def message(self, error: CommandError) -> str:
         """A message as this connection wants to see it (`set severity-output`)."""
@@ -216,6 +235,10 @@ class CliSession:
 def _terminated(answer: str) -> str:
     answer = answer.rstrip("\n")
     return f"{answer}\n\n" if answer else "\n"
+
+
+def _unheard(_: Exception) -> None:
+    return None
 
 
 def _has_space(text: str) -> bool:

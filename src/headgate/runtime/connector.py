@@ -133,6 +133,11 @@ class PendingConnection:
             self._drop_socket()
             reactor.later(self._report_failure)
 
+    @property
+    def server(self) -> ServerState:
+        """That it connects to."""
+        return self._server
+
     def _drop_socket(self) -> None:
         sock, self._sock = self._sock, None
         if sock is not None:

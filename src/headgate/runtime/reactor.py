@@ -14,7 +14,7 @@ import select
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 READ = select.EPOLLIN | select.EPOLLRDHUP
@@ -57,7 +57,7 @@ class Reactor:
     """
 
     __slots__ = (
-        "_dead", "_epoll", "_handlers", "_heap", "_later", "_loop", "_order", "_timer", "_timer_at", "now", "on_bug",
+        "_dead", "_epoll", "_handlers", "_heap", "_later", "_loop", "_order", "_run", "_timer", "_timer_at", "now", "on_bug",
         "shared", "turn_ends", "wall",
     )
 
@@ -71,6 +71,7 @@ class Reactor:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._later: list[Callable[[], None]] = []
+        self._run: Callable[[Handler, int], None] | None = None
         #: descriptors of connections that another process holds too: closing ours does not take them out of the epoll set
         self.shared: set[int] = set()
         #: told of an exception that nobody expected
@@ -83,7 +84,7 @@ class Reactor:
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let `loop` drive this reactor."""
         self._loop = loop
-        loop.add_reader(self._epoll.fileno(), self._turn)
+        loop.add_reader(self._epoll.fileno(), self._turn if self._run is None else self._measured_turn)
         self._schedule_timer()
 
     def close(self) -> None:
@@ -141,6 +142,44 @@ class Reactor:
             self._run_later()
         for end in self.turn_ends:
             end()
+
+    # --- for those who look at it from outside ---
+
+    def measure(self, run: Callable[[Handler, int], None] | None) -> None:
+        """Let `run` call the handlers from now on, as profiling does; None: they are called as always, which costs nothing."""
+        self._run = run
+        if self._loop is not None:
+            self._loop.add_reader(self._epoll.fileno(), self._turn if run is None else self._measured_turn)
+
+    def _measured_turn(self) -> None:
+        """`_turn`, with `_run` between us and the handlers."""
+        self.now = time.monotonic()
+        self.wall = time.time()
+        handlers, run = self._handlers, self._run
+        for fd, events in self._epoll.poll(0, _BATCH):
+            handler = handlers.get(fd)
+            if handler is not None:
+                try:
+                    if run is None:
+                        handler(events)
+                    else:
+                        run(handler, events)
+                except Exception as error:
+                    self.unwatch(fd)
+                    self.on_bug(error)
+        if self._later:
+            self._run_later()
+        for end in self.turn_ends:
+            end()
+
+    @property
+    def handlers(self) -> Mapping[int, Handler]:
+        """Who is called for which descriptor."""
+        return self._handlers
+
+    def waiting(self) -> list[Timed]:
+        """Those who have a deadline."""
+        return [timed for at, _, timed in self._heap if timed.armed == at and timed.deadline]
 
     # --- work for the end of the turn ---
 

@@ -1,0 +1,59 @@
+"""Commands that ask every worker: each collects facts, and one answer is written from the facts of all.
+
+The workers' answers travel as JSON, so that who writes the answer adds up numbers instead of parsing text. A process that has
+no workers beside it collects and writes in one go.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from headgate.admin.context import Context
+from headgate.admin.registry import Command, CommandError, Level, Mode, Scope
+
+#: Facts of one process: anything that JSON can carry.
+Facts = Any
+#: Gets the words behind the command's name; raises CommandError when they make no sense.
+Collect = Callable[[Sequence[str], Context], Facts]
+#: Gets the words, and the facts of each process by the number of the worker (1 where there is only one).
+Render = Callable[[Sequence[str], Mapping[int, Facts]], str]
+
+_NOBODY = "No worker answered."
+
+
+def gathered(
+    name: str, usage: str, level: Level, collect: Collect, render: Render, requires: Mode | None = None
+) -> Command:
+    """A command of scope WORKERS.
+
+    Args:
+        name, usage, level, requires: see `Command`.
+        collect: makes the facts, in each worker.
+        render: writes the answer, once.
+    """
+
+    def handler(words: Sequence[str], context: Context) -> str:
+        worker = context.inspection.worker
+        if not worker:
+            return render(words, {1: collect(words, context)})
+        return json.dumps({"worker": worker, "words": list(words), "facts": collect(words, context)})
+
+    def merge(answers: Sequence[str]) -> str:
+        parts = [json.loads(answer) for answer in answers]
+        if not parts:
+            raise CommandError(_NOBODY)
+        facts = {int(part["worker"]): part["facts"] for part in parts}
+        return render(parts[0]["words"], dict(sorted(facts.items())))
+
+    return Command(name, usage, level, handler, Scope.WORKERS, merge, requires)
+
+
+def added_up(facts: Mapping[int, Mapping[str, int | float]]) -> dict[str, int | float]:
+    """The sum of numbers by name, in the order of the first worker's."""
+    sums: dict[str, int | float] = {}
+    for numbers in facts.values():
+        for name, number in numbers.items():
+            sums[name] = sums.get(name, 0) + number
+    return sums
