@@ -86,6 +86,7 @@ class Command:
         key: of its arguments, for changes (`Scope.EVERYWHERE`): what they are about. A change takes the place of earlier ones
             whose key begins with its own in what a new worker is told: ("map", "x") of `clear map x` that of
             ("map", "x", "set", "key"). Without one, the whole line is the key; None as the key: it counts for ever, in its order.
+        looks: a change that depends on what there is now: the workers are asked for it first.
         kept: processes that come later are told of this change; False for what is done once and over, as closing connections.
     """
 
@@ -100,6 +101,7 @@ class Command:
     watches: bool = False
     key: Callable[[Sequence[str]], tuple[str, ...] | None] | None = None
     kept: bool = True
+    looks: bool = False
 
     @property
     def supported(self) -> bool:

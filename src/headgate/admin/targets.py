@@ -23,18 +23,24 @@ class _Side(Protocol):
 _S = TypeVar("_S", bound=_Side)
 
 
-def _side(sides: Iterable[_S], text: str) -> _S | None:
-    for side in sides:
-        if side.name == text or text == f"#{side.spec.id}":
-            return side
+def side(sides: Iterable[_S], text: str) -> _S | None:
+    """The one that is called `text`, or `#` and its id; None when there is none."""
+    for one in sides:
+        if one.name == text or text == f"#{one.spec.id}":
+            return one
     return None
+
+
+def in_order(sides: Iterable[_S]) -> list[_S]:
+    """By their ids, as lists show them."""
+    return sorted(sides, key=lambda one: one.spec.id)
 
 
 def frontend(words: Sequence[str], context: Context) -> Frontend:
     """The frontend that the first word names."""
     if not words:
         raise CommandError("A frontend name is expected.")
-    found = _side(context.frontends.values(), words[0])
+    found = side(context.frontends.values(), words[0])
     if found is None:
         raise CommandError("No such frontend.")
     return found
@@ -42,7 +48,7 @@ def frontend(words: Sequence[str], context: Context) -> Frontend:
 
 def backend(text: str, context: Context) -> Backend:
     """The backend called `text`; a bare number is an id too."""
-    found = _side(context.backends.values(), text) or _side(context.backends.values(), f"#{text}")
+    found = side(context.backends.values(), text) or side(context.backends.values(), f"#{text}")
     if found is None:
         raise CommandError("No such backend.")
     return found
@@ -53,10 +59,10 @@ def server(words: Sequence[str], context: Context) -> tuple[Backend, ServerState
     name, slash, server_name = (words[0] if words else "").partition("/")
     if not slash or not server_name:
         raise CommandError("Require 'backend/server'.")
-    side = _side(context.backends.values(), name)
-    if side is None:
+    backend = side(context.backends.values(), name)
+    if backend is None:
         raise CommandError("No such backend.")
-    for candidate in side.state.servers:
+    for candidate in backend.state.servers:
         if candidate.name == server_name or server_name == f"#{candidate.id}":
-            return side, candidate
+            return backend, candidate
     raise CommandError("No such server.")

@@ -118,7 +118,7 @@ class Changes:
         """Connect over TLS or not; False when no TLS options are known for the server."""
         if id(server.spec) not in self._contexts:
             return False
-        self._live.endpoints[server].tls = self._live.make_endpoint(backend.spec, server).tls if enabled else None
+        self._live.endpoints[server].tls = self._live.dialler(server.spec) if enabled else None
         server.tls = enabled
         backend.pools[server.name].clear()
         return True

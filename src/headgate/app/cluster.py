@@ -47,6 +47,8 @@ class ClusterExecutor:
 
     async def _everywhere(self, command: Command, arguments: Sequence[str], context: Context) -> str:
         """Here first. Nothing comes between its success here and its way to the others."""
+        if command.looks:
+            await self._controller.collect()
         answer = self._local.execute(command, arguments, context)
         text = answer if isinstance(answer, str) else await whole(answer)
         words = [*command.name.split(), *arguments]

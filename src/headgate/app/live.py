@@ -149,7 +149,7 @@ class Live:
             family,
             host,
             spec.address,
-            tls=self._dialler(spec),
+            tls=self.dialler(spec),
             send_proxy=spec.send_proxy,
             source=spec.source or proxy.source,
             options=tuple(options),
@@ -170,7 +170,8 @@ class Live:
                 self.world.process_variables[name] = value(scratch)
             break
 
-    def _dialler(self, server: Server) -> TlsOpener | None:
+    def dialler(self, server: Server) -> TlsOpener | None:
+        """What makes TLS connections to a server; None where no TLS options are known for it."""
         context = self.prepared.server_contexts.get(id(server))
         if context is None:
             return None

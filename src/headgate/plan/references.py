@@ -277,6 +277,7 @@ class References:
 
     Attributes:
         servers: backend and name of servers that expressions ask about, which can't be removed while running.
+        backends: names of backends that expressions ask about.
         changed_by_rule: told the command that repeats what a rule changed, for the processes beside this one. See `repeat`.
     """
 
@@ -286,6 +287,7 @@ class References:
         self._by_id: dict[int, Reference] = {}
         self._wanted: list[tuple[str, Location]] = []
         self.servers: set[tuple[str, str]] = set()
+        self.backends: set[str] = set()
         self.changed_by_rule: Callable[[str], None] | None = None
 
     def __iter__(self) -> Iterator[Reference]:

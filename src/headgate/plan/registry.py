@@ -239,6 +239,7 @@ def _backend(call: Call, text: str, scope: Scope) -> str:
     if scope.config.proxy(name, backend=True) is None:
         known = [proxy.name for proxy in scope.config.proxies if proxy.is_backend]
         raise config_error(f"'{call.name}': there is no backend '{name}'", call.location, allowed=known, written=name)
+    scope.references.backends.add(name)
     return name
 
 

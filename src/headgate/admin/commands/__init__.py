@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from headgate.admin.commands import (
-    activity,
-    anonymity,
     connection,
-    debug,
-    descriptors,
     dynamic_backends,
     dynamic_servers,
-    errors,
-    events,
-    info,
     information,
     limits,
     maps,
-    platform,
     server_settings,
     servers,
-    sessions,
     statistics,
     unsupported,
     variables,
-    waiting,
 )
 from headgate.admin.registry import Registry
 
@@ -32,26 +22,16 @@ def all_commands() -> Registry:
     """The complete registry."""
     return Registry(
         (
-            *activity.COMMANDS,
-            *anonymity.COMMANDS,
             *connection.COMMANDS,
-            *debug.COMMANDS,
-            *descriptors.COMMANDS,
-            *errors.COMMANDS,
-            *events.COMMANDS,
             *dynamic_backends.COMMANDS,
             *dynamic_servers.COMMANDS,
-            *info.COMMANDS,
             *information.COMMANDS,
             *limits.COMMANDS,
             *maps.COMMANDS,
             *server_settings.COMMANDS,
-            *platform.COMMANDS,
             *servers.COMMANDS,
-            *sessions.COMMANDS,
             *statistics.COMMANDS,
             *unsupported.COMMANDS,
-            *waiting.COMMANDS,
             *variables.COMMANDS,
         )
     )

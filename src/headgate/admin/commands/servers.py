@@ -1,143 +1,22 @@
-"""Commands about servers: their states, weights and limits, read and changed (management manual 9.3)."""
+"""Commands that show servers and their states (management manual 9.3); those that change them are in `server_settings`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from headgate.admin import targets
 from headgate.admin.context import Context
-from headgate.admin.registry import Command, CommandError, Level, Scope
+from headgate.admin.registry import Command, Level, Scope
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address, Family
-from headgate.health.state import ServerStatus
 from headgate.proxy.sides import Backend
 
 _ADMIN, _USER, _OPERATOR = Level.ADMIN, Level.USER, Level.OPERATOR
-
-#: The most that a weight may be.
-_HEAVIEST = 256
-#: 4.2 balance: algorithms whose weights can't change while running.
-_STATIC = frozenset({"static-rr"})
-
-
-# --- changing --------------------------------------------------------------------------------------------------------
-
-
-def _set_admin(backend: Backend, server: ServerState, state: Admin, context: Context) -> str:
-    before = server.admin
-    if state is not before:
-        streams = backend.state.set_admin(server, state, context.wall())
-        context.checks.admin_changed(backend.state, server, before)
-        context.resume(backend, streams)
-    return ""
-
-
-_STATES = {"ready": Admin.READY, "drain": Admin.DRAIN, "maint": Admin.MAINT}
-
-
-def enable_server(words: Sequence[str], context: Context) -> str:
-    backend, server = targets.server(words, context)
-    return _set_admin(backend, server, server.admin & ~Admin.MAINT, context)
-
-
-def disable_server(words: Sequence[str], context: Context) -> str:
-    backend, server = targets.server(words, context)
-    return _set_admin(backend, server, server.admin | Admin.MAINT, context)
-
-
-def _set_state(words: Sequence[str], context: Context) -> str:
-    backend, server = targets.server(words, context)
-    state = _STATES.get(words[2]) if len(words) > 2 else None
-    if state is None:
-        raise CommandError("'set server <srv> state' expects 'ready', 'drain' and 'maint'.")
-    return _set_admin(backend, server, state, context)
-
-
-_HEALTH = {"up": ServerStatus.UP, "stopping": ServerStatus.NOLB, "down": ServerStatus.DOWN}
-
-
-def _set_health(words: Sequence[str], context: Context) -> str:
-    _, server = targets.server(words, context)
-    status = _HEALTH.get(words[2]) if len(words) > 2 else None
-    if status is None:
-        raise CommandError("'set server <srv> health' expects 'up', 'stopping', or 'down'.")
-    if not context.checks.force(server, status):
-        raise CommandError("Health checks are not enabled on this server, enable them to change its health.")
-    return ""
-
-
-def _weight(text: str, initial: int) -> int:
-    percent = text.endswith("%")
-    digits = text.removesuffix("%")
-    if not digits.isdecimal() or len(digits) > 9:
-        raise CommandError("Weight must be a number, or a percentage of the initial weight.")
-    if percent:
-        return min(_HEAVIEST, -(-initial * int(digits) // 100))
-    if int(digits) > _HEAVIEST:
-        raise CommandError("Absolute weight can only be between 0 and 256 inclusive.")
-    return int(digits)
-
-
-def set_weight(words: Sequence[str], context: Context) -> str:
-    backend, server = targets.server(words, context)
-    if len(words) < 2:
-        raise CommandError("Require <weight> or <weight%>.")
-    weight = _weight(words[1], server.spec.weight)
-    balance = backend.spec.balance.algorithm
-    if balance in _STATIC and weight not in (0, server.spec.weight):
-        raise CommandError("Backend is using a static LB algorithm and only accepts weights '0%' and '100%'.")
-    streams = backend.state.set_weight(server, weight, context.wall())
-    context.checks.survey(backend.state)
-    context.resume(backend, streams)
-    return ""
 
 
 def get_weight(words: Sequence[str], context: Context) -> str:
     _, server = targets.server(words, context)
     return f"{server.weight} (initial {server.spec.weight})"
-
-
-def set_maxconn_server(words: Sequence[str], context: Context) -> str:
-    backend, server = targets.server(words, context)
-    if len(words) < 2 or not words[1].isdecimal() or len(words[1]) > 9:
-        raise CommandError("'set maxconn server' expects a number of connections, zero for no limit.")
-    context.resume(backend, backend.state.set_maxconn(server, int(words[1]), context.wall()))
-    return ""
-
-
-def _set_weight_word(words: Sequence[str], context: Context) -> str:
-    return set_weight([words[0], *words[2:]], context)
-
-
-_SET_SERVER: dict[str, Callable[[Sequence[str], Context], str]] = {
-    "state": _set_state,
-    "weight": _set_weight_word,
-    "health": _set_health,
-}
-_SET_SERVER_LATER = frozenset(
-    {"addr", "agent", "agent-addr", "agent-port", "agent-send", "check-addr", "check-port", "fqdn", "name", "ssl"}
-)
-
-
-def set_server(words: Sequence[str], context: Context) -> str:
-    targets.server(words, context)
-    attribute = words[1] if len(words) > 1 else ""
-    handler = _SET_SERVER.get(attribute)
-    if handler is not None:
-        return handler(words, context)
-    if attribute in _SET_SERVER_LATER:
-        raise CommandError(f"'set server <srv> {attribute}' is not supported yet.")
-    raise CommandError("usage: set server <backend>/<server> state|weight|health <value>")
-
-
-def _health(enabled: bool) -> Callable[[Sequence[str], Context], str]:
-    def switch(words: Sequence[str], context: Context) -> str:
-        _, server = targets.server(words, context)
-        if not context.checks.enable_health(server, enabled):
-            raise CommandError("Health checks are not configured on this server.")
-        return ""
-
-    return switch
 
 
 def shutdown_sessions(words: Sequence[str], context: Context) -> str:
@@ -200,18 +79,18 @@ def _check_columns(server: ServerState, context: Context) -> tuple[int, int, int
 
 
 def _host(address: Address) -> str:
-    return address.host or "-"
+    return "-" if address.family is Family.NAME else address.host or "-"
 
 
 def _state_line(backend: Backend, server: ServerState, context: Context) -> str:
     spec = server.spec
     changed, status, result, health, state = _check_columns(server, context)
-    named = spec.address.family is Family.NAME
-    check = spec.check
+    address = server.address
+    check = server.check
     values = (
-        backend.spec.id, backend.name, server.id, server.name, "-" if named else _host(spec.address), _operational(server),
+        backend.spec.id, backend.name, server.id, server.name, _host(address), _operational(server),
         _administrative(server), server.weight, spec.weight, changed, status, result, health, state, 0, 0, 0,
-        spec.address.host if named else "-", spec.address.port, "-", int(spec.tls is not None),
+        spec.address.host if spec.address.family is Family.NAME else "-", address.port, "-", int(server.tls),
         (check.port if check is not None else 0) or 0,
         check.address.host if check is not None and check.address is not None else "-", "-", 0,
     )  # fmt: skip
@@ -227,8 +106,8 @@ def show_servers_conn(words: Sequence[str], context: Context) -> str:
     for backend, server in _selected(words, context):
         spec = server.spec
         values = (
-            f"{backend.name}/{server.name}", f"{backend.spec.id}/{server.id}", _host(spec.address), spec.address.port, "-",
-            int(spec.pool_purge_delay * 1000), server.sessions, server.sessions, server.counters.maximum_sessions,
+            f"{backend.name}/{server.name}", f"{backend.spec.id}/{server.id}", _host(server.address),
+            server.address.port, "-", int(spec.pool_purge_delay * 1000), server.sessions, server.sessions, server.counters.maximum_sessions,
             spec.pool_max_conn, server.idle,
         )  # fmt: skip
         lines.append(" ".join([str(value) for value in values]))
@@ -240,26 +119,7 @@ def show_backend(_: Sequence[str], context: Context) -> str:
 
 
 COMMANDS = (
-    Command("enable server", "<backend>/<server> : enable a disabled server", _ADMIN, enable_server, Scope.EVERYWHERE),
-    Command("disable server", "<backend>/<server> : put a server into maintenance", _ADMIN, disable_server, Scope.EVERYWHERE),
-    Command("enable health", "<backend>/<server> : enable health checks", _ADMIN, _health(True), Scope.EVERYWHERE),
-    Command("disable health", "<backend>/<server> : disable health checks", _ADMIN, _health(False), Scope.EVERYWHERE),
-    Command(
-        "set server",
-        "<backend>/<server> state|weight|health <value> : change a server",
-        _ADMIN,
-        set_server,
-        Scope.EVERYWHERE,
-    ),
-    Command("set weight", "<backend>/<server> <weight>[%] : change a server's weight", _ADMIN, set_weight, Scope.EVERYWHERE),
     Command("get weight", "<backend>/<server> : report a server's current weight", _USER, get_weight),
-    Command(
-        "set maxconn server",
-        "<backend>/<server> <value> : change a server's maxconn",
-        _ADMIN,
-        set_maxconn_server,
-        Scope.EVERYWHERE,
-    ),
     Command(
         "shutdown sessions server",
         "<backend>/<server> : kill sessions on a server",
