@@ -11,6 +11,7 @@ import pytest
 
 from headgate.base.addresses import Family
 from headgate.config.model import Mode
+from headgate.proxy.rates import Gate, Gates
 from headgate.runtime.listener import Listener
 from headgate.runtime.reactor import READ, Reactor
 
@@ -30,7 +31,8 @@ def listener() -> Iterator[Counting]:
     sock.setblocking(False)
     options = SimpleNamespace(clitcpka=False, nolinger=False)
     side = SimpleNamespace(
-        spec=SimpleNamespace(mode=Mode.TCP, options=options), rate_limit=0, sockets={}, may_accept=lambda: True
+        spec=SimpleNamespace(mode=Mode.TCP, options=options), sockets={}, may_accept=lambda: True, gate=Gate(),
+        gates=lambda tls: [], shared=SimpleNamespace(gates=Gates()),
     )
     bind = SimpleNamespace(name="web", address=SimpleNamespace(family=Family.INET), accept_proxy=False, maxconn=None)
     reactor = Reactor()

@@ -19,6 +19,7 @@ from headgate.plan.frontends import BackendPlan, FrontendPlan
 from headgate.plan.logformat import date_ms_writer
 from headgate.proxy.invalid import InvalidMessages
 from headgate.proxy.pool import Pool
+from headgate.proxy.rates import Gate, Gates
 from headgate.proxy.services import Asker, Connector, LogEmitter, Scheduler
 from headgate.proxy.sockets import listening_sockets
 
@@ -57,6 +58,7 @@ class Shared:
         head_limit: longest request or response head, bytes (tune.bufsize less tune.maxrewrite).
         max_fields: tune.http.maxhdr.
         buffer: tune.bufsize: what may be kept of a request for a retry.
+        gates: limits on connections in a second.
         request_number: %rt.
         invalid: the last invalid messages.
         asker: the runtime API, None where nothing can be asked.
@@ -64,8 +66,8 @@ class Shared:
     """
 
     __slots__ = (
-        "asker", "backends", "buffer", "close_spread", "connector", "counters", "head_limit", "invalid", "live", "max_fields",
-        "maxconn", "request_number", "scheduler", "services", "session_ended", "sessions", "splice", "stopping",
+        "asker", "backends", "buffer", "close_spread", "connector", "counters", "gates", "head_limit", "invalid", "live",
+        "max_fields", "maxconn", "request_number", "scheduler", "services", "session_ended", "sessions", "splice", "stopping",
         "stopping_since", "world",
     )
 
@@ -91,6 +93,7 @@ class Shared:
         self.sessions = 0
         self.live: set[ClientSession] = set()
         self.maxconn = maxconn
+        self.gates = Gates()
         self.head_limit = bufsize - maxrewrite
         self.max_fields = max_fields
         self.buffer = bufsize
@@ -184,14 +187,15 @@ class Frontend:
         undressed: the frontend adds nothing to requests.
         rules_response: something looks at responses.
         stopped: it does not listen; shut: it never will again.
+        gate: rate-limit sessions.
         sockets: its listening sockets by number, with `option socket-stats`; else none.
     """
 
     __slots__ = (
         "accept_paused", "buffer_request", "capture_request", "capture_response", "choose_backend", "counters",
-        "dont_log_normal", "dont_log_null", "forwardfor", "http_after_response", "http_request", "http_response",
+        "dont_log_normal", "dont_log_null", "forwardfor", "gate", "http_after_response", "http_request", "http_response",
         "ignore_probes", "log", "log_as_soon_as_possible", "maxconn", "mode", "monitor_uri", "name", "plain", "plan",
-        "rate_limit", "rules_response", "separate_errors", "sessions", "shared", "shut", "sockets", "spec", "stopped", "t_client",
+        "rules_response", "separate_errors", "sessions", "shared", "shut", "sockets", "spec", "stopped", "t_client",
         "t_client_fin", "t_client_hs", "t_http_keep_alive", "t_http_request", "t_tarpit", "undressed",
     )
 
@@ -242,13 +246,27 @@ class Frontend:
         self.dont_log_normal = logging.dont_log_normal
         self.separate_errors = logging.separate_errors
         self.log_as_soon_as_possible = logging.as_soon_as_possible
-        self.rate_limit = spec.rate_limit_sessions
+        self.gate = Gate(spec.rate_limit_sessions)
         self.ignore_probes = spec.options.http_ignore_probes
 
     def may_accept(self) -> bool:
         """Whether the frontend's and the process's maxconn allow another session."""
         shared = self.shared
         return self.sessions < self.maxconn and shared.sessions < shared.maxconn
+
+    def gates(self, *, tls: bool) -> list[Gate]:
+        """The limits on connections in a second that concern a listener of this frontend and are set."""
+        shared = self.shared.gates
+        gates = [self.gate, shared.connections, shared.sessions]
+        if tls:
+            gates.append(shared.tls)
+        return [gate for gate in gates if gate.limit]
+
+    def not_a_session(self) -> None:
+        """A connection was refused before it was a session: limits on sessions in a second take it back."""
+        for gate in (self.gate, self.shared.gates.sessions):
+            if gate.limit:
+                gate.meter.untick()
 
     def session_started(self, session: ClientSession, now: float) -> None:
         """Count a new client connection."""

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from headgate.base.addresses import Family
 from headgate.config.model import Bind, Mode
+from headgate.observe.counters import ListenerCounters
 from headgate.plan.facts import Stream
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel
@@ -69,11 +70,11 @@ class Listener:
         name: `name` of the bind line, "" without one.
         number: `id` of the bind line, or its position among the sockets of the frontend.
         paused: not accepting: a limit is reached.
-        counters: of this socket, with `option socket-stats`.
+        counters: of this socket, with `option socket-stats` or a limit of its own.
     """
 
     __slots__ = (
-        "_file", "_fixed", "_http", "_inet", "_kind", "_last", "_own", "_passed", "accept_proxy", "armed", "bind", "counters",
+        "_file", "_fixed", "_http", "_inet", "_kind", "_last", "_passed", "accept_proxy", "armed", "bind", "counters",
         "deadline", "limit", "name", "number", "open", "paused", "reactor", "side", "sock", "tls",
     )
 
@@ -91,7 +92,8 @@ class Listener:
         self.name = bind.name or ""
         self.accept_proxy = bind.accept_proxy
         self.limit = bind.maxconn or 0
-        self._own: set[ClientSession] = set()
+        if self.limit and self.counters is None:
+            self.counters = self._make_counters()
         self._file = file_identity(bind.address.host) if bind.address.family is Family.UNIX else None
         self.paused = False
         self.open = False
@@ -147,13 +149,44 @@ class Listener:
             self.paused = False
             self.reactor.change(self.sock.fileno(), READ)
 
+    def _make_counters(self) -> ListenerCounters:
+        return ListenerCounters()
+
     def has_room(self) -> bool:
-        """Whether `maxconn` of the bind line allows another session. Sessions don't know their listener: those that ended are
-        sorted out here, which costs only lines with a limit anything."""
-        if not self.limit or len(self._own) < self.limit:
+        """Whether `maxconn` of the bind line allows another session."""
+        return not self.limit or self.counters is None or self.counters.sessions < self.limit
+
+    def _place(self) -> bool:
+        """Whether all limits allow another session; pauses when one doesn't."""
+        if not self.side.may_accept() or (self.limit and not self.has_room()):
+            # Resumed by `Shared.session_ended`.
+            self.pause()
+            return False
+        return self._passes_gates()
+
+    def _passes_gates(self) -> bool:
+        """Whether limits on connections in a second allow another one, which is counted; pauses for a while when one doesn't."""
+        shared = self.side.shared.gates
+        if not (self.side.gate.limit or shared.connections.limit or shared.sessions.limit or shared.tls.limit):
             return True
-        self._own &= self.side.shared.live
-        return len(self._own) < self.limit
+        now = self.reactor.now
+        gates = self.side.gates(tls=self.tls is not None)
+        wait = max([gate.wait(now) for gate in gates], default=0.0)
+        if wait:
+            self.pause()
+            self.reactor.arm(self, now + wait)
+            return False
+        for gate in gates:
+            gate.meter.tick(now)
+        return True
+
+    def _place_anyway(self) -> None:
+        """A connection was handed to us: there are no limits to ask."""
+
+    def _place_back(self) -> None:
+        """Nobody was there to take the place that `_place` gave."""
+        for gate in self.side.gates(tls=self.tls is not None):
+            gate.meter.untick()
 
     def timed_out(self) -> None:
         """A pause for a rate limit or for lack of descriptors is over."""
@@ -167,19 +200,15 @@ class Listener:
         self._last = now
         family, kind, protocol = self._kind
         for _ in range(most):
-            if not side.may_accept() or not self.has_room():
-                # Resumed by `Frontends.session_ended`.
-                self.pause()
-                return
-            if side.rate_limit and side.counters.session_rate.rate(self.reactor.now) >= side.rate_limit:
-                self.pause()
-                self.reactor.arm(self, self.reactor.now + 1.0 / side.rate_limit)
+            if not self._place():
                 return
             try:
                 descriptor, address = self.sock._accept()  # type: ignore[attr-defined]  # what accept() itself calls
             except BlockingIOError:
+                self._place_back()
                 return
             except OSError as error:
+                self._place_back()
                 if error.errno in _OF_ONE_CONNECTION:
                     continue
                 # Out of descriptors or memory; or another process that has the socket shut it, which would make us spin.
@@ -209,6 +238,7 @@ class Listener:
             except OSError:
                 sock.close()
                 continue
+            self._place_anyway()
             self.welcome(sock, address)
 
     def welcome(self, sock: socket.socket, address: object) -> None:
@@ -229,14 +259,13 @@ class Listener:
                 name = sock.getsockname()
                 fixed = (_plain(name[0]).encode(), name[1])
             session.destination, session.destination_port = fixed
-        if self.limit:
-            self._own.add(session)
         side.session_started(session, reactor.now)
         rules = side.plan.tcp_request_connection
         if rules is not None and rules(Stream(session)) is not None:
             side.counters.denied_connections += 1
             if session.counted is not None:
                 session.counted.denied_connections += 1
+            side.not_a_session()
             sock.close()
             side.session_over(session)
             return

@@ -1,0 +1,283 @@
+"""Frontends and their limits over all workers: the joint forms of what `proxy.sides` has for one process.
+
+A place for a connection is taken before it is accepted, and given back when nobody was there, so that no limit is ever exceeded,
+whichever worker accepts. All this is in one section, that of the process's row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headgate.balance.rows import (
+    ATTACHED,
+    LAST_WOKEN,
+    METERS,
+    SESSIONS,
+    WAITING,
+    Board,
+    Cells,
+    Nowhere,
+    share_of,
+)
+from headgate.observe.counters import ListenerCounters
+from headgate.plan.frontends import FrontendPlan
+from headgate.proxy.services import LogEmitter
+from headgate.proxy.sides import ClientSession, Frontend, Shared
+
+#: Connections that a worker may have above its share before it lets others go first: a few, and this part of its share.
+_FEW, _PART = 2, 8
+
+
+class JointMeter:
+    """A rate over all workers in three cells; see `observe.counters.RateMeter`. The caller is in the section."""
+
+    __slots__ = ("_at", "_cells")
+
+    def __init__(self, cells: Cells, at: int) -> None:
+        self._cells = cells
+        self._at = at
+
+    def _roll(self, now: float) -> None:
+        cells, at, second = self._cells, self._at, int(now)
+        if cells[at] != second:
+            cells[at + 2] = cells[at + 1] if cells[at] == second - 1 else 0
+            cells[at + 1] = 0
+            cells[at] = second
+
+    def tick(self, now: float) -> None:
+        """See `proxy.rates.Meter`."""
+        self._roll(now)
+        self._cells[self._at + 1] += 1
+
+    def untick(self) -> None:
+        """See `proxy.rates.Meter`."""
+        if self._cells[self._at + 1]:
+            self._cells[self._at + 1] -= 1
+
+    def rate(self, now: float) -> int:
+        """See `proxy.rates.Meter`."""
+        self._roll(now)
+        at = self._at
+        return int(self._cells[at + 1] + self._cells[at + 2] * (1.0 - (now - int(now))))
+
+
+class JointListenerCounters(ListenerCounters):
+    """Counters of a listening socket; `sessions` is that of all workers. Who changes it is in the section."""
+
+    __slots__ = ("_cells", "_mine", "_sessions", "row")
+
+    def __init__(self, board: Board, frontend: str, number: int) -> None:
+        self.row = board.attach("listener", f"{frontend}/{number}")
+        self._sessions = self.row + SESSIONS
+        self._mine = share_of(self.row, board.process) + SESSIONS - 1
+        self._cells: Cells = Nowhere()  # what the constructor sets is not the load
+        super().__init__()
+        self._cells = board.cells
+
+    @property
+    def sessions(self) -> int:
+        """Of all workers."""
+        return self._cells[self._sessions]
+
+    @sessions.setter
+    def sessions(self, value: int) -> None:
+        cells = self._cells
+        cells[self._mine] += value - cells[self._sessions]
+        cells[self._sessions] = value
+
+
+class JointShared(Shared):
+    """See `Shared`; `sessions` is that of all workers.
+
+    Attributes:
+        board: the shared memory.
+        row: of the process.
+        section: of the row, and of those of all frontends.
+        frontend_rows: of all frontends.
+    """
+
+    __slots__ = ("_cells", "_mine", "_sessions", "board", "frontend_rows", "row", "section")
+
+    def __init__(self, board: Board, *arguments: Any, **options: Any) -> None:
+        self.board = board
+        self.row = board.attach("process", "")
+        self.section = board.section(self.row)
+        self.frontend_rows: list[int] = []
+        self._sessions = self.row + SESSIONS
+        self._mine = share_of(self.row, board.process) + SESSIONS - 1
+        self._cells: Cells = Nowhere()  # what the constructor sets is not the load
+        super().__init__(*arguments, **options)
+        self._cells = board.cells
+        for number, gate in enumerate((self.gates.connections, self.gates.sessions, self.gates.tls)):
+            gate.meter = JointMeter(board.cells, self.row + METERS + 3 * number)
+
+    @property
+    def sessions(self) -> int:
+        """Of all workers."""
+        return self._cells[self._sessions]
+
+    @sessions.setter
+    def sessions(self, value: int) -> None:
+        cells = self._cells
+        cells[self._mine] += value - cells[self._sessions]
+        cells[self._sessions] = value
+
+    def is_ahead(self) -> bool:
+        """Whether this worker has clearly more connections than its share."""
+        cells = self._cells
+        own = cells[self._mine]
+        if own <= _FEW:
+            return False
+        workers = cells[self.row + ATTACHED] - cells[share_of(self.row, 0) + ATTACHED - 1]
+        share = cells[self._sessions] // max(workers, 1)
+        return own > share + _FEW + share // _PART
+
+    def wake_waiting(self, row: int, *, everybody: bool) -> list[int]:
+        """Processes whose listeners wait for a place and shall look again: one, or all. The caller is in the section.
+
+        Args:
+            row: the frontend where a place is free.
+            everybody: of all frontends.
+        """
+        cells = self._cells
+        woken: list[int] = []
+        if everybody:
+            for other in self.frontend_rows:
+                if cells[other + WAITING]:
+                    woken += self._waiting(other, self.board.processes)
+        elif cells[row + WAITING]:
+            woken = self._waiting(row, 1)
+        return woken
+
+    def _waiting(self, row: int, most: int) -> list[int]:
+        """Take up to `most` processes off the list of those that wait, in turns."""
+        cells = self._cells
+        woken: list[int] = []
+        last = cells[row + LAST_WOKEN]
+        for step in range(1, self.board.processes + 1):
+            process = (last + step) % self.board.processes
+            share = share_of(row, process) + WAITING - 1
+            if cells[share]:
+                cells[row + WAITING] -= cells[share]
+                cells[share] = 0
+                cells[row + LAST_WOKEN] = process
+                woken.append(process)
+                if len(woken) == most:
+                    break
+        return woken
+
+
+class JointFrontend(Frontend):
+    """See `Frontend`; `sessions` is that of all workers.
+
+    Attributes:
+        row: of the frontend.
+    """
+
+    __slots__ = ("_cells", "_mine", "_narrow", "_sessions", "joint", "row")
+
+    def __init__(self, plan: FrontendPlan, shared: JointShared, log: LogEmitter | None, maxconn: int) -> None:
+        board = shared.board
+        self.joint = shared
+        self.row = board.attach("frontend", plan.name)
+        shared.frontend_rows.append(self.row)
+        self._sessions = self.row + SESSIONS
+        self._mine = share_of(self.row, board.process) + SESSIONS - 1
+        self._narrow = any(bind.maxconn for bind in plan.binds)
+        self._cells: Cells = Nowhere()  # what the constructor sets is not the load
+        super().__init__(plan, shared, log, maxconn)
+        self._cells = board.cells
+        self.gate.meter = JointMeter(board.cells, self.row + METERS)
+        for number, socket in self.sockets.items():
+            socket.counters = JointListenerCounters(board, self.name, number)
+
+    @property
+    def sessions(self) -> int:
+        """Of all workers."""
+        return self._cells[self._sessions]
+
+    @sessions.setter
+    def sessions(self, value: int) -> None:
+        cells = self._cells
+        cells[self._mine] += value - cells[self._sessions]
+        cells[self._sessions] = value
+
+    def take_place(self, socket: ListenerCounters | None) -> None:
+        """Count a connection that is about to be accepted. The caller is in the section and has asked all limits."""
+        self.sessions += 1
+        self.joint.sessions += 1
+        if socket is not None:
+            socket.sessions += 1
+
+    def give_place_back(self, socket: ListenerCounters | None) -> list[int]:
+        """The opposite of `take_place`; the caller wakes the processes that it names, outside of the section."""
+        joint = self.joint
+        everybody = joint.sessions >= joint.maxconn or self._narrow
+        self.sessions -= 1
+        joint.sessions -= 1
+        if socket is not None:
+            socket.sessions -= 1
+        return joint.wake_waiting(self.row, everybody=everybody)
+
+    def wait_for_place(self) -> None:
+        """A listener of this process waits for a place. The caller is in the section."""
+        cells = self._cells
+        cells[share_of(self.row, self.joint.board.process) + WAITING - 1] += 1
+        cells[self.row + WAITING] += 1
+
+    def wait_no_more(self) -> None:
+        """It doesn't wait any longer."""
+        cells = self._cells
+        share = share_of(self.row, self.joint.board.process) + WAITING - 1
+        self.joint.section.enter()
+        try:
+            if cells[share]:
+                cells[share] -= 1
+                cells[self.row + WAITING] -= 1
+        finally:
+            self.joint.section.leave()
+
+    def session_started(self, session: ClientSession, now: float) -> None:
+        """See `Frontend`; its place was taken before."""
+        joint = self.joint
+        joint.live.add(session)
+        counters = self.counters
+        totals = joint.counters
+        totals.connections += 1
+        counters.connections += 1
+        counters.connection_rate.tick(now)
+        totals.connection_rate.tick(now)
+        sessions = self.sessions
+        if sessions > counters.maximum_sessions:
+            counters.maximum_sessions = sessions
+        sessions = joint.sessions
+        if sessions > totals.maximum_sessions:
+            totals.maximum_sessions = sessions
+        socket = session.counted
+        if socket is not None:
+            socket.sessions_total += 1
+            if socket.sessions > socket.maximum_sessions:
+                socket.maximum_sessions = socket.sessions
+
+    def not_a_session(self) -> None:
+        """See `Frontend`."""
+        self.joint.section.enter()
+        try:
+            super().not_a_session()
+        finally:
+            self.joint.section.leave()
+
+    def session_over(self, session: ClientSession) -> None:
+        """See `Frontend`; a worker with a listener that waits for the place is woken."""
+        joint = self.joint
+        joint.live.discard(session)
+        if session.tls is not None:
+            joint.counters.tls_sessions -= 1
+        joint.section.enter()
+        try:
+            woken = self.give_place_back(session.counted)
+        finally:
+            joint.section.leave()
+        for process in woken:
+            joint.board.wake(process)
+        joint.session_ended(self)

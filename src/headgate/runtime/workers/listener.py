@@ -1,0 +1,118 @@
+"""Listening sockets that several workers accept from."""
+
+from __future__ import annotations
+
+import select
+from typing import Final
+
+from headgate.observe.counters import ListenerCounters
+from headgate.proxy.joint import JointFrontend, JointListenerCounters
+from headgate.runtime.listener import Listener
+
+#: epoll_ctl(2): one of those who wait is woken, not all. It can't be changed, only taken out and put in again.
+_READ: Final = select.EPOLLIN | select.EPOLLEXCLUSIVE
+#: How long a worker with more than its share of connections lets others go first, seconds, and how many it takes if they don't.
+_DEFERENCE: Final = 0.001
+_TAKES: Final = 16
+
+
+class JointListener(Listener):
+    """See `Listener`. All limits are those of all workers together."""
+
+    __slots__ = ("_deferred", "_joint", "_takes", "_waits")
+
+    def __init__(self, *arguments: object) -> None:
+        side = arguments[1]
+        assert isinstance(side, JointFrontend)
+        self._joint = side
+        self._waits = False
+        self._deferred = False
+        self._takes = 0
+        super().__init__(*arguments)  # type: ignore[arg-type]  # as the base class has them
+
+    def _make_counters(self) -> ListenerCounters:
+        return JointListenerCounters(self._joint.joint.board, self._joint.name, self.number)
+
+    def start(self) -> None:
+        """See `Listener`."""
+        self.open = True
+        self._watch()
+
+    def _watch(self) -> None:
+        self.reactor.watch(self.sock.fileno(), _READ, self._passed_on if self._passed else self._accept)
+
+    def stop(self) -> None:
+        """See `Listener`."""
+        self._no_longer_waits()
+        super().stop()
+
+    def pause(self) -> None:
+        """See `Listener`."""
+        if self.open and not self.paused:
+            self.paused = True
+            self.reactor.unwatch(self.sock.fileno())
+
+    def resume(self) -> None:
+        """See `Listener`."""
+        self._no_longer_waits()
+        if self.open and self.paused:
+            self.paused = False
+            self._watch()
+
+    def _no_longer_waits(self) -> None:
+        if self._waits:
+            self._waits = False
+            self._joint.wait_no_more()
+
+    def timed_out(self) -> None:
+        """See `Listener`."""
+        if self._deferred:
+            # Nobody else took it, or there is another one: ours, whatever our share.
+            self._deferred = False
+            self._takes = _TAKES
+        super().timed_out()
+
+    def _place(self) -> bool:
+        side = self._joint
+        joint = side.joint
+        if not self._takes and joint.is_ahead():
+            self._deferred = True
+            self.pause()
+            self.reactor.arm(self, self.reactor.now + _DEFERENCE)
+            return False
+        joint.section.enter()
+        try:
+            if not side.may_accept() or not self.has_room():
+                self.pause()
+                if self.paused and not self._waits:
+                    self._waits = True
+                    side.wait_for_place()
+                return False
+            if not self._passes_gates():
+                return False
+            side.take_place(self.counters)
+        finally:
+            joint.section.leave()
+        if self._takes:
+            self._takes -= 1
+        return True
+
+    def _place_back(self) -> None:
+        side = self._joint
+        joint = side.joint
+        joint.section.enter()
+        try:
+            super()._place_back()
+            woken = side.give_place_back(self.counters)
+        finally:
+            joint.section.leave()
+        for process in woken:
+            joint.board.wake(process)
+
+    def _place_anyway(self) -> None:
+        joint = self._joint.joint
+        joint.section.enter()
+        try:
+            self._joint.take_place(self.counters)
+        finally:
+            joint.section.leave()
