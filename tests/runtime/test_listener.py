@@ -111,7 +111,7 @@ def test_a_rate_limit_delays_what_comes_too_fast(tmp_path: Path) -> None:
         # A session that ends meanwhile gives no leave to accept.
         await visitors[0].leaves()
         assert door.listener.paused and not third.done()
-        door.side.rate_limit = 100
+        door.side.gate.limit = 100
         door.listener.timed_out()
         assert await third == OK
         await visitors[1].leaves()
