@@ -16,6 +16,7 @@ from headgate.config.model import Config, Global, Proxy, Server, StatsSocket
 from headgate.health.farm import Availability
 from headgate.health.state import Health, ServerStatus
 from headgate.observe.counters import ProcessCounters
+from headgate.observe.history import History
 from headgate.plan.facts import Stream, Value, World
 from headgate.plan.frontends import Plan
 from headgate.plan.references import References
@@ -70,6 +71,21 @@ class Checks(Protocol):
 
     def force(self, server: ServerState, status: ServerStatus) -> bool:
         """Set the health until checks say otherwise; False when the server has no checks."""
+
+
+class Certificate(Protocol):
+    """A certificate that clients are shown.
+
+    Attributes:
+        names: that it answers to; file: where it came from.
+        used_by: the frontends.
+        not_after: seconds since the epoch.
+    """
+
+    names: Sequence[str]
+    file: str
+    used_by: Sequence[str]
+    not_after: float
 
 
 class Context(Protocol):
@@ -172,6 +188,14 @@ class Context(Protocol):
 
     @property
     def environment(self) -> Mapping[str, str]: ...
+
+    @property
+    def history(self) -> History:
+        """The last minutes of each proxy."""
+
+    @property
+    def certificates(self) -> Sequence[Certificate]:
+        """Of all frontends."""
 
     def clock(self) -> float:
         """Monotonic seconds: the clock of the rate meters, of health states and of `started_at`."""

@@ -12,6 +12,7 @@ from headgate.admin.executor import Answer, Executor
 from headgate.admin.registry import CommandError, Registry
 from headgate.admin.session import split_line
 from headgate.app.control import Control
+from headgate.app.web import has_pages
 from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import ConfigError, Diagnostic
 from headgate.config.model import StatsSocket
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import socket
 
     from headgate.app.process import App
+    from headgate.app.sampling import Sampler
     from headgate.runtime.stats_socket import StatsListener
 
 #: How long the data plane waits for an answer, seconds, and how long an answer may be, characters.
@@ -42,6 +44,7 @@ class RuntimeApi:
         self.executor = executor
         self._sockets: list[tuple[StatsListener, list[socket.socket]]] = []
         self._questions: set[asyncio.Task[None]] = set()
+        self.sampler: Sampler | None = None
 
     @cached_property
     def control(self) -> Control:
@@ -84,6 +87,7 @@ class RuntimeApi:
             longest_line=settings.bufsize,
             most_connections=settings.stats_maxconn,
             executor=self.executor,
+            listeners=self._app.place.heritage.listeners,
         )
 
     @property
@@ -93,6 +97,11 @@ class RuntimeApi:
 
     async def start(self) -> None:
         """Serve all stats sockets."""
+        if has_pages(self._app.config):
+            from headgate.app.sampling import Sampler
+
+            self.sampler = Sampler(self.answer)
+            self.sampler.start()
         for stats, sockets in self._sockets:
             await stats.start(sockets)
 
@@ -112,6 +121,8 @@ class RuntimeApi:
         """
         for stats, _ in self._sockets:
             await stats.stop(unlink=unlink)
+        if self.sampler is not None:
+            self.sampler.stop()
         for question in list(self._questions):
             question.cancel()
 

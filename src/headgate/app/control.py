@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from headgate.admin.context import Checks
+from headgate.admin.context import Certificate, Checks
 from headgate.app.sampler import descriptor_limit, host_name
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address
@@ -15,6 +15,7 @@ from headgate.base.diagnostics import ConfigError
 from headgate.base.termination import Outcome
 from headgate.config.model import Config, Global, Proxy, Server, StatsSocket
 from headgate.observe.counters import ProcessCounters
+from headgate.observe.history import History
 from headgate.plan.facts import Stream, Value, World
 from headgate.plan.frontends import Plan
 from headgate.plan.references import References
@@ -143,6 +144,17 @@ class Control:
     @property
     def environment(self) -> Mapping[str, str]:
         return os.environ
+
+    @property
+    def history(self) -> History:
+        api = self._app.api
+        return api.sampler.history if api is not None and api.sampler is not None else History()
+
+    @cached_property
+    def certificates(self) -> Sequence[Certificate]:
+        from headgate.app.certificates import certificates_of
+
+        return certificates_of(self._app.prepared)
 
     def clock(self) -> float:
         return self._app.reactor.now

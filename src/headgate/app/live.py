@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from headgate.app.prepare import Prepared, StartError
+from headgate.app.web import services_of
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
 from headgate.base.addresses import Family
@@ -104,6 +105,7 @@ class Live:
         self.frontends: dict[str, Frontend] = {}
         self._build_backends()
         self._build_frontends()
+        self.shared.services = services_of(self.config, self.shared)
 
     def _open_logs(self, watch_writable: Callable[[int, Callable[[], None]], None]) -> Logs:
         try:

@@ -13,7 +13,7 @@ from headgate.base.termination import Outcome
 from headgate.observe.service import Ask, Begin, Pause, Question, Script, Write
 from headgate.plan.replies import make_reply, status_line
 from headgate.plan.services import Service
-from headgate.proxy.services import Asker
+from headgate.proxy.services import Asker, Scheduler
 from headgate.wire.http1.dechunk import Dechunker
 
 if TYPE_CHECKING:
@@ -38,30 +38,34 @@ class Services:
 
     Args:
         table: by the names that `plan.services.Service.kind` has.
-        asker: the runtime API.
+        asker: finds the runtime API, which may come later than we do.
 
     Attributes:
         streams: event streams now.
     """
 
-    def __init__(self, table: Mapping[str, Write], asker: Asker) -> None:
+    def __init__(self, table: Mapping[str, Write], asker: Callable[[], Asker | None]) -> None:
         self.table = table
         self.streams = 0
         self._asker = asker
         self._answers: dict[str, tuple[float, str]] = {}
         self._waiting: dict[str, list[Callable[[str], None]]] = {}
 
-    def ask(self, question: Ask, now: float, answered: Callable[[str], None]) -> None:
+    def ask(self, question: Ask, scheduler: Scheduler, answered: Callable[[str], None]) -> None:
         """Ask the runtime API, or tell what it said a moment ago. Never calls `answered` before it returns."""
+        asker = self._asker()
+        if asker is None:
+            scheduler.later(partial(answered, ""))
+            return
         if not question.age:
-            self._asker.ask(question.command, answered)
+            asker.ask(question.command, answered)
             return
         waiting = self._waiting.get(question.command)
         if waiting is not None:
             waiting.append(answered)
             return
         self._waiting[question.command] = [answered]
-        self._asker.ask(question.command, partial(self._tell, question.command, now))
+        asker.ask(question.command, partial(self._tell, question.command, scheduler.now))
 
     def remembered(self, question: Ask, now: float) -> str | None:
         """An answer that is young enough."""
@@ -171,7 +175,7 @@ class ServiceRun:
         self._awaits = _ANSWER
         self._serial += 1
         self._stream.wait(_ANSWER_PATIENCE)
-        self._services.ask(question, self._stream.scheduler.now, partial(self._answered, self._serial))
+        self._services.ask(question, self._stream.scheduler, partial(self._answered, self._serial))
 
     def _answered(self, serial: int, text: str) -> None:
         if self._awaits == _ANSWER and serial == self._serial:
