@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Protocol
 
+from headgate.admin.tracing import Source
 from headgate.base.records import dataclass
 from headgate.proxy.invalid import InvalidMessages
 from headgate.proxy.sides import ClientSession
@@ -104,11 +105,11 @@ class Profiler(Protocol):
 class Tracing(Protocol):
     """What `trace` switches; `app.tracing.Tracing`."""
 
-    def command(self, words: Sequence[str]) -> str:
-        """Carry out the words behind `trace`; raises CommandError."""
+    @property
+    def sources(self) -> Mapping[str, Source]: ...
 
-    def show(self, words: Sequence[str]) -> str:
-        """The answer to `show trace`; raises CommandError."""
+    def changed(self) -> None:
+        """A source was switched: catch the events of those that are awake, and no others."""
 
 
 class Inspection(Protocol):

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from headgate.admin.commands import (
+    activity,
+    anonymity,
     connection,
+    debug,
+    descriptors,
     dynamic_backends,
     dynamic_servers,
+    errors,
+    events,
+    info,
     information,
     limits,
     maps,
+    platform,
     server_settings,
+    own,
     servers,
+    sessions,
     statistics,
+    trace,
     unsupported,
     variables,
+    waiting,
 )
 from headgate.admin.registry import Registry
 
@@ -22,16 +34,28 @@ def all_commands() -> Registry:
     """The complete registry."""
     return Registry(
         (
+            *activity.COMMANDS,
+            *anonymity.COMMANDS,
             *connection.COMMANDS,
+            *debug.COMMANDS,
+            *descriptors.COMMANDS,
+            *errors.COMMANDS,
+            *events.COMMANDS,
             *dynamic_backends.COMMANDS,
             *dynamic_servers.COMMANDS,
+            *info.COMMANDS,
             *information.COMMANDS,
             *limits.COMMANDS,
             *maps.COMMANDS,
             *server_settings.COMMANDS,
+            *platform.COMMANDS,
+            *own.COMMANDS,
             *servers.COMMANDS,
+            *sessions.COMMANDS,
             *statistics.COMMANDS,
+            *trace.COMMANDS,
             *unsupported.COMMANDS,
+            *waiting.COMMANDS,
             *variables.COMMANDS,
         )
     )
