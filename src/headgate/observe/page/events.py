@@ -43,8 +43,23 @@ class Feed:
         self._delta = b""
         self._whole: bytes | None = None
         self._set = "0"
+        self._watchers = 0
         self.serial = 0
         self.pause = 1.0
+
+    def join(self) -> None:
+        """One more looks. The first one starts anew: how long nobody looked is not known."""
+        if not self._watchers:
+            self._totals.clear()
+            self._raw.clear()
+            self._cells.clear()
+            self._process = {}
+            self._answer = None
+        self._watchers += 1
+
+    def leave(self) -> None:
+        """One less looks."""
+        self._watchers -= 1
 
     def take(self, answer: str, process: Mapping[str, str]) -> None:
         """Take the latest answers; the same answer again changes nothing.
@@ -72,7 +87,11 @@ class Feed:
                 continue
             key = key_of(row)
             if row["type"] in ("0", "1"):
-                points[key] = self._point(key, row, span)
+                now = (requests(row), failures(row))
+                before = self._totals.get(key)
+                self._totals[key] = now
+                if before is not None:
+                    points[key] = (max(0, round((now[0] - before[0]) / span)), max(0, round((now[1] - before[1]) / span)))
             for at, _ in ages:
                 line[at] = _coarse(line[at])
             seen = raw[key] = tuple(line)
@@ -91,12 +110,6 @@ class Feed:
         self.pause = min(1.0 + len(raw) // 1000, _LONGEST_PAUSE)
         self._delta = _event({"rows": changed, "points": points, "process": fresh, "set": self._set})
         self._whole = None
-
-    def _point(self, key: str, row: Row, span: float) -> tuple[int, int]:
-        now = (requests(row), failures(row))
-        before = self._totals.get(key, now)
-        self._totals[key] = now
-        return max(0, round((now[0] - before[0]) / span)), max(0, round((now[1] - before[1]) / span))
 
     def _difference(self, key: str, row: Row) -> dict[str, object]:
         look, cells = look_of(row), cells_of(row)

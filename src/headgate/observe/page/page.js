@@ -9,9 +9,9 @@
   // --- curves
   const LENGTH = 120;
   const curves = new Map();
-  const path = (values, top, width, height) => {
+  const path = (values, top, width, height, hide) => {
     const step = width / (LENGTH - 1), from = LENGTH - values.length;
-    return values.map((value, at) => `${((from + at) * step).toFixed(1)},${(height - 1 - (height - 3) * value / top).toFixed(1)}`);
+    return values.map((value, at) => `${((from + at) * step).toFixed(1)},${(hide && !value ? height + 2 : height - 1 - (height - 3) * value / top).toFixed(1)}`);
   };
   const draw = curve => {
     const top = Math.max(1, ...curve.r, ...curve.e), points = path(curve.r, top, 180, 30);
@@ -19,7 +19,7 @@
       $(".r", curve.svg).setAttribute("points", points.join(" "));
       $(".f", curve.svg).setAttribute("points", `${points[0].split(",")[0]},30 ${points.join(" ")} 180,30`);
     }
-    $(".e", curve.svg).setAttribute("points", curve.e.some(value => value) ? path(curve.e, top, 180, 30).join(" ") : "");
+    $(".e", curve.svg).setAttribute("points", curve.e.some(value => value) ? path(curve.e, top, 180, 30, true).join(" ") : "");
   };
   $$("svg.spark").forEach(svg => {
     const list = text => text ? text.split(",").map(Number) : [];

@@ -13,7 +13,7 @@ from headgate.observe.page.cells import LEGEND
 from headgate.observe.page.changes import MESSAGES, answer_form
 from headgate.observe.page.events import Feed, set_of
 from headgate.observe.page.facts import Row, Selection, by_proxy, fields_of, key_of, rows_of
-from headgate.observe.page.process import build, live_texts, process_tiles, tls_view
+from headgate.observe.page.process import last_line, live_texts, process_tiles, tls_view
 from headgate.observe.page.request import Wanted, read_request
 from headgate.observe.page.templates import SECURITY, inline, write
 from headgate.observe.page.view import card_view, row_view
@@ -65,14 +65,18 @@ class StatsPages:
         yield Begin(200, fields, endless=True)
         yield b"retry: 3000\n\n"
         seen = -1
-        while True:
-            answer = yield Ask("show stat", _FRESH)
-            info = fields_of((yield Ask("show info", _FRESH)))
-            own = _facts((yield Ask("show headgate", _FRESH)))
-            feed.take(answer, live_texts(info, own))
-            event, seen = feed.event(seen), feed.serial
-            yield event
-            yield Pause(feed.pause)
+        feed.join()
+        try:
+            while True:
+                answer = yield Ask("show stat", _FRESH)
+                info = fields_of((yield Ask("show info", _FRESH)))
+                own = _facts((yield Ask("show headgate", _FRESH)))
+                feed.take(answer, live_texts(info, own))
+                event, seen = feed.event(seen), feed.serial
+                yield event
+                yield Pause(feed.pause)
+        finally:
+            feed.leave()
 
 
 def _facts(answer: str) -> Mapping[str, Any]:
@@ -227,7 +231,7 @@ def _head(
         "tiles": process_tiles(info),
         "tls": tls_view(info, own),
         "legend": LEGEND,
-        "footer": build(info, version=page.show_version),
+        "footer": last_line(info, version=page.show_version),
     }
 
 

@@ -30,7 +30,7 @@ def process_tiles(info: Info) -> list[dict[str, str]]:
         _tile("ssl", "TLS connections", digits(info.get("CurrSslConns", ""))),
         _tile("idle", "Idle", f"{info['Idle_pct']} %" if info.get("Idle_pct") else "", _tasks(info)),
         _tile("uptime", "Uptime", duration(info.get("Uptime_sec", "")), f"pid {info.get('Pid', '')}"),
-        _tile("limits", "Workers", info.get("Nbthread", ""), _limits(info)),
+        _tile("workers", "Workers", info.get("Nbthread", "")),
     ]
     return [tile for tile in tiles if tile["text"]]
 
@@ -40,7 +40,7 @@ def _tasks(info: Info) -> str:
 
 
 def _limits(info: Info) -> str:
-    wanted = (("ulimit-n", "Ulimit-n"), ("maxpipes", "Maxpipes"))
+    wanted = (("ulimit-n", "Ulimit-n"), ("maxsock", "Maxsock"), ("maxconn", "Maxconn"), ("maxpipes", "Maxpipes"))
     return ", ".join(f"{word} {digits(info[name])}" for word, name in wanted if info.get(name))
 
 
@@ -98,8 +98,8 @@ def live_texts(info: Info, own: Mapping[str, Any]) -> dict[str, str]:
     return {tile["id"]: tile["text"] for tile in tiles}
 
 
-def build(info: Info, *, version: bool) -> str:
+def last_line(info: Info, *, version: bool) -> str:
     """The line at the end of the page."""
     text = f"headgate {info.get('Version', '')}" if version else "headgate"
     stopping = ", stopping" if number(info.get("Stopping", "")) else ""
-    return f"{text}, pid {info.get('Pid', '')}{stopping}"
+    return f"{text}, pid {info.get('Pid', '')}{stopping}; {_limits(info)}"

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from headgate.base.records import dataclass
 from headgate.config.model import StatsPage
 from headgate.observe.page.cells import COLUMNS, GROUPS, MODULES, Cell, cells_of, look_of
@@ -23,19 +25,19 @@ class Layout:
     """The columns of a page: those of all pages, and with `stats show-modules` some more."""
 
     groups: Sequence[tuple[str, Sequence[tuple[int, Any]]]]
-    classes: Sequence[str]
+    classes: Sequence[Markup]
     width: int
 
 
 def _layout(*, modules: bool) -> Layout:
     groups = []
-    classes: list[str] = []
+    classes: list[Markup] = []
     at = 1
     for title, columns in (*GROUPS, *(MODULES if modules else ())):
         groups.append((title, [(at + number, column) for number, column in enumerate(columns)]))
         for number, column in enumerate(columns):
             names = [name for name, wanted in (("g", number == 0), ("t", not column.numeric)) if wanted]
-            classes.append(f' class="{" ".join(names)}"' if names else "")
+            classes.append(Markup(' class="{}"').format(" ".join(names)) if names else Markup(""))
         at += len(columns)
     return Layout(groups, classes, at - 1)
 
@@ -113,7 +115,7 @@ def _curve(rows: Sequence[Row], history: Mapping[str, Any]) -> dict[str, Any]:
         "errors": ",".join(map(str, errors)),
         "line": line,
         "area": f"{start},{_HEIGHT:g} {line} {_WIDTH:g},{_HEIGHT:g}" if line else "",
-        "failed": _points(errors, most) if any(errors) else "",
+        "failed": _points(errors, most, hide=True) if any(errors) else "",
         "now": now,
         "failing": errors[-1] if errors else 0,
         "unit": unit,
@@ -121,10 +123,12 @@ def _curve(rows: Sequence[Row], history: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _points(values: Sequence[int], most: int) -> str:
-    """Points of a curve, as the script of the page draws them too."""
+def _points(values: Sequence[int], most: int, *, hide: bool = False) -> str:
+    """Points of a curve, as the script of the page draws them too; with `hide`, nothing is seen of zeros."""
     step = _WIDTH / (_LENGTH - 1)
     start = _LENGTH - len(values)
+    ground = _HEIGHT - 1
     return " ".join(
-        f"{(start + at) * step:.1f},{_HEIGHT - 1 - (_HEIGHT - 3) * value / most:.1f}" for at, value in enumerate(values)
+        f"{(start + at) * step:.1f},{ground - (_HEIGHT - 3) * value / most if value or not hide else ground + 3:.1f}"
+        for at, value in enumerate(values)
     )
