@@ -6,12 +6,10 @@ pools, checks, TLS contexts. Every process of a generation does the same, in the
 
 from __future__ import annotations
 
-import random
 import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import NOWHERE, ConfigError, Report, config_error
@@ -137,7 +135,7 @@ class Changes:
             ConfigError: its rules are wrong; nothing has changed then.
         """
         plan = self._additions.backend(proxy)
-        state = BackendState(plan, random.random)
+        state = self._live.makers.backend(plan)
         backend = Backend(plan, state, self._live.reactor)
         self._app.prepared.plan.unpublished.add(proxy.name)
         self._plans[proxy.name] = plan
@@ -153,6 +151,7 @@ class Changes:
         del self._plans[name], self._live.world.backends[name], self._live.backends[name]
         self._live.emitters.pop(name, None)
         self._app.prepared.plan.unpublished.discard(name)
+        backend.state.close()
         self._app.checks_seen().remove_backend(backend.state)
 
 

@@ -63,7 +63,7 @@ class Doors:
         """Open the sockets of one bind line; raises ConfigError."""
         tls = self._answerer(bind)
         opened = [
-            Listener(self._live.reactor, side, bind, sock, tls, (bind.id or 1) + index)
+            self._live.makers.listener(self._live.reactor, side, bind, sock, tls, (bind.id or 1) + index)
             for index, sock in enumerate(self._sockets(side, bind))
         ]
         self.listeners.extend(opened)

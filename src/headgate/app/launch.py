@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from headgate.app.joining import make_shared_state
 from headgate.app.prepare import Prepared, StartError
 from headgate.app.process import App
 from headgate.base.diagnostics import ConfigError, Diagnostic, Severity
@@ -154,7 +155,7 @@ class Generation:
     # --- several processes ---
 
     def _launch(self, workers: int) -> int:
-        self._raise_limits()
+        connections = self._raise_limits()
         if self._upwards.link is None:
             self._files.note(self._heritage.listeners)
         logs = Logs(self._config, os.getpid())
@@ -168,11 +169,13 @@ class Generation:
         self._journal = Journal()
         cli = self._heritage.cli
         link = self._upwards.link
+        shared = make_shared_state(self._config, workers, connections)
         launcher = Launcher(
             self._work,
             workers,
             self._heritage,
-            self._make_shared(workers),
+            shared,
+            on_gone=shared.recover,
             log=log,
             on_ready=self._upwards.ready,
             on_children=self._upwards.processes,
@@ -194,17 +197,16 @@ class Generation:
             self._files.remove()
         return code
 
-    def _make_shared(self, workers: int) -> object | None:
-        return None
 
     def _longest_stop(self) -> float | None:
         settings = self._config.global_
         return None if settings.hard_stop_after is None else settings.hard_stop_after + (settings.grace or 0.0)
 
-    def _raise_limits(self) -> None:
-        """While we may: processes that are made later inherit the limit."""
+    def _raise_limits(self) -> int:
+        """While we may: processes that are made later inherit the limit. Returns how many connections there may be."""
         settings = self._config.global_
-        raise_descriptor_limit(settings.maxconn, len(self._heritage.listeners), settings.ulimit_n, settings.fd_hard_limit)
+        fixed = len(self._heritage.listeners)
+        return raise_descriptor_limit(settings.maxconn, fixed, settings.ulimit_n, settings.fd_hard_limit).maxconn
 
     def _work(self, place: Place) -> int:
         """Be the controller or a worker."""

@@ -7,13 +7,13 @@ the sums over all workers are collected into.
 from __future__ import annotations
 
 import os
-import random
 import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
+from headgate.app.makers import Makers
 from headgate.app.prepare import Prepared, StartError
 from headgate.app.web import services_of
 from headgate.balance.backend import BackendState
@@ -61,6 +61,7 @@ class Live:
         prepared: what is served.
         options: of the command line (`cli.options.Options`).
         watch_writable: see `runtime.logs.sinks.DescriptorSink`.
+        makers: of what may be shared with other processes.
 
     Attributes:
         frontends, backends: by name.
@@ -73,8 +74,15 @@ class Live:
         StartError: a log target can't be opened.
     """
 
-    def __init__(self, prepared: Prepared, options: Any, watch_writable: Callable[[int, Callable[[], None]], None]) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        options: Any,
+        watch_writable: Callable[[int, Callable[[], None]], None],
+        makers: Makers | None = None,
+    ) -> None:
         self.prepared = prepared
+        self.makers = makers or Makers()
         self.config = prepared.config
         self.reactor = Reactor()
         self.counters = ProcessCounters()
@@ -88,7 +96,7 @@ class Live:
         budget = raise_descriptor_limit(settings.maxconn, self._descriptor_needs(), settings.ulimit_n, settings.fd_hard_limit)
         self.warnings = [budget.warning] if budget.warning else []
         connector = ServerConnector(self.reactor, self.endpoints)
-        self.shared = Shared(
+        self.shared = self.makers.shared(
             self.reactor,
             connector,
             self.world,
@@ -123,7 +131,7 @@ class Live:
 
     def _build_backends(self) -> None:
         for name, plan in self.prepared.plan.backends.items():
-            state = BackendState(plan, random.random)
+            state = self.makers.backend(plan)
             for server in state.servers:
                 self.endpoints[server] = self.make_endpoint(plan.spec, server)
             self.world.backends[name] = state
@@ -162,7 +170,7 @@ class Live:
             emitter = self.logs.emitter(plan.spec)
             self.emitters[plan.name] = emitter
             maxconn = plan.spec.maxconn or self.shared.maxconn
-            side = Frontend(plan, self.shared, None if emitter.silent else emitter, maxconn)
+            side = self.makers.frontend(plan, self.shared, None if emitter.silent else emitter, maxconn)
             self.frontends[plan.name] = side
         self.world.frontends = self.frontends
         for side in self.frontends.values():

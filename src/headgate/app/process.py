@@ -17,6 +17,7 @@ from headgate.admin.executor import LocalExecutor
 from headgate.app.api import RuntimeApi
 from headgate.app.doors import Doors
 from headgate.app.live import Live
+from headgate.app.makers import JointMakers, Makers
 from headgate.app.prepare import Prepared
 from headgate.app.sampler import Sampler
 from headgate.balance.backend import BackendState
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from headgate.admin.executor import Executor
     from headgate.app.control import Control
     from headgate.app.controller import Controller
+    from headgate.app.joining import Joining
     from headgate.app.worker import Worker
     from headgate.runtime.checks.runner import CheckRunner
 
@@ -43,6 +45,17 @@ _MOST_BUGS = 100
 
 def _ignore(answer: str) -> None:
     """Nobody waits for the answer."""
+
+
+def _makers(place: Place) -> Makers:
+    """Of objects that are this process's own, or one over all that share their state."""
+    if place.shared is not None:
+        from headgate.app.joining import shared_state
+
+        state = shared_state(place)
+        if state is not None:
+            return JointMakers(state.enter(place.index))
+    return Makers()
 
 
 class App:
@@ -66,7 +79,7 @@ class App:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: asyncio.Event | None = None
         self._exit_code = 0
-        live = self.live = Live(prepared, options, self._watch_writable)
+        live = self.live = Live(prepared, options, self._watch_writable, _makers(self.place))
         self.reactor = live.reactor
         self.counters = live.counters
         self.world = live.world
@@ -194,6 +207,7 @@ class App:
                 await sibling.start()
         if self._is_checking():
             self.checker().start()
+        joining = self._join()
         self.doors.start()
         sampler = Sampler(self.live, loop) if self.place.role is not Role.CONTROLLER else None
         if self.api is not None:
@@ -212,10 +226,24 @@ class App:
             if sampler is not None:
                 sampler.stop()
             self.doors.shut()
+            if joining is not None:
+                joining.stop()
             for sibling in (self.controller, self.worker):
                 if sibling is not None:
                     sibling.stop()
             self.live.close()
+
+    def _join(self) -> Joining | None:
+        if self.place.shared is None:
+            return None
+        from headgate.app.joining import Joining, shared_state
+
+        state = shared_state(self.place)
+        if state is None:
+            return None
+        joining = Joining(self, state)
+        joining.start()
+        return joining
 
     def _beat(self, alive: Callable[[], None]) -> None:
         """Tell the launcher, as long as the loop turns, that we don't hang."""
@@ -300,7 +328,7 @@ class App:
         deadline = loop.time() + hard if hard else None
 
         def look() -> None:
-            if self.shared.sessions == 0 or (deadline is not None and loop.time() >= deadline):
+            if not self.shared.live or (deadline is not None and loop.time() >= deadline):
                 self.stop()
             else:
                 loop.call_later(_SOFT_STOP_POLL, look)

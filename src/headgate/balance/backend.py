@@ -237,6 +237,9 @@ class BackendState:
         self._set_servers(tuple(other for other in self.servers if other is not server))
         self._select()
 
+    def close(self) -> None:
+        """Give up what it holds: it is removed while running."""
+
     def warm_up(self, now: float) -> list[Stream]:
         """Let the weights and limits of servers in slowstart follow the time; called with each health check (5.2 slowstart).
 

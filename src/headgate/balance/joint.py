@@ -80,6 +80,10 @@ class JointBackend(BackendState):
         if isinstance(server, JointServer) and self._by_row.pop(server.row, None) is not None:
             self.board.detach(server.row)
 
+    def close(self) -> None:
+        """See `BackendState`."""
+        self.board.detach(self.row)
+
     # --- totals ---
 
     @property

@@ -63,6 +63,7 @@ class Launcher:
         shared: `Place.shared` of all of them.
         log: says what happened.
         on_ready: called once, when all of them serve for the first time.
+        on_gone: called with the place of a process that is gone, before another one takes it.
         on_children: called with the pids of all of them whenever one was made or is gone.
         hard_stop_after: seconds that a soft stop may take, None for any time.
         not_for_children: sockets that the launcher uses and no child may keep.
@@ -82,6 +83,7 @@ class Launcher:
         log: Log = _nothing,
         on_ready: Callable[[], None] = _nothing,
         on_children: Callable[[list[int]], None] = _nothing,
+        on_gone: Callable[[int], object] = _nothing,
         hard_stop_after: float | None = None,
         not_for_children: Iterable[socket.socket] = (),
         not_for_workers: Iterable[socket.socket] = (),
@@ -93,6 +95,7 @@ class Launcher:
         self._log = log
         self._on_ready = on_ready
         self._on_children = on_children
+        self._on_gone = on_gone
         self._hard_stop_after = hard_stop_after
         self._not_for_children = tuple(not_for_children)
         self._not_for_workers = tuple(not_for_workers)
@@ -269,6 +272,7 @@ class Launcher:
         self.unwatch(child.line)
         child.line.close()
         del self._children[child.place]
+        self._on_gone(child.place)
         self._on_children(self.pids)
         why = f"{child.name} (pid {child.pid}) {exit_reason(status)}"
         if self.stopped_by is not None:

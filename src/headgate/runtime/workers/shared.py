@@ -30,6 +30,7 @@ from headgate.balance.rows import (
     TAIL,
     TICKET,
     WAITING,
+    Cells,
     row_width,
     share_of,
 )
@@ -87,7 +88,9 @@ class SharedState:
         self._width = self._counted_at + self._column * (processes + 1)
         self._rows = rows + RESERVE
         self._slots = 1 << (self._rows * 4 // 3).bit_length()
-        self._first = _HEADER * (processes + 1)
+        # Keys lie apart, so that looking through them does not touch, and so make real, memory of rows that nobody uses.
+        self._keys = _HEADER * (processes + 1)
+        self._first = self._keys + self._slots
         self._nodes = max(2 * connections, _FEWEST_NODES)
         self._nodes_at = self._first + self._slots * self._width
         size = self._nodes_at + NODE * self._nodes * processes
@@ -143,17 +146,21 @@ class SharedState:
     def find(self, kind: str, name: str) -> int:
         """The row of something, 0 when it has none."""
         key = _key(kind, name)
-        for row in self._probe(key):
-            if self.cells[row + KEY] == key:
-                return row
-            if not self.cells[row + KEY]:
+        for slot in self._probe(key):
+            found = self.cells[self._keys + slot]
+            if found == key:
+                return self._row(slot)
+            if not found:
                 break
         return 0
 
     def _probe(self, key: int) -> Iterator[int]:
         start = (key >> _KIND_BITS) % self._slots
         for step in range(self._slots):
-            yield self._first + (start + step) % self._slots * self._width
+            yield (start + step) % self._slots
+
+    def _row(self, slot: int) -> int:
+        return self._first + slot * self._width
 
     def claim(self, kind: str, name: str) -> int:
         """The row of something, a new one when it has none; the caller is in the directory's section."""
@@ -161,12 +168,22 @@ class SharedState:
         if row:
             return row
         cells = self.cells
-        for row in self._probe(_key(kind, name)):
-            if cells[row + KEY] in (0, _FORMER):
-                cells[row : row + self._width] = memoryview(bytes(8 * self._width)).cast("q")
-                cells[row + KEY] = _key(kind, name)
+        key = _key(kind, name)
+        for slot in self._probe(key):
+            former = cells[self._keys + slot]
+            if former in (0, _FORMER):
+                row = self._row(slot)
+                if former:
+                    cells[row : row + self._width] = memoryview(bytes(8 * self._width)).cast("q")
+                cells[row + KEY] = key
+                cells[self._keys + slot] = key
                 return row
         raise TooManyProxies(f"no room for {kind} '{name}': {RESERVE} proxies, servers and listeners may be added while running")
+
+    def release(self, row: int) -> None:
+        """Nobody uses a row any more; the caller is in the directory's section."""
+        self.cells[row + KEY] = 0
+        self.cells[self._keys + (row - self._first) // self._width] = _FORMER
 
     def count_rows(self) -> int:
         """How many rows are in use."""
@@ -178,9 +195,9 @@ class SharedState:
         return self._rows
 
     def _used_rows(self) -> Iterator[int]:
-        for row in range(self._first, self._nodes_at, self._width):
-            if self.cells[row + KEY] > 0:
-                yield row
+        for slot, key in enumerate(self.cells[self._keys : self._keys + self._slots].tolist()):
+            if key > 0:
+                yield self._row(slot)
 
     def directory(self, process: int) -> ProcessSection:
         """The section of those who look for rows."""
@@ -372,7 +389,7 @@ class LocalBoard:
 
     def __init__(self, shared: SharedState, process: int) -> None:
         self._shared = shared
-        self.cells = shared.cells
+        self.cells: Cells = shared.cells
         self.process = process
         self.processes = shared.processes
         self.undo = shared._header(process) + _UNDO
@@ -404,7 +421,7 @@ class LocalBoard:
                 cells[share] = 0
                 cells[row + ATTACHED] -= 1
                 if not cells[row + ATTACHED]:
-                    cells[row + KEY] = _FORMER
+                    self._shared.release(row)
         finally:
             self._directory.leave()
 
