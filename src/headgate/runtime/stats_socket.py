@@ -10,7 +10,7 @@ import contextlib
 import os
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from headgate.admin.context import Context
 from headgate.admin.executor import Executor
@@ -19,6 +19,7 @@ from headgate.admin.session import CliSession
 from headgate.base.addresses import Family
 from headgate.base.diagnostics import Location
 from headgate.config.model import Bind, StatsSocket
+from headgate.runtime.process.successor import COMMAND, send_listeners
 from headgate.runtime.sockets import file_identity, open_listeners
 
 #: Manual 3.1, "stats maxconn": connections served at a time, the others wait.
@@ -27,6 +28,7 @@ MOST_CONNECTIONS = 10
 _BACKLOG = 64
 #: How often a command that takes long looks whether its client is still there, seconds.
 _LOOK_FOR_CLIENT = 0.5
+TAKE_OVER = COMMAND.encode()
 _LEVELS = {"user": Level.USER, "operator": Level.OPERATOR, "admin": Level.ADMIN}
 
 
@@ -41,6 +43,7 @@ class StatsListener:
         longest_line: tune.bufsize, in bytes.
         most_connections: `stats maxconn`.
         executor: runs commands where they belong; here unless given.
+        listeners: what `expose-fd listeners` gives out, by key.
     """
 
     def __init__(
@@ -53,8 +56,10 @@ class StatsListener:
         longest_line: int = 16384,
         most_connections: int = MOST_CONNECTIONS,
         executor: Executor | None = None,
+        listeners: Mapping[str, socket.socket] | None = None,
     ) -> None:
         self._spec = spec
+        self._listeners = listeners or {}
         level = _LEVELS[spec.level]
         self._new_session: Callable[[], CliSession] = lambda: CliSession(registry, context, level, timeout, executor)
         self._timeout = timeout
@@ -127,6 +132,7 @@ class StatsListener:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = self._new_session()
+        session.on_bug = _say_bug
         lines = _Lines(reader, self._longest_line)
         while not session.closing:
             try:
@@ -139,9 +145,23 @@ class StatsListener:
                 return
             if line is None:
                 return
+            if line.strip() == TAKE_OVER:
+                await self._give_listeners(writer)
+                break
             if not await self._answer(session, line.decode("utf-8", "surrogateescape"), lines, writer):
                 return
         await self._flush(writer)
+
+    async def _give_listeners(self, writer: asyncio.StreamWriter) -> None:
+        """Our successor (`-x`) wants the listening sockets. Streams can't carry descriptors: past this one, over its socket."""
+        sock = writer.get_extra_info("socket")
+        if not self._spec.expose_listeners or sock.family != socket.AF_UNIX:
+            writer.write(b"Permission denied\n\n")
+            return
+        await writer.drain()
+        with socket.socket(fileno=os.dup(sock.fileno())) as direct:
+            direct.setblocking(False)  # as it is: the flag belongs to both
+            await asyncio.get_running_loop().run_in_executor(None, send_listeners, direct, self._listeners)
 
     async def _answer(self, session: CliSession, line: str, lines: _Lines, writer: asyncio.StreamWriter) -> bool:
         """Send the answer to one line; False when the client left before its end."""
@@ -226,6 +246,10 @@ class _Lines:
         data = await self._reader.read(self._longest)
         self.ended = not data
         self._buffer += data
+
+
+def _say_bug(error: Exception) -> None:
+    asyncio.get_running_loop().call_exception_handler({"message": "a command of the runtime API broke", "exception": error})
 
 
 def _hung_up(writer: asyncio.StreamWriter) -> bool:
