@@ -14,7 +14,7 @@ _ADDRESSES = re.compile(r"\b(src|source|addr)=([^ ,]+)")
 _URI = re.compile(r'\buri="(\S+) ([^"]*)"')
 _NODE = re.compile(r"^(\s*node name: )(.+)$", re.MULTILINE)
 _VALUE = re.compile(r"^([^=\n]+=)(.*)$", re.MULTILINE)
-_ADDRESS_COLUMNS = frozenset({"srv_addr", "srv_check_addr", "srv_agent_addr"})
+_ADDRESS_COLUMNS = frozenset({"srv_addr", "srv_check_addr", "srv_agent_addr", "addr"})
 _NAME_COLUMNS = frozenset({"be_name", "bkname", "srv_name", "svname", "srv_fqdn", "srvrecord"})
 _EMPTY = frozenset({"-", "", "0"})
 

@@ -179,7 +179,7 @@ class HttpSession(Session):
             head = parse_request_head(data[:end], shared.max_fields)
             framing = request_framing(head)
         except ProtocolViolation as violation:
-            self._refuse(violation.reason, violation.status, data[: end + 4])
+            self._refuse(violation.reason, violation.status, data)
             return
         end += 4
         stream = self.stream = HttpStream(self, head, framing)

@@ -114,7 +114,7 @@ class ResponsePath(Exchange):
                 head = parse_response_head(data[:end], shared.max_fields)
                 framing = response_framing(head, request.method)
             except ProtocolViolation as violation:
-                self._bad_response(violation.reason, data[: end + 4])
+                self._bad_response(violation.reason, data)
                 return
             if head.status >= 200:
                 self._final_head(head, framing, data, end + 4)
