@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headgate.app.names import ServerAddress, resolve_names
+from headgate.app.server_states import StateText, read_state_files
 from headgate.base.diagnostics import Diagnostic, Report
 from headgate.base.records import dataclass
 from headgate.config.model import BindTls, Config, Mode, Server, ServerTls, Verify
@@ -59,6 +60,7 @@ class Prepared:
     state: ProcessState
     addresses: Mapping[int, ServerAddress]  # by id() of the Server
     check_contexts: Mapping[int, ServerContext]  # of checks over TLS, by id() of the Server
+    states: tuple[StateText, ...] = ()  # load-server-state-from-file
 
 
 def prepare(config: Config, report: Report, session_contexts: SessionContexts | None = None) -> Prepared | None:
@@ -92,7 +94,8 @@ def prepare(config: Config, report: Report, session_contexts: SessionContexts | 
     addresses = resolve_names(config, report)
     if report.alerts:
         return None
-    return Prepared(config, plan, bind_contexts, server_contexts, state, addresses, check_contexts)
+    states = read_state_files(config, report)
+    return Prepared(config, plan, bind_contexts, server_contexts, state, addresses, check_contexts, states)
 
 
 #: Longest pattern or map file that is read, bytes.

@@ -20,6 +20,7 @@ from headgate.app.live import Live
 from headgate.app.makers import JointMakers, Makers
 from headgate.app.prepare import Prepared
 from headgate.app.sampler import Sampler
+from headgate.app.server_states import restore_states
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
 from headgate.runtime.logs.emitters import log_event
@@ -205,6 +206,9 @@ class App:
         for sibling in (self.controller, self.worker):
             if sibling is not None:
                 await sibling.start()
+        for warning in restore_states(self):
+            if self.api is not None:
+                log_event(self.logs.process, _WARNING_LEVEL, warning)
         if self._is_checking():
             self.checker().start()
         joining = self._join()

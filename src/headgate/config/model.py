@@ -181,6 +181,7 @@ class Server:
     address: Address
     location: Location
     id: int
+    id_forced: bool = False  # it was written
     weight: int = 1
     backup: bool = False
     disabled: bool = False
@@ -510,6 +511,9 @@ class Proxy:
     check: CheckSpec = CheckSpec()
     source: SourceAddress | None = None
     send_name_header: str | None = None
+    load_server_state: str = "none"  # load-server-state-from-file: global, local
+    server_state_file_name: str | None = None  # None: the backend's name
+    id_forced: bool = False  # the id was written
     rate_limit_sessions: int = 0
     stick_table: StickTable | None = None
     stick_rules: tuple[StickRule, ...] = ()
@@ -608,6 +612,9 @@ class Global:
     bufsize: int = 16384
     maxrewrite: int = 1024
     max_headers: int = 101
+    maxconnrate: int = 0  # connections, sessions and TLS sessions a second, 0 for any number
+    maxsessrate: int = 0
+    maxsslrate: int = 0
     spread_checks: int = 0
     nosplice: bool = False  # never forward with splice()
     quiet: bool = False

@@ -189,6 +189,7 @@ def build_server(draft: ServerDraft, number: int, mode: Mode, defaults: LineDefa
         address=draft.address,
         location=draft.location,
         id=settings.value("id", number),
+        id_forced="id" in settings,
         backup=settings.is_on("backup"),
         disabled=settings.is_on("disabled"),
         non_stick=settings.is_on("non-stick"),

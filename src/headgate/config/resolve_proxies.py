@@ -70,6 +70,7 @@ def build_proxy(draft: ProxyDraft, identifier: int, lines: LineDefaults, report:
         name=draft.name,
         kind=_KINDS[draft.scope],
         id=identifier,
+        id_forced="id" in settings,
         location=draft.location,
         mode=mode,
         disabled=settings.is_on("disabled"),
@@ -116,6 +117,8 @@ def _backend_fields(draft: ProxyDraft, mode: Mode) -> dict[str, Any]:
         "check": _check(draft),
         "source": settings.value("source"),
         "send_name_header": settings.value("http-send-name-header"),
+        "load_server_state": settings.value("load-server-state-from-file", "none"),
+        "server_state_file_name": settings.value("server-state-file-name"),
     }
     for name, key in (("retries", "retries"), ("retry_on", "retry-on"), ("http_reuse", "http-reuse")):
         if key in settings:

@@ -121,6 +121,21 @@ class Health:
         self.level = 0 if status is ServerStatus.DOWN else self.full
         return self._enter(status, now) if status is not self.status else None
 
+    def restore(self, status: ServerStatus, level: int, result: CheckResult | None, since: float) -> None:
+        """Go on where the process before ended (`load-server-state-from-file`).
+
+        Args:
+            status, level: as they were; the level is held to what is possible here.
+            result: of the last check, None when it is not known.
+            since: time of the last change, on the clock of `now`.
+        """
+        self.status = status
+        self.level = min(max(level, 0), self.full)
+        if result is not None and result.status is not CheckStatus.INI:
+            self.result = result
+            self.checked = True
+        self.changed_at = since
+
     def restart(self, now: float) -> ServerStatus | None:
         """The server leaves maintenance: it is up, yet unchecked, and its next check decides (manual, init-state)."""
         self.checked = False

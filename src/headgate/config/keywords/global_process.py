@@ -269,6 +269,8 @@ KEYWORDS.add(
     implemented("presetenv", parse_presetenv),
     switch("quiet"),
     implemented("resetenv", parse_resetenv),
+    value("server-state-base", _word("a directory")),
+    value("server-state-file", _word("a file")),
     implemented("setcap", parse_setcap),
     implemented("set-var", _set_variable(read_expression)),
     implemented("set-var-fmt", _set_variable(read_logformat)),
@@ -292,9 +294,6 @@ KEYWORDS.add(
     *without_effect("no such protection is set up", "insecure-fork-wanted", "insecure-setuid-wanted"),
     *without_effect("core dumps follow the limits of the system", "set-dumpable"),
     *without_effect("limits that can't be raised are always reported", "strict-limits"),
-    *without_effect("server states can't be loaded yet, and 'load-server-state-from-file' says so", *(
-        "server-state-base server-state-file"
-    ).split()),
     *without_effect("QUIC is not served yet", "limited-quic", "harden.reject-privileged-ports.quic"),
     *without_effect("HTTP/2 is not served yet", "h2-workaround-bogus-websocket-clients"),
     *without_effect("nothing here uses the HTTP client yet", *(

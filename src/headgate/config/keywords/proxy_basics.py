@@ -89,6 +89,18 @@ def _rate_limit(cursor: Cursor) -> int:
     return cursor.integer("a number of sessions a second", 0)
 
 
+def _state_source(cursor: Cursor) -> str:
+    """`load-server-state-from-file { global | local | none }`; without a word it is global."""
+    return cursor.choice("where states come from", {name: name for name in ("global", "local", "none")})
+
+
+def _state_file_name(cursor: Cursor, draft: ProxyDraft) -> None:
+    """`server-state-file-name [ { use-backend-name | <file> } ]`; None stands for the backend's name."""
+    name = cursor.next("a file").text if cursor.more else "use-backend-name"
+    cursor.finish()
+    draft.settings.put("server-state-file-name", None if name == "use-backend-name" else name, cursor.keyword.location)
+
+
 def _word(what: str) -> Callable[[Cursor], str]:
     return lambda cursor: cursor.next(what).text
 
@@ -117,6 +129,8 @@ KEYWORDS.add(
     _row("retry-on", BACK, _retry_on),
     _row("http-reuse", BACK, setting("http-reuse", lambda cursor: cursor.choice("reuse strategy", _REUSE))),
     _row("http-send-name-header", BACK, _send_name_header),
+    _row("load-server-state-from-file", BACK, setting("load-server-state-from-file", _state_source)),
+    _row("server-state-file-name", frozenset({Scope.LISTEN, Scope.BACKEND}), _state_file_name),
     _row("rate-limit sessions", FRONT, setting("rate-limit sessions", _rate_limit)),
     _row("monitor-uri", FRONT, setting("monitor-uri", _word("a URI"))),
     _row("default_backend", FRONT, setting("default_backend", _word("a backend name"))),
