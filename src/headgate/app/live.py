@@ -107,6 +107,10 @@ class Live:
             max_fields=settings.max_headers,
         )
         self.world.shared = self.shared
+        gates = self.shared.gates
+        gates.connections.limit = settings.maxconnrate
+        gates.sessions.limit = settings.maxsessrate
+        gates.tls.limit = settings.maxsslrate
         if not settings.nosplice and not getattr(options, "no_splice", False):
             self.shared.splice = KernelSplicer(self.reactor)
         self.backends: dict[str, Backend] = {}

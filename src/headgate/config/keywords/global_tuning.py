@@ -29,6 +29,9 @@ def _bytes(what: str, low: int, high: int) -> Callable[[Cursor], int]:
 
 KEYWORDS.add(
     value("maxconn", _count("a number of connections")),
+    value("maxconnrate", _count("a number of connections a second")),
+    value("maxsessrate", _count("a number of sessions a second")),
+    value("maxsslrate", _count("a number of TLS sessions a second")),
     switch("nosplice"),
     value("spread-checks", _count("a percentage", 0, 50)),
     value("tune.bufsize", _bytes("a buffer size", _SMALLEST_BUFFER, _LARGEST_BUFFER)),
