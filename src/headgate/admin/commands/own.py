@@ -47,6 +47,13 @@ def show_headgate(words: Sequence[str], context: Context) -> str:
             "server_connections": counters.tls_server_connections,
         },
         "certificates": _certificates(context),
+        "descriptions": {
+            spec.name: spec.description
+            for spec in (
+                *(side.spec for side in context.frontends.values()), *(side.spec for side in context.backends.values())
+            )
+            if spec.description
+        },
     })
 
 
