@@ -188,7 +188,7 @@ def run(scenario: Callable[[Generation], Awaitable[None]]) -> None:
 
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop turn until the condition holds; `run` limits the time."""
-    while not condition():  # noqa: ASYNC110: what is waited for has no event
+    while not condition():  # noqa: ASYNC110  # what is waited for has no event
         await asyncio.sleep(0.001)
 
 
