@@ -1,4 +1,4 @@
-"""Clients that don't stop asking while a test reloads or kills, and a server behind the proxy for them. In a thread of their own.
+"""Clients that keep asking while a test reloads or kills, and a server behind the proxy for them, in a thread of their own.
 
 What is not answered in full, with status 200, is a failure. A client that was told `Connection: close` opens a new connection; one
 that was not expects its connection to be there.
@@ -95,8 +95,7 @@ class Load:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.backend_port = server.sockets[0].getsockname()[1]
         self._ready.set()
-        while not self._go.is_set():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(self._go.wait)
         clients = [self._asks("kept", self._plain, True) for _ in range(3)]
         clients += [self._asks("new", self._plain, False) for _ in range(3)]
         if self.tls_port:

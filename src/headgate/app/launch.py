@@ -144,7 +144,12 @@ class Generation:
         for warning in (*app.warnings, *become(self._identity)):
             self._messages.say(Severity.WARNING, warning)
         _settle_memory()
-        return app.run()
+        if self._upwards.link is None:
+            self._files.note(self._heritage.listeners)
+        code = app.run()
+        if not app.shared.stopping:
+            self._files.remove()
+        return code
 
     def _lost_master_of(self, app: App) -> None:
         master = self._heritage.master

@@ -49,7 +49,7 @@ class MasterLink:
             self._send("dropped", dropped[start : start + _MOST_DESCRIPTORS])
 
     def processes(self, pids: Sequence[int]) -> None:
-        """Say who belongs to this generation besides its first process."""
+        """Say who belongs to this generation besides its first process: the controller (or 0), then the workers."""
         self._send("processes", [str(pid) for pid in pids])
 
     def settings(self, max_reloads: int, keeps_after_crash: bool, speaks_tls: bool) -> None:
@@ -87,7 +87,8 @@ class GenerationRecord:
         link: the master's end of the socket between them.
         cli: path of the unix socket that its runtime API listens on.
         started: monotonic seconds.
-        pids: its other processes.
+        controller: pid of its controller, 0 without one.
+        pids: its other processes, the controller among them.
         reloads: how many reloads it has survived.
         is_ready: it serves.
         is_leaving: it was told to finish.
@@ -104,6 +105,7 @@ class GenerationRecord:
     link: socket.socket
     cli: str
     started: float
+    controller: int = 0
     pids: list[int] = field(default_factory=list)
     reloads: int = 0
     is_ready: bool = False
@@ -148,7 +150,9 @@ class GenerationRecord:
             elif word == "dropped":
                 self.dropped.extend(parts)
             elif word == "processes":
-                self.pids = [int(part) for part in parts]
+                pids = [int(part) for part in parts]
+                self.controller = pids[0]
+                self.pids = [pid for pid in pids if pid]
             elif word == "settings":
                 self.max_reloads, self.keeps_after_crash, self.speaks_tls = int(parts[0]), parts[1] == "1", parts[2] == "1"
             elif word == "said":

@@ -64,7 +64,7 @@ class Launcher:
         log: says what happened.
         on_ready: called once, when all of them serve for the first time.
         on_gone: called with the place of a process that is gone, before another one takes it.
-        on_children: called with the pids of all of them whenever one was made or is gone.
+        on_children: called with `pids` whenever a process was made or is gone.
         hard_stop_after: seconds that a soft stop may take, None for any time.
         not_for_children: sockets that the launcher uses and no child may keep.
         not_for_workers: the same, but the controller keeps them.
@@ -204,8 +204,10 @@ class Launcher:
 
     @property
     def pids(self) -> list[int]:
-        """Of all processes that are there now."""
-        return [child.pid for child in self._children.values()]
+        """Of all processes that are there now; the controller's is the first, 0 while there is none."""
+        controller = self._children.get(0)
+        workers = [child.pid for place, child in self._children.items() if place]
+        return [0 if controller is None else controller.pid, *workers]
 
     def _link(self, workers: Iterable[int]) -> None:
         """Give these workers and the controller a way to talk to each other."""

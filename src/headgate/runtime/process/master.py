@@ -405,7 +405,14 @@ class Master:
     def _drop_finished(self) -> None:
         """Look after generations whose first process is gone."""
         for record in list(self.records):
-            if record.status is not None and not record.alive():
+            if record.status is None:
+                continue
+            alive = record.alive()
+            if record.is_leaving and alive == [record.controller]:
+                # Only the launcher would have told it that its workers are gone.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(record.controller, signal.SIGTERM)
+            elif not alive:
                 if record.is_leaving:
                     self._forget(record)
                 else:
