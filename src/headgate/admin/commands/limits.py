@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from headgate.admin import targets
 from headgate.admin.context import Context
-from headgate.admin.registry import Command, CommandError, Level, Scope
+from headgate.admin.registry import Command, CommandError, Handler, Level, Scope
 from headgate.balance.server import ServerState
 from headgate.observe.counters import ProxyCounters
 
@@ -111,19 +111,40 @@ def _clear_server(server: ServerState, *, everything: bool) -> None:
     counters.maximum_queue = server.queued
 
 
+def _change(name: str, usage: str, handler: Handler, key: Callable[[Sequence[str]], tuple[str, ...] | None]) -> Command:
+    return Command(name, usage, Level.ADMIN, handler, Scope.EVERYWHERE, key=key)
+
+
+def _clear(name: str, usage: str, level: Level, handler: Handler) -> Command:
+    """Done once: whoever comes later has nothing to clear."""
+    return Command(name, usage, level, handler, Scope.EVERYWHERE, kept=False)
+
+
+def _opening(words: Sequence[str]) -> tuple[str, ...]:
+    """A frontend is open, closed or gone: what was said last holds."""
+    return ("frontend", *words[:1], "opening")
+
+
+def _frontend_limit(words: Sequence[str]) -> tuple[str, ...]:
+    return ("frontend", *words[:1], "maxconn")
+
+
+def _global_limit(_: Sequence[str]) -> tuple[str, ...]:
+    return ("maxconn",)
+
+
 COMMANDS = (
-    Command("disable frontend", "<frontend> : temporarily disable a frontend", Level.ADMIN, disable_frontend),
-    Command("enable frontend", "<frontend> : re-enable a frontend", Level.ADMIN, enable_frontend),
-    Command("shutdown frontend", "<frontend> : stop a frontend for good", Level.ADMIN, shutdown_frontend),
-    Command("set maxconn frontend", "<frontend> <value> : change a frontend's maxconn", Level.ADMIN, set_maxconn_frontend),
-    Command("set maxconn global", "<value> : change the process-wide maxconn", Level.ADMIN, set_maxconn_global),
-    Command("clear counters", ": clear max statistics counters", Level.OPERATOR, _clear_maxima, Scope.EVERYWHERE),
-    Command("clear counters all", ": clear all statistics counters", Level.ADMIN, _clear_all, Scope.EVERYWHERE),
-    Command(
+    _change("disable frontend", "<frontend> : temporarily disable a frontend", disable_frontend, _opening),
+    _change("enable frontend", "<frontend> : re-enable a frontend", enable_frontend, _opening),
+    _change("shutdown frontend", "<frontend> : stop a frontend for good", shutdown_frontend, _opening),
+    _change("set maxconn frontend", "<frontend> <value> : change a frontend's maxconn", set_maxconn_frontend, _frontend_limit),
+    _change("set maxconn global", "<value> : change the process-wide maxconn", set_maxconn_global, _global_limit),
+    _clear("clear counters", ": clear max statistics counters", Level.OPERATOR, _clear_maxima),
+    _clear("clear counters all", ": clear all statistics counters", Level.ADMIN, _clear_all),
+    _clear(
         "clear counters server",
         "<backend>/<server> [force] : clear the statistics counters of a server",
         Level.ADMIN,
         clear_counters_server,
-        Scope.EVERYWHERE,
     ),
 )
