@@ -7,19 +7,20 @@ library: a farm of ten thousand servers has half a million samples, which must g
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from headgate.base.records import dataclass, field
 from headgate.observe.page.facts import Row, fields_of, rows_of
-from headgate.observe.service import Ask, Begin, Question, Script
+from headgate.observe.service import Ask, Begin, Pause, Question, Script, Step
 
 _SCOPES: Final = {"f": "frontend", "l": "listener", "b": "backend", "s": "server"}
 #: Names of `scope=`, in the order of output.
 _ORDER: Final = ("global", "frontend", "listener", "backend", "server", "sticktable")
 _PIECE: Final = 16384
+_ROWS: Final = 500
 _FRESH: Final = 0.5
 
 _TEXT: Final = b"text/plain; version=0.0.4; charset=utf-8"
@@ -57,11 +58,12 @@ class Metric:
 
 def _table() -> tuple[Metric, ...]:
     found = []
-    lines = [line.split("|") for line in (resources.files(__package__) / "metrics.txt").read_text().splitlines() if line[0] != "#"]
+    text = (resources.files(__package__) / "metrics.txt").read_text("utf-8")
+    lines = [line.split("|") for line in text.splitlines() if line[0] != "#"]
     for letter, scope in (("p", "process"), *_SCOPES.items()):
         found += [
-            Metric(f"haproxy_{scope}_{name}", letter, form, column, text)
-            for scopes, name, form, column, text in lines
+            Metric(f"haproxy_{scope}_{name}", letter, form, column, help_)
+            for scopes, name, form, column, help_ in lines
             if letter in scopes
         ]
     return tuple(found)
@@ -143,10 +145,13 @@ class Rows:
     rows: list[Row] = field(default_factory=list)
 
 
-def _sorted(answer: str, wish: Wish, descriptions: Mapping[str, str]) -> dict[str, Rows]:
+def _sorted(answer: str, wish: Wish, descriptions: Mapping[str, str]) -> Generator[Step, str, dict[str, Rows]]:
+    """The rows by scope. Others are served meanwhile: there may be ten thousand."""
     found = {letter: Rows() for letter in _SCOPES}
     letters = {"0": "f", "1": "b", "2": "s", "3": "l"}
-    for row in rows_of(answer):
+    for number, row in enumerate(rows_of(answer), 1):
+        if number % _ROWS == 0:
+            yield Pause(0.001)
         letter = letters.get(row["type"])
         if letter is None or (_SCOPES[letter] not in wish.scopes and not (letter == "s" and "backend" in wish.scopes)):
             continue
@@ -314,9 +319,10 @@ def _tables(answer: str, wish: Wish) -> Iterator[str]:
     for line in answer.splitlines():
         if line.startswith("# table:"):
             pairs = dict(part.strip().partition(":")[::2] for part in line[2:].split(","))
-            found.append((f'name="{_escaped(pairs["table"].strip())}",type="{_escaped(pairs.get("type", "").strip())}"', pairs))
-    for name, key, text in (("size", "size", "Entries that a stick table may have"), ("used", "used", "Entries of a stick table")):
-        metric = f"haproxy_sticktable_{name}"
+            name, kind = _escaped(pairs["table"].strip()), _escaped(pairs.get("type", "").strip())
+            found.append((f'name="{name}",type="{kind}"', pairs))
+    for key, text in (("size", "Entries that a stick table may have"), ("used", "Entries of a stick table")):
+        metric = f"haproxy_sticktable_{key}"
         samples = [f"{metric}{{{labels}}} {pairs[key].strip()}\n" for labels, pairs in found if key in pairs]
         yield from _family(metric, "gauge", text, samples, wish)
 
@@ -371,7 +377,7 @@ def write_metrics(question: Question) -> Script:
         yield from _pieces(_own(own, wish))
     if wish.scopes & frozenset(_SCOPES.values()):
         answer = yield Ask("show stat", _FRESH)
-        rows = _sorted(answer, wish, own.get("descriptions", {}))
+        rows = yield from _sorted(answer, wish, own.get("descriptions", {}))
         del answer
         yield from _pieces(_everything(rows, wish))
     if "sticktable" in wish.scopes:

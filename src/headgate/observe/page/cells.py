@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from headgate.base.records import dataclass
 from headgate.observe.page.facts import Row, number
@@ -39,8 +40,7 @@ def duration(text: str) -> str:
     return f"{seconds}s"
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """One cell: what is read, what it is sorted by ("" for the text itself) and what is said of it besides."""
 
     text: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from headgate.observe.page.cells import Cell, cells_of, failures, look_of, requests
@@ -17,6 +17,8 @@ from headgate.observe.page.facts import Row, Selection, key_of
 #: Columns that only say how long ago something was: alone they are news every minute.
 _AGES: Final = ("lastchg", "downtime", "lastsess")
 _LONGEST_PAUSE: Final = 10.0
+#: Rows that are compared in one turn.
+_ROWS: Final = 200
 
 
 def set_of(keys: list[str]) -> str:
@@ -44,6 +46,7 @@ class Feed:
         self._whole: bytes | None = None
         self._set = "0"
         self._watchers = 0
+        self._busy = False
         self.serial = 0
         self.pause = 1.0
 
@@ -61,15 +64,29 @@ class Feed:
         """One less looks."""
         self._watchers -= 1
 
-    def take(self, answer: str, process: Mapping[str, str]) -> None:
-        """Take the latest answers; the same answer again changes nothing.
+    def take(self, answer: str, process: Mapping[str, str]) -> Iterator[None]:
+        """Take the latest answers; the same answer again changes nothing. Stops now and then, for others to be served.
 
         Args:
             answer: of `show stat`.
             process: what the head of the page shows, by name.
         """
-        if answer is self._answer or not answer:
+        if answer is self._answer or not answer or self._busy:
             return
+        self._busy = True
+        done = False
+        try:
+            yield from self._compare(answer, process)
+            done = True
+        finally:
+            self._busy = False
+            if not done:
+                # Who compared left in the middle: nobody was told what it had found so far.
+                self._raw, self._whole = {}, None
+                self._cells.clear()
+                self.serial += 2
+
+    def _compare(self, answer: str, process: Mapping[str, str]) -> Iterator[None]:
         self._answer = answer
         span = self.pause
         changed: dict[str, object] = {}
@@ -79,7 +96,9 @@ class Feed:
         header = next(lines, [])
         names = [header[0].removeprefix("# "), *header[1:]] if header else []
         ages = [(at, name) for at, name in enumerate(names) if name in _AGES]
-        for line in lines:
+        for number, line in enumerate(lines, 1):
+            if number % _ROWS == 0:
+                yield
             if len(line) < 2:
                 continue
             row: Row = dict(zip(names, line, strict=False))

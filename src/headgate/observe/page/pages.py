@@ -19,7 +19,8 @@ from headgate.observe.page.templates import SECURITY, inline, write
 from headgate.observe.page.view import card_view, row_view
 from headgate.observe.service import Ask, Begin, Pause, Question, Script, Step
 
-#: How large a piece is about, bytes.
+#: Rows that are looked at in one turn, and how large a piece is about, bytes.
+_ROWS: Final = 500
 _PIECE: Final = 16384
 #: What only a page with `stats show-legends` tells (as HAProxy's).
 _LEGENDS: Final = ("addr", "cookie", "algo")
@@ -71,7 +72,8 @@ class StatsPages:
                 answer = yield Ask("show stat", _FRESH)
                 info = fields_of((yield Ask("show info", _FRESH)))
                 own = _facts((yield Ask("show headgate", _FRESH)))
-                feed.take(answer, live_texts(info, own))
+                for _ in feed.take(answer, live_texts(info, own)):
+                    yield Pause(0.001)
                 event, seen = feed.event(seen), feed.serial
                 yield event
                 yield Pause(feed.pause)
@@ -189,7 +191,13 @@ def _page(question: Question, wanted: Wanted, page: StatsPage) -> Script:
         return
     yield Begin(200, _HTML + SECURITY)
     selection = wanted.selection
-    keys = [key_of(row) for row in rows_of(answer) if Selection(selection.scope).takes(row)]
+    keys = []
+    scope = Selection(selection.scope)
+    for number, row in enumerate(rows_of(answer), 1):
+        if scope.takes(row):
+            keys.append(key_of(row))
+        if number % _ROWS == 0:
+            yield Pause(0.001)
     head = _head(wanted, page, info, own, set_of(keys))
     yield write("top", head).encode()
     admin = question.service.admin
