@@ -218,6 +218,8 @@ def test_a_worker_that_fails_or_is_silent_is_named(monkeypatch: pytest.MonkeyPat
         assert "worker 1 (pid " in (text := await all_.run("set value a")) and "has not answered within 0.05 s" in text
         assert "has not answered" in await all_.run("show who")
         assert len([line for line in all_.app.logs.said if "has not answered" in line]) == 1
+        monkeypatch.setattr(controller_module, "PATIENCE", 60.0)
+        assert await all_.run("show values") == ",".join(all_.app.control.values)  # without waiting for it again
 
     run(scenario)
 

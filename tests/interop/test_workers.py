@@ -114,6 +114,13 @@ def test_a_change_is_everywhere_before_its_answer(cluster: Cluster) -> None:
     assert cluster.says("disable server app/three").strip() == "No such server."
 
 
+def test_counters_are_sums_over_all_workers(cluster: Cluster) -> None:
+    cluster.served_by()
+    rows = {tuple(line.split(",")[:2]): line.split(",") for line in cluster.says("show stat").splitlines() if line}
+    assert rows["web", "FRONTEND"][7] == rows["app", "BACKEND"][7] == str(ENOUGH)
+    assert int(rows["app", "one"][7]) + int(rows["app", "two"][7]) == ENOUGH
+
+
 def test_a_killed_worker_is_replaced_by_one_that_knows_all_changes(cluster: Cluster) -> None:
     assert cluster.says("disable server app/one;set weight app/two 77") == "\n\n"
     for victim in cluster.workers:

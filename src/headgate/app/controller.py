@@ -199,6 +199,11 @@ class Controller(Sibling):
                 member.dropped_logs = dropped
         return True, ""
 
+    def _heard(self, member: Member, answer: asyncio.Future[tuple[object, ...]]) -> None:
+        """A worker that was silent may have answered."""
+        if not answer.cancelled():
+            self._answer_of(member, answer)
+
     async def collect(self) -> None:
         """Add up what all workers have counted; askers at the same time share one collection."""
         if self._collecting is None:
@@ -208,7 +213,15 @@ class Controller(Sibling):
 
     async def _collect(self) -> None:
         try:
-            await self.ask_all(Kind.PUBLISH)
+            asked = []
+            for member in self.members.values():
+                answer = member.link.ask(Kind.PUBLISH)
+                if member.silent:
+                    # One that hangs must not make everybody wait each time: what it has published before counts.
+                    answer.add_done_callback(partial(self._heard, member))
+                else:
+                    asked.append((member, answer))
+            await self.answers(asked)
             if self.board is not None:
                 self.board.collect(self.app)
         finally:

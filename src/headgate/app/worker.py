@@ -60,6 +60,8 @@ class Worker(Sibling):
     def stop(self) -> None:
         """Let go of the controller."""
         self._send_lines()
+        if self.board is not None:
+            self.board.publish(self.app)
         if self._end is not None:
             self._end()
         if self._warming is not None:
