@@ -20,6 +20,7 @@ from headgate.plan.facts import Stream
 from headgate.plan.frontends import BackendPlan, FrontendPlan, ServerPlan
 from headgate.plan.references import References
 from headgate.proxy.sides import Backend, Frontend
+from tests.admin.inside import Inside
 
 HERE = Location("test.cfg", 1, 1)
 
@@ -70,6 +71,7 @@ class Process:
 
     def __init__(self) -> None:
         self.happened: list[tuple[object, ...]] = []
+        self.inspection = Inside(self.happened)
         self.global_ = Global(node="node1")
         self.counters = ProcessCounters()
         self.sessions = 3

@@ -137,4 +137,10 @@ class Registry:
 
     def usage(self, words: Sequence[str], level: Level, modes: Container[Mode] = ()) -> str:
         """The lines of `help` for all commands that begin with `words`."""
-        return "\n".join([f"  {command.name} {command.usage}" for command in self.matching(words, level, modes)])
+        return "\n".join([_help_line(command) for command in self.matching(words, level, modes)])
+
+
+def _help_line(command: Command) -> str:
+    """As HAProxy writes it: arguments, then what it does, in columns."""
+    arguments, _, meaning = command.usage.rpartition(": ")
+    return f"  {f'{command.name} {arguments}'.rstrip():<40}: {meaning}"

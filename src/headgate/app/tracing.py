@@ -6,7 +6,7 @@ So tracing costs nothing while it is off, not even a test of a flag. What is wra
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from headgate.admin.tracing import Source, State, sources
@@ -48,6 +48,8 @@ class Tracing:
         self.sources: Mapping[str, Source] = sources()
         #: (class, name of the method) -> the method as it was, and who wants to hear of its calls
         self._wrapped: dict[tuple[type, str], tuple[Any, list[tuple[Source, _Describe]]]] = {}
+        #: name of a method -> the objects whose call is under way
+        self._inside: dict[str, list[object]] = {}
         self._outputs: dict[str, DescriptorSink] = {}
 
     def changed(self) -> None:
@@ -56,7 +58,8 @@ class Tracing:
         for name, source in self.sources.items():
             if source.awake:
                 for kind, method, describe in _POINTS[name]:
-                    wanted.setdefault((kind, method), []).append((source, describe))
+                    for one in _overriding(kind, method):
+                        wanted.setdefault((one, method), []).append((source, describe))
         for point in [point for point in self._wrapped if point not in wanted]:
             original, _ = self._wrapped.pop(point)
             setattr(*point, original)
@@ -74,9 +77,12 @@ class Tracing:
 
     def _wrap(self, point: tuple[type, str], listeners: list[tuple[Source, _Describe]]) -> None:
         original = getattr(*point)
+        inside = self._inside.setdefault(point[1], [])
 
         @functools.wraps(original)
         def wrapper(*arguments: Any, **named: Any) -> Any:
+            if inside and inside[-1] is arguments[0]:
+                return original(*arguments, **named)  # the same call on its way to the class above
             for source, describe in listeners:
                 try:
                     event = describe(*arguments, **named)
@@ -84,7 +90,11 @@ class Tracing:
                         self._happened(source, event)
                 except Exception as error:  # a trace must never harm what it looks at
                     self._app.bug(error)
-            return original(*arguments, **named)
+            inside.append(arguments[0])
+            try:
+                return original(*arguments, **named)
+            finally:
+                inside.pop()
 
         self._wrapped[point] = original, listeners
         setattr(*point, wrapper)
@@ -126,6 +136,16 @@ class Tracing:
             output.write(data, now)
             output.flush()
             source.dropped += output.dropped - dropped
+
+
+def _overriding(kind: type, method: str) -> Iterator[type]:
+    """A class, and those below it that have a method of their own."""
+    yield kind
+    below: type
+    for below in kind.__subclasses__():
+        for one in _overriding(below, method):
+            if method in vars(one):
+                yield one
 
 
 _OUTPUTS = {"stdout": 1, "stderr": 2}

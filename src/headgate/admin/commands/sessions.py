@@ -171,7 +171,7 @@ def streams(context: Context) -> Iterator[tuple[HttpSession | RelaySession, _Any
             # a relay is there from the start, but it has begun only once its channel is
             if stream is not None and (isinstance(stream, HttpStream) or stream.started_at):
                 found.append((session, stream))
-    found.sort(key=lambda pair: pair[1].started_at)
+    found.sort(key=lambda pair: (pair[1].started_at, pair[1].number))
     return iter(found)
 
 
