@@ -172,7 +172,7 @@ def test_rdp_cookie(expression: Callable[..., Expression], make_stream: Callable
         ("req.hdrr(host)", "there is no sample fetch 'req.hdrr'"),
         ("src,lowerr", "there is no converter 'lowerr'"),
         ("be_conn(app),lower,ipmask(24),regsub(", None),
-        ("table_cnt(t)", "sample fetch 'table_cnt' is known but not yet supported"),
+        ("table_cnt(t)", "unable to find table 't' referenced by 'table_cnt'"),
         ("req.body,length", "sample fetch 'req.body' is known but not yet supported"),
         ("always_true,ipmask(24)", "converter 'ipmask' takes an address, 'always_true' gives a boolean"),
         ("nbsrv(nowhere)", "'nbsrv': there is no backend 'nowhere'"),

@@ -10,22 +10,26 @@ import os
 import signal
 import socket
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from headgate.app.joining import make_shared_state
 from headgate.app.prepare import Prepared, StartError
 from headgate.app.process import App
-from headgate.base.diagnostics import ConfigError, Diagnostic, Severity
+from headgate.base.diagnostics import ConfigError, Diagnostic, Severity, config_error
 from headgate.config.model import Config
 from headgate.runtime.listening import OpenFailed, SocketFiles, address_keys, open_sockets
 from headgate.runtime.logs.emitters import Logs, log_event
 from headgate.runtime.process.identity import Identity, become, become_parent, settle
 from headgate.runtime.process.launcher import Launcher
 from headgate.runtime.process.limits import raise_descriptor_limit
+from headgate.runtime.process.memory_directory import MemoryDirectory
 from headgate.runtime.process.place import Heritage, Place, Role
 from headgate.runtime.process.signals import NOT_FOR_CHILDREN
 from headgate.runtime.reactor import READ
 from headgate.runtime.workers.journal import Journal
+
+if TYPE_CHECKING:
+    from headgate.runtime.process.memory_directory import MemoryDirectory
 
 _FAILED = 1
 _WARNING_LEVEL = 4
@@ -163,7 +167,9 @@ class Generation:
         connections = self._raise_limits()
         if self._upwards.link is None:
             self._files.note(self._heritage.listeners)
+        tables = self._make_tables()
         logs = Logs(self._config, os.getpid())
+        memory = self._share_tables()
         for warning in become_parent(self._identity):
             self._messages.say(Severity.WARNING, warning)
 
@@ -197,15 +203,46 @@ class Generation:
             launcher.watch(link, lost)
         _settle_memory()
         code = launcher.run()
+        if memory is not None:
+            memory.remove()
         if launcher.stopped_by is not signal.SIGUSR1:
             # After a soft stop a successor may have taken the sockets over, files and all.
             self._files.remove()
+        if tables is not None:
+            tables.remove()
         return code
+    def _share_tables(self) -> MemoryDirectory | None:
+        """Say what becomes of the stick tables; without a master, the directory that the workers share them in is made here."""
+        tables = self._prepared.plan.tables
+        if not tables:
+            return None
+        from headgate.tables.opening import notices
 
+        memory = None
+        if self._heritage.tables is None:
+            from headgate.runtime.process.memory_directory import SHARED_MEMORY, MemoryDirectory
+
+            memory = MemoryDirectory((self._identity.uid, self._identity.gid))
+            if memory.path is None:
+                raise config_error(f"stick tables of several workers need {SHARED_MEMORY}", None, remedy="write 'nbthread 1'")
+            self._heritage.tables = memory.path
+        if self._heritage.tables is not None:
+            for notice in notices(tables, self._heritage.tables):
+                self._messages.say(Severity.WARNING, notice)
+        return memory
 
     def _longest_stop(self) -> float | None:
         settings = self._config.global_
         return None if settings.hard_stop_after is None else settings.hard_stop_after + (settings.grace or 0.0)
+
+    def _make_tables(self) -> MemoryDirectory | None:
+        """The directory that workers share their tables in, where no master has made one."""
+        if self._heritage.tables is not None:
+            return None
+        identity = self._identity
+        made = MemoryDirectory((identity.uid, identity.gid) if os.geteuid() == 0 else (None, None))
+        self._heritage.tables = made.path
+        return made
 
     def _raise_limits(self) -> int:
         """While we may: processes that are made later inherit the limit. Returns how many connections there may be."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from headgate.app.fullconn import set_default_fullconn
 from headgate.app.makers import Makers
 from headgate.app.prepare import Prepared, StartError
 from headgate.app.web import services_of
@@ -24,6 +25,7 @@ from headgate.base.termination import Outcome
 from headgate.config.model import Proxy, Server
 from headgate.observe.counters import ProcessCounters
 from headgate.plan.facts import Session, Stream, Value
+from headgate.plan.tables import StickTableFacts
 from headgate.proxy.services import Waiter
 from headgate.proxy.sides import Backend, Frontend, Shared
 from headgate.runtime.connector import TCP_USER_TIMEOUT, Endpoint, ServerConnector, TlsOpener
@@ -32,6 +34,9 @@ from headgate.runtime.logs.emitters import LogEmitter, Logs
 from headgate.runtime.process.limits import raise_descriptor_limit
 from headgate.runtime.reactor import Reactor
 from headgate.runtime.splice import KernelSplicer
+
+if TYPE_CHECKING:
+    from headgate.tables.opening import Tables
 
 
 class World:
@@ -43,6 +48,7 @@ class World:
         self.backends: dict[str, BackendState] = {}
         self.frontends: dict[str, Frontend] = {}
         self.shared: Shared | None = None
+        self.tables: Sequence[StickTableFacts] = ()
 
     @property
     def sessions(self) -> int:
@@ -117,6 +123,7 @@ class Live:
         self.frontends: dict[str, Frontend] = {}
         self._build_backends()
         self._build_frontends()
+        set_default_fullconn(self.frontends.values(), self.backends)
         self.shared.services = services_of(self.config, self.shared)
 
     def _open_logs(self, watch_writable: Callable[[int, Callable[[], None]], None]) -> Logs:
@@ -192,6 +199,18 @@ class Live:
         from headgate.runtime.tls_channel import Dialler
 
         return Dialler(context)
+
+    def open_tables(self, directory: str | None) -> Tables | None:
+        """Open the stick tables, if there are some; see `tables.opening.open_tables`."""
+        if not self.prepared.plan.tables:
+            return None
+        from headgate.tables.opening import open_tables
+
+        try:
+            tables = self.world.tables = open_tables(self.prepared.plan.tables, directory, self.reactor)
+        except ConfigError as error:
+            raise StartError([error.diagnostic]) from None
+        return tables
 
     # --- changes of servers ---
 

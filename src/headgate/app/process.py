@@ -92,6 +92,7 @@ class App:
         self.backends = live.backends
         self.frontends = live.frontends
         self.warnings = live.warnings
+        self.tables = live.open_tables(self.place.heritage.tables)
         self.doors = Doors(live, self.place, options)
         #: unexpected errors, by place in the code
         self.bugs: Counter[str] = Counter()
@@ -193,6 +194,8 @@ class App:
         self._done = asyncio.Event()
         self.reactor.attach(loop)
         self.reactor.on_bug = self.bug
+        if self.api is not None and self.tables is not None:
+            self.tables.discard_others()
         self.reactor.turn_ends.append(self.logs.flush)
         for number, action in (
             (signal.SIGTERM, self.stop),
@@ -235,6 +238,8 @@ class App:
             for sibling in (self.controller, self.worker):
                 if sibling is not None:
                     sibling.stop()
+            if self.tables is not None:
+                self.tables.close()
             self.live.close()
 
     def _join(self) -> Joining | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from headgate.balance.algorithms import ALGORITHMS
 from headgate.balance.hashes import hash_function
@@ -20,6 +20,9 @@ from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address
 from headgate.plan.facts import Stream
 from headgate.plan.frontends import BackendPlan, ServerPlan
+
+if TYPE_CHECKING:
+    from headgate.balance.sticking import Sticking
 
 
 class Waiting(enum.Enum):
@@ -45,7 +48,7 @@ class BackendState:
 
     __slots__ = (
         "_arrivals", "_by_name", "_dynamic", "_fallback", "_hash", "_key_of", "_queue", "_selector", "_steered", "_sums_up",
-        "fullconn", "name", "persistence", "plan", "queued", "selected", "servers", "sessions",
+        "fullconn", "name", "persistence", "plan", "queued", "selected", "servers", "sessions", "sticking",
     )
 
     def __init__(self, plan: BackendPlan, randomness: Callable[[], float], fullconn: int = 0) -> None:
@@ -76,7 +79,12 @@ class BackendState:
         self.persistence = (
             Persistence(plan.cookie, self.servers, spec.dynamic_cookie_key) if plan.cookie is not None else None
         )
-        self._steered = plan.use_server is not None or self.persistence is not None
+        self.sticking: Sticking | None = None
+        if plan.stick is not None:
+            from headgate.balance.sticking import Sticking
+
+            self.sticking = Sticking(plan.stick, lambda: self.servers)
+        self._steered = plan.use_server is not None or self.persistence is not None or self.sticking is not None
         self.selected: tuple[ServerState, ...] = ()
         self._select()
 
@@ -93,7 +101,7 @@ class BackendState:
     # --- the data plane ----------------------------------------------------------------------------------------------
 
     def assign(self, stream: Stream, now: float, avoid: ServerState | None = None) -> ServerState | Waiting | None:
-        """Find a server for a stream: `use-server`, then the persistence cookie, then the algorithm.
+        """Find a server for a stream: `use-server`, the persistence cookie, stick rules, then the algorithm.
 
         Args:
             stream: its request is edited where the cookie mode asks for it (only at the first attempt, see below).
@@ -300,7 +308,7 @@ class BackendState:
             server.update_limit(self.sessions, self.fullconn)
 
     def _steer(self, stream: Stream, now: float) -> ServerState | None:
-        """The server that a rule or the client's cookie asks for, if it may be used."""
+        """The server that a rule, the client's cookie or a stick table asks for, if it may be used."""
         plan = self.plan
         forced = plan.spec.options.persist or (plan.force_persist is not None and plan.force_persist(stream))
         server: ServerState | None = None
@@ -314,6 +322,10 @@ class BackendState:
             by_cookie = self.persistence.read_request(stream, now, ignored=ignored, decided=server is not None, forced=forced)
             if server is None:
                 server = by_cookie
+        if self.sticking is not None:
+            by_table = self.sticking.match(stream, decided=server is not None, forced=forced)
+            if server is None:
+                server = by_table
         return server
 
     def _take_or_wait(self, stream: Stream, server: ServerState) -> ServerState | Waiting:

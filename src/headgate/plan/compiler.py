@@ -7,6 +7,8 @@ not be run. The world outside (files, environment, randomness) comes in through 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from headgate.base.diagnostics import NOWHERE, ConfigError, Report
 from headgate.config.actions import Ruleset
@@ -27,7 +29,13 @@ from headgate.plan.references import References
 from headgate.plan.replies import error_replies
 from headgate.plan.samples import Run, Type
 from headgate.plan.scope import Scope, Surroundings, shield
+from headgate.plan.tables import table_definitions
 from headgate.plan.variables import check_name
+
+if TYPE_CHECKING:
+    from headgate.config.stick_tables import StickTable
+    from headgate.plan.sticking import StickPlan
+    from headgate.plan.table_layout import Layout
 
 # Rules, conditions and the actions that they end in are imported below when a section has some: a small configuration starts in a
 # tenth less time without them.
@@ -44,9 +52,12 @@ def compile_plan(config: Config, report: Report, surroundings: Surroundings | No
     world = surroundings if surroundings is not None else Surroundings()
     files: dict[str, bytes] = {}
     references = References()
+    tables = table_definitions(config)
+    layouts = _layouts(tables)
     unpublished: set[str] = set()
     scopes = {
-        id(proxy): Scope(config, report, world, proxy, Place(0), _acls(proxy), files, references) for proxy in config.proxies
+        id(proxy): Scope(config, report, world, proxy, Place(0), _acls(proxy), files, references, layouts)
+        for proxy in config.proxies
     }
     backends = {proxy.name: _backend(proxy, scopes[id(proxy)]) for proxy in config.proxies if proxy.is_backend}
     frontends = tuple(
@@ -56,7 +67,16 @@ def compile_plan(config: Config, report: Report, surroundings: Surroundings | No
         _check_acls(proxy, scopes[id(proxy)])
     references.settle(report.warn)
     additions = Additions(config, world, references, _later_scope(config, world), _backend, _server)
-    return Plan(frontends, backends, _process_variables(config, report, world), references, additions, unpublished)
+    variables = _process_variables(config, report, world)
+    return Plan(frontends, backends, variables, references, additions=additions, unpublished=unpublished, tables=tables)
+
+
+def _layouts(tables: tuple[StickTable, ...]) -> tuple[Layout, ...]:
+    if not tables:
+        return ()
+    from headgate.plan.table_layout import Layout
+
+    return tuple(Layout(table) for table in tables)
 
 
 def _later_scope(config: Config, world: Surroundings) -> ScopeOf:
@@ -101,7 +121,7 @@ def _check_acls(proxy: Proxy, scope: Scope) -> None:
     from headgate.plan.conditions import compile_criterion
 
     quiet = Report()
-    somewhere = Scope(scope.config, quiet, scope.surroundings, proxy, ALWAYS, scope.acls, scope.files, scope.references)
+    somewhere = replace(scope, report=quiet, proxy=proxy, place=ALWAYS)
     known = {(item.message, item.location) for item in scope.report.items}
     for definition in proxy.acls:
         try:
@@ -225,7 +245,16 @@ def _backend(proxy: Proxy, scope: Scope) -> BackendPlan:
         error_replies=error_replies(proxy),
         forwardfor=compile_address_header(proxy.forwardfor, scope, proxy.location, original=False),
         originalto=compile_address_header(proxy.originalto, scope, proxy.location, original=True),
+        stick=_sticking(proxy, choosing),
     )
+
+
+def _sticking(proxy: Proxy, scope: Scope) -> StickPlan | None:
+    if not proxy.stick_rules:
+        return None
+    from headgate.plan.sticking import compile_sticking
+
+    return compile_sticking(proxy, scope)
 
 
 def _balance_key(proxy: Proxy, scope: Scope) -> Callable[[Stream], bytes | None] | None:

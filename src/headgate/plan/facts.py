@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 from headgate.wire.http1.heads import RequestHead, ResponseHead
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from headgate.plan.frontends import BackendPlan, FrontendPlan
+    from headgate.plan.tables import StickTableFacts, Tracks
     from headgate.wire.client_hello import ClientHello
 
 #: A sample's value. HAProxy's string and binary types are both bytes here; types are checked when a rule is compiled.
@@ -118,6 +119,10 @@ class World(Protocol):
     def frontends(self) -> Mapping[str, FrontendFacts]:
         """All frontends, by name."""
 
+    @property
+    def tables(self) -> Sequence[StickTableFacts]:
+        """The stick tables, in the order of the configuration."""
+
     def now(self) -> float:
         """Wall clock, in seconds since the epoch, cached once per loop turn."""
 
@@ -134,6 +139,7 @@ class Session:
         tls: facts of the client's TLS connection, None for plain.
         hello: the ClientHello of a TLS client, once it was seen.
         variables: scope `sess`.
+        tracks: entries of stick tables that the session follows, by the number of the sticky counter.
         error_code, tls_error: why the connection or its handshake failed (`fc_err`, `ssl_fc_err`), 0 while nothing did.
         error_text: the same in words for the error log (`fc_err_str`).
     """
@@ -141,7 +147,7 @@ class Session:
     __slots__ = (
         "accepted_at", "destination", "destination_port", "error_code", "error_text", "frontend", "hello",
         "listener_id", "listener_name",
-        "source", "source_port", "streams", "tls", "tls_error", "unique_prefix", "variables", "world",
+        "source", "source_port", "streams", "tls", "tls_error", "tracks", "unique_prefix", "variables", "world",
     )
 
     def __init__(self, world: World, frontend: FrontendPlan) -> None:
@@ -159,6 +165,7 @@ class Session:
         self.variables: dict[bytes, Value] | None = None
         self.streams = 0
         self.unique_prefix = b""
+        self.tracks: Tracks | None = None
         self.error_code = 0
         self.error_text = ""
         self.tls_error = 0
@@ -178,6 +185,8 @@ class Stream:
             inspect-delay).
         number: %rt, the request counter of the process.
         variables, request_variables: scopes `txn`, and `req`/`res`.
+        tracks: entries of stick tables that the stream follows, by the number of the sticky counter.
+        stick_keys: what `stick store-request` rules found: table and key.
         captures_request, captures_response: slots of captured headers.
         captured_request_cookie, captured_response_cookie: %CC, %CS.
         status: status sent to the client, -1 when none was.
@@ -199,13 +208,57 @@ class Stream:
     """
 
     __slots__ = (
-        "backend", "bytes_in", "bytes_out", "captured_request_cookie", "captured_response_cookie", "captures_request",
-        "captures_response", "client_timeout", "cookie_states", "l7_retry_disabled", "log_level", "max_retries", "need_more",
-        "number", "original_method", "original_target", "original_version", "persistence", "queue_position_backend",
-        "queue_position_server", "redispatched", "request", "request_buffer", "request_complete", "request_variables", "response",
-        "retries", "server", "server_address", "server_port", "server_timeout", "server_tls", "session",
-        "source_address", "source_port", "started_at", "status", "t_connect", "t_data", "t_handshake", "t_idle", "t_queue",
-        "t_request", "t_response", "t_total", "termination", "tunnel_timeout", "unique_id", "variables",
+        "backend",
+        "bytes_in",
+        "bytes_out",
+        "captured_request_cookie",
+        "captured_response_cookie",
+        "captures_request",
+        "captures_response",
+        "client_timeout",
+        "cookie_states",
+        "l7_retry_disabled",
+        "log_level",
+        "max_retries",
+        "need_more",
+        "number",
+        "original_method",
+        "original_target",
+        "original_version",
+        "persistence",
+        "queue_position_backend",
+        "queue_position_server",
+        "redispatched",
+        "request",
+        "request_buffer",
+        "request_complete",
+        "request_variables",
+        "response",
+        "retries",
+        "server",
+        "server_address",
+        "server_port",
+        "server_timeout",
+        "server_tls",
+        "session",
+        "source_address",
+        "source_port",
+        "started_at",
+        "status",
+        "stick_keys",
+        "t_connect",
+        "t_data",
+        "t_handshake",
+        "t_idle",
+        "t_queue",
+        "t_request",
+        "t_response",
+        "t_total",
+        "termination",
+        "tracks",
+        "tunnel_timeout",
+        "unique_id",
+        "variables",
     )
 
     def __init__(self, session: Session) -> None:
@@ -258,3 +311,5 @@ class Stream:
         self.source_port = 0
         self.server_tls: TlsFacts | None = None
         self.persistence: object | None = None
+        self.tracks: Tracks | None = None
+        self.stick_keys: list[tuple[int, bytes]] | None = None

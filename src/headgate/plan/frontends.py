@@ -15,7 +15,9 @@ from headgate.plan.references import References
 from headgate.plan.verdicts import Reply, Verdict
 
 if TYPE_CHECKING:
+    from headgate.config.stick_tables import StickTable
     from headgate.plan.additions import Additions
+    from headgate.plan.sticking import StickPlan
 
 #: A compiled ruleset: runs the rules in order, edits the stream, answers the first verdict or None.
 Rules = Callable[[Stream], Verdict | None]
@@ -54,6 +56,7 @@ class BackendPlan:
     #: addresses (ipaddress networks) behind `option forwardfor except`, and the header's name; None: option is off
     forwardfor: Callable[[Stream], bytes | None] | None  # the complete field line to add, or None for none
     originalto: Callable[[Stream], bytes | None] | None
+    stick: StickPlan | None = None  # `stick` rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ class Plan:
     process_variables: tuple[tuple[bytes, Callable[[Stream], Value]], ...] = ()
     #: the lists of patterns that ACLs and maps look into
     references: References = field(default_factory=References)
+    #: the stick tables, in the order of `World.tables`
+    tables: tuple[StickTable, ...] = ()
     #: compiles what is added while running; None in plans that were not compiled
     additions: Additions | None = None
     #: backends that content switching passes over (`unpublish backend`)

@@ -20,6 +20,7 @@ from headgate.plan.facts import Stream, Value
 from headgate.plan.places import ALWAYS, Place
 from headgate.plan.samples import Convert, Run, Type, parse_integer
 from headgate.plan.scope import Scope
+from headgate.plan.tables import TableArgument, find_table
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,6 +41,7 @@ class Argument(enum.Enum):
     MASK6 = "an IPv6 mask"
     VARIABLE = "a variable"
     FILE = "a file"
+    TABLE = "a stick table"
 
 
 class _Many:
@@ -136,8 +138,12 @@ def _files(package: str, names: str) -> list[str]:
     return [f"headgate.plan.{package}.{name}" for name in names.split()]
 
 
-FETCHES: Table[Fetch] = Table("fetch", _files("fetches", "layer4 http_heads http_request layer5 transaction internal payload"))
-CONVERTERS: Table[Converter] = Table("converter", _files("converters", "strings arithmetic names codecs maps dates hashes"))
+FETCHES: Table[Fetch] = Table(
+    "fetch", _files("fetches", "layer4 http_heads http_request layer5 transaction internal payload tables")
+)
+CONVERTERS: Table[Converter] = Table(
+    "converter", _files("converters", "strings arithmetic names codecs maps dates hashes tables")
+)
 
 
 def fetch(
@@ -300,6 +306,11 @@ def _file(call: Call, text: str, scope: Scope) -> tuple[str, Location]:
     return text, call.location
 
 
+def _table(call: Call, text: str, scope: Scope) -> TableArgument:
+    number = find_table(scope.tables, text or scope.proxy.name, call.location, f"'{call.name}'")
+    return TableArgument(number, scope.tables[number], call)
+
+
 _READERS: dict[Argument, Callable[[Call, str, Scope], Any]] = {
     Argument.STRING: _string,
     Argument.INTEGER: _integer,
@@ -314,8 +325,9 @@ _READERS: dict[Argument, Callable[[Call, str, Scope], Any]] = {
     Argument.MASK6: _mask(6),
     Argument.VARIABLE: _text,
     Argument.FILE: _file,
+    Argument.TABLE: _table,
 }
-_IMPLICIT = {Argument.BACKEND: _backend, Argument.FRONTEND: _frontend}
+_IMPLICIT = {Argument.BACKEND: _backend, Argument.FRONTEND: _frontend, Argument.TABLE: _table}
 
 
 def refuse(call: Call, message: str) -> ConfigError:

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import tzinfo
+from typing import TYPE_CHECKING
 
 from headgate.base.diagnostics import ConfigError, Location, Report, config_error
 from headgate.base.records import dataclass, field
@@ -16,6 +17,9 @@ from headgate.config.expression import AclDefinition
 from headgate.config.model import Config, Proxy
 from headgate.plan.places import Place
 from headgate.plan.references import References
+
+if TYPE_CHECKING:
+    from headgate.plan.table_layout import Layout
 
 
 def _no_files(path: str) -> bytes:
@@ -66,6 +70,7 @@ class Scope:
         acls: definitions of the proxy's ACLs, by name.
         files: contents of pattern and map files that were read already; shared by all scopes of one compilation.
         references: the lists of patterns; shared in the same way.
+        tables: the stick tables, in the order of `World.tables`.
     """
 
     config: Config
@@ -76,6 +81,7 @@ class Scope:
     acls: Mapping[str, tuple[AclDefinition, ...]]
     files: dict[str, bytes] = field(default_factory=dict)
     references: References = field(default_factory=References)
+    tables: tuple[Layout, ...] = ()
 
     def at(self, place: Place) -> Scope:
         """The same scope in another place."""

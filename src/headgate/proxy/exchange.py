@@ -15,6 +15,7 @@ from headgate.plan.verdicts import Reply, Verdict
 from headgate.proxy.accounts import count_end, own_backend
 from headgate.proxy.services import Cancellable, Waiter
 from headgate.proxy.sides import CLOSE, KEEP_ALIVE, Backend, Frontend
+from headgate.proxy.tracking import stream_ends
 from headgate.wire.http1.chunked import ChunkedBody
 from headgate.wire.http1.dechunk import Dechunker
 from headgate.wire.http1.framing import Framing
@@ -353,6 +354,8 @@ class Exchange(Stream):
             server = self.server
             count_end(outcome, side, owner.counted, self.link, server if isinstance(server, ServerState) else None)
             side.write_log(self, failed=outcome.blame is not Blame.NOBODY or status >= 500)
+        if self.tracks is not None or owner.tracks is not None:
+            stream_ends(self, outcome)
         if abort_client:
             owner.close(abort=outcome.blame is not Blame.SERVER)
         else:

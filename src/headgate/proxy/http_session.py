@@ -18,6 +18,7 @@ from headgate.plan.facts import Session
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.sides import CLOSE, FOREVER, Frontend
+from headgate.proxy.tracking import session_begins
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.http1.chunked import ChunkedBody
 from headgate.wire.http1.framing import CHUNKED, request_framing
@@ -96,6 +97,8 @@ class HttpSession(Session):
         self.idle_from = scheduler.now
         self.first_byte_at = scheduler.now
         channel.owner = self
+        if self.tracks is not None:
+            session_begins(self)
         if self.side.t_http_request:
             scheduler.arm(self, scheduler.now + self.side.t_http_request)
         if shared.stopping:

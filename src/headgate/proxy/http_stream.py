@@ -33,6 +33,7 @@ from headgate.proxy.server_connection import ServerConnection
 from headgate.proxy.service import ServiceRun
 from headgate.proxy.sides import KEEP_ALIVE, Backend
 from headgate.proxy.sides import TURN_AROUND as TURN_AROUND_SECONDS
+from headgate.proxy.tracking import request_arrives
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.http1.heads import CONNECTION, PROXY_CONNECTION, UPGRADE, Field, make_field
 from headgate.wire.http1.heads import KEEP_ALIVE as KEEP_ALIVE_FIELD
@@ -102,6 +103,8 @@ class HttpStream(ResponsePath):
         scheduler = self.scheduler
         shared.request_number += 1
         self.number = shared.request_number
+        if owner.tracks is not None:
+            request_arrives(owner)
         shared.counters.requests += 1
         counters = side.counters
         counters.requests += 1

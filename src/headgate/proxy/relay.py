@@ -21,6 +21,7 @@ from headgate.proxy.port import Channel, Lost
 from headgate.proxy.services import Cancellable, Waiter
 from headgate.proxy.sides import TURN_AROUND as TURN_AROUND_SECONDS
 from headgate.proxy.sides import Backend, Frontend
+from headgate.proxy.tracking import session_begins, stream_ends
 
 # Where a relay stands.
 INSPECT_FRONTEND: Final = 0
@@ -60,6 +61,8 @@ class RelaySession(Session):
         self.streams = 1
         self.idle_from = self.side.shared.scheduler.now
         channel.owner = self
+        if self.tracks is not None:
+            session_begins(self)
         self.stream.start(early)
 
     def data_received(self, data: bytes) -> None:
@@ -257,6 +260,10 @@ class RelayStream(Stream):
         self.response_checked = self.owner.side.plan.tcp_response_content is None and (
             self.link is None or self.link.plan.tcp_response_content is None
         )
+        sticking = None if self.link is None else self.link.state.sticking
+        if sticking is not None:
+            sticking.store(self, response=False)
+            self.response_checked = self.response_checked and not sticking.looks_at_responses
         held = self.request_buffer
         self.request_buffer = b""
         if held:
@@ -337,6 +344,8 @@ class RelayStream(Stream):
             if verdict is not None and verdict.kind is not Kind.ACCEPT and verdict.kind is not Kind.WAIT:
                 self.finish(Outcome.RESPONSE_DENIED)
                 return b""
+        if link is not None and link.state.sticking is not None:
+            link.state.sticking.store(self, response=True)
         self.response_checked = True
         held, self.response_held = self.response_held, b""
         return held
@@ -516,6 +525,8 @@ class RelayStream(Stream):
         self._count(outcome, link, relayed=phase == RELAY)
         if not (side.dont_log_null and not self.bytes_in and not self.bytes_out and outcome.blame is Blame.CLIENT):
             side.write_log(self, failed=outcome.blame is not Blame.NOBODY)
+        if self.tracks is not None or owner.tracks is not None:
+            stream_ends(self, outcome)
         if clean or outcome.blame is not Blame.CLIENT:
             owner.channel.close()
         else:

@@ -13,6 +13,7 @@ from headgate.plan.verdicts import Kind, Verdict
 from headgate.proxy.exchange import _COMPLETE, AWAIT_HEAD, FLUSH, OVER, RELAY, SERVE, TRANSFER, Exchange
 from headgate.proxy.port import Lost
 from headgate.proxy.sides import CLOSE, KEEP_ALIVE
+from headgate.proxy.tracking import server_answers
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.http1.chunked import ChunkedBody
 from headgate.wire.http1.dechunk import Dechunker
@@ -155,6 +156,8 @@ class ResponsePath(Exchange):
         self.response_at = now
         self.t_response = int((now - self.connected_at) * 1000.0)
         self.replay = None
+        if status >= 400 and (self.tracks is not None or self.owner.tracks is not None):
+            server_answers(self, status)
         if (side.rules_response or link.rules_response) and self._response_rules():
             return
         if request.method == b"CONNECT":
@@ -236,6 +239,8 @@ class ResponsePath(Exchange):
         link = self.link
         if link is not None and link.persistence is not None:
             link.persistence.write_response(self, self.scheduler.wall)
+        if link is not None and link.state.sticking is not None:
+            link.state.sticking.store(self, response=True)
         if side.capture_response is not None:
             side.capture_response(self)
         verdict: Verdict | None = None

@@ -17,11 +17,13 @@ from headgate.observe.counters import ListenerCounters, ProcessCounters, ProxyCo
 from headgate.plan.facts import Session, Stream, TlsFacts, World
 from headgate.plan.frontends import BackendPlan, FrontendPlan
 from headgate.plan.logformat import date_ms_writer
+from headgate.plan.tables import Tracks
 from headgate.proxy.invalid import InvalidMessages
 from headgate.proxy.pool import Pool
 from headgate.proxy.rates import Gate, Gates
 from headgate.proxy.services import Asker, Connector, LogEmitter, Scheduler
 from headgate.proxy.sockets import listening_sockets
+from headgate.proxy.tracking import session_ends
 
 if TYPE_CHECKING:
     from headgate.proxy.service import Services
@@ -154,10 +156,12 @@ class ClientSession(Protocol):
     Attributes:
         counted: counters of the listening socket, with `option socket-stats`.
         tls: facts of the client's TLS connection, None for plain.
+        tracks: entries of stick tables that it follows.
     """
 
     counted: ListenerCounters | None
     tls: TlsFacts | None
+    tracks: Tracks | None
 
     def soft_stop(self) -> None:
         """Close when idle; otherwise close after the exchange that is under way."""
@@ -306,6 +310,9 @@ class Frontend:
     def session_over(self, session: ClientSession) -> None:
         """A client connection is closed: its place is free."""
         shared = self.shared
+        if session.tracks is not None:
+            session_ends(session.tracks)
+            session.tracks = None
         shared.live.discard(session)
         if session.counted is not None:
             session.counted.sessions -= 1
@@ -411,7 +418,7 @@ class Backend:
             and not self.buffer_request
             and self.mode == KEEP_ALIVE
         )
-        self.rules_response = plan.http_response is not None or state.persistence is not None
+        self.rules_response = plan.http_response is not None or state.persistence is not None or state.sticking is not None
         times = spec.timeouts
         self.t_connect = times.connect or 0.0
         self.t_queue = times.queue or times.connect or 0.0

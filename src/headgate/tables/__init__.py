@@ -1,1 +1,1 @@
-"""Stick tables (not yet implemented)."""
+"""Stick tables: entries by key, in this process or in memory that all workers share."""
