@@ -224,6 +224,19 @@ def test_a_worker_that_fails_or_is_silent_is_named(monkeypatch: pytest.MonkeyPat
     run(scenario)
 
 
+def test_a_full_journal_is_said() -> None:
+    async def scenario(all_: Generation) -> None:
+        all_.journal._limit = 300
+        assert await all_.run("set slowly x") == "set\n"
+        text = await all_.run(f"set slowly {'x' * 400}")
+        assert text.endswith("The journal of changes is full: a process that is replaced will not know this one.")
+        assert [len(values) for values in all_.values()] == [2, 2, 2]
+        await all_.make_worker(1)
+        assert all_.workers[1].control.values == ["x"]
+
+    run(scenario)
+
+
 def test_who_comes_later_replays_what_counts() -> None:
     async def scenario(all_: Generation) -> None:
         for line in ("set value a 1", "set value b 1", "set value a 2", "do once c"):

@@ -53,8 +53,11 @@ class ClusterExecutor:
         text = answer if isinstance(answer, str) else await whole(answer)
         words = [*command.name.split(), *arguments]
         key = tuple(words) if command.key is None else command.key(arguments)
+        lost = self._controller.journal.lost
         asked = self._controller.spread(key, (COMMAND_ENTRY, *words), kept=command.kept)
         remarks = [text] if text else []
+        if self._controller.journal.lost > lost:
+            remarks.append("The journal of changes is full: a process that is replaced will not know this one.")
         for member, result in await self._controller.answers(asked):
             if result is None:
                 remarks.append(f"{member.name} has not answered within {PATIENCE:g} s: it follows when it can.")

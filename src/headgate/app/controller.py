@@ -68,7 +68,7 @@ class Controller(Sibling):
         live = self.app.live
         live.quiet = True  # all of it was said when it happened
         try:
-            self.replay()
+            await self.replay()
         finally:
             live.quiet = False
         if self.place.supervision is not None:

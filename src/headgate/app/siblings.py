@@ -70,15 +70,14 @@ class Sibling:
 
     # --- changes ---
 
-    def replay(self) -> int:
+    async def replay(self) -> int:
         """Put all changes into effect that were made before this process was there; the number of the last one."""
         number = 0
         self.app.catching_up = True
         for entry in self.journal.entries():
-            coming = self.apply(entry.what)
-            # Nothing that was journaled waits for anything: it was done once, synchronously.
-            if not isinstance(coming, tuple):
-                coming.close()
+            result = self.apply(entry.what)
+            if not isinstance(result, tuple):
+                await result
             number = entry.number
         self.app.catching_up = False
         return number

@@ -48,7 +48,7 @@ class Worker(Sibling):
 
     async def start(self) -> None:
         """Take over what was changed before this process was there; returns when it may serve."""
-        self._applied = self.replay()
+        self._applied = await self.replay()
         if self.place.supervision is None:
             return
         loop = asyncio.get_running_loop()
@@ -147,7 +147,6 @@ class Worker(Sibling):
         for backend in backends:
             self.app.live.warm_up(backend)
         if any(server.up_since for backend in backends for server in backend.servers):
-            # In a replay there is no loop yet that turns; `start` runs on it all the same.
             self._warming = asyncio.get_running_loop().call_later(_WARM_UP, self._warm_up)
 
     # --- what the controller is told and asked ---
