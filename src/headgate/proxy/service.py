@@ -162,8 +162,10 @@ class ServiceRun:
                 elif isinstance(step, Pause):
                     self._awaits = _CLOCK
                     self._stream.wait(step.seconds)
-                else:
+                elif step:
                     self._piece(step)
+                else:
+                    continue  # an empty chunk would end the body
                 return
         except StopIteration:
             self._end()
