@@ -11,11 +11,10 @@ import pathlib
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable
 
 from tests.interop.backends import Backend, Message, PeerClosed, Wire, read_request, read_response, response
-from tests.interop.programs import DEADLINE, Program, free_ports, start_subject, wait_until
+from tests.interop.programs import DEADLINE, Program, ProgramFailed, free_ports, start_subject, wait_until
 
 CONFIG = """
 global
@@ -29,8 +28,8 @@ defaults
     mode http
     timeout connect 250ms
     timeout client 2s
-    timeout server 300ms
-    timeout queue 150ms
+    timeout server 800ms
+    timeout queue 5s
     timeout tarpit 20ms
     timeout http-request 300ms
     timeout http-keep-alive 2s
@@ -74,6 +73,8 @@ backend other
     http-request redirect location /elsewhere if {{ path /other/redirect }}
     server one 127.0.0.1:{good}
 backend queue
+    timeout server 10s
+    timeout queue 600ms
     server one 127.0.0.1:{good} maxconn 1
 backend refused
     server bad 127.0.0.1:{closed}
@@ -115,6 +116,7 @@ listen closed
     bind 127.0.0.1:{tcp_refused}
     server bad 127.0.0.1:{closed}
 """
+_ATTEMPTS = 4
 _PORTS = "web second rejected dropped both tcp inspected censored tcp_refused closed".split()
 
 
@@ -140,11 +142,21 @@ class Traffic:
         stack.callback(self.echo.close)
         self._stack = stack
         self.socket = directory / f"{subject}.sock"
-        text = config.format(directory=directory, subject=subject, good=self.good.port, echo=self.echo.port, **self.ports)
-        listening = [self.ports[name] for name in _PORTS if name != "closed"]
-        self.program: Program = start_subject(subject, text, directory, listening)
+        self.program = self._start(subject, directory, config)
         stack.callback(self.program.stop)
         wait_until(self.socket.exists, "the stats socket is there")
+
+    def _start(self, subject: str, directory: pathlib.Path, config: str) -> Program:
+        """Start it, with other ports when somebody was faster than we."""
+        for attempt in range(_ATTEMPTS):
+            text = config.format(directory=directory, subject=subject, good=self.good.port, echo=self.echo.port, **self.ports)
+            try:
+                return start_subject(subject, text, directory, [self.ports[name] for name in _PORTS if name != "closed"])
+            except ProgramFailed as failure:
+                if "in use" not in str(failure) or attempt == _ATTEMPTS - 1:
+                    raise
+                self.ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
+        raise AssertionError("unreachable")
 
     # --- the servers -------------------------------------------------------------------------------------------------
 
@@ -211,14 +223,16 @@ class Traffic:
 
     def get(self, path: str, *headers: str, port: str = "web", method: str = "GET", version: str = "1.1") -> int:
         """One request on a connection of its own; the status, 0 when nothing was answered."""
-        wire = self.connect(port)
+        wire = None
         try:
+            wire = self.connect(port)
             wire.send(request_head(path, *headers, method=method, version=version))
             return read_response(wire, method).status
         except (PeerClosed, OSError):
             return 0
         finally:
-            wire.close()
+            if wire is not None:
+                wire.close()
 
     def later(self, path: str) -> threading.Thread:
         """`get` in a thread, once the server or the queue has it."""
@@ -242,6 +256,13 @@ class Traffic:
         """`show stat` by proxy/service."""
         text = self.ask(command).removeprefix("# ")
         return {f"{row['pxname']}/{row['svname']}": row for row in csv.DictReader(text.splitlines()) if row["pxname"]}
+
+    def named(self, text: str) -> str:
+        """A text with the names of ports instead of their numbers, which differ from run to run."""
+        names = {port: name for name, port in self.ports.items()} | {self.good.port: "good", self.echo.port: "echo"}
+        for port, name in names.items():
+            text = text.replace(f":{port}", f":{name}").replace(f" {port} ", f" {name} ")
+        return text
 
     def value(self, row: str, column: str) -> int:
         return int(self.rows()[row][column] or 0)
@@ -573,7 +594,3 @@ def _relay_response_rejected(traffic: Traffic) -> None:
 def _relay_inspected(traffic: Traffic) -> None:
     _relay(traffic, "inspected", b"good").close()
 
-
-def settle(seconds: float) -> None:
-    """Let a second pass, for rates."""
-    time.sleep(seconds)

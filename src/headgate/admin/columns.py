@@ -27,7 +27,7 @@ cli_abrt:MCPP:u64 srv_abrt:MCPP:u64 comp_in:MCPP:u64 comp_out:MCPP:u64 comp_byp:
 lastsess:MAPV:s32 last_chk:MOPV:str last_agt:MOPV:str qtime:MaPV:u32 ctime:MaPV:u32 rtime:MaPV:u32 ttime:MaPV:u32
 agent_status:MOPV:str agent_code:MOPV:u32 agent_duration:MDPV:u64 check_desc:MOPV:str agent_desc:MOPV:str
 check_rise:CGPV:u32 check_fall:CGPV:u32 check_health:SGPV:u32 agent_rise:CGPV:u32 agent_fall:CGPV:u32
-agent_health:SGPV:u32 addr:CGPV:str cookie:CNPV:str mode:CGSV:str algo:CGSV:str conn_rate:MRPP:u32 conn_rate_max:MMPV:u32
+agent_health:SGPV:u32 addr:CGSV:str cookie:CNSV:str mode:CGSV:str algo:CGSV:str conn_rate:MRPP:u32 conn_rate_max:MMPV:u32
 conn_tot:MCPP:u64 intercepted:MCPP:u64 dcon:MCPP:u64 dses:MCPP:u64 wrew:MCPP:u64 connect:MCPP:u64 reuse:MCPP:u64
 cache_lookups:MCPP:u64 cache_hits:MCPP:u64 srv_icur:MGPV:u32 src_ilim:CLPV:u32 qtime_max:MMPV:u32 ctime_max:MMPV:u32
 rtime_max:MMPV:u32 ttime_max:MMPV:u32 eint:MCPP:u64 idle_conn_cur:MGPV:u32 safe_conn_cur:MGPV:u32 used_conn_cur:MGPV:u32

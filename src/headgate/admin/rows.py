@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from headgate.admin.columns import Row, Value
 from headgate.admin.context import Context
-from headgate.balance.server import ServerState
+from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address, Family
 from headgate.config.model import Mode
 from headgate.health.farm import count
@@ -205,6 +205,9 @@ def _check_cells(server: ServerState, context: Context, now: float) -> Row:
 def server_status(server: ServerState, context: Context) -> str:
     """The `status` cell: a server on its way up or down shows how far it is, as in "UP 1/3"."""
     state = server.state
+    if state == "DRAIN" and not server.admin & Admin.DRAIN:
+        # A weight of 0 is not a state of its own.
+        state = "NOLB" if server.stopping else "UP"
     checked = context.checks.checked.get(server)
     if checked is None or not checked.enabled:
         return "no check" if state == "UP" else state

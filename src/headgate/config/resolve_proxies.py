@@ -225,6 +225,7 @@ def _servers(draft: ProxyDraft, mode: Mode, lines: LineDefaults, report: Report)
         if "id" not in server.settings:
             taken.add(next_id)
         servers.append(build_server(server, next_id, mode, lines, report))
+        next_id += 1  # a server with an id of its own has its turn too
     return tuple(servers)
 
 

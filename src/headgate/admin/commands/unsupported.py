@@ -17,10 +17,9 @@ _NAMES = (
     "dump ssl cert", "dump stats-file",
     "new ssl ca-file", "new ssl cert",
     "new ssl crl-file",
-    "set rate-limit",
     "set ssl ca-file", "set ssl cert", "set ssl crl-file", "set ssl ocsp-response", "set ssl tls-key", "set table",
 
-    "show schema json", "show ssl ca-file", "show ssl cert", "show ssl crl-file",
+    "show ssl ca-file", "show ssl cert", "show ssl crl-file",
     "show ssl crt-list", "show ssl jwt", "show ssl ocsp-response", "show ssl ocsp-updates", "show ssl providers",
     "show ssl sni", "show table", "show tls-keys",
     "update ssl ocsp-response",
