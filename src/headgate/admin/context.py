@@ -227,6 +227,9 @@ class Context(Protocol):
     @property
     def catching_up(self) -> bool: ...
 
+    def accept_again(self) -> None:
+        """A limit was raised: connections that waited are accepted."""
+
     def add_server(self, backend: Backend, server: Server, admin: Admin) -> ServerState:
         """Add a server to a backend; raises ConfigError when its expressions or certificates are wrong."""
 

@@ -188,6 +188,9 @@ class Control:
         frontend.shut = True
         self._app.doors.close(frontend)
 
+    def accept_again(self) -> None:
+        self._app.doors.accept_again()
+
     def add_server(self, backend: Backend, server: Server, admin: Admin) -> ServerState:
         return self._changes.add_server(backend, server, admin)
 
