@@ -106,6 +106,12 @@ def test_payloads_are_read_to_their_end_and_bounded(process: Any) -> None:
     assert cli.closing
 
 
+def test_the_longest_payload_is_a_setting(process: Any) -> None:
+    cli = Talk(REGISTRY, process, Level.ADMIN, longest_payload=10)
+    cli.line("echo <<")
+    assert (cli.line("123456789"), cli.line("1")) == ("", "The payload is longer than 10 bytes.\n\n")
+
+
 @pytest.mark.parametrize(("words", "timeout"), [("30", 30.0), ("2m", 120.0), ("0", 10.0), ("x", 10.0), ("", 10.0)])
 def test_timeout_of_this_connection(process: Any, words: str, timeout: float) -> None:
     cli = session(process)

@@ -51,6 +51,7 @@ class CliSession:
         level: the level of the socket.
         timeout: seconds of silence that end the connection.
         executor: runs commands where they belong; here unless given.
+        longest_payload: tune.cli.max-payload-size, characters.
 
     Attributes:
         interactive: further lines are read after this one.
@@ -70,6 +71,7 @@ class CliSession:
         level: Level,
         timeout: float = 10.0,
         executor: Executor | None = None,
+        longest_payload: int = LONGEST_PAYLOAD,
     ) -> None:
         self.registry = registry
         self.context = context
@@ -85,6 +87,7 @@ class CliSession:
         self.watching = False
         self.on_bug: Callable[[Exception], None] = _unheard
         self._executor: Executor = executor if executor is not None else LocalExecutor()
+        self._longest_payload = longest_payload
         self._payload: list[str] | None = None
         self._payload_size = 0
         self._payload_end = ""
@@ -116,9 +119,9 @@ class CliSession:
 
     def _payload_line(self, line: str, payload: list[str]) -> str:
         self._payload_size += len(line) + 1
-        if self._payload_size > LONGEST_PAYLOAD:
+        if self._payload_size > self._longest_payload:
             self.closing = True
-            return f"The payload is longer than {LONGEST_PAYLOAD} bytes.\n\n"
+            return f"The payload is longer than {self._longest_payload} bytes.\n\n"
         payload.append(line)
         return "+ " if self.prompting else ""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from headgate.admin.executor import Answer, Executor
 from headgate.admin.registry import CommandError, Registry
-from headgate.admin.session import split_line
+from headgate.admin.session import LONGEST_PAYLOAD, split_line
 from headgate.app.control import Control
 from headgate.app.web import has_pages
 from headgate.base.addresses import Address, Family
@@ -87,6 +87,7 @@ class RuntimeApi:
             longest_line=settings.bufsize,
             most_connections=settings.stats_maxconn,
             executor=self.executor,
+            longest_payload=settings.tune.get("tune.cli.max-payload-size", LONGEST_PAYLOAD),
             listeners=self._app.place.heritage.listeners,
         )
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from headgate.admin.context import Context
 from headgate.admin.executor import Executor
 from headgate.admin.registry import Level, Registry
-from headgate.admin.session import CliSession
+from headgate.admin.session import LONGEST_PAYLOAD, CliSession
 from headgate.base.addresses import Family
 from headgate.base.diagnostics import Location
 from headgate.config.model import Bind, StatsSocket
@@ -44,6 +44,7 @@ class StatsListener:
         most_connections: `stats maxconn`.
         executor: runs commands where they belong; here unless given.
         listeners: what `expose-fd listeners` gives out, by key.
+        longest_payload: tune.cli.max-payload-size, in bytes.
     """
 
     def __init__(
@@ -57,11 +58,14 @@ class StatsListener:
         most_connections: int = MOST_CONNECTIONS,
         executor: Executor | None = None,
         listeners: Mapping[str, socket.socket] | None = None,
+        longest_payload: int = LONGEST_PAYLOAD,
     ) -> None:
         self._spec = spec
         self._listeners = listeners or {}
         level = _LEVELS[spec.level]
-        self._new_session: Callable[[], CliSession] = lambda: CliSession(registry, context, level, timeout, executor)
+        self._new_session: Callable[[], CliSession] = lambda: CliSession(
+            registry, context, level, timeout, executor, longest_payload
+        )
         self._timeout = timeout
         self._longest_line = longest_line
         self._slots = asyncio.Semaphore(most_connections)

@@ -35,6 +35,7 @@ KEYWORDS.add(
     switch("nosplice"),
     value("spread-checks", _count("a percentage", 0, 50)),
     value("tune.bufsize", _bytes("a buffer size", _SMALLEST_BUFFER, _LARGEST_BUFFER)),
+    value("tune.cli.max-payload-size", _bytes("a size", 1024, 1 << 25)),
     value("tune.http.maxhdr", _count("a number of headers", 1, 32767)),
     value("tune.maxrewrite", _bytes("a size", 0, _LARGEST_BUFFER)),
     value("tune.ssl.cachesize", _count("a number of sessions")),
