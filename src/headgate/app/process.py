@@ -98,6 +98,7 @@ class App:
         self.bugs: Counter[str] = Counter()
         #: changes that were made before this process was there are being repeated
         self.catching_up = False
+        self._dumping: asyncio.Future[None] | None = None
         self.checks: CheckRunner | None = None
         self.controller: Controller | None = None
         self.worker: Worker | None = None
@@ -346,7 +347,18 @@ class App:
             look()
 
     def dump_states(self) -> None:
-        """SIGHUP: the state of every proxy and server to the log (management manual, 4)."""
+        """SIGHUP: the state of every proxy and server to the log (management manual, 4), by the process that speaks for all."""
+        if self.controller is None:
+            if self.worker is None:
+                self._dump_states()
+        elif self._dumping is None or self._dumping.done():
+            self._dumping = asyncio.ensure_future(self._collect_and_dump(self.controller))
+
+    async def _collect_and_dump(self, controller: Controller) -> None:
+        await controller.collect()
+        self._dump_states()
+
+    def _dump_states(self) -> None:
         for name, backend in self.backends.items():
             emitter = self.emitters[name]
             for server in backend.state.servers:
