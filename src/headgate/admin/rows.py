@@ -160,7 +160,7 @@ def server_row(backend: Backend, server: ServerState, context: Context) -> Row:
         "dresp": counters.denied_responses, "econ": counters.connection_errors, "eresp": counters.response_errors,
         "wretr": counters.retries, "wredis": counters.redispatches, "status": server_status(server, context),
         "weight": server.effective, "act": int(not server.backup), "bck": int(server.backup),
-        "lastchg": _last_change(server, context), "qlimit": server.maxqueue or None, "pid": 1, "iid": backend.spec.id,
+        "lastchg": last_change(server, context), "qlimit": server.maxqueue or None, "pid": 1, "iid": backend.spec.id,
         "sid": server.id,
         "throttle": server.effective * 100 // server.weight if server.up_since and server.weight else None,
         "lbtot": counters.picks, "type": 2, "rate": counters.session_rate.rate(now), "rate_max": counters.session_rate.maximum,
@@ -179,10 +179,11 @@ def server_row(backend: Backend, server: ServerState, context: Context) -> Row:
     return row | _check_cells(server, context, now)
 
 
-def _last_change(server: ServerState, context: Context) -> int:
-    checked = context.checks.checked.get(server)
-    since = checked.health.changed_at if checked is not None else context.started_at
-    return int(context.clock() - since)
+def last_change(server: ServerState, context: Context) -> int:
+    """Seconds since the server went up or down, or since the start."""
+    if server.changed_at:
+        return max(0, int(context.wall() - server.changed_at))
+    return int(context.clock() - context.started_at)
 
 
 def _check_cells(server: ServerState, context: Context, now: float) -> Row:

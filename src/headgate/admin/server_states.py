@@ -47,27 +47,24 @@ _CHECKS = {status.number: status for status in CheckStatus}
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def state_line(
-    backend: Proxy, server: ServerState, checked: Checked | None, since: float, now: float
-) -> str:
+def state_line(backend: Proxy, server: ServerState, checked: Checked | None, age: int) -> str:
     """One line.
 
     Args:
         backend: its proxy.
         server: the server.
         checked: its checks, None without any.
-        since: when its state changed last, where it has no checks.
-        now: on the same clock, that of the checks.
+        age: of its last change between up and down, seconds.
     """
     spec = server.spec
     check = server.check
-    changed, *columns = _check_columns(server, checked, since, now)
+    columns = _check_columns(server, checked)
     address = server.address
     checked_at = plain(check.address) if check is not None and check.address is not None else "-"
     check_port = (check.port or 0) if check is not None else 0
     values = (
         backend.id, backend.name, server.id, server.name, plain(address), _operational(server), _administrative(server),
-        server.weight, spec.weight, changed, *columns, 0, int(backend.id_forced), int(spec.id_forced),
+        server.weight, spec.weight, age, *columns, 0, int(backend.id_forced), int(spec.id_forced),
         spec.address.host if spec.address.family is Family.NAME else "-", address.port, "-", int(server.tls), check_port,
         checked_at, checked_at, check_port,
     )  # fmt: skip
@@ -96,20 +93,20 @@ def _administrative(server: ServerState) -> int:
     return mask
 
 
-def _check_columns(server: ServerState, checked: Checked | None, since: float, now: float) -> tuple[int, int, int, int, int]:
-    """Time since the last change, check status, result, health and state."""
+def _check_columns(server: ServerState, checked: Checked | None) -> tuple[int, int, int, int]:
+    """Check status, result, health and state."""
     maintenance = bool(server.admin & Admin.MAINT)
     if checked is None:
         # What HAProxy says of servers that it never checks.
         health = 0 if maintenance else 2
-        return int(now - since), CheckStatus.INI.number, 0, health, _PAUSED if server.spec.disabled else 0
+        return CheckStatus.INI.number, 0, health, _PAUSED if server.spec.disabled else 0
     health_state = checked.health
     state = _CONFIGURED | (_ENABLED if checked.enabled else 0) | (_IN_PROGRESS if checked.in_progress else 0)
     if maintenance:
         state |= _PAUSED
     status = health_state.result.status
     level = 0 if maintenance else health_state.level
-    return int(now - health_state.changed_at), status.number, status.outcome.value, level, state
+    return status.number, status.outcome.value, level, state
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -271,6 +268,7 @@ def _apply(
         state.set_operational(server, not stopped, now.wall)
     if operational == _STOPPING and backend.spec.check.disable_on_404:
         state.set_stopping(server, True, now.wall)
+    server.changed_at = now.wall - age
     if operational == _STARTING and server.slowstart and age < server.slowstart:
         server.up_since = now.wall - age
         state.warm_up(now.wall)

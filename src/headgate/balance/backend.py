@@ -184,11 +184,15 @@ class BackendState:
         """
         if up and not server.up and server.slowstart:
             server.up_since = now
+        if up is not server.up:
+            server.changed_at = now
         server.up = up
         return self._changed(server, now)
 
     def set_admin(self, server: ServerState, state: Admin, now: float) -> list[Stream]:
         """Change the administrative state; returns as `set_operational`."""
+        if (state ^ server.admin) & Admin.MAINT:
+            server.changed_at = now
         server.admin = state
         return self._changed(server, now)
 

@@ -47,6 +47,7 @@ class ServerState:
         queue: streams that wait for this very server, with their arrival numbers.
         queued: their number.
         idle: idle connections in the pool; for statistics, kept by the pool.
+        changed_at: when it became usable or ceased to be (seconds, the wall clock); 0.0 when it never did.
         up_since: when it last came back (seconds, the caller's clock) while it warms up, else 0.0. See slowstart (5.2).
         warmth: how far it has warmed up, 0 to 1.
         counters: for statistics.
@@ -54,9 +55,9 @@ class ServerState:
     """
 
     __slots__ = (
-        "address", "admin", "backup", "check", "cookie", "counters", "dynamic", "effective", "id", "idle", "limit", "maxconn",
-        "maxqueue", "minconn", "name", "picked", "plan", "position", "queue", "queued", "sessions", "slowstart", "spec",
-        "stopping", "tls", "up", "up_since", "warmth", "weight",
+        "address", "admin", "backup", "changed_at", "check", "cookie", "counters", "dynamic", "effective", "id", "idle",
+        "limit", "maxconn", "maxqueue", "minconn", "name", "picked", "plan", "position", "queue", "queued", "sessions",
+        "slowstart", "spec", "stopping", "tls", "up", "up_since", "warmth", "weight",
     )
 
     def __init__(self, plan: ServerPlan, position: int = 0) -> None:
@@ -87,6 +88,7 @@ class ServerState:
         self.queued = 0
         self.idle = 0
         self.slowstart = spec.slowstart
+        self.changed_at = 0.0
         self.up_since = 0.0
         self.warmth = 1.0
         self.counters = ServerCounters()

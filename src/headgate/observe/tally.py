@@ -14,7 +14,9 @@ from typing import Any, Final
 from headgate.observe.counters import RateMeter
 
 #: What there is now, not what there was: gone with the process that counted it.
-_NOW: Final = frozenset({"tls_sessions", "idle_safe", "idle_unsafe"})
+_NOW: Final = frozenset({
+    "tls_sessions", "idle_safe", "idle_unsafe", "busy", "bytes_rate", "resident", "pipes_used", "pipes_free",
+})
 #: The same, and known over all workers without this.
 _SHARED: Final = frozenset({"sessions"})
 _METER: Final = ("_second", "_current", "_previous", "maximum")

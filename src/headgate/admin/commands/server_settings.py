@@ -41,6 +41,8 @@ def set_admin(backend: Backend, server: ServerState, state: Admin, context: Cont
         streams = backend.state.set_admin(server, state, context.wall())
         context.checks.admin_changed(backend.state, server, before)
         context.resume(backend, streams)
+        if state & Admin.MAINT:
+            backend.pools[server.name].clear()
     return ""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from headgate.admin import targets
 from headgate.admin.context import Context
 from headgate.admin.registry import Command, Level, Scope
+from headgate.admin.rows import last_change
 from headgate.admin.server_states import HEADER, plain, state_line
 from headgate.admin.server_states import VERSION as STATE_VERSION
 from headgate.balance.server import ServerState
@@ -37,9 +38,9 @@ def _selected(words: Sequence[str], context: Context) -> Iterator[tuple[Backend,
 
 
 def show_servers_state(words: Sequence[str], context: Context) -> str:
-    now, checked = context.clock(), context.checks.checked
+    checked = context.checks.checked
     lines = [
-        state_line(backend.spec, server, checked.get(server), context.started_at, now)
+        state_line(backend.spec, server, checked.get(server), last_change(server, context))
         for backend, server in _selected(words, context)
     ]
     return "\n".join([STATE_VERSION, HEADER, *lines])
