@@ -25,6 +25,10 @@ TAKEN = [
     ("listen", 'http-request set-header X-SSL-CN %{+Q}[ssl_c_s_dn(cn)]'),  # 4.4
     ("global", "nbproc 1"),
     ("global", "nbproc 4"),
+    ("listen", "stick-table type ip size 1m expire 10s store http_req_rate(10s)"),  # 11.1
+    ("listen", "http-request track-sc0 base32+src table other"),
+    ("listen", "stick on src table pop if !LOCALHOST"),  # 4.2
+    ("listen", "stick store-response res.cook(JSESSIONID)"),
 ]
 NOT_YET = [
     ("listen", 'http-check set-var-fmt(check.port) "name=%H"'),  # 4.2 http-check set-var-fmt
@@ -32,8 +36,6 @@ NOT_YET = [
     ("listen", "http-request lua.choose"),  # 4.4
     ("listen", "tcp-request content lua.choose"),
     ("listen", "http-request use-service lua.deny"),
-    ("listen", "stick-table type ip size 1m expire 10s store http_req_rate(10s)"),  # 11.1
-    ("listen", "http-request track-sc0 src"),
     ("listen", "stats enable"),
 ]
 

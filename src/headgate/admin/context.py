@@ -21,6 +21,7 @@ from headgate.plan.facts import Stream, Value, World
 from headgate.plan.frontends import Plan
 from headgate.plan.references import References
 from headgate.proxy.sides import Backend, Frontend
+from headgate.tables.table import Table
 
 
 class Checked(Protocol):
@@ -96,6 +97,7 @@ class Context(Protocol):
         inspection: the inside of the process.
         frontends, backends: live, by name.
         config, plan: as they were read and compiled.
+        tables: stick tables.
         references: the lists of patterns that ACLs and maps look into.
         variables: the process-wide ones, by full name.
         checks: the check runner.
@@ -128,6 +130,9 @@ class Context(Protocol):
 
     @property
     def backends(self) -> Mapping[str, Backend]: ...
+
+    @property
+    def tables(self) -> Sequence[Table]: ...
 
     @property
     def config(self) -> Config: ...

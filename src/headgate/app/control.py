@@ -21,6 +21,7 @@ from headgate.plan.facts import Stream, Value, World
 from headgate.plan.frontends import Plan
 from headgate.plan.references import References
 from headgate.proxy.sides import Backend, Frontend
+from headgate.tables.table import Table
 
 if TYPE_CHECKING:
     from headgate.app.changes import Changes
@@ -53,6 +54,12 @@ class Control:
     @property
     def backends(self) -> Mapping[str, Backend]:
         return self._app.backends
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        reactor = self._app.reactor
+        reactor.now = max(reactor.now, time.monotonic())  # their clock: of an idle loop it stands still
+        return self._app.tables or ()
 
     @property
     def config(self) -> Config:
