@@ -173,7 +173,8 @@ def test_a_client_that_leaves_ends_the_script(tmp_path: Path) -> None:
 @pytest.mark.parametrize("split", [0, 1, 3, 7])
 def test_the_body_of_a_post_is_gathered_first(tmp_path: Path, split: int) -> None:
     play, _ = book(tmp_path, posted)
-    for head, body in ((b"Content-Length: 7", b"s=a&b=c"), (b"Transfer-Encoding: chunked", b"3\r\ns=a\r\n4\r\n&b=c\r\n0\r\n\r\n")):
+    chunks = b"3\r\ns=a\r\n4\r\n&b=c\r\n0\r\n\r\n"
+    for head, body in ((b"Content-Length: 7", b"s=a&b=c"), (b"Transfer-Encoding: chunked", chunks)):
         client = play.client()
         request = b"POST /stats HTTP/1.1\r\nHost: h\r\n" + head + b"\r\n\r\n"
         client.sends(request + body[:split])

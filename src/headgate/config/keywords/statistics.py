@@ -13,7 +13,7 @@ from headgate.config.drafts import ProxyDraft
 from headgate.config.keywords.switching import refuse_anonymous
 from headgate.config.model import User
 from headgate.config.parse_condition import read_condition
-from headgate.config.registry import BACK, KEYWORDS, NOT_DEFAULTS, PROXY, Keyword, Parser, Scope, Status
+from headgate.config.registry import KEYWORDS, NOT_DEFAULTS, PROXY, Keyword, Parser, Scope, Status
 
 _ON = "stats enable"
 
@@ -137,5 +137,5 @@ KEYWORDS.add(
     _row("show-modules", _switch("stats show-modules", True)),
     _row("show-node", _node),
     _row("admin", _admin, NOT_DEFAULTS),
-    _row("http-request", _http_request, BACK - {Scope.DEFAULTS}),
+    _row("http-request", _http_request, NOT_DEFAULTS),
 )
