@@ -173,3 +173,48 @@ def test_without_its_launcher_everything_goes_on(cluster: Cluster) -> None:
         for orphan in orphans:
             os.kill(orphan, signal.SIGTERM)
     wait_until(lambda: not any(pathlib.Path(f"/proc/{orphan}/exe").exists() for orphan in orphans), "all leave")
+
+
+def test_a_worker_that_hangs_is_named_and_follows_when_it_can(cluster: Cluster) -> None:
+    victim = cluster.workers[1]
+    os.kill(victim, signal.SIGSTOP)
+    try:
+        said = cluster.says("disable server app/one")
+    finally:
+        os.kill(victim, signal.SIGCONT)
+    assert said == f"worker 2 (pid {victim}) has not answered within 2 s: it follows when it can.\n\n"
+    assert cluster.says("set weight app/two 5") == "\n"  # which it takes behind what it missed
+    assert cluster.served_by() == {b"two"}
+
+
+def test_lines_of_all_workers_are_in_the_ring_that_is_shown(proxy: StartProxy, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "stats.sock"
+    started = proxy(
+        f"""
+        global
+            nbthread {WORKERS}
+            stats socket {path} level admin
+        ring lines
+            size 65536
+        frontend web
+            bind 127.0.0.1:{{port}}
+            log ring@lines local0
+            option httplog
+            http-request return status 204
+        """,
+        arguments=("-W",),
+    )
+    started.program.await_output("Loading success")
+    with socket.socket(socket.AF_UNIX) as watching:
+        watching.settimeout(10)
+        watching.connect(str(path))
+        watching.sendall(b"show events lines -w\n")
+        for number in range(ENOUGH):
+            client = started.connect()
+            client.send(b"GET /%d HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % number)
+            read_response(client)
+        text = b""
+        while not all(b'"GET /%d HTTP/1.1"' % number in text for number in range(ENOUGH)):
+            data = watching.recv(65536)
+            assert data, text
+            text += data
