@@ -77,7 +77,7 @@ def test_mistakes_are_named(line: str, said: str) -> None:
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("line", ["-S /run/master.sock", "-x /run/old.sock", "-dt", "-dt h1:user", "-dL", "-dA/tmp/x", "-dG"])
+@pytest.mark.parametrize("line", ["-dt", "-dt h1:user", "-dL", "-dA/tmp/x", "-dG"])
 def test_what_can_not_be_honoured_is_said(line: str) -> None:
     options = parse([*line.split(), "-q"])
     assert len(options.remarks) == 1

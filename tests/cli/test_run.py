@@ -108,8 +108,8 @@ def test_all_errors_are_shown_with_their_places(check: Check, write: Write) -> N
     done = check("-f", path)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert f"config : parsing [{path}:11] : " in done.stderr
     assert f"config : parsing [{path}:12] : " in done.stderr
+    assert f"config : parsing [{path}:13] : " in done.stderr
     assert "did you mean 'mode'?" in done.stderr
     assert "config : 2 errors found in configuration." in done.stderr.splitlines()[-1]
 

@@ -1,7 +1,7 @@
 """Clients that keep asking while a test reloads or kills, and a server behind the proxy for them, in a thread of their own.
 
-What is not answered in full, with status 200, is a failure. A client that was told `Connection: close` opens a new connection; one
-that was not expects its connection to be there.
+What is not answered in full, with status 200, is a failure. A client that was told `Connection: close` opens a new connection,
+one that was not expects its connection to be there.
 """
 
 from __future__ import annotations

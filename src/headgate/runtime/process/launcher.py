@@ -313,7 +313,7 @@ class Launcher:
     # --- hanging ---
 
     def _look_for_hanging(self, now: float) -> None:
-        if now - self._checked_at > HANG_LIMIT / 2:
+        if now - self._checked_at > _CHECK_EVERY + HANG_LIMIT / 2:
             # We were stopped ourselves, and so perhaps were they: they get their time anew.
             self._excused_until = now
         self._checked_at = now

@@ -198,6 +198,13 @@ class Connection:
         else:
             self._in += data
 
+    def _drain(self) -> None:
+        """Take what the client has sent already: unread bytes would make the close destroy our answer."""
+        with contextlib.suppress(OSError):
+            for _ in range(LONGEST_PAYLOAD // _PIECE):
+                if not self._sock.recv(_PIECE):
+                    break
+
     def _flush(self) -> None:
         try:
             sent = self._sock.send(self._out)
@@ -244,7 +251,7 @@ class Connection:
         while not self.busy and not self.closing and self._sock.fileno() >= 0:
             if self._queue:
                 self._run(self._queue.popleft())
-                if not self._queue and not self.busy:
+                if not self._queue and not self.busy and not self.closing:
                     self._line_done()
             elif not self._next_line():
                 break
@@ -267,6 +274,7 @@ class Connection:
             if len(self._in) > LONGEST_LINE:
                 self.write(b"The line is longer than %d bytes.\n\n" % LONGEST_LINE)
                 self.closing = True
+                self._drain()
             return False
         line = self._in[:end].rstrip(b"\r").decode("utf-8", "surrogateescape")
         self._in = self._in[end + 1 :]
