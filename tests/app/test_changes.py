@@ -178,7 +178,8 @@ def test_addresses(app: App, ask: Ask) -> None:
     assert (endpoint.host, endpoint.port) == ("::1", 80)
     assert " s3 ::1 " in ask("show servers state app")
     assert ask("set server app/s1 check-addr 192.0.2.7 port 77") == ""
-    assert ask("set server app/s1 addr 127.0.0.1 port +5").startswith("no need to change the addr, port changed from '18081' to '+5'")
+    answer = ask("set server app/s1 addr 127.0.0.1 port +5")
+    assert answer == "no need to change the addr, port changed from '18081' to '+5'" + who
     checked = next(iter(app.checker().checked.values()))
     assert (checked.plan.timing.address.host, checked.plan.timing.port) == ("192.0.2.7", 77)  # type: ignore[union-attr]
     assert "18082" in ask("show servers state app") and " 77 192.0.2.7 " in ask("show servers state app")

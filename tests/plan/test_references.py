@@ -134,9 +134,9 @@ def test_lists_are_numbered_in_the_order_of_the_configuration() -> None:
     own, is_new = lists.inline(owner, Location("test.cfg", 5), "hdr", None)
     assert is_new and lists.inline(owner, HERE, "hdr", None) == (own, False)
     lists.file("opt@c.map", HERE, read, with_values=True, is_map=True)
-    assert lists.file("c.map", Location("test.cfg", 7), read, with_values=True, is_map=True).users == [
-        "map at file 'test.cfg' line 3", "map at file 'test.cfg' line 7",
-    ]
+    assert lists.file("c.map", Location("test.cfg", 7), read, with_values=True, is_map=True).users == {
+        ("test.cfg", 3, "map"), ("test.cfg", 7, "map"),
+    }
     with pytest.raises(ConfigError, match="two columns"):
         lists.file("file@c.map", HERE, read, with_values=False, is_map=False)
     chosen, _ = lists.inline(object(), HERE, "src", 1)

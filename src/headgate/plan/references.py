@@ -98,7 +98,7 @@ class Reference:
         id: its number; given by `References.settle`, or `-u`.
         name: the file as it was written, "" for patterns that stand in the configuration.
         described: for lists without a file: the ACL that they belong to.
-        users: for lists with a file: `acl` or `map`, and where it is used.
+        users: for lists with a file: where it is used, as `acl` or `map`.
         is_map, is_acl: whether `show map` or `show acl` lists it.
         has_values: it has a value for each key.
         location: where it was first used.
@@ -116,7 +116,7 @@ class Reference:
         self.id = -1 if number is None else number
         self.name = name
         self.described = described
-        self.users: list[str] = []
+        self.users: set[tuple[str, int, str]] = set()
         self.is_map = False
         self.is_acl = False
         self.has_values = has_values
@@ -334,9 +334,9 @@ class References:
         found.is_map |= with_values
         found.is_acl |= not is_map
         # An ACL that several rules name is compiled for each of them.
-        use = f"{'map' if with_values else 'acl'} at file '{location.file}' line {location.line}"
-        if use not in found.users:
-            found.users.append(use)
+        found.users.add((location.file, location.line, "map" if with_values else "acl"))
+        if location.file == found.location.file and location.line < found.location.line:
+            found.location = location  # what comes first in the configuration is not what is compiled first
         return found
 
     def inline(self, owner: object, location: Location, described: str, number: int | None) -> tuple[Reference, bool]:

@@ -75,7 +75,8 @@ def _check(reference: Reference, key: bytes, value: bytes | None) -> None:
 def _description(reference: Reference) -> str:
     described = reference.described
     if reference.name:
-        described = f"pattern loaded from file '{reference.name}' used by {', by '.join(reference.users)}"
+        uses = [f"{kind} at file '{file}' line {line}" for file, line, kind in sorted(reference.users)]
+        described = f"pattern loaded from file '{reference.name}' used by {', by '.join(uses)}"
     versions = f"curr_ver={reference.current} next_ver={reference.next} entry_cnt={reference.count}"
     return f"{reference.id} ({reference.name}) {described}. {versions}"
 
