@@ -165,6 +165,7 @@ def test_modes_open_what_is_dangerous_until_the_level_falls(process: Any) -> Non
         "expert-mode is OFF\n\n\nexpert-mode is ON\n\ndone\n\n"
     )
     assert "do it" in cli.line("help") and "try it" not in cli.line("help")
+    assert "expert-mode" not in cli.line("help")  # "purposely not listed"
     assert cli.line("experimental-mode on;try it;expert-mode off;do it").startswith("\ndone\n\n\nThis command")
     assert cli.line("operator;experimental-mode on;try it") == "\nPermission denied\n\nPermission denied\n\n"
     assert cli.modes == set()

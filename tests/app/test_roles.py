@@ -307,6 +307,12 @@ def test_the_data_plane_of_a_worker_asks_the_controller() -> None:
             worker.ask(line, answer.set_result)
             assert not answer.done()
             assert await answer == expected
+        asked: list[asyncio.Future[str]] = [loop.create_future() for _ in range(1000)]
+        for index, each in enumerate(asked):
+            worker.ask(f"set value {index % 10} {index}", each.set_result)
+        await asyncio.gather(*asked)
+        for values in all_.values():
+            assert values == ["a 1", *[f"{index % 10} {index}" for index in range(1000)]]
         all_.controller.stop()
         answer = loop.create_future()
         worker.ask("show values", answer.set_result)

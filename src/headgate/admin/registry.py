@@ -87,6 +87,7 @@ class Command:
             whose key begins with its own in what a new worker is told: ("map", "x") of `clear map x` that of
             ("map", "x", "set", "key"). Without one, the whole line is the key; None as the key: it counts for ever, in its order.
         looks: a change that depends on what there is now: the workers are asked for it first.
+        listed: `help` shows it.
         kept: processes that come later are told of this change; False for what is done once and over, as closing connections.
     """
 
@@ -101,6 +102,7 @@ class Command:
     watches: bool = False
     key: Callable[[Sequence[str]], tuple[str, ...] | None] | None = None
     kept: bool = True
+    listed: bool = True
     looks: bool = False
 
     @property
@@ -130,6 +132,7 @@ class Registry:
             command
             for name, command in sorted(self._commands.items())
             if command.supported
+            and command.listed
             and command.level <= level
             and (command.requires is None or command.requires in modes)
             and name[: len(prefix)] == prefix

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PATIENCE = 5.0
 LONGEST_ANSWER = 64 << 20
 #: Questions that may be open at a time.
-_MOST_QUESTIONS = 256
+_MOST_QUESTIONS = 1 << 14
 
 
 class RuntimeApi:

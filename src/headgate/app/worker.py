@@ -27,7 +27,9 @@ GREETING = 1.0
 _MOST_LINES = 1 << 20
 #: How often servers in slowstart follow the time, seconds.
 _WARM_UP = 0.5
-_MOST_QUESTIONS = 1024
+#: Questions that are put at a time, and how many more may wait: rules that change maps ask one each.
+_AT_ONCE = 256
+_MOST_QUESTIONS = 1 << 14
 
 
 class Worker(Sibling):
@@ -43,6 +45,7 @@ class Worker(Sibling):
         self._end: Callable[[], None] | None = None
         self._warming: asyncio.TimerHandle | None = None
         self._questions: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._rings = {name: _Forwarded(ring) for name, ring in app.logs.rings.items()}
         app.reactor.turn_ends.append(self._send_lines)
 
@@ -156,11 +159,12 @@ class Worker(Sibling):
         self._keep(asyncio.ensure_future(self._ask(command, answered)))
 
     async def _ask(self, command: str, answered: Callable[[str], None]) -> None:
-        link, text = self._link, ""
-        if link is not None and len(self._questions) <= _MOST_QUESTIONS:
+        text = ""
+        if len(self._questions) <= _MOST_QUESTIONS:
             with contextlib.suppress(TimeoutError, LinkLost):
-                async with asyncio.timeout(PATIENCE):
-                    body = await link.ask(Kind.ASK, command)
+                async with asyncio.timeout(PATIENCE), self._turns:
+                    link = self._link
+                    body = await link.ask(Kind.ASK, command) if link is not None else ()
                     text = body[0] if body and isinstance(body[0], str) else ""
         answered(text)
 

@@ -119,7 +119,7 @@ COMMANDS = (
     ),
     Command("show cli level", ": display the level of this connection", Level.USER, None, own=show_cli_level),
     Command("user", ": lower the level of the current session to user", Level.USER, None, own=user),
-    Command("expert-mode", "[on|off] : activate commands that are dangerous", Level.ADMIN, None, own=expert_mode),
+    Command("expert-mode", "[on|off] : activate commands that are dangerous", Level.ADMIN, None, own=expert_mode, listed=False),
     Command(
         "experimental-mode", "[on|off] : activate commands that are not finished", Level.ADMIN, None, own=experimental_mode
     ),
