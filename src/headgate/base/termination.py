@@ -57,8 +57,13 @@ class Outcome(enum.Enum):
     LAST_DATA_TIMEOUT = (b"cL", 0, Blame.CLIENT)
     # from outside
     KILLED_BY_ADMIN = (b"KD", 0, Blame.ADMIN)
+    KILLED_IN_QUEUE = (b"KQ", 503, Blame.ADMIN)
+    KILLED_IN_CONNECT = (b"KC", 503, Blame.ADMIN)
+    KILLED_BEFORE_RESPONSE = (b"KH", 502, Blame.ADMIN)
     SERVER_WENT_DOWN = (b"DD", 0, Blame.SERVER)
+    SERVER_WENT_DOWN_BEFORE_RESPONSE = (b"DH", 502, Blame.SERVER)
     BACKUP_NOT_NEEDED = (b"UD", 0, Blame.ADMIN)
+    BACKUP_NOT_NEEDED_BEFORE_RESPONSE = (b"UH", 502, Blame.ADMIN)
 
     def __init__(self, state: bytes, status: int, blame: Blame) -> None:
         self.state = state

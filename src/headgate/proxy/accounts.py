@@ -38,6 +38,7 @@ _BACKEND: Final[dict[Outcome, tuple[str, ...]]] = {
     Outcome.LAST_DATA_TIMEOUT: _BY_CLIENT,
     Outcome.DATA_ABORTED_BY_SERVER: (*_BY_SERVER, *_RESPONSE),
     Outcome.SERVER_WENT_DOWN: _BY_SERVER,
+    Outcome.SERVER_WENT_DOWN_BEFORE_RESPONSE: _BY_SERVER,
     Outcome.DATA_SERVER_TIMEOUT: _BY_SERVER,
     Outcome.DATA_INVALID: (*_BY_SERVER, *_RESPONSE),
 }

@@ -361,12 +361,12 @@ class HttpSession(Session):
         """See `proxy.sides.ClientSession`."""
         stream = self.stream
         if stream is not None and stream.target_server in servers:
-            stream.fail(outcome)
+            stream.end_from_outside(outcome)
 
     def end_stream(self, outcome: Outcome) -> None:
         """See `proxy.sides.ClientSession`."""
         if self.stream is not None:
-            self.stream.fail(outcome)
+            self.stream.end_from_outside(outcome)
 
     def soft_stop(self) -> None:
         """When idle, close after a short time without a request (but not with `option idle-close-on-response`); otherwise after

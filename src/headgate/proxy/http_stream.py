@@ -576,6 +576,14 @@ class HttpStream(ResponsePath):
             return
         self.fail(_ABORTED.get(self.phase, Outcome.DATA_ABORTED_BY_CLIENT))
 
+    def end_from_outside(self, outcome: Outcome) -> None:
+        """End the exchange, whatever it is doing. A client that has no answer yet is told, as HAProxy does.
+
+        Args:
+            outcome: KILLED_BY_ADMIN, SERVER_WENT_DOWN or BACKUP_NOT_NEEDED.
+        """
+        self.fail(_ENDED.get((outcome, self.phase), outcome))
+
     # --- deadlines ---
 
     def timed_out(self) -> None:
@@ -674,6 +682,16 @@ class HttpStream(ResponsePath):
         self.side.write_log(self, failed=False)
         self.log_level = -1
 
+
+#: How an end from outside is called before there is a response.
+_ENDED = {
+    (Outcome.KILLED_BY_ADMIN, AWAIT_SLOT): Outcome.KILLED_IN_QUEUE,
+    (Outcome.KILLED_BY_ADMIN, CONNECT): Outcome.KILLED_IN_CONNECT,
+    (Outcome.KILLED_BY_ADMIN, TURN_AROUND): Outcome.KILLED_IN_CONNECT,
+    (Outcome.KILLED_BY_ADMIN, AWAIT_HEAD): Outcome.KILLED_BEFORE_RESPONSE,
+    (Outcome.SERVER_WENT_DOWN, AWAIT_HEAD): Outcome.SERVER_WENT_DOWN_BEFORE_RESPONSE,
+    (Outcome.BACKUP_NOT_NEEDED, AWAIT_HEAD): Outcome.BACKUP_NOT_NEEDED_BEFORE_RESPONSE,
+}
 
 #: What a client that goes away ends, by phase.
 _ABORTED = {
