@@ -182,8 +182,10 @@ class ServerCounters:
         """Take the times of one finished stream, milliseconds. Once the window is full, the old ones fade."""
         if self.samples < WINDOW:
             self.samples += 1
-            self.times_queue += queue
-            self.times_connect += connect
+            if queue:
+                self.times_queue += queue
+            if connect:
+                self.times_connect += connect
             self.times_response += response
             self.times_total += total
         else:
@@ -195,9 +197,9 @@ class ServerCounters:
             self.maximum_time_total = total
         if response > self.maximum_time_response:
             self.maximum_time_response = response
-        if connect > self.maximum_time_connect:
+        if connect and connect > self.maximum_time_connect:
             self.maximum_time_connect = connect
-        if queue > self.maximum_time_queue:
+        if queue and queue > self.maximum_time_queue:
             self.maximum_time_queue = queue
 
 
