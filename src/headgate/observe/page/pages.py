@@ -24,7 +24,7 @@ _ROWS: Final = 500
 _PIECE: Final = 16384
 #: What only a page with `stats show-legends` tells (as HAProxy's).
 _LEGENDS: Final = ("addr", "cookie", "algo")
-#: Seconds for which an answer serves several who ask.
+#: Seconds for which an answer serves all who follow the page live.
 _FRESH: Final = 0.9
 
 _HTML: Final = b"cache-control: no-cache, no-store\r\ncontent-type: text/html; charset=utf-8\r\n"
@@ -110,7 +110,7 @@ def _pieces(texts: Iterable[str]) -> Iterator[bytes]:
 
 def _csv(wanted: Wanted, page: StatsPage) -> Generator[Step, str, None]:
     """`;csv`: as `show stat`."""
-    answer = yield Ask("show stat", _FRESH)
+    answer = yield Ask("show stat")
     lines = answer.splitlines(keepends=True)
     everything = page.show_legends and wanted.selection == Selection()
     yield from _pieces(lines if everything else _chosen(answer, wanted.selection, () if page.show_legends else _LEGENDS))
@@ -133,7 +133,7 @@ def _chosen(answer: str, selection: Selection, hidden: tuple[str, ...]) -> Itera
 
 def _proxies(selection: Selection) -> Generator[Step, str, list[str]]:
     """Numbers of the proxies that are shown, asked one by one: all at once would be too much of a farm of thousands."""
-    answer = yield Ask("show stat -1 3 -1", _FRESH)
+    answer = yield Ask("show stat -1 3 -1")
     return list(dict.fromkeys(row["iid"] for row in rows_of(answer) if selection.takes(row)))
 
 
@@ -182,10 +182,10 @@ _EXPORTS: dict[str, Export] = {"csv": _csv, "typed": _typed, "json": _json, "jso
 
 
 def _page(question: Question, wanted: Wanted, page: StatsPage) -> Script:
-    answer = yield Ask("show stat", _FRESH)
-    info = fields_of((yield Ask("show info", _FRESH)))
-    own = _facts((yield Ask("show headgate", _FRESH)))
-    history = _facts((yield Ask("show history", _FRESH)))
+    answer = yield Ask("show stat")
+    info = fields_of((yield Ask("show info")))
+    own = _facts((yield Ask("show headgate")))
+    history = _facts((yield Ask("show history")))
     if not answer:
         yield Begin(503, _HTML + SECURITY, b"<!DOCTYPE html><title>No answer</title><p>The process did not answer in time.</p>\n")
         return
@@ -262,7 +262,7 @@ def _links(wanted: Wanted) -> list[dict[str, str]]:
 
 def _details(wanted: Wanted, page: StatsPage) -> Script:
     """`;row=`: all that is known of one row."""
-    answer = yield Ask("show stat", _FRESH)
+    answer = yield Ask("show stat")
     row = next((row for row in rows_of(answer) if wanted.selection.takes(row) and key_of(row) == wanted.row), None)
     if row is None:
         body = b"<!DOCTYPE html><title>Not found</title><p>There is no such proxy or server.</p>\n"
