@@ -164,9 +164,10 @@ class App:
         import uvloop  # noqa: F401
 
         settings = self.config.global_
-        if self._is_checking() or settings.chroot:
+        leaves = bool(settings.chroot or settings.user or settings.uid or settings.group or settings.gid)
+        if self.place.role is not Role.SINGLE or self._is_checking() or leaves:
             import headgate.app.checking
-        if self.place.role is not Role.SINGLE or settings.chroot or settings.user or settings.uid:
+        if self.place.role is not Role.SINGLE or leaves:
             import headgate.admin.commands
             import headgate.app.control  # noqa: F401
 
