@@ -155,3 +155,21 @@ def test_what_a_rule_did_elsewhere(ask: Any, process: Any) -> None:
     assert ask(f"add acl @= #2 {quoted(b'baz')}") == "" == ask(f"add acl @= #2 {quoted(b'baz')}")
     assert ask("show acl #2").splitlines()[-2:] == ["0x_ Bar", "0x_ baz"]
     assert ask(f"del acl @= #2 {quoted(b'gone')}") == ""
+
+
+def test_those_who_come_later_are_told_the_last_state_only() -> None:
+    registry = all_commands()
+
+    def about(line: str) -> Any:
+        found = registry.find(line.split())
+        assert found is not None and found[0].key is not None
+        return found[0].key(found[1])
+
+    entry = ("pattern", "a.map", "=k")
+    assert about("add map a.map k v") == (*entry, "add", "v")
+    assert about("set map a.map k v") == (*entry, "set")
+    assert about("del map a.map k") == entry, "which takes the place of those above"
+    assert about("clear map a.map") == entry[:2]
+    assert about("add map @= #0 =k =v") == about("del map @= #0 =k") == ("pattern", "#0", "=k")
+    for line in ("add map @1 a.map k v", "prepare map a.map", "commit map @1 a.map", "clear map @1 a.map"):
+        assert about(line) is None, "versions are told as they came"

@@ -8,7 +8,7 @@ from headgate.admin.context import Context
 from headgate.admin.registry import Command, CommandError, Handler, Level, Scope
 from headgate.base.diagnostics import ConfigError
 from headgate.base.records import dataclass
-from headgate.plan.references import Entry, Reference, unquoted
+from headgate.plan.references import Entry, Reference, quoted, unquoted
 from headgate.plan.views import View
 
 #: A "version" that says: as a rule does it, so that it may be said twice; key and value are quoted (`References.repeat`).
@@ -298,13 +298,44 @@ def _commit(kind: _Kind) -> Handler:
     return commit
 
 
-def _rule_key(words: Sequence[str]) -> tuple[str, ...] | None:
-    """Changes made by rules are remembered once for each key: the last one holds."""
-    return ("pattern", *words[1:3]) if words and words[0] == _BY_RULE else None
+def _about(*verb: str) -> Callable[[Sequence[str]], tuple[str, ...] | None]:
+    """What a change of an entry is about, for those who come later: the list and the key, so that only the last state is told.
+
+    Versions, and payloads of many lines, are told as they came.
+    """
+
+    def key(words: Sequence[str]) -> tuple[str, ...] | None:
+        if words and words[0] == _BY_RULE:
+            return ("pattern", *words[1:3])
+        if len(words) < 2 or words[0].startswith("@") or any(one.isspace() for one in words[1]):
+            return None
+        return ("pattern", words[0], _place_of(words[1]), *verb)
+
+    return key
 
 
-def _change(name: str, usage: str, handler: Handler) -> Command:
-    return Command(name, usage, Level.ADMIN, handler, Scope.EVERYWHERE, key=_rule_key)
+def _place_of(word: str) -> str:
+    """A key as rules' changes quote it; `#<ref>` stands for itself."""
+    return word if _number(word) is not None else quoted(_bytes(word))
+
+
+def _added(words: Sequence[str]) -> tuple[str, ...] | None:
+    """As `_about`; a key may have several values."""
+    about = _about("add")(words)
+    return about if about is None or words[0] == _BY_RULE else (*about, *words[2:3])
+
+
+def _whole(words: Sequence[str]) -> tuple[str, ...] | None:
+    """`clear` without a version makes all earlier changes of entries meaningless."""
+    return None if not words or words[0].startswith("@") else ("pattern", words[0])
+
+
+def _always(_: Sequence[str]) -> None:
+    """Versions are counted: all of these count, in their order."""
+
+
+def _change(name: str, usage: str, handler: Handler, key: Callable[[Sequence[str]], tuple[str, ...] | None]) -> Command:
+    return Command(name, usage, Level.ADMIN, handler, Scope.EVERYWHERE, key=key)
 
 
 _ENTRY = "[<key>|#<ref>]"
@@ -313,15 +344,15 @@ COMMANDS = (
     Command("show acl", "[@<ver>] [<acl>] : report available acls or dump an acl's contents", Level.USER, _show(_ACL)),
     Command("get map", "<map> <value> : report the keys and values matching a sample for a map", Level.USER, _get(_MAP)),
     Command("get acl", "<acl> <value> : report the patterns matching a sample for an ACL", Level.USER, _get(_ACL)),
-    _change("add map", "[@<ver>] <map> <key> <val> : add a map entry (payload supported instead of key/val)", add_map),
-    _change("add acl", "[@<ver>] <acl> <pattern> : add an acl entry", add_acl),
-    _change("set map", f"<map> {_ENTRY} <value> : modify a map entry", set_map),
-    _change("del map", f"<map> {_ENTRY} : delete map entries matching <key>", _delete(_MAP)),
-    _change("del acl", f"<acl> {_ENTRY} : delete acl entries matching <key>", _delete(_ACL)),
-    _change("clear map", "[@<ver>] <map> : clear the contents of this map", _clear(_MAP)),
-    _change("clear acl", "[@<ver>] <acl> : clear the contents of this acl", _clear(_ACL)),
-    _change("prepare map", "<map> : prepare a new version for atomic map replacement", _prepare(_MAP)),
-    _change("prepare acl", "<acl> : prepare a new version for atomic ACL replacement", _prepare(_ACL)),
-    _change("commit map", "@<ver> <map> : commit the map at this version", _commit(_MAP)),
-    _change("commit acl", "@<ver> <acl> : commit the ACL at this version", _commit(_ACL)),
+    _change("add map", "[@<ver>] <map> <key> <val> : add a map entry (payload supported instead of key/val)", add_map, _added),
+    _change("add acl", "[@<ver>] <acl> <pattern> : add an acl entry", add_acl, _added),
+    _change("set map", f"<map> {_ENTRY} <value> : modify a map entry", set_map, _about("set")),
+    _change("del map", f"<map> {_ENTRY} : delete map entries matching <key>", _delete(_MAP), _about()),
+    _change("del acl", f"<acl> {_ENTRY} : delete acl entries matching <key>", _delete(_ACL), _about()),
+    _change("clear map", "[@<ver>] <map> : clear the contents of this map", _clear(_MAP), _whole),
+    _change("clear acl", "[@<ver>] <acl> : clear the contents of this acl", _clear(_ACL), _whole),
+    _change("prepare map", "<map> : prepare a new version for atomic map replacement", _prepare(_MAP), _always),
+    _change("prepare acl", "<acl> : prepare a new version for atomic ACL replacement", _prepare(_ACL), _always),
+    _change("commit map", "@<ver> <map> : commit the map at this version", _commit(_MAP), _always),
+    _change("commit acl", "@<ver> <acl> : commit the ACL at this version", _commit(_ACL), _always),
 )
