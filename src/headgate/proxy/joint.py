@@ -25,7 +25,7 @@ from headgate.proxy.services import LogEmitter
 from headgate.proxy.sides import ClientSession, Frontend, Shared
 
 #: Connections that a worker may have above its share before it lets others go first: a few, and this part of its share.
-_FEW, _PART = 2, 8
+_FEW, _PART = 8, 4
 
 
 class JointMeter:
