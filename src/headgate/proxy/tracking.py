@@ -12,13 +12,13 @@ from headgate.plan.facts import Session, Stream
 from headgate.plan.table_layout import ERROR, FAILURE, REQUEST, SESSION
 from headgate.plan.tables import Tracks, all_tracked
 
-#: Errors that clients cause, and failures of servers, besides those that a status says.
+#: Errors that clients cause, and failures of servers, besides those that a status says. A server that breaks off in the middle of
+#: a body is none, as sending the same through HAProxy shows.
 _ERRORS: Final = frozenset({
     Outcome.REQUEST_ABORTED, Outcome.REQUEST_TIMEOUT, Outcome.REQUEST_INVALID, Outcome.DENIED, Outcome.TARPITTED,
 })  # fmt: skip
 _FAILURES: Final = frozenset({
-    Outcome.RESPONSE_EMPTY, Outcome.RESPONSE_TIMEOUT, Outcome.RESPONSE_INVALID, Outcome.DATA_ABORTED_BY_SERVER,
-    Outcome.DATA_INVALID,
+    Outcome.RESPONSE_EMPTY, Outcome.RESPONSE_TIMEOUT, Outcome.RESPONSE_INVALID, Outcome.DATA_INVALID,
 })  # fmt: skip
 
 

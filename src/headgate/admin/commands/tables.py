@@ -140,7 +140,7 @@ def _filters(table: Table, words: Sequence[str]) -> list[Filter]:
     return found
 
 
-def _key(table: Table, words: Sequence[str], doing: str) -> bytes:
+def _key(table: Table, words: Sequence[str], what: str) -> bytes:
     """`key <key>` or `ptr <ptr>`, which is the key of an entry that is there."""
     if len(words) < 2 or not words[1]:
         raise CommandError("Key value expected" if words[0] == "key" else "Pointer value expected")
@@ -152,7 +152,7 @@ def _key(table: Table, words: Sequence[str], doing: str) -> bytes:
         raise CommandError("No such entry")
     kind, text = table.definition.key, words[1].encode("utf-8", "surrogateescape")
     if kind is KeyType.BINARY:
-        raise CommandError(f"{doing} keys from tables of type other than ip, ipv6, string and integer is not supported")
+        raise CommandError(f"{what} tables of type other than ip, ipv6, string and integer is not supported")
     if kind is KeyType.STRING:
         value: object = text
     elif kind is KeyType.INTEGER:
@@ -180,7 +180,7 @@ def show_table(words: Sequence[str], context: Context) -> str | AsyncIterator[st
     table = _table(words, context, _NEED_ARGUMENTS)
     arguments = words[1:]
     if arguments and arguments[0] in ("key", "ptr"):
-        key = _key(table, arguments, "Showing")
+        key = _key(table, arguments, "Showing keys from")
         row = table.find(key)
         return "" if row is None else f"{_headline(table)}\n{_line(table, key, row)}"
     if arguments and not arguments[0].startswith("data."):
@@ -204,7 +204,7 @@ def set_table(words: Sequence[str], context: Context) -> str:
     table = _table(words, context, _NEED_KEY)
     if len(words) < 2 or words[1] not in ("key", "ptr"):
         raise CommandError(_NEED_KEY)
-    key = _key(table, words[1:], "Inserting")
+    key = _key(table, words[1:], "Inserting keys into")
     values: list[tuple[str, int, object]] = []
     for at in range(3, len(words), 2):
         if not words[at].startswith("data."):
@@ -227,7 +227,7 @@ def clear_table(words: Sequence[str], context: Context) -> str:
     table = _table(words, context, _NEED_ARGUMENTS)
     arguments = words[1:]
     if arguments and arguments[0] in ("key", "ptr"):
-        if not table.remove(_key(table, arguments, "Removing")):
+        if not table.remove(_key(table, arguments, "Removing keys from")):
             raise CommandError("Entry currently in use, cannot remove")
         return ""
     if arguments and not arguments[0].startswith("data."):
