@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from headgate.config.model import StatsPage
-from headgate.observe.page.cells import LEGEND
+from headgate.observe.page.cells import LEGEND, digits
 from headgate.observe.page.changes import MESSAGES, answer_form
 from headgate.observe.page.events import Feed, set_of
 from headgate.observe.page.facts import Row, Selection, by_proxy, fields_of, key_of, rows_of
@@ -26,6 +26,9 @@ _PIECE: Final = 16384
 _LEGENDS: Final = ("addr", "cookie", "algo")
 #: Seconds for which an answer serves all who follow the page live.
 _FRESH: Final = 0.9
+
+#: Numbers that are names.
+_PLAIN: Final = frozenset({"iid", "sid", "type", "check_code", "agent_code"})
 
 _HTML: Final = b"cache-control: no-cache, no-store\r\ncontent-type: text/html; charset=utf-8\r\n"
 _TYPES: Final = {
@@ -269,7 +272,11 @@ def _details(wanted: Wanted, page: StatsPage) -> Script:
         yield Begin(404, _HTML + SECURITY, body)
         return
     hidden = () if page.show_legends else _LEGENDS
-    shown = [(name, text) for name, text in row.items() if text and name not in hidden and name not in ("-", "pid")]
+    shown = [
+        (name, digits(text) if name not in _PLAIN else text)
+        for name, text in row.items()
+        if text and name not in hidden and name not in ("-", "pid")
+    ]
     name = f"{row['pxname']} / {row['svname']}"
     facts = {**inline(), "title": name, "name": name, "facts": shown, "plain": wanted.link(*wanted.kept())}
     yield Begin(200, _HTML + SECURITY, write("details", facts).encode())
