@@ -16,6 +16,8 @@ import pty
 import re
 import select
 import shutil
+import socket
+import ssl
 import struct
 import subprocess
 import termios
@@ -25,7 +27,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.interop.programs import wait_until
-from tests.interop.traffic import STEPS, Traffic
+from tests.interop.traffic import CONFIG, STEPS, Traffic
 
 pytestmark = pytest.mark.needs("haproxy")
 
@@ -106,7 +108,7 @@ def test_formats_of_show_stat(pair: tuple[Traffic, Traffic]) -> None:
     for traffic in pair:
         traffic.run(STEPS["simple"])
     theirs, ours = ({_key(line): line for line in traffic.ask("show stat typed").splitlines() if line} for traffic in pair)
-    extra = {"h1_", "h2_", "ssl"}  # of HAProxy's modules, behind the column "-"
+    extra = {"h1_", "h2_"}  # of HAProxy's modules, behind the column "-"
     missing = {key for key in theirs if key[2][:3] not in extra} - set(ours)
     assert not missing
     for key, line in ours.items():
@@ -161,6 +163,45 @@ def test_show_info(pair: tuple[Traffic, Traffic]) -> None:
         found = typed[1][name]
         assert (found.split(".")[0], found.split(":")[1][:3], found.split(":")[2]) == (position, tags, kind)
     assert 0 <= int(ours["Idle_pct"]) <= 100 and int(ours["PoolUsed_MB"]) > 1
+
+
+def test_tls_is_counted(tmp_path: pathlib.Path, certificates: pathlib.Path) -> None:
+    config = CONFIG.replace("bind 127.0.0.1:{second}", f"bind 127.0.0.1:{{second}} ssl crt {certificates}/site.pem")
+    said, rows = [], []
+    with contextlib.ExitStack() as stack:
+        for subject in ("haproxy", "headgate"):
+            traffic = Traffic(subject, tmp_path, stack, config=config)
+            _resume(traffic)
+            wire = traffic.connect("second")
+            wire.send(b"GET / HTTP/1.0\r\n\r\n")  # not TLS
+            wire.rest()
+            wait_until(traffic.idle, "all is over")
+            info = _fields(traffic.ask("show info"))
+            said.append({name: info[name] for name in ("CurrSslConns", "CumSslConns")})
+            rows.append([
+                [traffic.rows()[row][column] for column in ("stot", "ereq", "conn_tot", *_TLS)]
+                for row in ("web/FRONTEND", "web/sock-2", "web/main", "app/one")
+            ])
+    assert said[0] == said[1] and said[0]["CumSslConns"] == "4"
+    assert rows[0] == rows[1] and rows[0][1][-3:] == ["1", "2", "1"]
+
+
+_TLS = ("ssl_sess", "ssl_reused_sess", "ssl_failed_handshake")
+
+
+def _resume(traffic: Traffic) -> None:
+    """Three connections, of which the second and the third resume the first one's session."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    session = None
+    for _ in range(3):
+        raw = socket.create_connection(("127.0.0.1", traffic.ports["second"]), 10)
+        with context.wrap_socket(raw, session=session) as connection:
+            connection.sendall(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+            connection.recv(1000)
+            session = connection.session
 
 
 def _fields(text: str) -> dict[str, str]:

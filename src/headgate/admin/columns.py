@@ -36,13 +36,22 @@ agg_check_status:MGPV:u32 srid:MGPV:u32 sess_other:MCPP:u64 h1sess:MCPP:u64 h2se
 req_other:MCPP:u64 h1req:MCPP:u64 h2req:MCPP:u64 h3req:MCPP:u64 proto:CGPV:str priv_idle_cur:MGPV:u32 reqbin:MCPP:u64
 reqbout:MCPP:u64 resbin:MCPP:u64 resbout:MCPP:u64 cache_hint_hits:MCPP:u64
 """
+#: Behind the column "-", as HAProxy's module for TLS has them.
+_MODULES = "ssl_sess:MCPP:u64 ssl_reused_sess:MCPP:u64 ssl_failed_handshake:MCPP:u64"
 
-COLUMNS: tuple[tuple[str, str, str], ...] = tuple(
-    (name, tags, kind) for name, tags, kind in (entry.split(":") for entry in _TABLE.split())
-)
+
+
+def _columns(table: str) -> tuple[tuple[str, str, str], ...]:
+    return tuple((name, tags, kind) for name, tags, kind in (entry.split(":") for entry in table.split()))
+
+
+_STATIC = _columns(_TABLE)
+#: All columns by position; those from `STATIC_COLUMNS` on stand behind the column "-".
+COLUMNS: tuple[tuple[str, str, str], ...] = _STATIC + _columns(_MODULES)
+STATIC_COLUMNS = len(_STATIC)
 
 #: The line above all others; the column "-" ends the static fields.
-HEADER = "# " + ",".join([name for name, _, _ in COLUMNS]) + ",-,"
+HEADER = "# " + ",".join([*(name for name, _, _ in _STATIC), "-", *(name for name, _, _ in COLUMNS[STATIC_COLUMNS:]), ""])
 
 _ORIGIN = {"M": "Metric", "S": "Status", "K": "Key", "C": "Config", "P": "Product"}
 _NATURE = {
@@ -54,7 +63,8 @@ _SCOPE = {"C": "Cluster", "P": "Process", "S": "Service", "s": "System"}
 
 def csv_line(row: Row) -> str:
     """A row as CSV, quoted where it is ambiguous (9.1)."""
-    return ",".join([_cell(row.get(name)) for name, _, _ in COLUMNS]) + ",-,"
+    cells = [_cell(row.get(name)) for name, _, _ in COLUMNS]
+    return ",".join([*cells[:STATIC_COLUMNS], "-", *cells[STATIC_COLUMNS:], ""])
 
 
 def _cell(value: Value) -> str:

@@ -122,6 +122,9 @@ reqbout Bytes of requests sent
 resbin Bytes of responses received
 resbout Bytes of responses sent
 cache_hint_hits Cache hits with early hints
+ssl_sess TLS handshakes with a new key
+ssl_reused_sess TLS handshakes that resumed a session
+ssl_failed_handshake TLS handshakes that failed
 """
 
 _INFO = """

@@ -14,7 +14,7 @@ from headgate.base.addresses import Address, Family
 from headgate.config.model import Mode
 from headgate.health.farm import count
 from headgate.health.results import CheckStatus
-from headgate.observe.counters import ProxyCounters, RateMeter, ServerCounters
+from headgate.observe.counters import ListenerCounters, ProxyCounters, RateMeter, ServerCounters
 from headgate.proxy.sides import Backend, Frontend
 from headgate.proxy.sockets import ListeningSocket
 
@@ -28,6 +28,14 @@ _UNIX = (Family.UNIX, Family.ABNS, Family.ABNSZ)
 
 def _responses(counters: ProxyCounters | ServerCounters) -> Row:
     return dict(zip(_RESPONSES, counters.responses, strict=True))
+
+
+def _handshakes(*counters: ProxyCounters | ServerCounters | ListenerCounters) -> Row:
+    return {
+        "ssl_sess": sum(one.tls_full for one in counters),
+        "ssl_reused_sess": sum(one.tls_reused for one in counters),
+        "ssl_failed_handshake": sum(one.tls_failed for one in counters),
+    }
 
 
 def _since(meter: RateMeter, now: float) -> int:
@@ -59,6 +67,7 @@ def frontend_row(frontend: Frontend, context: Context) -> Row:
         "h1sess": counters.sessions_total if http else 0, "h2sess": 0, "h3sess": 0,
         "req_other": 0 if http else counters.sessions_total, "h1req": counters.requests, "h2req": 0, "h3req": 0,
         "reqbin": counters.bytes_in, "resbout": counters.bytes_out, **_COMPRESSION,
+        **_handshakes(counters),
     }  # fmt: skip
     if http:
         row |= {"intercepted": counters.intercepted, "cache_hint_hits": 0, **_CACHE, **_responses(counters)}
@@ -85,6 +94,7 @@ def socket_row(frontend: Frontend, listening: ListeningSocket) -> Row:
         "addr": socket_address(bind.address, listening.port), "dcon": counters.denied_connections,
         "dses": counters.denied_sessions, "wrew": counters.failed_header_rewrites, "eint": counters.internal_errors,
         "proto": _protocol(bind.address), "reqbin": counters.bytes_in, "resbout": counters.bytes_out,
+        **_handshakes(counters),
     }  # fmt: skip
     return row
 
@@ -125,6 +135,7 @@ def backend_row(backend: Backend, context: Context) -> Row:
         "uweight": sum(server.weight for server in state.selected), "agg_server_status": 0, "agg_server_check_status": 0,
         "agg_check_status": 0, "reqbin": counters.bytes_in, "resbout": counters.bytes_out, **_COMPRESSION,
         **_times([server.counters for server in state.servers]),
+        **_handshakes(*(server.counters for server in state.servers)),
         "chkdown": 0, "lastchg": int(now - context.started_at), "downtime": 0,
     }  # fmt: skip
     if availability is not None:
@@ -173,6 +184,7 @@ def server_row(backend: Backend, server: ServerState, context: Context) -> Row:
         "idle_conn_cur": counters.idle_unsafe, "safe_conn_cur": counters.idle_safe, "used_conn_cur": server.sessions,
         "need_conn_est": server.sessions, "uweight": server.weight, "srid": 0, "priv_idle_cur": 0,
         "reqbin": counters.bytes_in, "resbout": counters.bytes_out, **_times([counters]),
+        **_handshakes(counters),
     }  # fmt: skip
     if http:
         row |= {"req_tot": counters.requests, **_responses(counters)}

@@ -66,13 +66,17 @@ class RateMeter:
 
 
 class ProxyCounters:
-    """Counters of a frontend or a backend. `responses` is indexed by the hundreds of the status; 0 is "other"."""
+    """Counters of a frontend or a backend. `responses` is indexed by the hundreds of the status; 0 is "other".
+
+    `tls_full`, `tls_reused` and `tls_failed`, here and with the others, are handshakes: complete, abbreviated, failed.
+    """
 
     __slots__ = (
-        "aborted_by_client", "aborted_by_server", "bytes_in", "bytes_out", "connection_errors", "connection_rate", "connections",
-        "denied_connections", "denied_requests", "denied_responses", "denied_sessions", "failed_header_rewrites", "intercepted",
-        "internal_errors", "log_dropped", "maximum_queue", "maximum_sessions", "redispatches", "request_errors", "request_rate",
-        "requests", "response_errors", "responses", "retries", "reused_connections", "session_rate", "sessions_total",
+        "aborted_by_client", "aborted_by_server", "bytes_in", "bytes_out", "connection_errors", "connection_rate",
+        "connections", "denied_connections", "denied_requests", "denied_responses", "denied_sessions",
+        "failed_header_rewrites", "intercepted", "internal_errors", "log_dropped", "maximum_queue", "maximum_sessions",
+        "redispatches", "request_errors", "request_rate", "requests", "response_errors", "responses", "retries",
+        "reused_connections", "session_rate", "sessions_total", "tls_failed", "tls_full", "tls_reused",
     )
 
     def __init__(self) -> None:
@@ -83,6 +87,9 @@ class ProxyCounters:
 
     def clear(self) -> None:
         """`clear counters all`."""
+        self.tls_full = 0
+        self.tls_reused = 0
+        self.tls_failed = 0
         self.session_rate.clear()
         self.connections = 0
         self.sessions_total = 0
@@ -130,9 +137,10 @@ class ServerCounters:
     __slots__ = (
         "aborted_by_client", "aborted_by_server", "bytes_in", "bytes_out", "connection_errors", "connections",
         "denied_responses", "failed_header_rewrites", "idle_safe", "idle_unsafe", "internal_errors", "maximum_queue",
-        "maximum_sessions", "maximum_time_connect", "maximum_time_queue", "maximum_time_response", "maximum_time_total", "picks",
-        "redispatches", "requests", "response_errors", "responses", "retries", "reused_connections", "samples", "session_rate",
-        "sessions_total", "times_connect", "times_queue", "times_response", "times_total",
+        "maximum_sessions", "maximum_time_connect", "maximum_time_queue", "maximum_time_response", "maximum_time_total",
+        "picks", "redispatches", "requests", "response_errors", "responses", "retries", "reused_connections", "samples",
+        "session_rate", "sessions_total", "times_connect", "times_queue", "times_response", "times_total", "tls_failed",
+        "tls_full", "tls_reused",
     )
 
     def __init__(self) -> None:
@@ -143,6 +151,9 @@ class ServerCounters:
 
     def clear(self) -> None:
         """`clear counters all`."""
+        self.tls_full = 0
+        self.tls_reused = 0
+        self.tls_failed = 0
         self.session_rate.clear()
         self.connections = 0
         self.reused_connections = 0
@@ -209,6 +220,7 @@ class ListenerCounters:
     __slots__ = (
         "bytes_in", "bytes_out", "denied_connections", "denied_requests", "denied_responses", "denied_sessions",
         "failed_header_rewrites", "internal_errors", "maximum_sessions", "request_errors", "sessions", "sessions_total",
+        "tls_failed", "tls_full", "tls_reused",
     )
 
     def __init__(self) -> None:
@@ -217,6 +229,9 @@ class ListenerCounters:
 
     def clear(self) -> None:
         """`clear counters all`."""
+        self.tls_full = 0
+        self.tls_reused = 0
+        self.tls_failed = 0
         self.sessions_total = 0
         self.maximum_sessions = 0
         self.bytes_in = 0
@@ -242,8 +257,8 @@ class ProcessCounters:
 
     __slots__ = (
         "accept_failures", "busy", "bytes_rate", "connection_rate", "connections", "maximum_sessions", "pipes_free",
-        "pipes_used", "requests", "resident", "session_rate", "spliced_bytes", "tls_connections", "tls_failures", "tls_key_rate", "tls_rate", "tls_reused",
-        "tls_server_connections", "tls_server_key_rate", "tls_sessions",
+        "pipes_used", "requests", "resident", "session_rate", "spliced_bytes", "tls_connections", "tls_failures",
+        "tls_key_rate", "tls_rate", "tls_reused", "tls_server_connections", "tls_server_key_rate", "tls_sessions",
     )
 
     def __init__(self) -> None:

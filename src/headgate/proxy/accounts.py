@@ -11,6 +11,7 @@ from headgate.balance.server import ServerState
 from headgate.base.termination import Outcome
 from headgate.config.model import ProxyKind
 from headgate.observe.counters import ListenerCounters, ProxyCounters, ServerCounters
+from headgate.plan.facts import TlsFacts
 from headgate.proxy.sides import Backend, Frontend
 
 _CONNECT: Final = ("connection_errors",)
@@ -91,6 +92,13 @@ def count_end(
         _add(link.counters, column)
         if server is not None:
             _add(server.counters, column)
+
+
+def count_handshake(tls: TlsFacts, *touched: _Counters | None) -> None:
+    """Count a finished TLS handshake for each of these that is there."""
+    column = "tls_reused" if tls.resumed else "tls_full"
+    for counters in touched:
+        _add(counters, column)
 
 
 def own_backend(side: Frontend) -> Backend | None:

@@ -13,6 +13,7 @@ from headgate.base.termination import Outcome
 from headgate.plan.frontends import Rules
 from headgate.plan.services import Service
 from headgate.plan.verdicts import Kind, Reply, Verdict
+from headgate.proxy.accounts import count_handshake
 from headgate.proxy.exchange import (
     AWAIT_HEAD,
     AWAIT_SLOT,
@@ -397,6 +398,7 @@ class HttpStream(ResponsePath):
         self.server_tls = channel.tls
         if channel.tls is not None:
             self.side.shared.server_handshake(channel.tls)
+            count_handshake(channel.tls, server.counters)
         connection = ServerConnection(channel, server, link.pools[server.name], self._pool_key(server))
         connection.ends = (self.source_address, self.source_port, self.server_address, self.server_port)
         self._attach(connection)

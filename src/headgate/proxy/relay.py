@@ -16,7 +16,7 @@ from headgate.observe.counters import ListenerCounters, ProxyCounters, ServerCou
 from headgate.plan.facts import Session, Stream
 from headgate.plan.frontends import Rules
 from headgate.plan.verdicts import Kind
-from headgate.proxy.accounts import count_end, own_backend
+from headgate.proxy.accounts import count_end, count_handshake, own_backend
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.services import Cancellable, Waiter
 from headgate.proxy.sides import TURN_AROUND as TURN_AROUND_SECONDS
@@ -255,6 +255,8 @@ class RelayStream(Stream):
         self.server_tls = channel.tls
         if channel.tls is not None:
             self.owner.side.shared.server_handshake(channel.tls)
+            if self.target_server is not None:
+                count_handshake(channel.tls, self.target_server.counters)
         channel.owner = ServerHalf(self)
         self.phase = RELAY
         self.response_checked = self.owner.side.plan.tcp_response_content is None and (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from headgate.base.connection_errors import ConnectionFailure
 from headgate.plan.facts import Stream
+from headgate.proxy.accounts import count_handshake
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.relay import RelaySession
@@ -29,6 +30,11 @@ OVER: Final = 3
 
 #: What is looked at without taking it from the socket: a PROXY header, or a ClientHello.
 _PEEK = 16384
+
+#: Failures that are counted as those of a handshake.
+_OF_TLS: Final = frozenset({
+    ConnectionFailure.SSL_ABORT, ConnectionFailure.SSL_EMPTY, ConnectionFailure.SSL_HANDSHAKE, ConnectionFailure.SSL_TIMEOUT,
+})
 
 _INTERNET = (Family.INET, Family.INET6)
 
@@ -164,6 +170,7 @@ class Arrival:
         side = self.listener.side
         if channel.tls is not None:
             side.shared.client_handshake(channel.tls)
+            count_handshake(channel.tls, side.counters, session.counted)
         rules = side.plan.tcp_request_session
         if rules is not None and rules(Stream(session)) is not None:
             side.session_denied(session)
@@ -197,9 +204,10 @@ class Arrival:
             self.reactor.unwatch(self.sock.fileno())
             self.sock.close()
         side = self.listener.side
-        side.counters.request_errors += 1
-        if self.session.counted is not None:
-            self.session.counted.request_errors += 1
+        if failure in _OF_TLS:
+            side.counters.tls_failed += 1
+            if self.session.counted is not None:
+                self.session.counted.tls_failed += 1
         if not (quiet and side.dont_log_null):
             session = self.session
             session.error_code = failure.number

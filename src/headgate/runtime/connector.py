@@ -221,6 +221,7 @@ class PendingConnection:
 
     def connection_lost(self, reason: Lost) -> None:
         """The handshake failed."""
+        self._server.counters.tls_failed += 1
         self._failure = reason
         self._tls = None
         self._report_failure()
