@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
-from headgate.admin.anonymous import hide
 from headgate.admin.context import Context
 from headgate.admin.executor import Executor, LocalExecutor
 from headgate.admin.registry import Command, CommandError, Level, Mode, Registry
@@ -171,7 +170,11 @@ class CliSession:
 
     def _shown(self, command: Command, text: str) -> str:
         """An answer as this connection wants to see it."""
-        return hide(command.name, text, self.anonymous_key) if self.anonymous_key else text
+        if not self.anonymous_key:
+            return text
+        from headgate.admin.anonymous import hide
+
+        return hide(command.name, text, self.anonymous_key)
 
     def _find(self, words: Sequence[str]) -> tuple[Command, Sequence[str]]:
         found = self.registry.find(words)

@@ -43,7 +43,7 @@ class ProcessInspection:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self.anonymous_key = 0
+        self.anonymous_key = app.config.global_.anonkey
 
     @property
     def startup_logs(self) -> str:

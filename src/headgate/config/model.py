@@ -598,6 +598,7 @@ class Global:
     setcap: tuple[str, ...] = ()
     hard_stop_after: float | None = None
     grace: float | None = None
+    anonkey: int = 0  # of the anonymised mode of the stats socket; 0: a random one
     close_spread_time: float | None = None  # inf: connections are not closed by a soft stop
     ulimit_n: int | None = None
     fd_hard_limit: int | None = None

@@ -247,6 +247,7 @@ def _milliseconds(what: str) -> Callable[[Cursor], float]:
 
 
 KEYWORDS.add(
+    value("anonkey", lambda cursor: cursor.integer("a key", 0, (1 << 32) - 1)),
     implemented("chroot", parse_chroot),
     value("close-spread-time", read_spread),
     switch("daemon"),
