@@ -17,7 +17,7 @@ from headgate.health.farm import Availability
 from headgate.health.state import Health, ServerStatus
 from headgate.observe.counters import ProcessCounters
 from headgate.plan.facts import Stream
-from headgate.plan.frontends import BackendPlan, FrontendPlan, ServerPlan
+from headgate.plan.frontends import BackendPlan, FrontendPlan, Plan, ServerPlan
 from headgate.plan.references import References
 from headgate.proxy.sides import Backend, Frontend
 from tests.admin.inside import Inside
@@ -93,6 +93,7 @@ class Process:
             "other": self._backend("other", 4, _server("s1", 1, disabled=True)),
         }
         self.references = References()
+        self.plan = Plan((), {}, references=self.references)
         self.checks = FakeChecks(self)
         self.checks.checked[self.backends["app"].state.servers[0]] = FakeChecked()
         self.checks.availability["app"] = Availability(1000.0)

@@ -268,7 +268,9 @@ def test_wait_until_a_server_can_be_removed(process: Any) -> None:
 
     process.inspection.pause = pause
     assert ask(process, "wait 1s srv-removable app/s1") == "Done."
-    assert "still has servers" in ask(process, "wait 1s be-removable app")
+    assert ask(process, "wait 1s be-removable app") == "Backend must be unpublished prior to its deletion."
+    process.plan.unpublished.add("app")
+    assert ask(process, "wait 1s be-removable app") == "Only a backend without servers can be deleted."
 
 
 # --- anonymity -------------------------------------------------------------------------------------------------------

@@ -359,7 +359,8 @@ def test_servers_change_in_every_worker(cluster: Cluster) -> None:
     assert cluster.answers("/") == {"two"}
     cluster.says(f"set server app/three addr 127.0.0.1 port {cluster.one.port}")
     assert cluster.answers("/") == {"one"}
-    assert cluster.says("enable server app/one; disable server app/three; del server app/three").endswith("Server deleted.")
+    cluster.says("enable server app/one; disable server app/three")
+    assert cluster.says("wait 5s srv-removable app/three; del server app/three") == "Done.\n\nServer deleted."
     assert cluster.answers("/") == {"one"} and "three" not in cluster.says("show servers state app")
 
 
@@ -369,6 +370,9 @@ def test_a_backend_comes_in_every_worker(cluster: Cluster) -> None:
     assert cluster.answers("/backend/late") == {"one"}, "it is not published"
     assert cluster.says("publish backend late") == "Backend published."
     assert cluster.answers("/backend/late") == {"two"}
+    cluster.says("unpublish backend late; disable server late/s; wait 5s srv-removable late/s; del server late/s")
+    assert cluster.says("wait 5s be-removable late; del backend late") == "Done.\n\nBackend deleted."
+    assert cluster.answers("/backend/late") == {"one"}
 
 
 def test_who_comes_later_knows_all(cluster: Cluster) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from headgate.admin import targets
+from headgate.admin.commands.dynamic_backends import obstacle
 from headgate.admin.context import Context
 from headgate.admin.registry import Command, CommandError, Level
 from headgate.balance.server import Admin
@@ -74,10 +75,9 @@ def backend_removable(words: Sequence[str], context: Context) -> bool:
     if not words:
         raise CommandError("A backend name is expected.")
     backend = targets.backend(words[0], context)
-    if backend.state.servers:
-        raise CommandError("The backend still has servers: see 'del server'.")
-    if getattr(backend, "published", False):
-        raise CommandError("The backend is still published: see 'unpublish backend'.")
+    reason = obstacle(backend, context)
+    if reason is not None:
+        raise CommandError(reason)
     return not backend.state.sessions and not backend.state.queued
 
 
