@@ -36,7 +36,6 @@ NOT_YET = [
     ("listen", "http-request lua.choose"),  # 4.4
     ("listen", "tcp-request content lua.choose"),
     ("listen", "http-request use-service lua.deny"),
-    ("listen", "stats enable"),
 ]
 
 

@@ -242,6 +242,8 @@ def read_auth(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> Auth:
 
 def read_use_service(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> UseService:
     """`use-service <service-name>`."""
+    if (cursor.peek() or "").startswith("lua."):
+        raise cursor.wrong(cursor.next("a service"), "Lua is known but not yet supported")
     return UseService(cursor.choice("service", {name: name for name in SERVICES}))
 
 
