@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,15 @@ def play(process: Any, tmp_path: Path) -> Playbook:
 
 def ask(process: Any, line: str, level: Level = Level.ADMIN) -> str:
     return Talk(REGISTRY, process, level).line(line).removesuffix("\n").removesuffix("\n")
+
+
+def gathered(answer: Any) -> str:
+    """A worker's answer that comes later."""
+
+    async def whole() -> str:
+        return "".join([piece async for piece in answer])
+
+    return asyncio.run(whole())
 
 
 def busy(play: Playbook) -> None:
@@ -173,7 +183,7 @@ def test_workers_answers_become_one(process: Any, play: Playbook) -> None:
     answers = []
     for worker in (2, 1):
         process.inspection.worker = worker
-        answers.append(str(show.handler([], process)))
+        answers.append(gathered(show.handler([], process)))
     names = [line.partition(":")[0] for line in show.merge(answers).splitlines()]
     assert len(set(names)) == 6  # one address in two workers is two streams
     assert [name[:3] for name in names] == ["0x1"] * 3 + ["0x2"] * 3
@@ -245,3 +255,19 @@ def test_long_lines_are_broken_and_marked() -> None:
     assert all(len(line) <= 77 for line in lines)
     assert [line[:6] for line in lines] == ["00000 ", "00070+", "00140+", "00205 "]
     assert lines[-1] == r"00205  \e\xFF"
+
+
+def test_thousands_of_streams_are_dumped_a_few_at_a_time(process: Any, play: Playbook) -> None:
+    clients = [play.client("web") for _ in range(250)]
+    for client in clients:
+        client.sends(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    ended: list[object] = []
+
+    async def pause(seconds: float) -> None:
+        if not ended:
+            clients[-1].breaks()
+        ended.append(seconds)
+
+    process.inspection.pause = pause
+    assert len(ask(process, "show sess").splitlines()) == 249  # one was over before it was looked at
+    assert ended == [0, 0]

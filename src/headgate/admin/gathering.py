@@ -7,7 +7,7 @@ no workers beside it collects and writes in one go.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from headgate.admin.context import Context
@@ -15,7 +15,8 @@ from headgate.admin.registry import Command, CommandError, Level, Mode, Scope
 
 #: Facts of one process: anything that JSON can carry.
 Facts = Any
-#: Gets the words behind the command's name; raises CommandError when they make no sense.
+#: Gets the words behind the command's name; raises CommandError when they make no sense. What takes long answers later, and lets
+#: the process go on meanwhile.
 Collect = Callable[[Sequence[str], Context], Facts]
 #: Gets the words, and the facts of each process by the number of the worker (1 where there is only one).
 Render = Callable[[Sequence[str], Mapping[int, Facts]], str]
@@ -34,11 +35,20 @@ def gathered(
         render: writes the answer, once.
     """
 
-    def handler(words: Sequence[str], context: Context) -> str:
+    def handler(words: Sequence[str], context: Context) -> str | AsyncIterator[str]:
+        facts = collect(words, context)
+        if isinstance(facts, Awaitable):
+            return later(words, context, facts)
+        return written(words, context, facts)
+
+    async def later(words: Sequence[str], context: Context, facts: Awaitable[Facts]) -> AsyncIterator[str]:
+        yield written(words, context, await facts)
+
+    def written(words: Sequence[str], context: Context, facts: Facts) -> str:
         worker = context.inspection.worker
         if not worker:
-            return render(words, {1: collect(words, context)})
-        return json.dumps({"worker": worker, "words": list(words), "facts": collect(words, context)})
+            return render(words, {1: facts})
+        return json.dumps({"worker": worker, "words": list(words), "facts": facts})
 
     def merge(answers: Sequence[str]) -> str:
         parts = [json.loads(answer) for answer in answers]

@@ -7,7 +7,7 @@ are shown that mean something here; what the flags mean stands in docs/operating
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 
 from headgate.admin import targets
 from headgate.admin.context import Context
@@ -43,6 +43,8 @@ Available options:
 _ID = re.compile(r"(?:0x)?([0-9a-f]{1,16})", re.IGNORECASE)
 _NOT_FOUND = "Session not found."
 _NO_SUCH = "No such session (use 'show sess')."
+#: Streams that are looked at in one turn of the event loop.
+_AT_A_TIME = 100
 #: A deadline that passed this long ago, seconds, should have been acted on.
 _OVERDUE = 2.0
 
@@ -252,13 +254,24 @@ def _identifier(word: str, otherwise: str) -> str:
     return "0x" + found.group(1).lower()
 
 
-def _collect(words: Sequence[str], context: Context) -> list[str]:
+def _collect(words: Sequence[str], context: Context) -> list[str] | Awaitable[list[str]]:
     wanted = _Wanted(words, context)
-    if wanted.help:
-        return []
-    seen = [_Seen(session, stream, context) for session, stream in streams(context)]
+    return [] if wanted.help else _dump(wanted, context)
+
+
+async def _dump(wanted: _Wanted, context: Context) -> list[str]:
+    """All that is wanted, a few at a time: thousands of streams must not hold up the traffic."""
     large = wanted.all or wanted.id is not None
-    return [_large(one) if large else _line(one, uri=wanted.uri) for one in seen if wanted.takes(one)]
+    texts: list[str] = []
+    for position, (session, stream) in enumerate(streams(context)):
+        if position % _AT_A_TIME == _AT_A_TIME - 1:
+            await context.inspection.pause(0)
+        if session.stream is not stream or session not in context.inspection.sessions:
+            continue  # over meanwhile
+        seen = _Seen(session, stream, context)
+        if wanted.takes(seen):
+            texts.append(_large(seen) if large else _line(seen, uri=wanted.uri))
+    return texts
 
 
 def _render(words: Sequence[str], facts: Mapping[int, list[str]]) -> str:
