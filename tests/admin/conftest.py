@@ -20,6 +20,7 @@ from headgate.plan.facts import Stream
 from headgate.plan.frontends import BackendPlan, FrontendPlan, Plan, ServerPlan
 from headgate.plan.references import References
 from headgate.proxy.sides import Backend, Frontend
+from headgate.tables.table import Table
 from tests.admin.inside import Inside
 
 HERE = Location("test.cfg", 1, 1)
@@ -94,6 +95,7 @@ class Process:
         }
         self.references = References()
         self.plan = Plan((), {}, references=self.references)
+        self.tables: Sequence[Table] = ()
         self.checks = FakeChecks(self)
         self.checks.checked[self.backends["app"].state.servers[0]] = FakeChecked()
         self.checks.availability["app"] = Availability(1000.0)

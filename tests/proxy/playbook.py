@@ -10,7 +10,7 @@ import functools
 import heapq
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
@@ -26,6 +26,8 @@ from headgate.proxy.port import Lost, Owner
 from headgate.proxy.relay import RelaySession
 from headgate.proxy.services import Attempt, Timed
 from headgate.proxy.sides import Backend, Frontend, Shared
+from headgate.tables.opening import open_tables
+from headgate.tables.table import Table
 
 
 class Clock:
@@ -161,6 +163,7 @@ class World:
         self.frontends: dict[str, Frontend] = {}
         self.stopping = False
         self.shared: Shared | None = None
+        self.tables: Sequence[Table] = ()
 
     @property
     def sessions(self) -> int:
@@ -202,6 +205,7 @@ class Playbook:
 
     Attributes:
         clock, connector: the scripted world.
+        tables: the stick tables.
         log: lines of all frontends.
     """
 
@@ -213,6 +217,7 @@ class Playbook:
         world = World()
         self.shared = Shared(self.clock, self.connector, world, ProcessCounters())
         world.shared = self.shared
+        self.tables = world.tables = open_tables(plan.tables, None, self.clock)
         for name, backend in plan.backends.items():
             world.backends[name] = BackendState(backend, lambda: 0.5)
         self.backends = {name: Backend(plan.backends[name], state, self.clock) for name, state in world.backends.items()}

@@ -13,6 +13,7 @@ from headgate.config.drafts import ProxyDraft
 from headgate.config.parse_condition import read_condition
 from headgate.config.parse_expression import read_expression
 from headgate.config.registry import BACK, KEYWORDS, NOT_DEFAULTS, Keyword, Parser, Status
+from headgate.config.spans import piece_of
 from headgate.config.stick_tables import DATA_TYPES, OVERRIDES, KeyType, StickRule, StickTable, Stored
 
 _TYPES = {
@@ -106,7 +107,7 @@ def _items(word: Word) -> list[Word]:
     for at, char in enumerate(word.text + ","):
         depth += (char == "(") - (char == ")")
         if char == "," and depth <= 0:
-            items.append(Word(word.text[start:at], word.location))
+            items.append(Word(word.text[start:at], piece_of(word, start, at)))
             start = at + 1
     return items
 

@@ -44,8 +44,9 @@ def read_track(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> TrackCoun
 
 
 def _numbers(cursor: Cursor, draft: ProxyDraft, names: tuple[str, ...]) -> list[int]:
-    """The numbers in the parentheses of the word that the cursor stands on: the index where there is one, and the counter."""
-    word = cursor.next("an action")
+    """The numbers in the parentheses of the word that the cursor stands on (behind it, when there are none)."""
+    before = cursor.words[cursor.position - 1]
+    word = before if before.text.startswith("sc-") else cursor.next("an action in parentheses")
     opening = word.text.find("(")
     action = word.text if opening < 0 else word.text[:opening]
     form = f"{action}({','.join(names)})"
