@@ -16,6 +16,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -356,6 +357,48 @@ def test_states_survive_a_restart(tmp_path: pathlib.Path, writer: str, reader: s
         assert int(found["checked"]["srv_check_health"]) >= 2
         assert found["named"]["srv_port"] == "4242" and found["named"]["srv_addr"] == "127.0.0.1"
         assert int(found["elsewhere"]["srv_check_state"]) & 4 == 0
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_states_survive_a_reload(tmp_path: pathlib.Path, workers: int) -> None:
+    config = _STATES.replace("nbthread 1", f"nbthread {workers}").replace("    server-state-file {subject}.states\n", "")
+    with contextlib.ExitStack() as stack:
+        traffic = Traffic("headgate", tmp_path, stack, config=config, arguments=("-W",))
+        wait_until(lambda: _settled(traffic), "checks are made")
+        for order in _ORDERS:
+            traffic.ask(order)
+        before = _states(traffic)
+        process = _fields(traffic.ask("show info"))["Pid"]
+        traffic.program.signal(signal.SIGUSR2)
+        wait_until(lambda: _answers_as_another(traffic, process), "it is reloaded")
+        after = _states(traffic)
+        for name, row in before.items():
+            for column in ("srv_op_state", "srv_admin_state", "srv_uweight", "srv_port"):
+                assert after[name][column] == row[column], (name, column)
+
+
+def _answers_as_another(traffic: Traffic, process: str) -> bool:
+    with contextlib.suppress(OSError):
+        return _fields(traffic.ask("show info")).get("Pid", process) != process
+    return False
+
+
+def test_workers_make_one_statistic(tmp_path: pathlib.Path) -> None:
+    with contextlib.ExitStack() as stack:
+        traffic = Traffic("headgate", tmp_path, stack, config=CONFIG.replace("nbthread 1", "nbthread 4"))
+        for path in ("/a", "/denied", "/missing") * 8:
+            traffic.get(path)
+        wait_until(traffic.idle, "all is over")
+        rows = traffic.rows()
+        frontend, socket_, server = rows["web/FRONTEND"], rows["web/main"], rows["app/one"]
+        assert (frontend["stot"], frontend["dreq"], frontend["hrsp_4xx"], frontend["req_tot"]) == ("24", "8", "16", "24")
+        assert (socket_["stot"], socket_["dreq"], socket_["bin"]) == ("24", "8", frontend["bin"])
+        assert (server["stot"], server["lbtot"], server["hrsp_2xx"], server["qcur"]) == ("16", "16", "8", "0")
+        assert int(server["ttime_max"]) >= int(server["ttime"])
+        info = _fields(traffic.ask("show info"))
+        assert (info["Nbthread"], info["CumReq"], info["CurrConns"]) == ("4", "24", "0")
+        traffic.ask("clear counters all")
+        assert {row["stot"] for row in traffic.rows().values()} == {"0"}
 
 
 @pytest.mark.parametrize("text", ["2\n", "1\n77 b 1 plain\n", "1\n" + "x " * 3000 + "\n", "\0" * 100, ""])

@@ -11,7 +11,7 @@ import pathlib
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tests.interop.backends import Backend, Message, PeerClosed, Wire, read_request, read_response, response
 from tests.interop.programs import DEADLINE, Program, ProgramFailed, free_ports, start_subject, wait_until
@@ -129,8 +129,12 @@ class Traffic:
         opened: the server's answers to paths that wait go out when this is set.
     """
 
-    def __init__(self, subject: str, directory: pathlib.Path, stack: contextlib.ExitStack, *, config: str = CONFIG) -> None:
+    def __init__(
+        self, subject: str, directory: pathlib.Path, stack: contextlib.ExitStack, *, config: str = CONFIG,
+        arguments: Sequence[str] = (),
+    ) -> None:
         self.subject = subject
+        self._arguments = arguments
         self.ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
         self.opened = threading.Event()
         stack.callback(self.opened.set)
@@ -151,7 +155,8 @@ class Traffic:
         for attempt in range(_ATTEMPTS):
             text = config.format(directory=directory, subject=subject, good=self.good.port, echo=self.echo.port, **self.ports)
             try:
-                return start_subject(subject, text, directory, [self.ports[name] for name in _PORTS if name != "closed"])
+                ports = [self.ports[name] for name in _PORTS if name != "closed"]
+                return start_subject(subject, text, directory, ports, arguments=self._arguments)
             except ProgramFailed as failure:
                 if "in use" not in str(failure) or attempt == _ATTEMPTS - 1:
                     raise

@@ -48,8 +48,8 @@ def _texts(config: Config, report: Report) -> Iterator[StateText]:
     if common:
         names = frozenset(proxy.name for proxy in common)
         if settings.server_state_file is None:
-            message = f"{common[0].name} wants server states from the global file, but there is no 'server-state-file'"
-            report.warn(message, common[0].location)
+            message = f"{common[0].name} loads server states from the global file, but there is no 'server-state-file'"
+            report.warn(message, common[0].location, remedy="a reload under a master keeps the states without a file")
             yield StateText("no file", names, None)
         else:
             path = _path(settings.server_state_base, settings.server_state_file)
