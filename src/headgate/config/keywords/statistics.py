@@ -51,7 +51,8 @@ def _auth(cursor: Cursor, draft: ProxyDraft) -> None:
     user, colon, password = word.text.partition(":")
     if not user or not colon:
         # Not shown: what stands here may well be the password.
-        raise cursor.wrong(cursor.keyword, "'stats auth' expects <user>:<password>", remedy="for example 'stats auth admin:secret'")
+        remedy = "for example 'stats auth admin:secret'"
+        raise cursor.wrong(cursor.keyword, "'stats auth' expects <user>:<password>", remedy=remedy)
     cursor.finish()
     draft.stats_users.append(User(user, password, insecure=True))
     _put(cursor, draft, "stats auth", True)
@@ -100,7 +101,8 @@ def _admin(cursor: Cursor, draft: ProxyDraft) -> None:
     """`stats admin { if | unless } <cond>`."""
     condition = read_condition(cursor)
     if condition is None:
-        raise cursor.wrong(cursor.keyword, "'stats admin' expects 'if' or 'unless' and a condition", remedy="for example 'if LOCALHOST'")
+        message = "'stats admin' expects 'if' or 'unless' and a condition"
+        raise cursor.wrong(cursor.keyword, message, remedy="for example 'if LOCALHOST'")
     draft.stats_admin.append(condition)
     _put(cursor, draft, "stats admin", True)
 
