@@ -19,6 +19,7 @@ from headgate.app.doors import Doors
 from headgate.app.live import Live
 from headgate.app.makers import JointMakers, Makers
 from headgate.app.prepare import Prepared
+from headgate.app.repeating import Repeater
 from headgate.app.sampler import Sampler
 from headgate.app.server_states import restore_states
 from headgate.balance.backend import BackendState
@@ -42,10 +43,6 @@ _SOFT_STOP_POLL = 0.05
 _HEARTBEAT = 0.5
 #: Places of unexpected errors that are counted one by one.
 _MOST_BUGS = 100
-
-
-def _ignore(answer: str) -> None:
-    """Nobody waits for the answer."""
 
 
 def _makers(place: Place) -> Makers:
@@ -105,12 +102,17 @@ class App:
         self.api: RuntimeApi | None = None
         self._take_role()
         if self.place.role is Role.WORKER:
-            prepared.plan.references.changed_by_rule = self._repeat_elsewhere
+            prepared.plan.references.changed_by_rule = Repeater(self._ask, self._call_later).tell
 
-    def _repeat_elsewhere(self, command: str) -> None:
-        """A rule changed a list of patterns: the other processes do the same."""
+    def _ask(self, command: str, answered: Callable[[str], None]) -> None:
         if self.shared.asker is not None:
-            self.shared.asker.ask(command, _ignore)
+            self.shared.asker.ask(command, answered)
+        else:
+            answered("")
+
+    def _call_later(self, seconds: float, call: Callable[[], None]) -> None:
+        if self._loop is not None:
+            self._loop.call_later(seconds, call)
 
     def _take_role(self) -> None:
         """A single process does without what connects it with others."""

@@ -133,19 +133,22 @@ def _get(kind: _Kind) -> Handler:
 
 
 def _repeated(kind: _Kind, verb: str, words: Sequence[str], context: Context) -> str:
-    """Do what a rule did in another process: `<#id> <quoted key> [<quoted value>]`. Another rule may have been faster."""
+    """Do what a rule did in another process: `<#id> <quoted key> [<quoted value>]`. Another rule may have been faster.
+
+    The answer is never empty, so that who asked knows that it arrived.
+    """
     reference = _find(kind, words[0] if words else "", context)
     if len(words) < 2:
         raise CommandError("A key is expected.")
     key, value = unquoted(words[1]), unquoted(words[2]) if len(words) > 2 else None
     if verb == "del":
         reference.drop(key)
-        return ""
+        return "Repeated."
     try:
         reference.put(key, value)
     except ConfigError as error:
         raise CommandError(error.diagnostic.message) from None
-    return ""
+    return "Repeated."
 
 
 def _add(reference: Reference, pairs: Sequence[tuple[bytes, bytes | None]], version: int | None) -> str:
