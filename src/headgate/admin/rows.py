@@ -188,7 +188,8 @@ def server_row(backend: Backend, server: ServerState, context: Context) -> Row:
     }  # fmt: skip
     if http:
         row |= {"req_tot": counters.requests, **_responses(counters)}
-    return row | _check_cells(server, context, now)
+    row.update(_check_cells(server, context, now))
+    return row
 
 
 def last_change(server: ServerState, context: Context) -> int:
