@@ -6,6 +6,7 @@ So tracing costs nothing while it is off, not even a test of a flag. What is wra
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,7 @@ class Tracing:
         self._write(source, head)
 
     def _write(self, source: Source, text: str) -> None:
-        now = self._app.reactor.wall
+        now = time.time()  # the event loop of a controller has nothing to do, and its clock stands still
         line = f"[{date(now, 6)}] {text}"[:_LONGEST]
         data = line.encode("utf-8", "replace").replace(b"\n", b" ") + b"\n"
         ring = self._app.logs.rings.get(source.sink)
