@@ -40,7 +40,8 @@ def test_keys_say_what_is_bound(tmp_path: Path) -> None:
     )
     assert keys(made) == [
         ("ipv4@127.0.0.1:8000", "ipv4@127.0.0.1:8001"), ("ipv4@*:80",), ("ipv6@[::1]:81",), ("ipv6@[::]:82;v4v6",),
-        ("unix@/run/x",), ("abns@y",), ("ipv4@127.0.0.1:8000;interface=lo;transparent",), ("name@localhost:83",), ("ipv4@127.0.0.1:8000#2",),
+        ("unix@/run/x",), ("abns@y",), ("ipv4@127.0.0.1:8000;interface=lo;transparent",), ("name@localhost:83",),
+        ("ipv4@127.0.0.1:8000#2",),
         ("unix@/run/s",),
     ]  # fmt: skip
 
