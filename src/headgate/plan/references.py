@@ -8,7 +8,7 @@ request sees a change wholly or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from headgate.base.diagnostics import Location, config_error
@@ -132,6 +132,10 @@ class Reference:
         """The entries of a version (by default the current one) in their order; none for a version that does not exist."""
         found = self._versions.get(self.current if version is None else version)
         return iter(()) if found is None else found.entries()
+
+    def grouped(self) -> Iterable[tuple[bytes, tuple[Entry, ...]]]:
+        """The keys of the current version, each with its entries."""
+        return self._versions[self.current].by_key.items()
 
     def equal(self, key: bytes) -> tuple[Entry, ...]:
         """The entries of the current version whose key is `key`."""

@@ -306,6 +306,20 @@ class ExactView(_Dictionary):
         contains = table.__contains__
         return (lambda value: contains(value.lower())) if self.ignore_case else contains
 
+    def _build(self) -> Look:
+        if self.ignore_case or self.output not in (None, OUTPUTS["str"]):
+            return super()._build()
+        # The most usual list may be very long, and is made anew when a version is committed: nothing to parse, nothing to check.
+        look = self._empty()
+        table = self._table
+        is_map = self.output is not None
+        self._several = set()
+        for key, equal in self.reference.grouped():
+            table[key] = (equal[0].value or b"") if is_map else True
+            if len(equal) > 1:
+                self._several.add(key)
+        return look
+
     def _name(self, entry: Entry) -> bytes:
         return entry.key.lower() if self.ignore_case else entry.key
 
