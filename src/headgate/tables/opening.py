@@ -22,7 +22,8 @@ class Tables(Sequence[Table]):
     def __init__(self, tables: Sequence[Table], directory: str | None = None) -> None:
         self._tables = tuple(tables)
         self._by_name = {table.name: table for table in tables}
-        self._directory = directory
+        # Open, since a process that is in its chroot() jail by then has no path to it.
+        self._directory = None if directory is None else os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def __getitem__(self, number: int) -> Table:  # type: ignore[override]  # nobody slices
         return self._tables[number]
@@ -50,12 +51,15 @@ class Tables(Sequence[Table]):
         for name in os.listdir(self._directory):
             if name.removesuffix("-lock").endswith(_SUFFIX) and name.removesuffix("-lock") not in mine:
                 with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(self._directory, name))
+                    os.unlink(name, dir_fd=self._directory)
 
     def close(self) -> None:
         """Give back what this process holds."""
         for table in self._tables:
             table.store.close()
+        if self._directory is not None:
+            os.close(self._directory)
+            self._directory = None
 
 
 def open_tables(definitions: Sequence[StickTable], directory: str | None, clock: Clock) -> Tables:
