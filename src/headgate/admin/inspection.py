@@ -86,8 +86,11 @@ class Ring(Protocol):
 class Profiler(Protocol):
     """What `set profiling` switches; `app.profiling.Profiler`."""
 
-    tasks: bool
-    memory: bool
+    @property
+    def tasks(self) -> bool: ...
+
+    @property
+    def memory(self) -> bool: ...
 
     def switch_tasks(self, on: bool) -> None:
         """Begin to measure calls of the event loop, from zero, or cease."""
@@ -121,8 +124,10 @@ class Inspection(Protocol):
         anonymous_key: the global key of the anonymised mode, 0 for none.
     """
 
-    startup_logs: str
     anonymous_key: int
+
+    @property
+    def startup_logs(self) -> str: ...
 
     @property
     def worker(self) -> int: ...

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from headgate.admin import targets
 from headgate.admin.commands.dynamic_backends import obstacle
+from headgate.admin.commands.server_settings import is_referenced
 from headgate.admin.context import Context
 from headgate.admin.registry import Command, CommandError, Level
 from headgate.balance.server import Admin
@@ -64,8 +65,10 @@ async def _wait(delay: float, condition: _Condition | None, words: Sequence[str]
 
 
 def server_removable(words: Sequence[str], context: Context) -> bool:
-    """In maintenance and without connections; once removed it is removed enough for nobody but an error."""
-    _, server = targets.server(words, context)
+    """In maintenance, named by nothing in the configuration, and without connections."""
+    backend, server = targets.server(words, context)
+    if is_referenced(backend, server, context):
+        raise CommandError("This server cannot be removed at runtime due to other configuration elements pointing to it.")
     if not server.admin & Admin.MAINT:
         raise CommandError("Server is not in maintenance mode.")
     return not server.sessions and not server.idle and not server.queued
