@@ -281,6 +281,11 @@ def test_payloads(both: pathlib.Path) -> None:
 # --- several workers -------------------------------------------------------------------------------------------------
 
 
+def children(pid: int) -> list[int]:
+    """Of a process, in the order in which they were made: a launcher makes the controller first."""
+    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 class Cluster:
     """headgate with four workers in front of two servers, and a map that answers by itself."""
 
@@ -312,7 +317,9 @@ class Cluster:
                 server off 127.0.0.1:{self.one.port} disabled
             """,
             subject="headgate",
+            arguments=("-W",),
         )
+        self.proxy.program.await_output("Loading success")
         wait_until(lambda: self.path.exists() and self.says("show version"), "the controller answers")
 
     def says(self, line: str) -> str:
@@ -378,11 +385,10 @@ def test_a_backend_comes_in_every_worker(cluster: Cluster) -> None:
 def test_who_comes_later_knows_all(cluster: Cluster) -> None:
     cluster.says(f"add server app/three 127.0.0.1:{cluster.two.port} enabled; disable server app/one")
     cluster.says(f"add map {cluster.map} /map/a first; set map {cluster.map} /map/a hello")
-    launcher = cluster.proxy.program.process.pid
-    children = pathlib.Path(f"/proc/{launcher}/task/{launcher}/children")
+    (launcher,) = children(cluster.proxy.program.process.pid)
 
     def workers() -> list[int]:
-        return [int(pid) for pid in children.read_text().split()][1:]
+        return children(launcher)[1:]
 
     before = workers()
     for pid in before:
