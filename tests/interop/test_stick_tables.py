@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pathlib
 import re
+import signal
 import socket
+import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
@@ -338,15 +343,80 @@ def test_workers_count_exactly(proxy: StartProxy, backend: MakeBackend, tmp_path
 
 
 def test_tables_survive_a_reload(proxy: StartProxy, backend: MakeBackend, tmp_path: pathlib.Path) -> None:
-    import signal
-
     config, cli = with_socket(farm(
         {"a": (backend().port, "")}, "stick-table type ip size 100 expire 5m store gpc0",
     ), tmp_path, more=" nbthread 2\n")
     started = proxy(config, subject="headgate", arguments=("-W",))
+    started.program.await_output("Loading success")
     command(cli, "set table web key 10.9.8.7 data.gpc0 42")
     path = next(tmp_path.glob("headgate.cfg"))
     path.write_text(path.read_text().replace("size 100 ", "size 200 "))
     started.program.signal(signal.SIGUSR2)
     wait_until(lambda: "size:200" in command(cli, "show table"), "the new generation answers")
     assert "gpc0=42" in command(cli, "show table web key 10.9.8.7")
+
+
+def test_what_a_killed_worker_tracked_is_given_back(proxy: StartProxy, backend: MakeBackend, tmp_path: pathlib.Path) -> None:
+    config, cli = with_socket(farm(
+        {"a": (backend().port, "")}, "stick-table type ip size 100 expire 30s store conn_cur",
+        "tcp-request connection track-sc0 src",
+    ), tmp_path, more=" nbthread 2\n")
+    started = proxy(config, subject="headgate")
+    clients = [started.connect() for _ in range(6)]
+    for client in clients:
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_response(client).status == 200
+    assert "use=6" in command(cli, "show table web") and "conn_cur=6" in command(cli, "show table web")
+    controller = re.search(r"(?m)^Pid: (\d+)", command(cli, "show info"))
+    assert controller is not None
+    for pid in _workers(started, int(controller[1])):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: "use=0" in _when_there(cli, "show table web"), "the successors gave it back")
+    assert "conn_cur=0" in command(cli, "show table web")
+
+
+def _when_there(cli: pathlib.Path, line: str) -> str:
+    try:
+        return command(cli, line)
+    except OSError:
+        return ""
+
+
+def _keeps(cli: pathlib.Path, wanted: bool) -> bool:
+    answer = _when_there(cli, "show table web")
+    return "# table: web" in answer and ("gpc0=42" in answer) is wanted
+
+
+def _reloaded(started: Proxy, before: int) -> bool:
+    return started.program.output.count("Loading success") > before
+
+
+def _workers(started: Proxy, controller: int) -> list[int]:
+    """The processes below the launcher, without the one that answers on the stats socket."""
+    launcher = started.program.process.pid
+    children = pathlib.Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    return [int(pid) for pid in children if int(pid) != controller]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+def test_tables_without_privileges_and_outside_of_the_jail(
+    proxy: StartProxy, backend: MakeBackend, tmp_path: pathlib.Path, stack: contextlib.ExitStack
+) -> None:
+    jail = stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp"))  # pytest's own are closed to other users
+    os.chmod(jail, 0o755)
+    config, cli = with_socket(
+        farm({"a": (backend().port, "")}, "stick-table type ip size 100 expire 5m store gpc0"), tmp_path,
+        more=f" nbthread 2\n user nobody\n group nogroup\n chroot {jail}\n",
+    )
+    started = proxy(config, subject="headgate", arguments=("-W",))
+    started.program.await_output("Loading success")
+    command(cli, "set table web key 10.9.8.7 data.gpc0 42")
+    path = tmp_path / "headgate.cfg"
+    for before, now, kept in (("nbthread 2", "nbthread 1", True), ("gpc0", "gpc1", False)):
+        path.write_text(path.read_text().replace(before, now))
+        count = started.program.output.count("Loading success")
+        started.program.signal(signal.SIGUSR2)
+        wait_until(partial(_reloaded, started, count), "the reload is done")
+        # For a moment more the process before may answer.
+        wait_until(partial(_keeps, cli, kept), f"{now}: {kept=}")
+    started.program.await_output("begins empty")

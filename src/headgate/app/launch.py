@@ -140,6 +140,7 @@ class Generation:
 
     def _serve_alone(self) -> int:
         place = Place(Role.SINGLE, 0, 1, self._heritage, ready=self._upwards.ready)
+        self._describe_tables()
         app = App(self._prepared, self._options, place)
         app.bind_all()
         master = self._heritage.master
@@ -212,12 +213,9 @@ class Generation:
             tables.remove()
         return code
     def _share_tables(self) -> MemoryDirectory | None:
-        """Say what becomes of the stick tables; without a master, the directory that the workers share them in is made here."""
-        tables = self._prepared.plan.tables
-        if not tables:
+        """Where the workers share stick tables: without a master, the directory is made here."""
+        if not self._prepared.plan.tables:
             return None
-        from headgate.tables.opening import notices
-
         memory = None
         if self._heritage.tables is None:
             from headgate.runtime.process.memory_directory import SHARED_MEMORY, MemoryDirectory
@@ -226,10 +224,17 @@ class Generation:
             if memory.path is None:
                 raise config_error(f"stick tables of several workers need {SHARED_MEMORY}", None, remedy="write 'nbthread 1'")
             self._heritage.tables = memory.path
-        if self._heritage.tables is not None:
-            for notice in notices(tables, self._heritage.tables):
-                self._messages.say(Severity.WARNING, notice)
+        self._describe_tables()
         return memory
+
+    def _describe_tables(self) -> None:
+        """Say what becomes of stick tables that are in shared memory."""
+        tables, directory = self._prepared.plan.tables, self._heritage.tables
+        if tables and directory is not None:
+            from headgate.tables.opening import notices
+
+            for notice in notices(tables, directory):
+                self._messages.say(Severity.WARNING, notice)
 
     def _longest_stop(self) -> float | None:
         settings = self._config.global_
