@@ -31,7 +31,7 @@ defaults
     timeout server 800ms
     timeout queue 5s
     timeout tarpit 20ms
-    timeout http-request 300ms
+    timeout http-request 700ms
     timeout http-keep-alive 2s
     retries 2
     option redispatch
@@ -97,7 +97,8 @@ listen both
 listen tunnel
     mode tcp
     bind 127.0.0.1:{tcp}
-    timeout client 300ms
+    timeout client 1s
+    timeout server 5s
     server one 127.0.0.1:{echo}
 listen inspected
     mode tcp
