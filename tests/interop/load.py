@@ -1,13 +1,14 @@
-"""Clients that keep asking while a test reloads or kills, and a server behind the proxy for them, in a thread of their own.
+"""Clients that keep asking while a test reloads or kills, and a server behind the proxy for them, in threads of their own.
 
 What is not answered in full, with status 200, is a failure. A client that was told `Connection: close` opens a new connection,
-one that was not expects its connection to be there.
+one that was not expects its connection to be there. A TLS client that has a session expects to resume it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import threading
 from collections import Counter
@@ -15,8 +16,11 @@ from collections.abc import Awaitable, Callable
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
 _BLOCK = b"x" * 65536
-#: Seconds that one request may take.
+_PIECE = b"x" * 8192
+#: Seconds without a byte after which a request has failed.
 _PATIENCE = 30.0
+#: A transfer that lasts until it is let go: its length, bytes, and seconds between two of its pieces before that.
+_HELD, _HELD_PAUSE = 4_000_000, 0.05
 
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
@@ -27,45 +31,61 @@ class Load:
     Args:
         port: of the proxy.
         tls_port: the same over TLS; 0 for none.
-        think: seconds that a client with a kept connection waits between two requests.
-        download: bytes of a long transfer; 0 for none.
-        pause: seconds that the server waits after each 64 kB of it.
+        think: seconds that a client waits between two requests.
+        held: one download and one upload begin at once and move on slowly until `release`.
+        download: bytes of transfers that follow each other as fast as they can; 0 for none.
 
     Attributes:
         backend_port: where the server listens.
         done: how many requests were answered, by kind of client.
+        bytes: of downloads, transferred so far.
         failures: what went wrong, by kind of client.
     """
 
-    def __init__(self, port: int, tls_port: int = 0, *, think: float = 0.01, download: int = 0, pause: float = 0.005) -> None:
+    def __init__(self, port: int, tls_port: int = 0, *, think: float = 0.02, held: bool = False, download: int = 0) -> None:
         self.port, self.tls_port = port, tls_port
         self.done: Counter[str] = Counter()
+        self.bytes = 0
         self.failures: list[str] = []
         self.backend_port = 0
-        self._think, self._download, self._pause = think, download, pause
+        self._think, self._holds, self._download = think, held, download
         self._served: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
         self._go = threading.Event()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
-        self._thread.start()
+        self._released = threading.Event()
+        self._tls = ssl.create_default_context()
+        self._tls.check_hostname = False
+        self._tls.verify_mode = ssl.CERT_NONE
+        self._threads = [threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)]
+        if tls_port:
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                self._threads.append(threading.Thread(target=self._resumes, args=(version,), daemon=True))
+        for thread in self._threads:
+            thread.start()
         assert self._ready.wait(20)
 
     def start(self) -> None:
         """Begin to ask."""
         self._go.set()
 
+    def release(self) -> None:
+        """Let the transfers that were held end."""
+        self._released.set()
+
     def finish(self) -> None:
         """Ask no more, and wait for what is under way."""
         self._stop.set()
+        self._released.set()
         self._go.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive(), "clients still wait"
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive(), "clients still wait"
 
     def grown(self, more: int = 20) -> Callable[[], bool]:
         """Whether each kind of client with short requests has been answered that often from now on."""
         before = Counter(self.done)
-        kinds = ["kept", "new"] + (["tls kept", "tls new"] if self.tls_port else [])
+        kinds = ["kept", "new"] + (["tls kept", "tls new", "TLSv1.2", "TLSv1.3"] if self.tls_port else [])
         return lambda: bool(self.failures) or all(self.done[kind] >= before[kind] + more for kind in kinds)
 
     # --- the server ---
@@ -75,19 +95,34 @@ class Load:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                if b" /long" in head.split(b"\r\n", 1)[0]:
+                path = head.split(b" ", 2)[1]
+                if path == b"/long":
                     writer.write(_HEAD % self._download)
-                    left = self._download
-                    while left > 0:
-                        writer.write(_BLOCK[:left])
-                        left -= len(_BLOCK)
+                    for start in range(0, self._download, len(_BLOCK)):
+                        writer.write(_BLOCK[: self._download - start])
                         await writer.drain()
-                        await asyncio.sleep(self._pause)
+                elif path == b"/held":
+                    writer.write(_HEAD % _HELD)
+                    await self._send_slowly(writer)
                 else:
+                    if path == b"/upload":
+                        await reader.readexactly(_HELD)
                     writer.write(_HEAD % 5 + b"hello")
                 await writer.drain()
         self._served.discard(writer)
         writer.close()
+
+    async def _send_slowly(self, writer: asyncio.StreamWriter) -> None:
+        """_HELD bytes: not all of them before the release, and something every now and then."""
+        left = _HELD
+        while left > 0:
+            held = not self._released.is_set()
+            piece = (_PIECE[:1] if left < _HELD // 2 else _PIECE) if held else _BLOCK
+            writer.write(piece[:left])
+            left -= len(piece)
+            await writer.drain()
+            if held:
+                await asyncio.sleep(_HELD_PAUSE)
 
     # --- the clients ---
 
@@ -99,8 +134,13 @@ class Load:
         clients = [self._asks("kept", self._plain, True) for _ in range(3)]
         clients += [self._asks("new", self._plain, False) for _ in range(3)]
         if self.tls_port:
-            clients += [self._asks("tls kept", self._tls, True) for _ in range(2)]
-            clients += [self._asks("tls new", self._tls, False)]
+            clients += [self._asks("tls kept", self._secure, True) for _ in range(2)]
+            clients += [self._asks("tls new", self._secure, False)]
+        if self._holds:
+            clients += [self._asks("held", self._plain, False, b"/held", times=1)]
+            clients += [self._asks("upload", self._plain, False, b"/upload", times=1)]
+            if self.tls_port:
+                clients += [self._asks("tls held", self._secure, False, b"/held", times=1)]
         if self._download:
             clients += [self._asks("long", self._plain, False, b"/long")]
         await asyncio.gather(*clients)
@@ -113,48 +153,83 @@ class Load:
     async def _plain(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
-    async def _tls(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return await asyncio.open_connection("127.0.0.1", self.tls_port, ssl=context)
+    async def _secure(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.tls_port, ssl=self._tls)
 
-    async def _asks(self, kind: str, connect: Connect, keep: bool, path: bytes = b"/") -> None:
+    async def _asks(self, kind: str, connect: Connect, keep: bool, path: bytes = b"/", times: int = 0) -> None:
+        """Be a client until the end, or for so many requests."""
         writer: asyncio.StreamWriter | None = None
         while not self._stop.is_set():
             state = "connecting"
             try:
-                async with asyncio.timeout(_PATIENCE):
-                    if writer is None:
-                        reader, writer = await connect()
-                        state = "first request"
-                    else:
-                        state = "next request"
-                    if not await self._exchange(reader, writer, path, keep):
-                        writer.close()
-                        writer = None
+                if writer is None:
+                    reader, writer = await asyncio.wait_for(connect(), _PATIENCE)
+                    state = "first request"
+                else:
+                    state = "next request"
+                if not await self._exchange(reader, writer, path, keep):
+                    writer.close()
+                    writer = None
                 self.done[kind] += 1
             except (OSError, asyncio.IncompleteReadError, ValueError, TimeoutError) as error:
                 self.failures.append(f"{kind}, {state}: {error!r}")
                 if writer is not None:
                     writer.transport.abort()
                     writer = None
+            if times and self.done[kind] + len(self.failures) >= times:
+                break
             await asyncio.sleep(self._think)
         if writer is not None:
             writer.close()
 
-    @staticmethod
-    async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: bytes, keep: bool) -> bool:
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: bytes, keep: bool) -> bool:
         """One request. Whether the connection may be used again; ValueError when the answer is not what it should be."""
         close = b"" if keep else b"Connection: close\r\n"
-        writer.write(b"GET %s HTTP/1.1\r\nHost: h\r\n%s\r\n" % (path, close))
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        if path == b"/upload":
+            writer.write(b"POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n%s\r\n" % (path, _HELD, close))
+            await self._send_slowly(writer)
+        else:
+            writer.write(b"GET %s HTTP/1.1\r\nHost: h\r\n%s\r\n" % (path, close))
+        head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _PATIENCE)).lower()
         if not head.startswith(b"http/1.1 200"):
             raise ValueError(head.split(b"\r\n")[0])
-        length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
-        while length:
-            data = await reader.read(min(length, 1 << 16))
+        left = length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+        while left:
+            try:
+                data = await asyncio.wait_for(reader.read(min(left, 1 << 20)), _PATIENCE)
+            except TimeoutError:
+                raise ValueError(f"nothing more for {_PATIENCE:g} s: {left} of {length} bytes are missing") from None
             if not data:
-                raise ValueError(f"{length} bytes are missing")
-            length -= len(data)
+                raise ValueError(f"cut: {left} of {length} bytes are missing")
+            left -= len(data)
+            self.bytes += len(data)
         return keep and b"connection: close" not in head
+
+    def _resumes(self, version: ssl.TLSVersion) -> None:
+        """Be a client that opens one connection after the other, and resumes its session each time."""
+        kind = {ssl.TLSVersion.TLSv1_2: "TLSv1.2", ssl.TLSVersion.TLSv1_3: "TLSv1.3"}[version]
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.minimum_version = context.maximum_version = version
+        session: ssl.SSLSession | None = None
+        self._go.wait()
+        while not self._stop.wait(self._think):
+            try:
+                with (
+                    socket.create_connection(("127.0.0.1", self.tls_port), _PATIENCE) as plain,
+                    context.wrap_socket(plain, session=session) as secure,
+                ):
+                    secure.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+                    answer = b""
+                    while data := secure.recv(4096):
+                        answer += data
+                    if not answer.startswith(b"HTTP/1.1 200") or not answer.endswith(b"hello"):
+                        raise ValueError(answer)
+                    if session is not None and not secure.session_reused:
+                        raise ValueError("its session was not resumed")
+                    session = secure.session
+                self.done[kind] += 1
+            except (OSError, ValueError) as error:
+                self.failures.append(f"{kind}: {error!r}")
+                session = None
