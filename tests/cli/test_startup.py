@@ -36,7 +36,8 @@ _NOT_FOR_ANSWERS = {"asyncio", "dataclasses", "headgate.app", "headgate.config.l
 #: One frontend and one server over plain HTTP: none of these is asked for.
 _NOT_FOR_PLAIN_HTTP = {
     "OpenSSL", "cryptography", "google_crc32c", "hashlib", "json", "uuid", "xxhash",
-    "headgate.admin", "headgate.plan.actions", "headgate.plan.conditions", "headgate.plan.converters", "headgate.plan.passwords",
+    "headgate.admin.commands", "headgate.plan.actions", "headgate.plan.conditions", "headgate.plan.converters",
+    "headgate.plan.passwords",
     "headgate.plan.fetches.http_request", "headgate.plan.rules",
     "headgate.runtime.checks", "headgate.runtime.stats_socket", "headgate.runtime.tls_channel", "headgate.tls",
 }  # fmt: skip

@@ -85,8 +85,10 @@ class Certificate(Protocol):
 
     names: Sequence[str]
     file: str
-    used_by: Sequence[str]
     not_after: float
+
+    @property
+    def used_by(self) -> Sequence[str]: ...
 
 
 class Context(Protocol):

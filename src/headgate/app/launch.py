@@ -12,7 +12,6 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from headgate.app.joining import make_shared_state
 from headgate.app.prepare import Prepared, StartError
 from headgate.app.process import App
 from headgate.base.diagnostics import ConfigError, Diagnostic, Severity, config_error
@@ -22,7 +21,6 @@ from headgate.runtime.logs.emitters import Logs, log_event
 from headgate.runtime.process.identity import Identity, become, become_parent, settle
 from headgate.runtime.process.launcher import Launcher
 from headgate.runtime.process.limits import raise_descriptor_limit
-from headgate.runtime.process.memory_directory import MemoryDirectory
 from headgate.runtime.process.place import Heritage, Place, Role
 from headgate.runtime.process.signals import NOT_FOR_CHILDREN
 from headgate.runtime.reactor import READ
@@ -168,15 +166,23 @@ class Generation:
         connections = self._raise_limits()
         if self._upwards.link is None:
             self._files.note(self._heritage.listeners)
-        tables = self._make_tables()
-        logs = Logs(self._config, os.getpid())
         memory = self._share_tables()
+        try:
+            return self._launch_sharing(workers, connections)
+        finally:
+            if memory is not None:
+                memory.remove()
+
+    def _launch_sharing(self, workers: int, connections: int) -> int:
+        logs = Logs(self._config, os.getpid())
         for warning in become_parent(self._identity):
             self._messages.say(Severity.WARNING, warning)
 
         def log(level: int, text: str) -> None:
             self._messages.say(Severity.ALERT if level < _WARNING_LEVEL else Severity.WARNING, text)
             log_event(logs.process, level, text)
+
+        from headgate.app.joining import make_shared_state  # what several processes share is not loaded for one
 
         self._journal = Journal()
         cli = self._heritage.cli
@@ -204,14 +210,11 @@ class Generation:
             launcher.watch(link, lost)
         _settle_memory()
         code = launcher.run()
-        if memory is not None:
-            memory.remove()
         if launcher.stopped_by is not signal.SIGUSR1:
             # After a soft stop a successor may have taken the sockets over, files and all.
             self._files.remove()
-        if tables is not None:
-            tables.remove()
         return code
+
     def _share_tables(self) -> MemoryDirectory | None:
         """Where the workers share stick tables: without a master, the directory is made here."""
         if not self._prepared.plan.tables:
@@ -220,7 +223,8 @@ class Generation:
         if self._heritage.tables is None:
             from headgate.runtime.process.memory_directory import SHARED_MEMORY, MemoryDirectory
 
-            memory = MemoryDirectory((self._identity.uid, self._identity.gid))
+            identity = self._identity
+            memory = MemoryDirectory((identity.uid, identity.gid) if os.geteuid() == 0 else (None, None))
             if memory.path is None:
                 raise config_error(f"stick tables of several workers need {SHARED_MEMORY}", None, remedy="write 'nbthread 1'")
             self._heritage.tables = memory.path
@@ -239,15 +243,6 @@ class Generation:
     def _longest_stop(self) -> float | None:
         settings = self._config.global_
         return None if settings.hard_stop_after is None else settings.hard_stop_after + (settings.grace or 0.0)
-
-    def _make_tables(self) -> MemoryDirectory | None:
-        """The directory that workers share their tables in, where no master has made one."""
-        if self._heritage.tables is not None:
-            return None
-        identity = self._identity
-        made = MemoryDirectory((identity.uid, identity.gid) if os.geteuid() == 0 else (None, None))
-        self._heritage.tables = made.path
-        return made
 
     def _raise_limits(self) -> int:
         """While we may: processes that are made later inherit the limit. Returns how many connections there may be."""
@@ -286,4 +281,3 @@ def _lost_master(pid: int) -> str:
         f"the master process is gone: this generation (pid {pid}) goes on serving, but nothing can reload it or replace it. "
         f"Start a new master with '-sf {pid}'"
     )
-

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from headgate.admin.server_states import LONGEST_TEXT, Times, apply_server_states
 from headgate.base.diagnostics import Report
 from headgate.base.records import dataclass
 from headgate.config.model import Config, Proxy
@@ -65,6 +64,8 @@ def _path(base: str | None, name: str) -> str:
 
 
 def _read(path: str, proxy: Proxy, report: Report) -> str | None:
+    from headgate.admin.server_states import LONGEST_TEXT  # few configurations ask for states
+
     try:
         with open(path, "rb") as file:
             data = file.read(LONGEST_TEXT + 1)
@@ -81,9 +82,13 @@ def restore_states(app: App) -> list[str]:
 
     What a reload inherits serves where the operator asked for states and no file has them.
     """
+    if not app.prepared.states:
+        return []
+    from headgate.admin.server_states import Times, apply_server_states
+
     inherited = app.place.heritage.server_states
     warnings: list[str] = []
-    clock = app.checks_seen() if app.api is not None and app.prepared.states else None
+    clock = app.checks_seen() if app.api is not None else None
     now = Times(time.monotonic(), time.time())
     for states in app.prepared.states:
         text = states.text if states.text is not None else inherited

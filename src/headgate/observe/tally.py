@@ -1,8 +1,8 @@
 """Counters as a line of numbers, and what becomes of such lines when those of several processes are put together.
 
-What a counters class counts is read off its slots, so that new counters need no word here. A whole number is added up, and so are
-the numbers of a list; of those whose names begin with `maximum_` the greatest stands; the seconds of a `RateMeter` are aligned and
-added.
+What a counters class counts is read off its slots, so that new counters need no word here. Whole numbers are added up, and so
+are those of lists; of those whose names begin with `maximum_` the greatest stands; the seconds of a `RateMeter` are aligned
+and added.
 """
 
 from __future__ import annotations

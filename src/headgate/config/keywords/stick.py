@@ -90,7 +90,7 @@ def _peers(cursor: Cursor, table: _Table) -> None:
 
 def _recv_only(cursor: Cursor, table: _Table) -> None:
     word = cursor.words[cursor.position - 1]
-    raise cursor.wrong(word, "stick-table: 'recv-only' is known but not yet supported: nobody fills the table", remedy="leave it out")
+    raise cursor.wrong(word, "stick-table: 'recv-only' is known but not yet supported: nobody fills it", remedy="leave it out")
 
 
 def _nopurge(cursor: Cursor, table: _Table) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import shutil
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 SHARED_MEMORY = Path("/dev/shm")
 _PREFIX = "headgate-"
 _LOCK = ".lock"
-#: A directory without a lock that is younger than this, seconds, is just being made.
+#: A directory whose maker is there and that is younger than this, seconds, may not be locked yet.
 _BEING_MADE = 60.0
 
 
@@ -41,7 +40,7 @@ class MemoryDirectory:
         if not parent.is_dir():
             return
         clear_away(parent)
-        path = parent / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+        path = parent / f"{_PREFIX}{os.getpid()}-{os.urandom(8).hex()}"
         try:
             path.mkdir(mode=0o700)
         except OSError:
@@ -67,7 +66,9 @@ def clear_away(parent: Path = SHARED_MEMORY) -> None:
     for path in parent.glob(f"{_PREFIX}*-*"):
         with contextlib.suppress(OSError):
             status = path.stat(follow_symlinks=False)
-            if os.geteuid() not in (0, status.st_uid) or time.time() - status.st_mtime < _BEING_MADE:
+            if os.geteuid() not in (0, status.st_uid):
+                continue
+            if _maker_is_there(path) and time.time() - status.st_mtime < _BEING_MADE:
                 continue
             lock = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
@@ -75,3 +76,8 @@ def clear_away(parent: Path = SHARED_MEMORY) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(lock)
+
+
+def _maker_is_there(path: Path) -> bool:
+    """Whether there is a process with the pid in the directory's name; of another container perhaps, whose lock then counts."""
+    return os.path.exists(f"/proc/{path.name.split('-')[1]}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import _multiprocessing  # type: ignore[import-not-found]  # what `multiprocessing.synchronize` wraps, without its price
 import contextlib
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -28,7 +27,7 @@ def make_semaphore() -> Any:
     """A semaphore for those who are forked from here."""
     for _ in range(100):
         with contextlib.suppress(FileExistsError):
-            return _SemLock(_SEMAPHORE, 1, 1, f"/headgate-{os.getpid()}-{secrets.token_hex(4)}", True)
+            return _SemLock(_SEMAPHORE, 1, 1, f"/headgate-{os.getpid()}-{os.urandom(4).hex()}", True)
     raise OSError("no name is free for a semaphore")
 
 
