@@ -375,8 +375,8 @@ class Backend:
         "abort_on_close", "buffer_request", "counters", "dynamic_cookie_key", "error_replies", "forwardfor",
         "http_after_response", "http_request", "http_response", "mode", "name", "persistence", "plain", "plan", "pools",
         "pretend_keep_alive", "redispatch", "restrict_names", "retries", "retry_empty", "retry_failure", "retry_junk",
-        "retry_statuses", "retry_timeout", "reuse", "rules_response", "send_name", "spec", "state", "t_connect", "t_queue", "t_server",
-        "t_server_fin", "t_tunnel",
+        "retry_statuses", "retry_timeout", "reuse", "rules_response", "send_name", "spec", "state", "t_connect", "t_queue",
+        "t_server", "t_server_fin", "t_tunnel",
     )
 
     def __init__(self, plan: BackendPlan, state: BackendState, scheduler: Scheduler) -> None:
