@@ -105,7 +105,7 @@ def test_show_info(process: Any) -> None:
     assert not any(line.startswith("description") for line in lines)
     assert "6.Pid.1:SGPV:u32:4242" in run(process, "show info typed").splitlines()
     assert {"name": "Pid", "pos": 6} in [each["field"] for each in json.loads(run(process, "show info json"))]
-    assert 'Pid: 4242:"Process that answers"' in run(process, "show info desc").splitlines()
+    assert 'Pid: 4242:"Process to send signals to"' in run(process, "show info desc").splitlines()
     assert "knows no 'description'" in run(process, "show info description")
     assert "DroppedLogs: 7" in lines
 

@@ -106,6 +106,15 @@ def test_prompts_show_where_commands_go_and_what_is_on(ask: Ask) -> None:
     assert re.findall(r"(\S+)> ", said) == ["master", "master(e)", "master(xe)", f"{pid}(xe)", f"{pid}(x)", "master(x)"]
 
 
+def test_show_info_names_the_process_to_send_signals_to(ask: Ask) -> None:
+    assert f"\nPid: {_worker(ask)}\n" in ask("@1 show info")
+
+
+def test_there_is_no_debug_mode_of_the_master(ask: Ask) -> None:
+    assert "not supported" in ask("mcli-debug-mode on")
+    assert ask("prompt\nmcli-debug-mode on\nquit").endswith("master> ")
+
+
 def test_levels_hold(ask: Ask) -> None:
     assert ask("reload", "user") == "Permission denied\n\n"
     assert ask("show cli level", "operator") == "operator\n\n"
@@ -143,7 +152,8 @@ def test_reloads_by_signal_are_counted(master: tuple[Program, Path], ask: Ask) -
     wait_until(lambda: _worker(ask) != before, "a new worker serves")
 
 
-@pytest.mark.parametrize("text", ["", "/tmp/x,level,god", "/tmp/x,nonsense", "127.0.0.1"])
+@pytest.mark.parametrize("text", ["", "/tmp/x,level,god", "/tmp/x,nonsense", "127.0.0.1", "/tmp/x,expose-fd,listeners",
+                                  "/tmp/x,thread,1", "/tmp/x,name,n", "/tmp/x,ssl", "/tmp/x,maxconn,10"])  # fmt: skip
 def test_options_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         open_master_sockets([text])

@@ -134,7 +134,7 @@ Release_date Date of the version
 Nbthread Workers (nbthread)
 Nbproc Always 1
 Process_num Always 1
-Pid First process of this generation, which takes signals
+Pid Process to send signals to
 Uptime Time since the start
 Uptime_sec Time since the start in seconds
 Memmax_MB Limit of memory in MB, 0 for none

@@ -21,6 +21,7 @@ from headgate.plan.facts import Stream, Value, World
 from headgate.plan.frontends import Plan
 from headgate.plan.references import References
 from headgate.proxy.sides import Backend, Frontend
+from headgate.runtime.process.place import Role
 from headgate.tables.table import Table
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ class Control:
 
     @property
     def pid(self) -> int:
-        return os.getpid()
+        # Of the process that an operator would signal; what is asked of a worker is about that worker.
+        return os.getpid() if self._app.place.role is Role.WORKER else self._app.place.leader or os.getpid()
 
     @property
     def threads(self) -> int:

@@ -31,6 +31,12 @@ from headgate.runtime.process.systemd import SystemdNotifier
 from headgate.runtime.sockets import open_listeners
 
 _FAILED = 1
+#: Options of stats sockets that the master could only ignore.
+_NOT_FOR_THE_MASTER = {
+    "expose-fd": "listening sockets are not given out over the master CLI",
+    **dict.fromkeys(("process", "thread", "shards"), "the master alone answers there"),
+    "name": "nothing shows it",
+}
 _LEVELS = {"user": Level.USER, "operator": Level.OPERATOR, "admin": Level.ADMIN}
 
 
@@ -122,6 +128,9 @@ def _open_master_socket(text: str) -> CliListener:
     cursor = Cursor(words, report, 1)
     address = parse_address(cursor.next("an address for the master CLI"), port="mandatory")
     draft = BindDraft(words[0].location)
+    for word in cursor.rest:
+        if word.text in _NOT_FOR_THE_MASTER:
+            raise cursor.wrong(word, f"option '{word.text}' on a '-S' line is not supported: {_NOT_FOR_THE_MASTER[word.text]}")
     line_options.read_options(cursor, Scope.STATS_SOCKET, draft)
     settings = draft.settings
     permissions = UnixPermissions(settings.value("mode"), settings.value("user"), settings.value("group"))

@@ -41,6 +41,8 @@ STOP_LIMIT = 10.0
 SHORT_LIFE = 5.0
 #: Waits before the next attempt when one process after the other dies young: doubled from the first to the last, seconds.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+#: Deaths of processes that served, one after the other in one place, until a start that is still under way has failed.
+_MOST_YOUNG_DEATHS = 3
 _CHECK_EVERY = 1.0
 
 _CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGCHLD)
@@ -113,6 +115,7 @@ class Launcher:
         self._kill_at = 0.0
         self._terminate_at = 0.0
         self.stopped_by: signal.Signals | None = None
+        self._pid = os.getpid()
         self._signals: SignalQueue | None = None
 
     def watch(self, sock: socket.socket, call: Callable[[], None]) -> None:
@@ -236,7 +239,7 @@ class Launcher:
                 faulthandler.enable()  # SIGABRT of a hanging process shows where it hangs
             heartbeats = self._heartbeats
             role = Role.WORKER if place else Role.CONTROLLER
-            told = Place(role, place, self._workers, self._heritage, line, self._shared)
+            told = Place(role, place, self._workers, self._heritage, line, self._shared, leader=self._pid)
             told.alive = lambda: heartbeats.beat(place)
             told.ready = send_ready(line)
             code = self._work(told)
@@ -271,6 +274,7 @@ class Launcher:
                 self._gone(child, status)
 
     def _gone(self, child: Child, status: int) -> None:
+        self._told(child)  # it may have said that it serves just before
         self.unwatch(child.line)
         child.line.close()
         del self._children[child.place]
@@ -283,7 +287,7 @@ class Launcher:
             if list(self._children) == [0]:
                 # Without workers the controller has nothing left to control.
                 self._send(signal.SIGTERM, [0])
-        elif not self._serves:
+        elif not self._serves and (not child.is_ready or self._young_deaths[child.place] >= _MOST_YOUNG_DEATHS):
             self._fail_to_start(why, os.waitstatus_to_exitcode(status))
         else:
             self._replace(child, why)

@@ -128,7 +128,7 @@ class Connection:
         level: what it may do.
         prompting: it is asked for commands with a prompt, and stays open between lines.
         target: the generation that commands go to, None for the master itself.
-        modes: of "x", "e" and "d" (experimental, expert, debug).
+        modes: of "x" and "e" (experimental, expert).
         busy: an answer is under way.
         active: when something last moved, monotonic seconds.
     """
@@ -320,7 +320,7 @@ class Connection:
 
     def prompt(self) -> str:
         """`master> `, `master[ReloadFailed](xe)> `, `1234> `"""
-        flags = "".join(flag for flag in "xed" if flag in self.modes)
+        flags = "".join(flag for flag in "xe" if flag in self.modes)
         name = str(self.target.pid) if self.target is not None else "master"
         if self.target is None and self.master.failed:
             name += "[ReloadFailed]"

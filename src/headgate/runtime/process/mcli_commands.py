@@ -122,6 +122,12 @@ def _mode(flag: str, name: str) -> Callable[[Connection, list[str]], Reply]:
     return run
 
 
+def _mcli_debug_mode(connection: Connection, words: list[str]) -> Reply:
+    if words == ["off"] or not words:
+        return "mcli-debug-mode is OFF" if not words else ""
+    return "'mcli-debug-mode' is not supported: the master runs no worker's commands; '@1 <command>' asks the worker."
+
+
 def _lower(level: Level) -> Callable[[Connection, list[str]], Reply]:
     def run(connection: Connection, words: list[str]) -> Reply:
         if connection.level < level:
@@ -151,5 +157,5 @@ COMMANDS = (
     MasterCommand("expert-mode", "[on|off] : expert commands of workers", Level.ADMIN, _mode("e", "expert-mode"), True),
     MasterCommand("experimental-mode", "[on|off] : experimental commands of workers", Level.ADMIN,
                   _mode("x", "experimental-mode"), True),
-    MasterCommand("mcli-debug-mode", "[on|off] : debugging of the master", Level.ADMIN, _mode("d", "mcli-debug-mode"), True),
+    MasterCommand("mcli-debug-mode", "[on|off] : not supported, the master has nothing to debug", Level.ADMIN, _mcli_debug_mode),
 )  # fmt: skip

@@ -78,6 +78,7 @@ class Place:
         journal: the changes that were made while serving (`runtime.workers.journal`), None for a single process.
         alive: says that the process is not stuck; called by it a few times a second.
         ready: says that the process serves; called by it once.
+        leader: pid of the generation's first process, which takes signals for all of it; 0 where that is this process.
     """
 
     role: Role
@@ -89,6 +90,7 @@ class Place:
     journal: Journal | None = None
     alive: Callable[[], None] | None = None
     ready: Callable[[], None] | None = None
+    leader: int = 0
 
 
 def alone() -> Place:
