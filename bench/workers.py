@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import pathlib
+import resource
 import shutil
 import sys
 from collections.abc import Sequence
@@ -50,6 +51,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3.0, help="of load for each figure (default 3)")
     parser.add_argument("--rounds", type=int, default=2, help="the best of so many counts (default 2)")
     arguments = parser.parse_args()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     names = [name for name in ("headgate", "haproxy") if name == "headgate" or shutil.which(name)]
     place = prepare(HERE / "run")
     with contextlib.ExitStack() as stack:
