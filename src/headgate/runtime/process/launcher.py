@@ -41,7 +41,7 @@ STOP_LIMIT = 10.0
 SHORT_LIFE = 5.0
 #: Waits before the next attempt when one process after the other dies young: doubled from the first to the last, seconds.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
-#: Deaths of processes that served, one after the other in one place, until a start that is still under way has failed.
+#: Deaths in one place that a start which is still under way may survive.
 _MOST_YOUNG_DEATHS = 3
 _CHECK_EVERY = 1.0
 
@@ -287,10 +287,18 @@ class Launcher:
             if list(self._children) == [0]:
                 # Without workers the controller has nothing left to control.
                 self._send(signal.SIGTERM, [0])
-        elif not self._serves and (not child.is_ready or self._young_deaths[child.place] >= _MOST_YOUNG_DEATHS):
+        elif not self._serves and not self._may_try_again(child, status):
             self._fail_to_start(why, os.waitstatus_to_exitcode(status))
         else:
             self._replace(child, why)
+
+    def _may_try_again(self, child: Child, status: int) -> bool:
+        """While a start is under way: whether a death may be none of the configuration's doing.
+
+        It is not where the process served already, or was killed from outside (SIGKILL, by a person or for want of memory).
+        """
+        outside = child.is_ready or os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+        return outside and not child.abort_at and self._young_deaths[child.place] < _MOST_YOUNG_DEATHS
 
     def _fail_to_start(self, why: str, code: int) -> None:
         if not code:
