@@ -202,3 +202,42 @@ def test_a_full_map_grows_within_bounds(tmp_path: pathlib.Path, monkeypatch: pyt
     assert store.refused and 3000 < store.used(5000) < 30_000
     assert store.find(b"0000000", 5000) is not None
     store.close()
+
+
+def test_who_follows_an_entry_is_noted_when_that_lasts(tmp_path: pathlib.Path) -> None:
+    layout = Layout(StickTable("t", KeyType.STRING, 4, NOWHERE, 8, 60.0, stores=(Stored("http_req_cnt"),)))
+    store = SharedStore(layout, str(tmp_path / "t"))
+    steps, column = layout.events[REQUEST], layout.columns["http_req_cnt"]
+
+    def followers() -> list[int]:
+        return [row[REFS] for _, row in store.entries(10_000)]
+
+    # A short request: counted, and gone before anybody had to be told.
+    assert store.change(b"a", 1000, steps, refs=1) is not None
+    store.settle(1500)
+    assert followers() == [0]
+    assert store.change(b"a", 1500, create=False, refs=-1) is None
+    store.settle(5000)
+    assert followers() == [0]
+    # Two that stay are noted, and so is what becomes of them; the last one's end at once.
+    for now in (2000, 2100):
+        store.change(b"a", now, steps, refs=1)
+    store.settle(3000)
+    assert followers() == [2]
+    assert not store.remove(b"a", 3000)
+    store.change(b"a", 3100, create=False, refs=-1)
+    store.settle(3200)
+    assert followers() == [1]
+    row = store.change(b"a", 3300, steps, create=False, refs=-1)
+    assert row is not None and column.read(row, 3300) == 4
+    assert followers() == [0]
+    assert store.remove(b"a", 3400)
+    store.close()
+
+
+def test_followers_are_noted_at_once_where_a_rule_asks_for_them(tmp_path: pathlib.Path) -> None:
+    counted = StickTable("t", KeyType.STRING, 4, NOWHERE, 8, 60.0, stores=(Stored("http_req_cnt"),), counts_trackers=True)
+    store = SharedStore(Layout(counted), str(tmp_path / "t"))
+    store.change(b"a", 1000, refs=1)
+    assert [row[REFS] for _, row in store.entries(1000)] == [1]
+    store.close()

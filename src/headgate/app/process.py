@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from headgate.app.joining import Joining
     from headgate.app.worker import Worker
     from headgate.runtime.checks.runner import CheckRunner
+    from headgate.tables.opening import Tables
 
 _WARNING_LEVEL, _NOTICE_LEVEL, _ALERT_LEVEL = 4, 5, 1
 #: How often a soft stop looks whether it is done, seconds.
 _SOFT_STOP_POLL = 0.05
 #: How often a process says that it is not stuck, seconds.
 _HEARTBEAT = 0.5
+_SECOND = 1.0
 #: Places of unexpected errors that are counted one by one.
 _MOST_BUGS = 100
 
@@ -219,6 +221,8 @@ class App:
         if self._is_checking():
             self.checker().start()
         joining = self._join()
+        if self.tables is not None:
+            self._settle_tables(self.tables)
         self.doors.start()
         sampler = Sampler(self.live, loop) if self.place.role is not Role.CONTROLLER else None
         if self.api is not None:
@@ -257,6 +261,12 @@ class App:
         joining = Joining(self, state)
         joining.start()
         return joining
+
+    def _settle_tables(self, tables: Tables) -> None:
+        """Once a second: what stick tables put off while a request may be over at once."""
+        tables.settle()
+        if self._loop is not None:
+            self._loop.call_later(_SECOND, self._settle_tables, tables)
 
     def _beat(self, alive: Callable[[], None]) -> None:
         """Tell the launcher, as long as the loop turns, that we don't hang."""

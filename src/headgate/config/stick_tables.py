@@ -102,6 +102,7 @@ class StickTable:
         bytes_factor: bytes that one unit of bytes_in_rate and bytes_out_rate stands for.
         write_to: the table that peers write to as well.
         recv_only: it is only filled by peers.
+        counts_trackers: a rule asks how many follow an entry, so that they are noted at once and not when they stay.
     """
 
     name: str
@@ -116,6 +117,7 @@ class StickTable:
     bytes_factor: int = 1
     write_to: str | None = None
     recv_only: bool = False
+    counts_trackers: bool = False
 
 
 @dataclass(frozen=True, slots=True)

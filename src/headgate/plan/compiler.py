@@ -68,6 +68,8 @@ def compile_plan(config: Config, report: Report, surroundings: Surroundings | No
     references.settle(report.warn)
     additions = Additions(config, world, references, _later_scope(config, world), _backend, _server)
     variables = _process_variables(config, report, world)
+    # What rules ask of a table is known only now.
+    tables = tuple(replace(table, counts_trackers=layout.exact) for table, layout in zip(tables, layouts, strict=True))
     return Plan(frontends, backends, variables, references, additions=additions, unpublished=unpublished, tables=tables)
 
 

@@ -121,11 +121,13 @@ class Layout:
         columns: by data type.
         events: what each of `EVENTS` adds, by the event.
         current: slot of conn_cur, 0 when it is not stored.
+        exact: who follows an entry must be noted at once: it is stored, or a rule asks for it.
         signature: two tables with the same one can read each other's entries.
     """
 
     __slots__ = (
-        "_pack", "_texts", "_unpack", "blank", "columns", "current", "definition", "events", "key_length", "signature", "size",
+        "_pack", "_texts", "_unpack", "blank", "columns", "current", "definition", "events", "exact", "key_length", "signature",
+        "size",
     )
 
     def __init__(self, definition: StickTable) -> None:
@@ -145,6 +147,7 @@ class Layout:
         self._texts = tuple(column.slot for column in self.columns.values() if column.kind is Kind.TEXT)
         self.blank = blank
         self.current = self.columns["conn_cur"].slot if "conn_cur" in self.columns else 0
+        self.exact = bool(self.current) or definition.counts_trackers
         self.key_length = {KeyType.IP: 4, KeyType.IPV6: 16, KeyType.INTEGER: 4}.get(definition.key, definition.length)
         self.signature = f"1 {definition.key.value} {self.key_length} " + " ".join(
             f"{column.name}*{column.count}/{column.period}" for column in self.columns.values()

@@ -38,6 +38,11 @@ class Tables(Sequence[Table]):
         """The table that the proxy `name` declares."""
         return self._by_name.get(name)
 
+    def settle(self) -> None:
+        """Once a second: note who follows entries for longer than a moment."""
+        for table in self._tables:
+            table.store.settle(table.now())
+
     def forget_the_dead(self) -> None:
         """Give back what processes held that are gone."""
         for table in self._tables:

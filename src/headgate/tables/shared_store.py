@@ -4,6 +4,9 @@ Three databases in it: the entries, their order of use, and what each process ho
 dies). The order is not kept up to date: an entry stands where it was when it was last looked at from there, and the walk from the
 oldest side moves on what was used since. So a touch costs nothing but the entry itself, and nothing is ever searched.
 
+Who follows an entry is noted once that has lasted a moment, all together once a second, so that a short request costs one
+transaction and not two; at once where a rule or conn_cur asks for the number, or entries expire too soon to wait for it.
+
 Every change is one transaction: counts are exact over all processes. An environment belongs to the process that opened it and
 must not be used in another one that is forked from it.
 """
@@ -31,6 +34,8 @@ _SLACK = 4 << 20
 #: How often a change is tried while the map grows, and the most that it grows to, in sizes that were foreseen.
 _ATTEMPTS = 8
 _GROWTH = 4
+#: How long an entry is followed before that is noted, milliseconds. Entries that may expire sooner than twice that don't wait.
+_MOMENT = 1000
 
 
 def map_size(layout: Layout) -> int:
@@ -56,6 +61,17 @@ def _mark_of(pid: int) -> bytes | None:
     return None if fields[0] in (b"Z", b"X") else pid.to_bytes(4, "big") + int(fields[19]).to_bytes(8, "big")
 
 
+class _Following:
+    """An entry that streams of this process follow: how many do, how many of them are noted, and since when."""
+
+    __slots__ = ("count", "noted", "since")
+
+    def __init__(self, since: int) -> None:
+        self.count = 1
+        self.noted = 0
+        self.since = since
+
+
 class SharedStore:
     """See the module and `store.Store`.
 
@@ -67,7 +83,9 @@ class SharedStore:
     __slots__ = (
         "_entries",
         "_env",
+        "_exact",
         "_expire",
+        "_following",
         "_held",
         "_layout",
         "_long",
@@ -86,6 +104,8 @@ class SharedStore:
         self._nopurge = definition.nopurge
         self._expire = round((definition.expire or 0) * 1000)
         self._long = layout.key_length > _LONGEST_KEY
+        self._exact = layout.exact or 0 < self._expire <= 2 * _MOMENT
+        self._following: dict[bytes, _Following] = {}
         self._mark = own_mark()
         self.shares_rows = False
         self.refused = 0
@@ -146,6 +166,13 @@ class SharedStore:
     ) -> Row | None:
         layout, entries = self._layout, self._entries
         address = self._address(key)
+        if refs and not self._exact:
+            began = refs > 0
+            refs = self._follow(address, now) if began else self._leave(address)
+            if not began and not refs and not steps and not values:
+                return None
+        else:
+            began = False
 
         def work(txn: Any) -> Row | None:
             data = txn.get(address, db=entries)
@@ -171,7 +198,56 @@ class SharedStore:
             txn.put(address, self._packed(row, key), db=entries)
             return row
 
-        return self._write(work)
+        changed = self._write(work)
+        if began and changed is None:
+            self._leave(address)
+        return changed
+
+    def _follow(self, address: bytes, now: int) -> int:
+        """One more stream of this process follows an entry; how many of them are to be noted now."""
+        following = self._following.get(address)
+        if following is None:
+            self._following[address] = _Following(now)
+        else:
+            following.count += 1
+        return 0
+
+    def _leave(self, address: bytes) -> int:
+        """One fewer; the answer is negative when others were told."""
+        following = self._following.get(address)
+        if following is None:
+            return 0
+        following.count -= 1
+        if following.count:
+            return 0
+        del self._following[address]
+        return -following.noted
+
+    def settle(self, now: int) -> None:
+        due = [
+            (address, following)
+            for address, following in self._following.items()
+            if following.count != following.noted and (following.noted or following.since <= now - _MOMENT)
+        ]
+        for start in range(0, len(due), _AT_A_TIME):
+            some = due[start : start + _AT_A_TIME]
+            for following in self._write(lambda txn, some=some: self._note(txn, some)) or ():  # type: ignore[misc]
+                following.noted = following.count
+
+    def _note(self, txn: Any, some: list[tuple[bytes, _Following]]) -> list[_Following]:
+        """Note those whose entry is there."""
+        noted = []
+        for address, following in some:
+            data = txn.get(address, db=self._entries)
+            if data is None:
+                continue
+            row = self._layout.unpack(data)
+            more = following.count - following.noted
+            apply(self._layout, row, 0, (), (), more)
+            self._hold(txn, address, more)
+            txn.put(address, self._packed(row, self._key(address, data)), db=self._entries)
+            noted.append(following)
+        return noted
 
     def _hold(self, txn: Any, address: bytes, refs: int) -> None:
         """Note that this process follows an entry (or no longer)."""

@@ -59,6 +59,9 @@ class Store(Protocol):
     def used(self, now: int) -> int:
         """How many there are, expired ones removed."""
 
+    def settle(self, now: int) -> None:
+        """Note who follows entries for longer than a moment; called about once a second."""
+
     def forget_the_dead(self) -> None:
         """Give back what processes held that are gone."""
 
@@ -162,6 +165,9 @@ class LocalStore:
             for key in [key for key, row in self._rows.items() if expired(row, self._expire, now)]:
                 del self._rows[key]
         return len(self._rows)
+
+    def settle(self, now: int) -> None:
+        """It is noted at once."""
 
     def forget_the_dead(self) -> None:
         """There is nobody else."""

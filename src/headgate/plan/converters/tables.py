@@ -107,6 +107,7 @@ def in_table(scope: Scope, table: TableArgument) -> Live:
 
 @converter("table_trackers", takes=Type.ANY, result=Type.SINT, arguments=(TABLE,), required=1, live=True)
 def table_trackers(scope: Scope, table: TableArgument) -> Live:
+    table.layout.exact = True
     return _looks(table, lambda live, row: 0 if row is None else row[REFS])
 
 

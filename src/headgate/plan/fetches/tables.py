@@ -136,6 +136,9 @@ def _tracked(scope: Scope, slot: int, other: TableArgument | None) -> Run:
 
 
 def _trackers(scope: Scope, slot: int, other: TableArgument | None) -> Run:
+    for layout in scope.tables if other is None else (other.layout,):
+        layout.exact = True
+
     def run(stream: Stream) -> Value:
         found = _entry(stream, slot, other)
         if found is None:
