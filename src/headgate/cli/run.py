@@ -64,7 +64,7 @@ def _run(options: Options) -> int:
     config = load_configuration(options, report)
     if config is not None and config.global_.master_worker and not options.check and not report.alerts:
         return _run_master(config, options, report, environment, console)
-    if options.master_sockets and not options.check:
+    if options.master_sockets and not options.check and config is not None and not config.global_.master_worker:
         console.say(Severity.WARNING, "'-S' has no effect: there is a master CLI in master-worker mode only ('-W')")
     return _checked(config, options, report, console)
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 
 NUMBERS = {
+    "cap_dac_read_search": 2,
     "cap_net_bind_service": 10,
     "cap_net_admin": 12,
     "cap_net_raw": 13,
@@ -62,16 +63,20 @@ def keep_over_setuid(keep: bool) -> None:
     _call("prctl", _PR_SET_KEEPCAPS, int(keep), 0, 0, 0)
 
 
-def reduce_to(mask: int) -> None:
-    """Have these capabilities, in effect, and no others.
+def reduce_to(mask: int, effective: int | None = None) -> None:
+    """Have these capabilities and no others.
+
+    Args:
+        mask: what is permitted from now on.
+        effective: those of them that are in effect; None for all.
 
     Raises:
         OSError: one of them is not permitted.
     """
     sets = (_Set * 2)()
     for index in range(2):
-        part = mask >> 32 * index & 0xFFFFFFFF
-        sets[index].effective = sets[index].permitted = part
+        sets[index].permitted = mask >> 32 * index & 0xFFFFFFFF
+        sets[index].effective = (mask if effective is None else mask & effective) >> 32 * index & 0xFFFFFFFF
     _call("capset", ctypes.byref(_Header(_VERSION_3, 0)), sets)
 
 

@@ -5,6 +5,7 @@ Names are looked up while the configuration is checked, privileges are dropped a
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -15,6 +16,9 @@ from typing import NoReturn
 from headgate.base.diagnostics import config_error
 from headgate.base.records import dataclass
 from headgate.config.model import Global
+
+#: What children need to enter a jail, which may be in a directory that only root can enter.
+_FOR_THE_JAIL = ("cap_sys_chroot", "cap_dac_read_search")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +66,14 @@ def become(identity: Identity) -> list[str]:
     """
     if identity.chroot is not None:
         _enter(identity.chroot)
-    return _drop(identity, identity.capabilities)
+    return _drop(identity, identity.capabilities, identity.capabilities)
 
 
 def become_parent(identity: Identity) -> list[str]:
     """Drop privileges in a process whose children call `settle`: it keeps the right to chroot() for them, if they need it, and
     stays outside of the jail itself, so that children made later can open what lies outside. Otherwise see `become`."""
-    jail = ("cap_sys_chroot",) if identity.chroot is not None and os.geteuid() == 0 else ()
-    return _drop(identity, (*identity.capabilities, *jail))
+    jail = _FOR_THE_JAIL if identity.chroot is not None and os.geteuid() == 0 else ()
+    return _drop(identity, (*identity.capabilities, *jail), identity.capabilities)
 
 
 def settle(identity: Identity) -> None:
@@ -80,12 +84,18 @@ def settle(identity: Identity) -> None:
     """
     if identity.chroot is None:
         return
+    if os.geteuid() != 0:
+        from headgate.runtime.process import capabilities
+
+        with contextlib.suppress(OSError):  # then chroot() says what is wrong
+            capabilities.reduce_to(capabilities.permitted())
     _enter(identity.chroot)
     if os.geteuid() != 0:
-        _reduce(identity.capabilities)
+        _reduce(identity.capabilities, identity.capabilities)
 
 
-def _drop(identity: Identity, kept: Collection[str]) -> list[str]:
+def _drop(identity: Identity, kept: Collection[str], effective: Collection[str]) -> list[str]:
+    """Change the user. `kept` are the capabilities that are permitted from then on, of which `effective` are in effect."""
     warnings = []
     is_root = os.geteuid() == 0
     if identity.gid is not None and (is_root or identity.gid != os.getegid()):
@@ -109,11 +119,11 @@ def _drop(identity: Identity, kept: Collection[str]) -> list[str]:
             "so that privileges are dropped once the sockets are bound"
         )
     elif kept:
-        _reduce(kept)
+        _reduce(kept, effective)
     return warnings
 
 
-def _reduce(kept: Collection[str]) -> None:
+def _reduce(kept: Collection[str], effective: Collection[str]) -> None:
     from headgate.runtime.process import capabilities  # what few need is loaded where it is needed
 
     try:
@@ -124,7 +134,7 @@ def _reduce(kept: Collection[str]) -> None:
                 None,
                 remedy="start as root, or give the capability to the service (AmbientCapabilities= in systemd)",
             )
-        capabilities.reduce_to(capabilities.bits(kept))
+        capabilities.reduce_to(capabilities.bits(kept), capabilities.bits(effective))
     except OSError as error:
         _refuse(f"cannot keep {' and '.join(kept)}", error)
 
