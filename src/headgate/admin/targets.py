@@ -54,6 +54,13 @@ def backend(text: str, context: Context) -> Backend:
     return found
 
 
+def named_backend(words: Sequence[str], context: Context) -> Backend:
+    """The backend that the first word names."""
+    if not words:
+        raise CommandError("A backend name is expected.")
+    return backend(words[0], context)
+
+
 def server(words: Sequence[str], context: Context) -> tuple[Backend, ServerState]:
     """The server that the first word, `<backend>/<server>`, names."""
     name, slash, server_name = (words[0] if words else "").partition("/")

@@ -6,20 +6,18 @@ library: a farm of ten thousand servers has half a million samples, which must g
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from headgate.base.records import dataclass, field
-from headgate.observe.page.facts import Row, fields_of, rows_of
-from headgate.observe.service import Ask, Begin, Pause, Question, Script, Step
+from headgate.observe.page.facts import Row, facts_of, fields_of, rows_of
+from headgate.observe.service import Ask, Begin, Pause, Question, Script, Step, pieces
 
 _SCOPES: Final = {"f": "frontend", "l": "listener", "b": "backend", "s": "server"}
 #: Names of `scope=`, in the order of output.
 _ORDER: Final = ("global", "frontend", "listener", "backend", "server", "sticktable")
-_PIECE: Final = 16384
 _ROWS: Final = 500
 _FRESH: Final = 0.5
 
@@ -339,27 +337,6 @@ def _everything(rows: Mapping[str, Rows], wish: Wish) -> Iterator[str]:
         yield from _family(metric.name, _TYPES.get(metric.form, "gauge"), metric.help, samples, wish)
 
 
-def _pieces(texts: Iterator[str]) -> Iterator[bytes]:
-    gathered: list[str] = []
-    size = 0
-    for text in texts:
-        gathered.append(text)
-        size += len(text)
-        if size >= _PIECE:
-            yield "".join(gathered).encode()
-            gathered, size = [], 0
-    if gathered:
-        yield "".join(gathered).encode()
-
-
-def _facts(answer: str) -> Mapping[str, Any]:
-    try:
-        found = json.loads(answer)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def write_metrics(question: Question) -> Script:
     """The service; see `observe.service.Write`."""
     try:
@@ -371,17 +348,17 @@ def write_metrics(question: Question) -> Script:
     yield Begin(200, b"cache-control: no-cache\r\ncontent-type: " + kind + b"\r\n")
     own: Mapping[str, Any] = {}
     if "global" in wish.scopes or wish.descriptions:
-        own = _facts((yield Ask("show headgate", _FRESH)))
+        own = facts_of((yield Ask("show headgate", _FRESH)))
     if "global" in wish.scopes:
-        yield from _pieces(_process(fields_of((yield Ask("show info", _FRESH))), wish))
-        yield from _pieces(_own(own, wish))
+        yield from pieces(_process(fields_of((yield Ask("show info", _FRESH))), wish))
+        yield from pieces(_own(own, wish))
     if wish.scopes & frozenset(_SCOPES.values()):
         answer = yield Ask("show stat", _FRESH)
         rows = yield from _sorted(answer, wish, own.get("descriptions", {}))
         del answer
-        yield from _pieces(_everything(rows, wish))
+        yield from pieces(_everything(rows, wish))
     if "sticktable" in wish.scopes:
-        yield from _pieces(_tables((yield Ask("show table", _FRESH)), wish))
+        yield from pieces(_tables((yield Ask("show table", _FRESH)), wish))
     if wish.openmetrics:
         yield b"# EOF\n"
 

@@ -6,11 +6,15 @@ does not take what it is sent stops the script.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Final
 
 from headgate.base.records import dataclass
 from headgate.plan.services import Service
 from headgate.wire.http1.heads import RequestHead
+
+#: How large a piece of a body is about, bytes: worth a write of its own, and no more than a slow client should have waiting.
+_PIECE: Final = 16384
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +80,17 @@ class Question:
 
 #: A service: from the question to its script.
 Write = Callable[[Question], Script]
+
+
+def pieces(texts: Iterable[str]) -> Iterator[bytes]:
+    """Texts, put together to pieces of a body."""
+    gathered: list[str] = []
+    size = 0
+    for text in texts:
+        gathered.append(text)
+        size += len(text)
+        if size >= _PIECE:
+            yield "".join(gathered).encode("utf-8", "replace")
+            gathered, size = [], 0
+    if size:
+        yield "".join(gathered).encode("utf-8", "replace")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from headgate.base.diagnostics import Location, config_error
 from headgate.base.records import dataclass
@@ -143,18 +143,9 @@ def integer_range(text: Text, dotted: bool) -> tuple[int | None, int | None]:
     return low, high
 
 
-def match_integers(texts: Sequence[Text], *, dotted: bool = False) -> Matcher:
-    """`int` and `len`: numbers, ranges, and the operators eq, ge, gt, le, lt in front of them.
-
-    Args:
-        dotted: samples are versions, `major << 16 | minor`.
-
-    Raises:
-        ConfigError: a pattern is none of these.
-    """
+def integer_ranges(texts: Sequence[Text], dotted: bool) -> Iterator[tuple[int | None, int | None, Text]]:
+    """What patterns let through, with the operators in front of them: two bounds, None for an open end, and the pattern."""
     operator = b"eq"
-    single: set[int] = set()
-    ranges: list[tuple[int | None, int | None]] = []
     for text in texts:
         if text.value in OPERATORS:
             operator = text.value
@@ -166,6 +157,21 @@ def match_integers(texts: Sequence[Text], *, dotted: bool = False) -> Matcher:
             assert first is not None
             assert last is not None
             low, high = OPERATORS[operator](first, last)
+        yield low, high, text
+
+
+def match_integers(texts: Sequence[Text], *, dotted: bool = False) -> Matcher:
+    """`int` and `len`: numbers, ranges, and the operators eq, ge, gt, le, lt in front of them.
+
+    Args:
+        dotted: samples are versions, `major << 16 | minor`.
+
+    Raises:
+        ConfigError: a pattern is none of these.
+    """
+    single: set[int] = set()
+    ranges: list[tuple[int | None, int | None]] = []
+    for low, high, _ in integer_ranges(texts, dotted):
         if low is not None and low == high:
             single.add(low)
         else:

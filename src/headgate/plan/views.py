@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Sequence
 from headgate.base.diagnostics import Location, config_error
 from headgate.base.records import dataclass
 from headgate.plan.facts import Value
-from headgate.plan.matchers import METHODS, OPERATORS, Matcher, Text, embedded_ipv4, integer_range, match_integers, parse_network
+from headgate.plan.matchers import METHODS, OPERATORS, Matcher, Text, embedded_ipv4, integer_ranges, match_integers, parse_network
 from headgate.plan.patterns import compile_regex, expand, parse_substitution
 from headgate.plan.references import Entry, Reference
 from headgate.plan.samples import Address, Type, parse_address, parse_integer
@@ -528,17 +528,9 @@ def without_operators(texts: Sequence[Text], *, dotted: bool) -> list[Text]:
     """Integers with the operators in front of them written as ranges, `gt 5` as `6:`: each pattern stands for itself (7.1.2)."""
     if not any(text.value in OPERATORS for text in texts):
         return list(texts)
-    operator = b"eq"
-    found: list[Text] = []
-    for text in texts:
-        if text.value in OPERATORS:
-            operator = text.value
-            continue
-        low, high = integer_range(text, dotted)
-        if operator != b"eq":
-            low, high = OPERATORS[operator](low if low is not None else high or 0, high if high is not None else low or 0)
-        found.append(Text(_range_text(low, high, dotted), text.ignore_case, text.location))
-    return found
+    return [
+        Text(_range_text(low, high, dotted), text.ignore_case, text.location) for low, high, text in integer_ranges(texts, dotted)
+    ]
 
 
 def _range_text(low: int | None, high: int | None, dotted: bool) -> bytes:

@@ -37,14 +37,8 @@ def add_backend(words: Sequence[str], context: Context) -> str:
     return "New backend registered."
 
 
-def _find(words: Sequence[str], context: Context) -> Backend:
-    if not words:
-        raise CommandError("A backend name is expected.")
-    return targets.backend(words[0], context)
-
-
 def publish_backend(words: Sequence[str], context: Context) -> str:
-    backend = _find(words, context)
+    backend = targets.named_backend(words, context)
     if backend.name not in context.plan.unpublished:
         return "No effect: backend is already published."
     context.plan.unpublished.discard(backend.name)
@@ -52,7 +46,7 @@ def publish_backend(words: Sequence[str], context: Context) -> str:
 
 
 def unpublish_backend(words: Sequence[str], context: Context) -> str:
-    backend = _find(words, context)
+    backend = targets.named_backend(words, context)
     if backend.name in context.plan.unpublished:
         return "No effect: backend is already unpublished."
     context.plan.unpublished.add(backend.name)
@@ -83,7 +77,7 @@ def _switches_to(proxy: Proxy, backend: Backend) -> bool:
 
 def del_backend(words: Sequence[str], context: Context) -> str:
     """`del backend <name>`: unpublished, without servers and streams, and named by nothing in the configuration."""
-    backend = _find(words, context)
+    backend = targets.named_backend(words, context)
     reason = None if context.catching_up else obstacle(backend, context)
     if reason is not None:
         raise CommandError(reason)

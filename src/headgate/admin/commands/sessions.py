@@ -226,9 +226,8 @@ class _Wanted:
         del rest[0]
 
     def take_backend(self, rest: list[str], context: Context) -> None:
-        if not rest:
-            raise CommandError("A backend name is expected.")
-        self.backend = targets.backend(rest.pop(0), context)
+        self.backend = targets.named_backend(rest, context)
+        del rest[0]
 
     def take_server(self, rest: list[str], context: Context) -> None:
         self.backend, self.server = targets.server(rest[:1], context)

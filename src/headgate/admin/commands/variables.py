@@ -13,8 +13,7 @@ from headgate.config.cursor import Word
 from headgate.config.parse_expression import parse_expression
 from headgate.config.parse_logformat import parse_logformat
 from headgate.plan.facts import Session, Stream, Value
-from headgate.plan.variables import check_name
-from headgate.proxy.sides import Backend
+from headgate.plan.variables import check_name, put, read_back
 
 _PLACE = Location("<command>", 0)
 
@@ -69,21 +68,28 @@ def set_var(words: Sequence[str], context: Context) -> str:
     value = run(Stream(Session(context.world, frontend.plan)))
     if value is None:
         raise CommandError("The expression has no value here: the variable stays as it was.")
-    context.variables[key] = value
+    put(context.variables, key, value)
     return ""
+
+
+def repeat_var(words: Sequence[str], context: Context) -> str:
+    """`repeat var <name> <value>`: what a rule of another process set."""
+    try:
+        scope, key = check_name(words[0], _PLACE)
+        value = read_back(words[1])
+    except (ConfigError, IndexError, ValueError):
+        raise CommandError("'repeat var' is what processes tell each other: use 'set var'.") from None
+    if scope != "proc":
+        raise CommandError("Only the variables of the process are shared.")
+    put(context.variables, key, value)
+    return "Repeated."
 
 
 # --- dynamic cookies -------------------------------------------------------------------------------------------------
 
 
-def _backend(words: Sequence[str], context: Context) -> Backend:
-    if not words:
-        raise CommandError("A backend name is expected.")
-    return targets.backend(words[0], context)
-
-
 def set_dynamic_cookie_key(words: Sequence[str], context: Context) -> str:
-    backend = _backend(words, context)
+    backend = targets.named_backend(words, context)
     if len(words) < 2:
         raise CommandError("String value expected.")
     backend.dynamic_cookie_key = words[1]
@@ -94,14 +100,14 @@ def set_dynamic_cookie_key(words: Sequence[str], context: Context) -> str:
 
 
 def enable_dynamic_cookie(words: Sequence[str], context: Context) -> str:
-    backend = _backend(words, context)
+    backend = targets.named_backend(words, context)
     if backend.state.persistence is not None and backend.dynamic_cookie_key is not None:
         backend.state.persistence.set_dynamic_key(backend.dynamic_cookie_key)
     return ""
 
 
 def disable_dynamic_cookie(words: Sequence[str], context: Context) -> str:
-    backend = _backend(words, context)
+    backend = targets.named_backend(words, context)
     if backend.state.persistence is not None:
         backend.state.persistence.set_dynamic_key(None)
     return ""
@@ -124,6 +130,9 @@ COMMANDS = (
     Command(
         "set var", "<name> [fmt|expr] {<fmt>|<expr>} : set variable from an expression/format", Level.OPERATOR, set_var,
         Scope.EVERYWHERE, requires=Mode.EXPERIMENTAL, key=_variable,
+    ),
+    Command(
+        "repeat var", "<name> <value> : for processes", Level.ADMIN, repeat_var, Scope.EVERYWHERE, key=_variable, listed=False
     ),
     Command(
         "set dynamic-cookie-key backend", "<backend> <value> : change a backend secret key for dynamic cookies", Level.ADMIN,

@@ -75,9 +75,7 @@ def server_removable(words: Sequence[str], context: Context) -> bool:
 
 
 def backend_removable(words: Sequence[str], context: Context) -> bool:
-    if not words:
-        raise CommandError("A backend name is expected.")
-    backend = targets.backend(words[0], context)
+    backend = targets.named_backend(words, context)
     reason = obstacle(backend, context)
     if reason is not None:
         raise CommandError(reason)

@@ -1,10 +1,12 @@
-"""What the answers of `show stat` and `show info` say, as rows and fields. Everything is text, as it came."""
+"""What the answers of the runtime API say: rows and fields, all text, as it came, and facts in JSON."""
 
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
+from typing import Any
 
 from headgate.base.records import dataclass
 
@@ -32,6 +34,15 @@ def fields_of(answer: str) -> dict[str, str]:
         if colon:
             fields[name] = value.strip()
     return fields
+
+
+def facts_of(answer: str) -> Mapping[str, Any]:
+    """An answer in JSON, `show headgate` for instance; nothing where there is none."""
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def key_of(row: Row) -> str:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Final
 
 from headgate.config.model import StatsPage
 from headgate.observe.page.cells import LEGEND, digits
 from headgate.observe.page.changes import MESSAGES, answer_form
 from headgate.observe.page.events import Feed, set_of
-from headgate.observe.page.facts import Row, Selection, by_proxy, fields_of, key_of, rows_of
+from headgate.observe.page.facts import Row, Selection, by_proxy, facts_of, fields_of, key_of, rows_of
 from headgate.observe.page.process import last_line, live_texts, process_tiles, tls_view
 from headgate.observe.page.request import Wanted, read_request
 from headgate.observe.page.templates import SECURITY, inline, write
 from headgate.observe.page.view import card_view, row_view
-from headgate.observe.service import Ask, Begin, Pause, Question, Script, Step
+from headgate.observe.service import Ask, Begin, Pause, Question, Script, Step, pieces
 
-#: Rows that are looked at in one turn, and how large a piece is about, bytes.
+#: Rows that are looked at in one turn.
 _ROWS: Final = 500
-_PIECE: Final = 16384
 #: What only a page with `stats show-legends` tells (as HAProxy's).
 _LEGENDS: Final = ("addr", "cookie", "algo")
 #: Seconds for which an answer serves all who follow the page live.
@@ -74,7 +73,7 @@ class StatsPages:
             while True:
                 answer = yield Ask("show stat", _FRESH)
                 info = fields_of((yield Ask("show info", _FRESH)))
-                own = _facts((yield Ask("show headgate", _FRESH)))
+                own = facts_of((yield Ask("show headgate", _FRESH)))
                 for _ in feed.take(answer, live_texts(info, own)):
                     yield Pause(0.001)
                 event, seen = feed.event(seen), feed.serial
@@ -82,30 +81,6 @@ class StatsPages:
                 yield Pause(feed.pause)
         finally:
             feed.leave()
-
-
-def _facts(answer: str) -> Mapping[str, Any]:
-    """An answer in JSON; nothing where there is none."""
-    try:
-        found = json.loads(answer)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _pieces(texts: Iterable[str]) -> Iterator[bytes]:
-    """Texts, put together to pieces of some size."""
-    gathered: list[bytes] = []
-    size = 0
-    for text in texts:
-        data = text.encode("utf-8", "replace")
-        gathered.append(data)
-        size += len(data)
-        if size >= _PIECE:
-            yield b"".join(gathered)
-            gathered, size = [], 0
-    if size:
-        yield b"".join(gathered)
 
 
 # --- exports ---------------------------------------------------------------------------------------------------------
@@ -116,7 +91,7 @@ def _csv(wanted: Wanted, page: StatsPage) -> Generator[Step, str, None]:
     answer = yield Ask("show stat")
     lines = answer.splitlines(keepends=True)
     everything = page.show_legends and wanted.selection == Selection()
-    yield from _pieces(lines if everything else _chosen(answer, wanted.selection, () if page.show_legends else _LEGENDS))
+    yield from pieces(lines if everything else _chosen(answer, wanted.selection, () if page.show_legends else _LEGENDS))
     if lines and not lines[-1].endswith("\n"):
         yield b"\n"
 
@@ -151,7 +126,7 @@ def _typed(wanted: Wanted, page: StatsPage) -> Generator[Step, str, None]:
     for number in proxies:
         answer = yield Ask(f"show stat {number} 7 -1 typed" + _filters(wanted.selection))
         kept = (line + "\n" for line in answer.splitlines() if not any(name in line.partition(":")[0] for name in hidden))
-        yield from _pieces(kept)
+        yield from pieces(kept)
 
 
 def _json(wanted: Wanted, page: StatsPage) -> Generator[Step, str, None]:
@@ -187,8 +162,8 @@ _EXPORTS: dict[str, Export] = {"csv": _csv, "typed": _typed, "json": _json, "jso
 def _page(question: Question, wanted: Wanted, page: StatsPage) -> Script:
     answer = yield Ask("show stat")
     info = fields_of((yield Ask("show info")))
-    own = _facts((yield Ask("show headgate")))
-    history = _facts((yield Ask("show history")))
+    own = facts_of((yield Ask("show headgate")))
+    history = facts_of((yield Ask("show history")))
     if not answer:
         yield Begin(503, _HTML + SECURITY, b"<!DOCTYPE html><title>No answer</title><p>The process did not answer in time.</p>\n")
         return
@@ -206,7 +181,7 @@ def _page(question: Question, wanted: Wanted, page: StatsPage) -> Script:
     admin = question.service.admin
     for proxy in by_proxy(row for row in rows_of(answer) if selection.takes(row)):
         card = card_view(proxy, page, wanted, history, admin=admin)
-        yield from _pieces(_card(proxy, card, page, wanted))
+        yield from pieces(_card(proxy, card, page, wanted))
     head["empty"] = not any(selection.takes(row) for row in rows_of(answer))
     yield write("bottom", head).encode()
 
