@@ -218,3 +218,27 @@ def test_lines_of_all_workers_are_in_the_ring_that_is_shown(proxy: StartProxy, t
             data = watching.recv(65536)
             assert data, text
             text += data
+
+
+def test_a_variable_of_the_process_that_a_rule_sets_is_seen_by_all(proxy: StartProxy) -> None:
+    started = proxy(
+        f"""
+        global
+            nbthread {WORKERS}
+        listen web
+            bind 127.0.0.1:{{port}}
+            http-request set-var(proc.flag) path if {{ method POST }}
+            http-request return status 200 content-type text/plain lf-string "%[var(proc.flag)]"
+        """
+    )
+
+    def said(request: bytes) -> bytes:
+        client = started.connect()
+        client.send(request + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        body = read_response(client).body
+        client.close()
+        return body
+
+    for flag in (b"/up", b"/a;b%20c"):
+        said(b"POST " + flag)
+        wait_until(lambda flag=flag: {said(b"GET /") for _ in range(ENOUGH)} == {flag}, "every worker knows it")

@@ -22,6 +22,7 @@ from headgate.app.prepare import Prepared
 from headgate.app.repeating import Repeater
 from headgate.app.sampler import Sampler
 from headgate.app.server_states import restore_states
+from headgate.app.variables import RepeatedVariables
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
 from headgate.runtime.logs.emitters import log_event
@@ -104,7 +105,9 @@ class App:
         self.api: RuntimeApi | None = None
         self._take_role()
         if self.place.role is Role.WORKER:
-            prepared.plan.references.changed_by_rule = Repeater(self._ask, self._call_later).tell
+            repeater = Repeater(self._ask, self._call_later)
+            prepared.plan.references.changed_by_rule = repeater.tell
+            self.world.process_variables = RepeatedVariables(self.world.process_variables, repeater.repeat)
 
     def _ask(self, command: str, answered: Callable[[str], None]) -> None:
         if self.shared.asker is not None:

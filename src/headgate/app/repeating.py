@@ -39,7 +39,15 @@ class Repeater:
 
     def tell(self, command: str) -> None:
         """Have a command repeated: `<verb> <kind> @= #<list> =<key> ...`."""
-        key = tuple(command.split(" ")[3:5])
+        self.repeat(tuple(command.split(" ")[3:5]), command)
+
+    def repeat(self, key: tuple[str, ...], command: str) -> None:
+        """Have a command repeated.
+
+        Args:
+            key: what it changes: of several that wait, the last one counts.
+            command: answers something wherever it arrives.
+        """
         self._waiting.pop(key, None)
         self._waiting[key] = command
         if len(self._waiting) > _MOST:

@@ -80,6 +80,51 @@ def setter(scope: str, key: bytes) -> Setter:
     return {"proc": proc, "sess": sess, "txn": txn}.get(scope, request)
 
 
+def written(value: Value) -> str:
+    """A value as one word, for those who repeat it elsewhere; `read_back` is the opposite."""
+    from urllib.parse import quote_from_bytes
+
+    if value is None:
+        return "unset"
+    if isinstance(value, bool):
+        return f"bool={int(value)}"
+    if isinstance(value, int):
+        return f"sint={value}"
+    if isinstance(value, bytes):
+        return f"str={quote_from_bytes(value, safe='')}"
+    return f"addr={value}"
+
+
+def read_back(word: str) -> Value:
+    """What `written` was given.
+
+    Raises:
+        ValueError: it was given nothing like this.
+    """
+    import ipaddress
+    from urllib.parse import unquote_to_bytes
+
+    kind, _, text = word.partition("=")
+    readers: dict[str, Callable[[str], Value]] = {
+        "unset": lambda _: None,
+        "bool": lambda text: text == "1",
+        "sint": int,
+        "str": unquote_to_bytes,
+        "addr": ipaddress.ip_address,
+    }
+    if kind not in readers:
+        raise ValueError(word)
+    return readers[kind](text)
+
+
+def put(variables: dict[bytes, Value], key: bytes, value: Value) -> None:
+    """Set (or, with None, remove) a variable as a command does, which reaches all processes by itself."""
+    if value is None:
+        dict.pop(variables, key, None)
+    else:
+        dict.__setitem__(variables, key, value)
+
+
 def _put(variables: dict[bytes, Value], key: bytes, value: Value) -> None:
     if value is None:
         variables.pop(key, None)
