@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 
 NUMBERS = {
+    "cap_dac_override": 1,
     "cap_dac_read_search": 2,
     "cap_net_bind_service": 10,
     "cap_net_admin": 12,

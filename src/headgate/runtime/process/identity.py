@@ -17,9 +17,6 @@ from headgate.base.diagnostics import config_error
 from headgate.base.records import dataclass
 from headgate.config.model import Global
 
-#: What children need to enter a jail, which may be in a directory that only root can enter.
-_FOR_THE_JAIL = ("cap_sys_chroot", "cap_dac_read_search")
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -72,7 +69,7 @@ def become(identity: Identity) -> list[str]:
 def become_parent(identity: Identity) -> list[str]:
     """Drop privileges in a process whose children call `settle`: it keeps the right to chroot() for them, if they need it, and
     stays outside of the jail itself, so that children made later can open what lies outside. Otherwise see `become`."""
-    jail = _FOR_THE_JAIL if identity.chroot is not None and os.geteuid() == 0 else ()
+    jail = _needed_to_enter() if identity.chroot is not None and os.geteuid() == 0 else ()
     return _drop(identity, (*identity.capabilities, *jail), identity.capabilities)
 
 
@@ -92,6 +89,18 @@ def settle(identity: Identity) -> None:
     _enter(identity.chroot)
     if os.geteuid() != 0:
         _reduce(identity.capabilities, identity.capabilities)
+
+
+def _needed_to_enter() -> tuple[str, ...]:
+    """What children need to enter a jail, which may be in a directory that only root can enter. Containers have few to give."""
+    from headgate.runtime.process import capabilities
+
+    try:
+        had = capabilities.names(capabilities.permitted())
+    except OSError as error:
+        _refuse("cannot read the capabilities of this process", error)
+    passes = [name for name in ("cap_dac_read_search", "cap_dac_override") if name in had]
+    return ("cap_sys_chroot", *passes[:1])
 
 
 def _drop(identity: Identity, kept: Collection[str], effective: Collection[str]) -> list[str]:
