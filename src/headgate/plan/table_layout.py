@@ -126,8 +126,8 @@ class Layout:
     """
 
     __slots__ = (
-        "_pack", "_texts", "_unpack", "blank", "columns", "current", "definition", "events", "exact", "key_length", "signature",
-        "size",
+        "_counts_bytes", "_pack", "_texts", "_unpack", "blank", "columns", "current", "definition", "events", "exact",
+        "key_length", "signature", "size",
     )
 
     def __init__(self, definition: StickTable) -> None:
@@ -147,6 +147,7 @@ class Layout:
         self._texts = tuple(column.slot for column in self.columns.values() if column.kind is Kind.TEXT)
         self.blank = blank
         self.current = self.columns["conn_cur"].slot if "conn_cur" in self.columns else 0
+        self._counts_bytes = any(name.startswith("bytes_") for name in self.columns)
         self.exact = bool(self.current) or definition.counts_trackers
         self.key_length = {KeyType.IP: 4, KeyType.IPV6: 16, KeyType.INTEGER: 4}.get(definition.key, definition.length)
         self.signature = f"1 {definition.key.value} {self.key_length} " + " ".join(
@@ -174,6 +175,8 @@ class Layout:
 
     def bytes_passed(self, taken: int, given: int) -> Steps:
         """What bytes from and to the client add."""
+        if not self._counts_bytes:
+            return ()
         factor = self.definition.bytes_factor
         steps: Steps = ()
         if taken:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 from headgate.base.termination import Outcome
+from headgate.config.model import Mode
 from headgate.plan.facts import Session, Stream
-from headgate.plan.table_layout import ERROR, FAILURE, REQUEST, SESSION
-from headgate.plan.tables import Tracks, all_tracked
+from headgate.plan.table_layout import ERROR, FAILURE, REQUEST, SESSION, Steps
+from headgate.plan.tables import TrackedEntry, Tracks, all_tracked
 
+_COMPLETE: Final = Outcome.COMPLETE  # a member of an enumeration is found through a descriptor
 #: Errors that clients cause, and failures of servers, besides those that a status says. A server that breaks off in the middle of
 #: a body is none, as sending the same through HAProxy shows.
 _ERRORS: Final = frozenset({
@@ -44,21 +46,24 @@ def server_answers(stream: Stream, status: int) -> None:
 
 def stream_ends(stream: Stream, outcome: Outcome) -> None:
     """Count what passed and how it ended; what the stream alone tracked is let go."""
-    own = stream.tracks or ()
-    stream_entries = {id(entry) for entry in own}
-    for entry in all_tracked(stream):
-        layout = entry.table.layout
-        steps = layout.bytes_passed(stream.bytes_in, stream.bytes_out)
-        if stream.session.frontend.spec.mode.value == "http":
-            if outcome in _ERRORS:
-                steps += layout.events[ERROR]
-            elif outcome in _FAILURES:
-                steps += layout.events[FAILURE]
-        if id(entry) in stream_entries:
-            entry.release(steps)
-        else:
-            entry.count(steps)
-    stream.tracks = None
+    event: tuple[str, ...] | None = None
+    if outcome is not _COMPLETE and stream.session.frontend.spec.mode is Mode.HTTP:
+        event = ERROR if outcome in _ERRORS else FAILURE if outcome in _FAILURES else None
+    entries, stream.tracks = stream.tracks, None
+    for entry in entries or ():
+        if entry is not None:
+            entry.release(_last_steps(stream, entry, event))
+    for entry in stream.session.tracks or ():
+        if entry is not None:
+            steps = _last_steps(stream, entry, event)
+            if steps:
+                entry.count(steps)
+
+
+def _last_steps(stream: Stream, entry: TrackedEntry, event: tuple[str, ...] | None) -> Steps:
+    layout = entry.table.layout
+    steps = layout.bytes_passed(stream.bytes_in, stream.bytes_out)
+    return steps if event is None else steps + layout.events[event]
 
 
 def session_ends(tracks: Tracks) -> None:
