@@ -92,7 +92,7 @@ def test_one_line_for_each_stream(process: Any, play: Playbook) -> None:
     assert "fe=web be=app srv=s2 ts=04" in second
     assert "scb=[5,0h,fd=-1]" in second
     assert second.endswith("exp=4s rc=0 c_exp=4s")
-    assert "fe=raw be=tcp srv=t1 ts=05" in relay
+    assert "fe=raw be=tcp srv=t1 ts=06" in relay
     assert len({line.partition(":")[0] for line in lines}) == 3
 
 

@@ -13,6 +13,7 @@ from headgate.admin.tracing import State
 from headgate.app.tracing import Tracing
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.relay import RelayStream
+from headgate.proxy.request import RequestPath
 from headgate.proxy.sides import Frontend
 from headgate.runtime.logs.rings import LogRing
 from tests.proxy.playbook import Playbook
@@ -25,7 +26,7 @@ backend app
     server s1 192.0.2.10:80
 """
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
-METHODS = ((HttpStream, "start"), (HttpStream, "_use"), (Frontend, "session_started"), (RelayStream, "finish"))
+METHODS = ((HttpStream, "start"), (RequestPath, "_use"), (Frontend, "session_started"), (RelayStream, "finish"))
 
 
 class Traced:

@@ -16,6 +16,7 @@ from headgate.proxy.exchange import Exchange
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.relay import RelayStream
+from headgate.proxy.request import RequestPath
 from headgate.proxy.response import ResponsePath
 from headgate.proxy.sides import Frontend, Shared
 from headgate.runtime.arrival import Arrival
@@ -249,8 +250,8 @@ _POINTS: Mapping[str, tuple[_Point, ...]] = {
         (Exchange, "finish", _over),
         (RelayStream, "finish", _over),
         (Exchange, "fail", _failed),
-        (HttpStream, "_use", _server_used),
-        (RelayStream, "_connect", _relay_server),
+        (RequestPath, "_use", _server_used),
+        (RelayStream, "_use", _relay_server),
     ),
     "h1": (
         (HttpStream, "start", _request_head),

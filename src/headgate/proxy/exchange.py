@@ -6,14 +6,14 @@ through the session's channel and on its server through a `ServerConnection`; no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from headgate.balance.server import ServerState
 from headgate.base.termination import Blame, Outcome
-from headgate.plan.facts import Stream
 from headgate.plan.verdicts import Reply, Verdict
 from headgate.proxy.accounts import count_end, own_backend
-from headgate.proxy.services import Cancellable, Waiter
+from headgate.proxy.seeking import AWAIT_SLOT, PREPARE, Seeking
+from headgate.proxy.services import Cancellable
 from headgate.proxy.sides import CLOSE, KEEP_ALIVE, Backend, Frontend
 from headgate.proxy.tracking import stream_ends
 from headgate.wire.http1.chunked import ChunkedBody
@@ -26,13 +26,9 @@ if TYPE_CHECKING:
     from headgate.proxy.server_connection import ServerConnection
     from headgate.proxy.service import ServiceRun
 
-# Where an exchange stands, in the order of its life.
-PREPARE: Final = 0
+# Where an exchange stands, in the order of its life; 0, 3, 4 and 5 are those of `seeking`.
 BUFFER_REQUEST: Final = 1  # option http-buffer-request: the body is awaited before any rule
 TARPIT: Final = 2
-AWAIT_SLOT: Final = 3  # in the queue
-CONNECT: Final = 4
-TURN_AROUND: Final = 5  # between two attempts on one server
 AWAIT_HEAD: Final = 6  # request sent or being sent, no response yet
 TRANSFER: Final = 7  # the response's body
 FLUSH: Final = 8  # all is received, the client still has to take the rest
@@ -43,22 +39,17 @@ SERVE: Final = 11  # a service of ours answers
 _COMPLETE: Final = Outcome.COMPLETE  # on the hot path: a member of an enumeration is found through a descriptor
 
 
-class Exchange(Stream):
-    """The shared half. See `plan.facts.Stream` for the facts; what stands here is the machine.
+class Exchange(Seeking):
+    """The shared half. See `plan.facts.Stream` for the facts, `Seeking` for the way to a server; what stands here is the machine.
 
     Attributes:
-        owner: the client session; side: its live frontend, and scheduler: its clock, both here because each step needs them.
+        side: the live frontend of the session, here because each step needs it.
         framing: of the request; None when there never was a valid one.
-        link: the live backend.
-        target_server: the server that a slot is held on.
         connection: the server connection while the exchange has one.
-        attempt: the connection attempt under way.
-        phase: one of the constants above.
         raw: the request head as received, for forwarding unedited.
         held: body bytes that wait for a connection.
         replay: head and body as sent, kept for retry-on; None when nothing is kept (any more).
         request_done, response_done: whole message received.
-        retries_left: connection retries that remain.
         keep_client, keep_server: whether the connections may be used again.
         head_sent: the client was sent a response head.
         ending: how the exchange ends once the client has taken the rest (FLUSH).
@@ -67,15 +58,16 @@ class Exchange(Stream):
     """
 
     __slots__ = (
-        "attempt", "attempt_at", "client_gone", "connected_at", "connection", "dechunker", "ending", "framing",
-        "head_only", "head_sent", "held", "interim", "keep_client", "keep_server", "link", "owner", "pending_verdict",
-        "phase", "queued_at", "raw", "replay", "request_done", "response_at", "response_buffer", "response_chunks",
-        "response_done", "response_left", "retries_left", "scheduler", "service", "side", "stale_retry", "target_server",
+        "client_gone", "connection", "dechunker", "ending", "framing", "head_only", "head_sent", "held", "interim",
+        "keep_client", "keep_server", "pending_verdict", "raw", "replay", "request_done", "response_at",
+        "response_buffer", "response_chunks", "response_done", "response_left", "service", "side", "stale_retry",
         "tunnel_eofs",
     )
 
+    owner: HttpSession
+
     def __init__(self, owner: HttpSession, head: RequestHead | None, framing: Framing | None) -> None:
-        Stream.__init__(self, owner)
+        Seeking.__init__(self, owner)
         self.owner = owner
         side = self.side = owner.side
         self.scheduler = side.shared.scheduler
@@ -113,19 +105,6 @@ class Exchange(Stream):
         self.response_at = 0.0
 
     # --- times ---
-
-    def wait(self, seconds: float) -> None:
-        """Let the session's deadline be `seconds` from now; 0.0 means no limit."""
-        owner = self.owner
-        if seconds:
-            scheduler = self.scheduler
-            deadline = scheduler.now + seconds
-            if 0.0 < owner.armed <= deadline:
-                owner.deadline = deadline
-            else:
-                scheduler.arm(owner, deadline)
-        else:
-            owner.deadline = 0.0
 
     @property
     def client_patience(self) -> float:
@@ -286,18 +265,6 @@ class Exchange(Stream):
                 link.state.dequeue(self)
             elif self.target_server is not None:
                 self.release_slot()
-
-    def release_slot(self) -> None:
-        """Give the server's slot back, and let the next one in the queue have it."""
-        server = self.target_server
-        link = self.link
-        if server is None or link is None:
-            return
-        self.target_server = None
-        waiting = link.state.release(server)
-        if waiting is not None:
-            # Never from inside our own transition: the other exchange may act on a connection of this batch.
-            self.scheduler.later(cast(Waiter, waiting).slot_granted)
 
     def release_server(self) -> None:
         """The exchange with the server is complete: keep the connection for others, or close it; free the slot."""

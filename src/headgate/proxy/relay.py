@@ -7,30 +7,26 @@ as they come; when a direction turns out to be bulk and both ends are plain, the
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final, cast
+from typing import Final
 
-from headgate.balance.backend import QUEUED
 from headgate.balance.server import ServerState
 from headgate.base.termination import Blame, Outcome
 from headgate.observe.counters import ListenerCounters, ProxyCounters, ServerCounters
-from headgate.plan.facts import Session, Stream
+from headgate.plan.facts import Session
 from headgate.plan.frontends import Rules
 from headgate.plan.verdicts import Kind
 from headgate.proxy.accounts import count_end, count_handshake, own_backend
 from headgate.proxy.port import Channel, Lost
-from headgate.proxy.services import Cancellable, Waiter
-from headgate.proxy.sides import TURN_AROUND as TURN_AROUND_SECONDS
+from headgate.proxy.seeking import AWAIT_SLOT, CONNECT, TURN_AROUND, Seeking
+from headgate.proxy.services import Cancellable
 from headgate.proxy.sides import Backend, Frontend
 from headgate.proxy.tracking import session_begins, stream_ends
 
-# Where a relay stands.
+# Where a relay stands, in the order of its life; 3, 4 and 5 are those of `seeking`.
 INSPECT_FRONTEND: Final = 0
 INSPECT_BACKEND: Final = 1
-AWAIT_SLOT: Final = 2
-CONNECT: Final = 3
-TURN_AROUND: Final = 4
-RELAY: Final = 5
-OVER: Final = 6
+RELAY: Final = 6
+OVER: Final = 7
 
 #: A read of at least this many bytes means bulk: worth two pipes.
 _BULK: Final = 65536
@@ -93,7 +89,7 @@ class RelaySession(Session):
         """A relay that is under way is finished, however long it takes (hard-stop-after ends it)."""
 
 
-class RelayStream(Stream):
+class RelayStream(Seeking):
     """The relay itself.
 
     Attributes:
@@ -102,13 +98,15 @@ class RelayStream(Stream):
     """
 
     __slots__ = (
-        "attempt", "attempt_at", "connected_at", "eofs", "inspect_until", "link", "owner", "phase", "queued_at",
-        "response_checked", "response_held", "retries_left", "server_channel", "spliced", "target_server",
+        "eofs", "inspect_until", "response_checked", "response_held", "server_channel", "spliced",
     )
 
+    owner: RelaySession
+
     def __init__(self, owner: RelaySession) -> None:
-        Stream.__init__(self, owner)
+        Seeking.__init__(self, owner)
         self.owner = owner
+        self.scheduler = owner.side.shared.scheduler
         self.link: Backend | None = None
         self.phase = INSPECT_FRONTEND
         self.attempt: Cancellable | None = None
@@ -170,7 +168,7 @@ class RelayStream(Stream):
             self.retries_left = self.link.retries if self.max_retries is None else self.max_retries
             self.queued_at = side.shared.scheduler.now
             self.owner.deadline = 0.0
-            self._assign(None)
+            self.assign(None)
 
     def _rules_pass(self, rules: Rules | None) -> bool:
         """Whether the stream may go on now; waits or ends it otherwise."""
@@ -181,7 +179,7 @@ class RelayStream(Stream):
         if verdict is None or verdict.kind is Kind.ACCEPT:
             return True
         if verdict.kind is Kind.WAIT:
-            self.owner.side.shared.scheduler.arm(self.owner, self.inspect_until)
+            self.scheduler.arm(self.owner, self.inspect_until)
             return False
         self.finish(Outcome.DENIED)
         return False
@@ -195,44 +193,11 @@ class RelayStream(Stream):
 
     # --- a server ---
 
-    def _assign(self, avoid: ServerState | None) -> None:
+    def _use(self, server: ServerState) -> None:
         link = self.link
         if link is None:
             return
-        found = link.state.assign(self, self.owner.side.shared.scheduler.wall, avoid)
-        if found is None:
-            self.finish(Outcome.NO_SERVER)
-        elif found is QUEUED:
-            self.phase = AWAIT_SLOT
-            link.stream_queued(self.server)
-            self._wait(link.t_queue)
-        else:
-            self._connect(found)
-
-    def slot_granted(self) -> None:
-        """A server has a slot for us; `server` is set."""
-        server = self.server
-        if not isinstance(server, ServerState):
-            return
-        if self.phase == AWAIT_SLOT:
-            self._connect(server)
-        else:
-            # We gave up in the same turn, after the slot was taken for us: it goes to the next one.
-            self.target_server = server
-            self._release_slot()
-
-    def queue_flushed(self) -> None:
-        """The server that we were queued on went down: choose anew."""
-        if self.phase == AWAIT_SLOT:
-            self.redispatched = True
-            self._assign(None)
-
-    def _connect(self, server: ServerState) -> None:
-        link = self.link
-        if link is None:
-            return
-        shared = self.owner.side.shared
-        now = shared.scheduler.now
+        now = self.scheduler.now
         self.server = server
         self.target_server = server
         if self.t_queue < 0:
@@ -242,8 +207,11 @@ class RelayStream(Stream):
         server.counters.connections += 1
         server.counters.session_rate.tick(now)
         link.counters.connections += 1
-        self._wait(link.t_connect)
-        self.attempt = shared.connector.connect(server, self, self)
+        self.wait(link.t_connect)
+        self.attempt = self.owner.side.shared.connector.connect(server, self, self)
+
+    def _connect(self, server: ServerState) -> None:
+        self._use(server)
 
     def connected(self, channel: Channel) -> None:
         """The server's connection is ready."""
@@ -288,18 +256,7 @@ class RelayStream(Stream):
         if self.retries_left <= 0:
             self.finish(Outcome.CONNECT_TIMEOUT if reason is Lost.TIMEOUT else Outcome.CONNECT_FAILED)
             return
-        self.retries += 1
-        elsewhere = link.count_retry(server, self.retries_left)
-        self.retries_left -= 1
-        if elsewhere:
-            self.redispatched = True
-            self._release_slot()
-            self._assign(server)
-        elif reason is Lost.TIMEOUT:
-            self._connect(server)
-        else:
-            self.phase = TURN_AROUND
-            self._wait(min(TURN_AROUND_SECONDS, link.t_connect or TURN_AROUND_SECONDS))
+        self._try_again(server, immediately=reason is Lost.TIMEOUT)
 
     # --- the relay ---
 
@@ -435,14 +392,6 @@ class RelayStream(Stream):
 
     # --- deadlines ---
 
-    def _wait(self, seconds: float) -> None:
-        owner = self.owner
-        if seconds:
-            scheduler = owner.side.shared.scheduler
-            scheduler.arm(owner, scheduler.now + seconds)
-        else:
-            owner.deadline = 0.0
-
     def _touch(self) -> None:
         """Something moved: the shorter of the sides' timeouts begins anew; `timeout tunnel` stands for both (4.2)."""
         if self.phase != RELAY or self.link is None:
@@ -452,14 +401,14 @@ class RelayStream(Stream):
             # Half closed: that side's own timeout, which data of the other half renews (4.2, "timeout client-fin").
             fin = self.owner.side.t_client_fin if self.eofs & 1 else link.t_server_fin
             if fin:
-                self._wait(fin)
+                self.wait(fin)
                 return
         tunnel = link.t_tunnel if self.tunnel_timeout is None else self.tunnel_timeout
         if not tunnel:
             client = self.owner.side.t_client if self.client_timeout is None else self.client_timeout
             server = link.t_server if self.server_timeout is None else self.server_timeout
             tunnel = min(client, server) if client and server else client or server
-        self._wait(tunnel)
+        self.wait(tunnel)
 
     def timed_out(self) -> None:
         """The deadline passed."""
@@ -473,13 +422,8 @@ class RelayStream(Stream):
             self.connect_failed(Lost.TIMEOUT)
         elif phase == AWAIT_SLOT:
             self.finish(Outcome.QUEUE_TIMEOUT)
-        elif phase == TURN_AROUND and self.target_server is not None:
-            server = self.target_server
-            if server.usable():
-                self._connect(server)
-            else:
-                self._release_slot()
-                self._assign(server)
+        elif phase == TURN_AROUND:
+            self._after_turn_around()
         elif phase == RELAY:
             link = self.link
             client_side = link is None or not link.t_server or 0 < self.owner.side.t_client <= link.t_server
@@ -487,15 +431,9 @@ class RelayStream(Stream):
 
     # --- the end ---
 
-    def _release_slot(self) -> None:
-        server = self.target_server
-        link = self.link
-        if server is None or link is None:
-            return
-        self.target_server = None
-        waiting = link.state.release(server)
-        if waiting is not None:
-            self.owner.side.shared.scheduler.later(cast(Waiter, waiting).slot_granted)
+    def fail(self, outcome: Outcome) -> None:
+        """See `Seeking`: a client that speaks no protocol that we know can only be left."""
+        self.finish(outcome)
 
     def finish(self, outcome: Outcome) -> None:
         """The relay is over: close both ends, count, log."""
@@ -518,7 +456,7 @@ class RelayStream(Stream):
         link = self.link
         if link is not None and phase == AWAIT_SLOT:
             link.state.dequeue(self)
-        self._release_slot()
+        self.release_slot()
         self.t_total = int((scheduler.wall - owner.accepted_at) * 1000.0)
         if phase == RELAY:
             self.t_data = int((scheduler.now - self.connected_at) * 1000.0)

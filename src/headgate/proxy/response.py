@@ -160,13 +160,8 @@ class ResponsePath(Exchange):
             server_answers(self, status)
         if (side.rules_response or link.rules_response) and self._response_rules():
             return
-        if request.method == b"CONNECT":
-            if 200 <= status < 300:
-                self._open_tunnel(head)
-                self.tunnel_from_server(data[body_at:])
-                return
-            # What the client sent behind it was meant for the tunnel, not as a request to us (RFC 9110 9.3.6).
-            self.keep_client = False
+        if request.method == b"CONNECT" and self._connect_answered(head, data[body_at:]):
+            return
         length = framing.length
         dechunk = length == CHUNKED and request.version == 10
         lasting = self.request_done and length != UNTIL_CLOSE
@@ -190,11 +185,7 @@ class ResponsePath(Exchange):
         self.head_sent = True
         self.phase = TRANSFER
         if side.log_as_soon_as_possible:
-            # The line says what goes out with it: the head (8.3.2).
-            head_size = len(head.encode())
-            self.bytes_out += head_size
-            self.log_early()
-            self.bytes_out -= head_size
+            self._log_with_head(head)
         size = len(data) - body_at
         if size == length:
             # The whole response in one read: what most are.
@@ -202,6 +193,23 @@ class ResponsePath(Exchange):
             self._response_complete()
         else:
             self._first_bytes(head, length, data, body_at, dechunk)
+
+    def _connect_answered(self, head: ResponseHead, rest: bytes) -> bool:
+        """What CONNECT was answered with; True when there is a tunnel now."""
+        if 200 <= head.status < 300:
+            self._open_tunnel(head)
+            self.tunnel_from_server(rest)
+            return True
+        # What the client sent behind it was meant for the tunnel, not as a request to us (RFC 9110 9.3.6).
+        self.keep_client = False
+        return False
+
+    def _log_with_head(self, head: ResponseHead) -> None:
+        """`option logasap`: the line says what goes out with it, the head (8.3.2)."""
+        head_size = len(head.encode())
+        self.bytes_out += head_size
+        self.log_early()
+        self.bytes_out -= head_size
 
     def _first_bytes(self, head: ResponseHead, length: int, data: bytes, body_at: int, dechunk: bool) -> None:
         """Send the head with as much of the body as came with it, in one go."""

@@ -13,8 +13,8 @@ from headgate.proxy.exchange import AWAIT_HEAD
 from headgate.proxy.port import Channel, Lost
 
 if TYPE_CHECKING:
-    from headgate.proxy.http_stream import HttpStream
     from headgate.proxy.pool import Pool
+    from headgate.proxy.response import ResponsePath
 
 
 class ServerConnection:
@@ -37,7 +37,7 @@ class ServerConnection:
         self.server = server
         self.pool = pool
         self.key = key
-        self.stream: HttpStream | None = None
+        self.stream: ResponsePath | None = None
         self.gone = False
         self.paused = False
         self.reuses = 0

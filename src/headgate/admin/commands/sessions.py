@@ -18,7 +18,7 @@ from headgate.balance.server import ServerState
 from headgate.base.termination import Outcome
 from headgate.base.units import UnitError, parse_time
 from headgate.plan.facts import Session
-from headgate.proxy import exchange, relay
+from headgate.proxy import exchange, relay, seeking
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.port import Channel
@@ -52,21 +52,21 @@ _OVERDUE = 2.0
 _INI, _QUE, _TAR, _CON, _EST, _DIS = (0, "INI"), (2, "QUE"), (3, "TAR"), (5, "CON"), (8, "EST"), (9, "DIS")
 
 _HTTP_STATES = {
-    exchange.AWAIT_SLOT: _QUE, exchange.CONNECT: _CON, exchange.TURN_AROUND: _TAR, exchange.AWAIT_HEAD: _EST,
+    seeking.AWAIT_SLOT: _QUE, seeking.CONNECT: _CON, seeking.TURN_AROUND: _TAR, exchange.AWAIT_HEAD: _EST,
     exchange.TRANSFER: _EST, exchange.RELAY: _EST, exchange.FLUSH: _DIS, exchange.OVER: _DIS,
 }  # fmt: skip
 _RELAY_STATES = {
-    relay.AWAIT_SLOT: _QUE, relay.CONNECT: _CON, relay.TURN_AROUND: _TAR, relay.RELAY: _EST, relay.OVER: _DIS,
+    seeking.AWAIT_SLOT: _QUE, seeking.CONNECT: _CON, seeking.TURN_AROUND: _TAR, relay.RELAY: _EST, relay.OVER: _DIS,
 }  # fmt: skip
 _HTTP_PHASES = {
-    exchange.PREPARE: "PREPARE", exchange.BUFFER_REQUEST: "BUFFER_REQUEST", exchange.TARPIT: "TARPIT",
-    exchange.AWAIT_SLOT: "AWAIT_SLOT", exchange.CONNECT: "CONNECT", exchange.TURN_AROUND: "TURN_AROUND",
+    seeking.PREPARE: "PREPARE", exchange.BUFFER_REQUEST: "BUFFER_REQUEST", exchange.TARPIT: "TARPIT",
+    seeking.AWAIT_SLOT: "AWAIT_SLOT", seeking.CONNECT: "CONNECT", seeking.TURN_AROUND: "TURN_AROUND",
     exchange.AWAIT_HEAD: "AWAIT_HEAD", exchange.TRANSFER: "TRANSFER", exchange.FLUSH: "FLUSH", exchange.RELAY: "TUNNEL",
     exchange.OVER: "OVER",
 }  # fmt: skip
 _RELAY_PHASES = {
-    relay.INSPECT_FRONTEND: "INSPECT_FRONTEND", relay.INSPECT_BACKEND: "INSPECT_BACKEND", relay.AWAIT_SLOT: "AWAIT_SLOT",
-    relay.CONNECT: "CONNECT", relay.TURN_AROUND: "TURN_AROUND", relay.RELAY: "RELAY", relay.OVER: "OVER",
+    relay.INSPECT_FRONTEND: "INSPECT_FRONTEND", relay.INSPECT_BACKEND: "INSPECT_BACKEND", seeking.AWAIT_SLOT: "AWAIT_SLOT",
+    seeking.CONNECT: "CONNECT", seeking.TURN_AROUND: "TURN_AROUND", relay.RELAY: "RELAY", relay.OVER: "OVER",
 }  # fmt: skip
 
 #: Bits of `f=`: all was received; reading waits for the other side; a half is shut; bytes wait to be sent.

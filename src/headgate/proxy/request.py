@@ -1,0 +1,194 @@
+"""The way of a request to its server: an idle connection or a new one, sending, retrying."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from headgate.balance.server import ServerState
+from headgate.base.termination import Outcome
+from headgate.plan.verdicts import Reply
+from headgate.proxy.accounts import count_handshake
+from headgate.proxy.exchange import AWAIT_HEAD
+from headgate.proxy.port import Channel, Lost
+from headgate.proxy.response import ResponsePath
+from headgate.proxy.seeking import CONNECT, PREPARE
+from headgate.proxy.server_connection import ServerConnection
+
+#: What may be sent again without harm when a reused connection turns out dead (RFC 9110 9.2.2).
+_IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+
+
+class RequestPath(ResponsePath):
+    """See the module."""
+
+    __slots__ = ()
+
+    # --- a connection ---
+
+    def _use(self, server: ServerState) -> None:
+        link = self.link
+        if link is None:
+            return
+        self.server = server
+        self.target_server = server
+        if self.t_queue < 0:
+            self.t_queue = int((self.scheduler.now - self.queued_at) * 1000.0)
+        if server.spec.redir is not None and self.original_method in (b"GET", b"HEAD"):
+            location = server.spec.redir.encode() + self.original_target
+            head = b"HTTP/1.1 302 Found\r\ncache-control: no-cache\r\ncontent-length: 0\r\nlocation: " + location + b"\r\n"
+            self.reply(Reply(302, head, b""), Outcome.LOCAL_REPLY)
+            return
+        if link.send_name is not None and self.request is not None:
+            self.request.set(link.send_name, server.name.encode())
+        connection = self._idle_connection(server)
+        if connection is not None:
+            link.counters.reused_connections += 1
+            server.counters.reused_connections += 1
+            server.counters.session_rate.tick(self.scheduler.now)
+            self.t_connect = 0
+            connection.reuses += 1
+            self.source_address, self.source_port, self.server_address, self.server_port = connection.ends
+            self._attach(connection)
+        else:
+            self._connect(server)
+
+    def _pool_key(self, server: ServerState) -> bytes | None:
+        """What must be equal for a connection to serve another request (manual, "http-reuse")."""
+        sni = server.plan.sni
+        key = None if sni is None else sni(self)
+        if server.spec.send_proxy is not None:
+            owner = self.owner
+            key = b"%b %b:%d %b:%d" % (key or b"", owner.source, owner.source_port, owner.destination, owner.destination_port)
+        return key
+
+    def _idle_connection(self, server: ServerState) -> ServerConnection | None:
+        """An idle connection that this request may use (manual, "http-reuse")."""
+        owner = self.owner
+        link = self.link
+        kept = owner.kept
+        if kept is not None:
+            owner.kept = None
+            if not kept.gone and kept.server is server and kept.key == self._pool_key(server):
+                return kept
+            kept.close()
+        if link is None or link.reuse == "never":
+            return None
+        pool = link.pools[server.name]
+        if not pool.idle:
+            return None
+        if owner.streams > 1:
+            return pool.take(self._pool_key(server) if pool.keyed else None)
+        # The first request of a session, which its client could not repeat unasked.
+        if link.reuse == "safe":
+            return None
+        return pool.take(self._pool_key(server), proven=link.reuse == "aggressive")
+
+    def _connect(self, server: ServerState) -> None:
+        link = self.link
+        if link is None:
+            return
+        shared = self.side.shared
+        self.phase = CONNECT
+        self.attempt_at = shared.scheduler.now
+        server.counters.connections += 1
+        server.counters.session_rate.tick(self.attempt_at)
+        link.counters.connections += 1
+        self.wait(link.t_connect)
+        self.attempt = shared.connector.connect(server, self, self)
+
+    def connected(self, channel: Channel) -> None:
+        """The new connection is ready."""
+        server = self.target_server
+        link = self.link
+        self.attempt = None
+        if server is None or link is None:
+            channel.close()
+            return
+        self.t_connect = int((self.scheduler.now - self.attempt_at) * 1000.0)
+        self.server_tls = channel.tls
+        if channel.tls is not None:
+            self.side.shared.server_handshake(channel.tls)
+            count_handshake(channel.tls, server.counters)
+        connection = ServerConnection(channel, server, link.pools[server.name], self._pool_key(server))
+        connection.ends = (self.source_address, self.source_port, self.server_address, self.server_port)
+        self._attach(connection)
+
+    def connect_failed(self, reason: Lost) -> None:
+        """The attempt failed: try again, here or elsewhere, or give up."""
+        self.attempt = None
+        server = self.target_server
+        link = self.link
+        if server is None or link is None:
+            return
+        if not link.retry_failure or self.retries_left <= 0:
+            self.release_slot()
+            self.fail(Outcome.CONNECT_TIMEOUT if reason is Lost.TIMEOUT else Outcome.CONNECT_FAILED)
+            return
+        self._try_again(server, immediately=reason is Lost.TIMEOUT)
+
+    def _attach(self, connection: ServerConnection) -> None:
+        """Send the request."""
+        request = self.request
+        link = self.link
+        owner = self.owner
+        if request is None or link is None:
+            return
+        self.connection = connection
+        connection.stream = self
+        self.connected_at = self.scheduler.now
+        self.phase = AWAIT_HEAD
+        data = request.encode() if request.edited else self.raw
+        held = self.held
+        if held:
+            data += held
+            self.held = b""
+        if connection.reuses or link.keeps_request:
+            # A kept request is bounded by tune.bufsize; a larger one is never retried.
+            self.replay = data if len(data) <= self.side.shared.buffer else None
+        channel = connection.channel
+        channel.send(data)
+        if self.request_done:
+            self.wait(self.server_patience)
+        else:
+            if not channel.blocked:
+                owner.resume()
+            self.wait(self.client_patience)
+
+    # --- retries of a request that was sent ---
+
+    def retry_request(self) -> bool:
+        """See `ResponsePath.retry_request`."""
+        if self.replay is None or self.l7_retry_disabled or self.retries_left <= 0 or not self.request_done or self.head_sent:
+            return False
+        server = self.target_server
+        if server is None:
+            return False
+        self._recall()
+        self._try_again(server, immediately=True)
+        return True
+
+    def retry_stale(self) -> bool:
+        """See `ResponsePath.retry_stale`."""
+        server = self.target_server
+        request = self.request
+        if self.replay is None or self.stale_retry or request is None or request.method not in _IDEMPOTENT or server is None:
+            return False
+        if not self.request_done:
+            return False
+        self.stale_retry = True
+        self._recall()
+        self._connect(server)
+        return True
+
+    def _recall(self) -> None:
+        """Take the request back from the connection it was sent on."""
+        connection = self.connection
+        self.connection = None
+        self.connected_at = 0.0
+        if connection is not None:
+            connection.abort()
+        replay = self.replay or b""
+        head_end = replay.find(b"\r\n\r\n") + 4
+        self.held = replay[head_end:]
+        self.response_buffer = b""
+        self.phase = PREPARE
