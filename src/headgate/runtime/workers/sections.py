@@ -59,9 +59,12 @@ class ProcessSection:
         cells[mark] = waits + 1
 
     def leave(self) -> None:
-        """See `balance.rows.Section`."""
+        """See `balance.rows.Section`. Not inside any more before the next one may be: a mark must not outlast its stay."""
+        cells = self._cells
+        mark = self._mark
+        cells[mark] = self._waits
         self._release()
-        self._cells[self._mark] = 0
+        cells[mark] = 0
 
 
 def seize(semaphore: Any, number: int, marks: Callable[[], Iterable[tuple[int, bool]]]) -> bool:
