@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from headgate.base.diagnostics import Report
-from headgate.config.model import ServerTls, TlsVersions, Verify
+from headgate.config.tls_options import ServerTls, TlsVersions, Verify
 from headgate.tls import client_context
 from headgate.tls.authority import issue
 from headgate.tls.client_context import build_server_context

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from headgate.config.model import ServerTls, Verify
+from headgate.config.tls_options import ServerTls, Verify
 from headgate.tls.client_context import ServerContext
 from headgate.tls.peer import tls_info
 from headgate.wire.proxy_protocol import CLIENT_CERT_CONN, CLIENT_CERT_SESS, CLIENT_SSL

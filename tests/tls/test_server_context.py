@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from headgate.base.diagnostics import Report
-from headgate.config.model import BindTls, CertificateFile, TlsVersions, Verify
+from headgate.config.tls_options import BindTls, CertificateFile, TlsVersions, Verify
 from headgate.proxy.port import Lost
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.facts import ConnectionFacts

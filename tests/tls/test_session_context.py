@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from headgate.base.diagnostics import Bug, Report
-from headgate.config.model import TlsVersions, Verify
+from headgate.config.tls_options import TlsVersions, Verify
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.server_context import SessionCache, build_bind_context
 from headgate.tls.session_context import SessionContexts, make_session_context, session_name

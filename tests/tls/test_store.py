@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headgate.base.diagnostics import Report
-from headgate.config.model import CertificateFile
+from headgate.config.tls_options import CertificateFile
 from headgate.tls.authority import issue
 from headgate.tls.store import CertificateStore, Choice, load_store, names_of
 from tests.tls.tls_peers import HERE, Pki

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from headgate.base.diagnostics import Report
-from headgate.config.model import ServerTls, TlsVersions, Verify
+from headgate.config.tls_options import ServerTls, TlsVersions, Verify
 from headgate.proxy.port import Lost
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.client_context import ServerContext, build_server_context

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headgate.base.diagnostics import Location, Report
-from headgate.config.model import BindTls, CertificateFile
+from headgate.config.tls_options import BindTls, CertificateFile
 from headgate.proxy.port import Lost
 from headgate.runtime.reactor import Reactor
 from headgate.runtime.tls_channel import TlsChannel

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, cast
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import NOWHERE, ConfigError, Report, config_error
-from headgate.config.model import Proxy, Server, ServerTls, Verify
+from headgate.config.model import Proxy, Server
+from headgate.config.tls_options import ServerTls, Verify
 from headgate.plan.additions import Additions
 from headgate.plan.frontends import BackendPlan
 from headgate.proxy.pool import Pool

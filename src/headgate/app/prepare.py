@@ -14,7 +14,8 @@ from headgate.app.names import ServerAddress, resolve_names
 from headgate.app.server_states import StateText, read_state_files
 from headgate.base.diagnostics import Diagnostic, Report
 from headgate.base.records import dataclass
-from headgate.config.model import BindTls, Config, Mode, Server, ServerTls, Verify
+from headgate.config.model import Config, Mode, Server
+from headgate.config.tls_options import BindTls, ServerTls, Verify
 from headgate.plan.compiler import compile_plan
 from headgate.plan.frontends import Plan
 from headgate.plan.scope import Surroundings

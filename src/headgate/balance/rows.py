@@ -122,3 +122,24 @@ class Nowhere:
 
     def __setitem__(self, at: int, value: int) -> None:
         pass
+
+
+class JointSessions:
+    """`sessions` as one number over all workers. Who changes it is in the section."""
+
+    __slots__ = ()
+
+    _cells: Cells
+    _mine: int
+    _sessions: int
+
+    @property
+    def sessions(self) -> int:
+        """Of all workers."""
+        return self._cells[self._sessions]
+
+    @sessions.setter
+    def sessions(self, value: int) -> None:
+        cells = self._cells
+        cells[self._mine] += value - cells[self._sessions]
+        cells[self._sessions] = value

@@ -16,6 +16,7 @@ from headgate.base.records import dataclass, field
 from headgate.config.actions import Rule, Ruleset
 from headgate.config.expression import AclDefinition, Condition, LogFormat, SampleExpression
 from headgate.config.stick_tables import StickRule, StickTable
+from headgate.config.tls_options import BindTls, ServerTls
 
 
 class Mode(enum.Enum):
@@ -29,72 +30,6 @@ class ProxyKind(enum.Enum):
     FRONTEND = "frontend"
     BACKEND = "backend"
     LISTEN = "listen"
-
-
-# --- TLS as written on bind and server lines -------------------------------------------------------------------------
-
-
-class Verify(enum.Enum):
-    NONE = "none"
-    OPTIONAL = "optional"
-    REQUIRED = "required"
-
-
-@dataclass(frozen=True, slots=True)
-class TlsVersions:
-    """`ssl-min-ver`, `ssl-max-ver`, `no-*`, `force-*`: lowest and highest of "SSLv3", "TLSv1.0" ... "TLSv1.3"; None: unset."""
-
-    lowest: str | None = None
-    highest: str | None = None
-    excluded: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class BindTls:
-    """The `ssl` options of a bind line (5.1), `ssl-default-bind-*` merged in.
-
-    `certificates` are the paths behind `crt`, in order, made absolute with `crt-base`; the first one is the default.
-    """
-
-    certificates: tuple[CertificateFile, ...]
-    ca_file: str | None = None
-    verify: Verify = Verify.NONE
-    versions: TlsVersions = TlsVersions()
-    ciphers: str | None = None
-    ciphersuites: str | None = None
-    curves: str | None = None
-    alpn: tuple[str, ...] = ()
-    strict_sni: bool = False
-    tickets: bool = True
-    prefer_client_ciphers: bool = False
-    location: Location | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateFile:
-    """A `crt FILE|DIR` argument and where it was written."""
-
-    path: str
-    location: Location
-
-
-@dataclass(frozen=True, slots=True)
-class ServerTls:
-    """The `ssl` options of a server line (5.2), `ssl-default-server-*` merged in."""
-
-    verify: Verify = Verify.REQUIRED
-    ca_file: str | None = None
-    verify_host: str | None = None
-    sni: SampleExpression | None = None
-    certificate: str | None = None
-    versions: TlsVersions = TlsVersions()
-    ciphers: str | None = None
-    ciphersuites: str | None = None
-    curves: str | None = None
-    alpn: tuple[str, ...] = ()
-    reuse: bool = True
-    tickets: bool = True
-    location: Location | None = None
 
 
 # --- bind and server lines -------------------------------------------------------------------------------------------

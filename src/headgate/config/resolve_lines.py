@@ -16,20 +16,9 @@ from headgate.base.records import dataclass, field
 from headgate.config.cursor import Word
 from headgate.config.drafts import BindDraft, ServerDraft, Settings
 from headgate.config.keywords.tls_options import VERSIONS
-from headgate.config.model import (
-    Bind,
-    BindTls,
-    CertificateFile,
-    Mode,
-    ProxyProtocolSend,
-    Server,
-    ServerCheck,
-    ServerTls,
-    TlsVersions,
-    UnixPermissions,
-    Verify,
-)
+from headgate.config.model import Bind, Mode, ProxyProtocolSend, Server, ServerCheck, UnixPermissions
 from headgate.config.parse_expression import parse_expression
+from headgate.config.tls_options import BindTls, CertificateFile, ServerTls, TlsVersions, Verify
 
 #: What ALPN may offer so far.
 SUPPORTED_PROTOCOLS = ("http/1.1", "http/1.0")

@@ -16,6 +16,7 @@ from headgate.balance.rows import (
     WAITING,
     Board,
     Cells,
+    JointSessions,
     Nowhere,
     share_of,
 )
@@ -61,7 +62,7 @@ class JointMeter:
         return int(self._cells[at + 1] + self._cells[at + 2] * (1.0 - (now - int(now))))
 
 
-class JointListenerCounters(ListenerCounters):
+class JointListenerCounters(JointSessions, ListenerCounters):
     """Counters of a listening socket; `sessions` is that of all workers. Who changes it is in the section."""
 
     __slots__ = ("_cells", "_mine", "_sessions", "row")
@@ -74,19 +75,8 @@ class JointListenerCounters(ListenerCounters):
         super().__init__()
         self._cells = board.cells
 
-    @property
-    def sessions(self) -> int:
-        """Of all workers."""
-        return self._cells[self._sessions]
 
-    @sessions.setter
-    def sessions(self, value: int) -> None:
-        cells = self._cells
-        cells[self._mine] += value - cells[self._sessions]
-        cells[self._sessions] = value
-
-
-class JointShared(Shared):
+class JointShared(JointSessions, Shared):
     """See `Shared`; `sessions` is that of all workers.
 
     Attributes:
@@ -110,17 +100,6 @@ class JointShared(Shared):
         self._cells = board.cells
         for number, gate in enumerate((self.gates.connections, self.gates.sessions, self.gates.tls)):
             gate.meter = JointMeter(board.cells, self.row + METERS + 3 * number)
-
-    @property
-    def sessions(self) -> int:
-        """Of all workers."""
-        return self._cells[self._sessions]
-
-    @sessions.setter
-    def sessions(self, value: int) -> None:
-        cells = self._cells
-        cells[self._mine] += value - cells[self._sessions]
-        cells[self._sessions] = value
 
     def is_ahead(self) -> bool:
         """Whether this worker has clearly more connections than its share."""
@@ -167,7 +146,7 @@ class JointShared(Shared):
         return woken
 
 
-class JointFrontend(Frontend):
+class JointFrontend(JointSessions, Frontend):
     """See `Frontend`; `sessions` is that of all workers.
 
     Attributes:
@@ -190,17 +169,6 @@ class JointFrontend(Frontend):
         self.gate.meter = JointMeter(board.cells, self.row + METERS)
         for number, socket in self.sockets.items():
             socket.counters = JointListenerCounters(board, self.name, number)
-
-    @property
-    def sessions(self) -> int:
-        """Of all workers."""
-        return self._cells[self._sessions]
-
-    @sessions.setter
-    def sessions(self, value: int) -> None:
-        cells = self._cells
-        cells[self._mine] += value - cells[self._sessions]
-        cells[self._sessions] = value
 
     def take_place(self, socket: ListenerCounters | None) -> None:
         """Count a connection that is about to be accepted. The caller is in the section and has asked all limits."""

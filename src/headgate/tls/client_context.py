@@ -13,7 +13,7 @@ from typing import Any
 from OpenSSL import SSL
 
 from headgate.base.diagnostics import Bug, ConfigError, Location, Report, config_error
-from headgate.config.model import ServerTls, Verify
+from headgate.config.tls_options import ServerTls, Verify
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import Handle, ffi, lib
 from headgate.tls.pem import read_certified_key

@@ -12,7 +12,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from headgate.base.diagnostics import Location, config_error
-from headgate.config.model import TlsVersions
+from headgate.config.tls_options import TlsVersions
 from headgate.tls.openssl import MODE, error_text, lib
 from headgate.tls.pem import read_authorities
 

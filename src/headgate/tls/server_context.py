@@ -19,7 +19,7 @@ from OpenSSL import SSL
 
 from headgate.base.diagnostics import ConfigError, Report, Severity, config_error
 from headgate.base.records import dataclass
-from headgate.config.model import BindTls, Verify
+from headgate.config.tls_options import BindTls, Verify
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, error_text, ffi, lib, new_ssl
 from headgate.tls.pem import CertifiedKey

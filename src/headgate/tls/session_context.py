@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from OpenSSL import SSL
 
 from headgate.base.diagnostics import Bug
-from headgate.config.model import BindTls
+from headgate.config.tls_options import BindTls
 
 #: How many bind lines can have a context of their own; 64 of them take 15 ms and 2.5 MB.
 SESSION_CONTEXTS = 64

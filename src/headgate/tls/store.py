@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 
 from headgate.base.diagnostics import ConfigError, Location, Report, config_error
 from headgate.base.records import dataclass, field
-from headgate.config.model import CertificateFile
+from headgate.config.tls_options import CertificateFile
 from headgate.tls.pem import CertifiedKey, list_directory, read_certified_key
 
 #: Files beside a certificate that are read with it and not as certificates (manual 5.1 crt).

@@ -16,7 +16,8 @@ from OpenSSL import SSL
 
 from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import Location
-from headgate.config.model import CheckSpec, Proxy, ProxyKind, ProxyProtocolSend, Server, ServerCheck, ServerTls, Timeouts
+from headgate.config.model import CheckSpec, Proxy, ProxyKind, ProxyProtocolSend, Server, ServerCheck, Timeouts
+from headgate.config.tls_options import ServerTls
 from headgate.health.results import CheckResult, CheckStatus
 from headgate.runtime.checks.exchange import CheckPlan, plan_check, run_check, wants_tls
 from headgate.tls.authority import issue, make_authority

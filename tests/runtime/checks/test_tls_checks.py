@@ -13,7 +13,8 @@ import uvloop
 
 from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import Location, Report
-from headgate.config.model import Proxy, ProxyKind, Server, ServerCheck, ServerTls, Verify
+from headgate.config.model import Proxy, ProxyKind, Server, ServerCheck
+from headgate.config.tls_options import ServerTls, Verify
 from headgate.health.results import CheckResult, CheckStatus
 from headgate.runtime.checks.exchange import plan_check, run_check
 from headgate.tls.authority import issue, make_authority

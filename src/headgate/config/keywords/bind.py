@@ -22,8 +22,9 @@ from headgate.config.keywords.line_options import (
     without_effect,
 )
 from headgate.config.keywords.tls_options import shared_options
-from headgate.config.model import Bind, CertificateFile, Verify
+from headgate.config.model import Bind
 from headgate.config.registry import KEYWORDS, Keyword, Parser, Scope, Status
+from headgate.config.tls_options import CertificateFile, Verify
 
 
 def parse_bind(cursor: Cursor, draft: ProxyDraft) -> None:

@@ -9,9 +9,9 @@ from headgate.config.drafts import BindDraft, Settings
 from headgate.config.keywords.global_rows import implemented, value, without_effect
 from headgate.config.keywords.line_options import flag
 from headgate.config.keywords.tls_options import version_options
-from headgate.config.model import Verify
 from headgate.config.registry import KEYWORDS, Keyword, Parser
 from headgate.config.section_drafts import GlobalSection
+from headgate.config.tls_options import Verify
 
 _TICKETS: dict[str, Parser] = {"no-tls-tickets": flag("tls-tickets", False), "tls-tickets": flag("tls-tickets")}
 _BIND_OPTIONS: dict[str, Parser] = {

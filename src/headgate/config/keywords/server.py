@@ -26,9 +26,10 @@ from headgate.config.keywords.line_options import (
 )
 from headgate.config.keywords.source import read_source
 from headgate.config.keywords.tls_options import shared_options
-from headgate.config.model import ProxyProtocolSend, Verify
+from headgate.config.model import ProxyProtocolSend
 from headgate.config.parse_expression import parse_expression
 from headgate.config.registry import BACK, KEYWORDS, NOT_DEFAULTS, Keyword, Parser, Scope, Status
+from headgate.config.tls_options import Verify
 
 SERVER_NAME = regex(r"[A-Za-z0-9_.:-]+")
 _HOST_NAME = regex(r"(?=.*[A-Za-z])[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
