@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
@@ -38,6 +37,8 @@ def fields_of(answer: str) -> dict[str, str]:
 
 def facts_of(answer: str) -> Mapping[str, Any]:
     """An answer in JSON, `show headgate` for instance; nothing where there is none."""
+    import json  # not for those who only have rows: each start would load it
+
     try:
         found = json.loads(answer)
     except ValueError:
