@@ -49,6 +49,18 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = DEAD
         time.sleep(0.01)
 
 
+def ask_socket(path: pathlib.Path, command: str) -> str:
+    """The whole answer of a stats socket to one line, on a connection of its own."""
+    answer = b""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(DEADLINE)
+        sock.connect(str(path))
+        sock.sendall(command.encode() + b"\n")
+        while data := sock.recv(65536):
+            answer += data
+    return answer.decode()
+
+
 def listening_addresses() -> set[tuple[str, int]]:
     """Address and port of every TCP socket in state LISTEN. Read from /proc: connecting would show in logs."""
     found = set()

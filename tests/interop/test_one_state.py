@@ -15,7 +15,7 @@ import pytest
 
 from tests.interop.backends import Backend, Wire, read_request, read_response, response
 from tests.interop.conftest import Proxy, StartProxy
-from tests.interop.programs import DEADLINE, wait_until
+from tests.interop.programs import DEADLINE, ask_socket, wait_until
 
 pytestmark = pytest.mark.parametrize("workers", [1, 4])
 
@@ -66,17 +66,10 @@ class Subject:
         wait_until(lambda: "Uptime" in self.says("show info"), "the runtime API answers")
 
     def says(self, command: str) -> str:
-        text = b""
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(DEADLINE)
-            try:
-                sock.connect(str(self._path))
-                sock.sendall(command.encode() + b"\n")
-                while data := sock.recv(65536):
-                    text += data
-            except OSError:
-                return ""
-        return text.decode()
+        try:
+            return ask_socket(self._path, command)
+        except OSError:
+            return ""
 
     def row(self, proxy: str, name: str) -> dict[str, str]:
         """A row of `show stat`."""

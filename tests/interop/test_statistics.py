@@ -28,7 +28,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.interop.programs import wait_until
-from tests.interop.traffic import CONFIG, STEPS, Traffic
+from tests.interop.traffic import CONFIG, Traffic
+from tests.interop.traffic_steps import STEPS
 
 pytestmark = pytest.mark.needs("haproxy")
 

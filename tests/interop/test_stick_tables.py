@@ -7,7 +7,6 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ import pytest
 
 from tests.interop.backends import Backend, Wire, answer, read_request, read_response, response
 from tests.interop.conftest import Proxy, StartProxy
-from tests.interop.programs import wait_until
+from tests.interop.programs import ask_socket, wait_until
 from tests.interop.test_servers import ask, counted, farm
 
 MakeBackend = Callable[..., Backend]
@@ -26,14 +25,7 @@ _VARYING = re.compile(r"0x[0-9a-f]+|(?<=exp=)\d+|shard=0 |(?<=_cnt=)\d{3,}|(?<=0
 
 def command(path: pathlib.Path, line: str) -> str:
     """The answer of the stats socket to one line."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
-        client.connect(str(path))
-        client.sendall(line.encode() + b"\n")
-        pieces = []
-        while piece := client.recv(65536):
-            pieces.append(piece)
-    return b"".join(pieces).decode().rstrip("\n")
+    return ask_socket(path, line).rstrip("\n")
 
 
 def comparable(text: str) -> list[str]:

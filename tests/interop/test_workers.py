@@ -12,7 +12,7 @@ import pytest
 
 from tests.interop.backends import Backend, answer, read_response, response
 from tests.interop.conftest import Proxy, StartProxy
-from tests.interop.programs import wait_until
+from tests.interop.programs import ask_socket, wait_until
 
 WORKERS = 4
 ENOUGH = 24  # connections: so many that every worker gets some
@@ -62,17 +62,10 @@ class Cluster:
 
     def says(self, command: str) -> str:
         """The answer of the stats socket; "" when there is none."""
-        text = b""
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(10)
-            try:
-                sock.connect(str(self.path))
-                sock.sendall(command.encode() + b"\n")
-                while data := sock.recv(65536):
-                    text += data
-            except OSError:
-                return ""
-        return text.decode()
+        try:
+            return ask_socket(self.path, command)
+        except OSError:
+            return ""
 
     def column(self, place: int, server: str) -> str:
         """A column of `show servers state`."""
