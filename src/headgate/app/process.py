@@ -206,13 +206,7 @@ class App:
         if self.api is not None and self.tables is not None:
             self.tables.discard_others()
         self.reactor.turn_ends.append(self.logs.flush)
-        for number, action in (
-            (signal.SIGTERM, self.stop),
-            (signal.SIGINT, self.stop),
-            (signal.SIGUSR1, self.soft_stop),
-            (signal.SIGHUP, self.dump_states),
-        ):
-            loop.add_signal_handler(number, action)
+        self._heed_signals(loop)
         if self.place.alive is not None:
             self._beat(self.place.alive)
         for sibling in (self.controller, self.worker):
@@ -252,6 +246,15 @@ class App:
             if self.tables is not None:
                 self.tables.close()
             self.live.close()
+
+    def _heed_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        for number, action in (
+            (signal.SIGTERM, self.stop),
+            (signal.SIGINT, self.stop),
+            (signal.SIGUSR1, self.soft_stop),
+            (signal.SIGHUP, self.dump_states),
+        ):
+            loop.add_signal_handler(number, action)
 
     def _join(self) -> Joining | None:
         if self.place.shared is None:
