@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from typing import TYPE_CHECKING, Final
 
 from headgate.balance.joint import JointBackend
+from headgate.base.diagnostics import config_error
 from headgate.config.model import Config
 from headgate.runtime.process.place import Place, Role
 from headgate.runtime.reactor import READ
@@ -25,11 +27,21 @@ def make_shared_state(config: Config, workers: int, connections: int) -> SharedS
     Args:
         config: what is served.
         workers: besides the controller.
-        connections: global maxconn.
+        connections: global maxconn. Where descriptors are fewer than that, they decide how many there can be.
+
+    Raises:
+        ConfigError: there is not enough memory.
     """
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors != resource.RLIM_INFINITY:
+        connections = min(connections, workers * descriptors)
     proxies = config.proxies
     rows = 1 + sum(2 + len(proxy.servers) + sum(len(bind.address.ports) or 1 for bind in proxy.binds) for proxy in proxies)
-    return SharedState(rows, workers, connections)
+    try:
+        return SharedState(rows, workers, connections)
+    except (OSError, OverflowError) as error:
+        message = f"no memory that {workers} workers can share for {connections} connections: {error}"
+        raise config_error(message, None, remedy="lower 'maxconn' of the global section") from None
 
 
 def shared_state(place: Place) -> SharedState | None:
@@ -94,4 +106,3 @@ class Joining:
         for listener in app.doors.listeners:
             if listener.paused and not listener.deadline and not listener.side.accept_paused:
                 listener.resume()
-
