@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from headgate.app.inspection import ProcessInspection
     from headgate.app.process import App
 
+#: The level of syslog of what an operator did to a frontend.
+_WARNING_LEVEL = 4
+
 
 class Control:
     """See `admin.context.Context`."""
@@ -185,12 +188,14 @@ class Control:
 
     def disable_frontend(self, frontend: Frontend) -> None:
         self._app.doors.close(frontend)
+        self._app.log_of_frontend(frontend.name, _WARNING_LEVEL, f"Paused frontend {frontend.name}.")
 
     def enable_frontend(self, frontend: Frontend) -> str | None:
         try:
             self._app.doors.open(frontend)
         except ConfigError as error:
             return error.diagnostic.message
+        self._app.log_of_frontend(frontend.name, _WARNING_LEVEL, f"Resumed frontend {frontend.name}.")
         return None
 
     def shut_frontend(self, frontend: Frontend) -> None:

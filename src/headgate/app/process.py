@@ -294,9 +294,13 @@ class App:
 
     def _log_of_frontends(self, level: int, text: str) -> None:
         """One line for each frontend, by the process that speaks for all."""
+        for name in self.frontends:
+            self.log_of_frontend(name, level, text.format(name))
+
+    def log_of_frontend(self, name: str, level: int, text: str) -> None:
+        """One line with the loggers of a frontend, by the process that speaks for all."""
         if self.api is not None:
-            for name in self.frontends:
-                log_event(self.emitters[name], level, text.format(name))
+            log_event(self.emitters[name], level, text)
 
     # --- checks ---
 
