@@ -24,7 +24,6 @@ TAKEN = [
     ("listen", "bind 10.0.0.1:10080,10.0.0.1:10443"),  # 4.2 bind
     ("listen", 'http-request set-header X-SSL-CN %{+Q}[ssl_c_s_dn(cn)]'),  # 4.4
     ("global", "nbproc 1"),
-    ("global", "nbproc 4"),
     ("listen", "stick-table type ip size 1m expire 10s store http_req_rate(10s)"),  # 11.1
     ("listen", "http-request track-sc0 base32+src table other"),
     ("listen", "stick on src table pop if !LOCALHOST"),  # 4.2
@@ -71,8 +70,8 @@ def test_a_variable_without_a_stream_is_warned_of(tmp_path: Path) -> None:
 
 def test_nbproc_names_its_modern_form(tmp_path: Path) -> None:
     _, report = read("global", "nbproc 4", tmp_path)
-    (warning,) = report.warnings
-    assert warning.remedy == "write 'nbthread 4'"
+    (alert,) = report.alerts
+    assert alert.remedy == "write 'nbthread 4'"
 
 
 def test_a_server_with_a_bad_option_is_not_called_undefined(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from headgate.base.diagnostics import config_error
 from headgate.base.regex import regex
 from headgate.config.addresses import parse_address
 from headgate.config.cursor import Cursor
@@ -73,8 +74,12 @@ def parse_nbproc(cursor: Cursor, section: GlobalSection) -> None:
     """`nbproc <number>`: several processes without anything in common, until HAProxy 2.5."""
     number = cursor.integer("a number of processes", 1)
     cursor.finish()
-    remedy = "leave it out" if number == 1 else f"write 'nbthread {number}'"
-    cursor.report.warn("'nbproc' was removed by HAProxy 2.5", cursor.keyword.location, remedy=remedy)
+    if number > 1:
+        raise config_error(
+            "'nbproc' was removed by HAProxy 2.5: processes that share nothing are not made any more", cursor.keyword.location,
+            remedy=f"write 'nbthread {number}'",
+        )
+    cursor.report.warn("'nbproc' was removed by HAProxy 2.5", cursor.keyword.location, remedy="leave it out")
 
 
 def parse_master_worker(cursor: Cursor, section: GlobalSection) -> None:
@@ -307,5 +312,5 @@ KEYWORDS.add(
     ),
     Keyword("nbproc", frozenset({Scope.GLOBAL}), Status.REMOVED, parse_nbproc, "write 'nbthread' instead"),
     *removed("start with '-d' instead", "debug"),
-    *removed("write 'process' on the 'stats socket' line instead", "stats bind-process"),
+    *removed("leave it out: one process answers for all workers", "stats bind-process"),
 )
