@@ -131,7 +131,6 @@ class Generation:
                 sock.close()
         heritage.listeners = sockets
         heritage.lines = address_keys(self._config)
-        heritage.startup_logs = self._messages.text
         self._upwards.opened(sockets)
 
     # --- one process ---
@@ -149,6 +148,7 @@ class Generation:
         _settle_memory()
         if self._upwards.link is None:
             self._files.note(self._heritage.listeners)
+        self._heritage.startup_logs = self._messages.text
         code = app.run()
         if not app.shared.stopping:
             self._files.remove()
@@ -209,6 +209,7 @@ class Generation:
 
             launcher.watch(link, lost)
         _settle_memory()
+        self._heritage.startup_logs = self._messages.text
         code = launcher.run()
         if launcher.stopped_by is not signal.SIGUSR1:
             # After a soft stop a successor may have taken the sockets over, files and all.
@@ -264,8 +265,10 @@ class Generation:
             self._messages.show([error.diagnostic])
             return _FAILED
         if place.role is Role.CONTROLLER:
+            said = len(self._messages.text)
             for warning in app.warnings:
                 self._messages.say(Severity.WARNING, warning)
+            place.heritage.startup_logs += self._messages.text[said:]
         gc.enable()
         return app.run()
 
