@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -171,10 +172,30 @@ def start_subject(
     program = Program(command, directory, name, pass_fds=pass_fds, environment=environment)
     try:
         program.await_ports(ports)
+        if subject == "headgate":
+            _await_workers(config)
     except BaseException:
         program.stop()
         raise
     return program
+
+
+def _await_workers(config: str) -> None:
+    """Ports listen before all workers serve: wait for them where there is a stats socket to ask."""
+    count, sockets = re.search(r"nbthread (\d+)", config), re.search(r"stats socket (/\S+)", config)
+    if count is None or sockets is None or int(count[1]) == 1:
+        return
+    path = pathlib.Path(sockets[1])
+
+    def all_answer() -> bool:
+        try:
+            answer = ask_socket(path, "show activity")
+        except OSError:
+            return False
+        columns = re.search(r"\[ ([0-9. ]+) \]", answer)
+        return (columns is not None and len(columns[1].split()) == int(count[1])) or "denied" in answer
+
+    wait_until(all_answer, f"all of {count[1]} workers answer")
 
 
 def check_config(subject: str, path: pathlib.Path, environment: dict[str, str] | None = None) -> tuple[int, str]:
