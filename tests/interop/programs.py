@@ -4,7 +4,9 @@ of its own in a temporary directory, is waited for until its ports listen, and d
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import itertools
 import os
 import pathlib
 import re
@@ -26,16 +28,25 @@ class ProgramFailed(Exception):
     """A program ended or did not get ready; the message holds all that it printed."""
 
 
+#: Below the range that the kernel takes ports of clients from: nobody's connection comes in between choosing and listening. Each
+#: process of a parallel run has a part of its own.
+_PORTS = range(10_240, 32_768)
+_PARTS = 16
+_part = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PARTS
+_candidates = itertools.cycle(_PORTS[_part * len(_PORTS) // _PARTS : (_part + 1) * len(_PORTS) // _PARTS])
+# Where to begin: another run on this machine begins elsewhere.
+collections.deque(itertools.islice(_candidates, os.getpid() % (len(_PORTS) // _PARTS)), maxlen=0)
+
+
 def free_ports(count: int) -> list[int]:
     """Ports that nobody uses on 127.0.0.1, all different."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_candidates)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 def free_port() -> int:
