@@ -161,7 +161,8 @@ def test_without_its_launcher_everything_goes_on(cluster: Cluster) -> None:
         os.kill(cluster.launcher, signal.SIGKILL)
         wait_until(lambda: not pathlib.Path(f"/proc/{cluster.launcher}/exe").exists(), "the launcher is gone")
         assert cluster.says("disable server app/one") == "\n"
-        assert cluster.served_by() == {b"two"}
+        # The master's new generation, which knows nothing of it, may serve some of these already.
+        assert b"two" in cluster.served_by()
     finally:
         for orphan in orphans:
             os.kill(orphan, signal.SIGTERM)
