@@ -153,7 +153,7 @@ class JointBackend(BackendState):
         cells = self._cells
         at = server._sessions  # type: ignore[attr-defined]  # a JointServer; a cast costs a call
         sessions = cells[at] + 1
-        cells[server._my_sessions] += 1  # type: ignore[attr-defined]
+        cells[server._mine] += 1  # type: ignore[attr-defined]
         cells[at] = sessions
         cells[self._mine + SESSIONS] += 1
         cells[self._sessions_at] += 1
@@ -174,7 +174,7 @@ class JointBackend(BackendState):
 
     def _give_back(self, server: ServerState) -> Stream | None:
         cells = self._cells
-        cells[server._my_sessions] -= 1  # type: ignore[attr-defined]
+        cells[server._mine] -= 1  # type: ignore[attr-defined]
         cells[server._sessions] -= 1  # type: ignore[attr-defined]
         cells[self._mine + SESSIONS] -= 1
         cells[self._sessions_at] -= 1

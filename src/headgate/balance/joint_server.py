@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from headgate.balance.rows import PICKS, QUEUED, SESSIONS, Board, Cells, Nowhere, share_of
+from headgate.balance.rows import PICKS, QUEUED, SESSIONS, Board, Cells, JointSessions, Nowhere, share_of
 from headgate.balance.server import ServerState
 from headgate.plan.frontends import ServerPlan
 
 
-class JointServer(ServerState):
+class JointServer(JointSessions, ServerState):
     """See `ServerState`. Who changes the load is in the section of the backend.
 
     Attributes:
         row: of the server.
     """
 
-    __slots__ = ("_cells", "_my_queued", "_my_sessions", "_picks", "_queued", "_sessions", "row")
+    __slots__ = ("_cells", "_mine", "_my_queued", "_picks", "_queued", "_sessions", "row")
 
     def __init__(self, plan: ServerPlan, position: int, board: Board, backend: str) -> None:
         row = self.row = board.attach("server", f"{backend}/{plan.spec.name}")
@@ -22,22 +22,11 @@ class JointServer(ServerState):
         self._sessions = row + SESSIONS
         self._queued = row + QUEUED
         self._picks = row + PICKS
-        self._my_sessions = mine + SESSIONS - 1
+        self._mine = mine + SESSIONS - 1
         self._my_queued = mine + QUEUED - 1
         self._cells: Cells = Nowhere()  # what the constructor sets is not the load
         super().__init__(plan, position)
         self._cells = board.cells
-
-    @property
-    def sessions(self) -> int:
-        """Of all workers."""
-        return self._cells[self._sessions]
-
-    @sessions.setter
-    def sessions(self, value: int) -> None:
-        cells = self._cells
-        cells[self._my_sessions] += value - cells[self._sessions]
-        cells[self._sessions] = value
 
     @property
     def queued(self) -> int:
