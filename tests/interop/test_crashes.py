@@ -228,7 +228,7 @@ def test_of_a_worker_its_own_clients_are_lost_and_no_others(site: Callable[..., 
 def test_of_who_carries_no_traffic_no_client_is_lost(site: Callable[..., Site], victim: str) -> None:
     made = site(master=victim != "controller")
     clients = made.clients()
-    launcher = made.launcher
+    launcher, before = made.launcher, made.processes
     if victim == "controller":
         made.kill([made.controller])
     elif victim == "launcher":
@@ -241,16 +241,19 @@ def test_of_who_carries_no_traffic_no_client_is_lost(site: Callable[..., Site], 
         if victim == "launcher":
             # Their workers leave softly now: they may still take a new connection, and close it behind its first answer.
             made.clients()
+            wait_until(lambda: all(map(_is_gone, before)), "those of before have left")
+            assert all(client.works() for client in made.clients())
         else:
             assert all(client.works() for client in clients)
             assert all(client.works() for client in made.clients(6))
     finally:
         if victim == "master":
             os.kill(launcher, signal.SIGTERM)
-            wait_until(lambda: not pathlib.Path(f"/proc/{launcher}").exists() or _is_zombie(launcher), "what was left ends")
+            wait_until(lambda: _is_gone(launcher), "what was left ends")
 
 
-def _is_zombie(pid: int) -> bool:
+def _is_gone(pid: int) -> bool:
+    """No such process, or one that only waits for its parent to notice."""
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] == "Z"
     except OSError:
