@@ -46,8 +46,8 @@ class Checks(Protocol):
     @property
     def availability(self) -> Mapping[str, Availability]: ...
 
-    def admin_changed(self, backend: BackendState, server: ServerState, before: Admin) -> None:
-        """Say that a server's administrative state was changed."""
+    def admin_changed(self, backend: BackendState, server: ServerState, before: Admin, reason: str = "") -> None:
+        """Say that a server's administrative state was changed, and why where it was not the administrator."""
 
     def survey(self, backend: BackendState) -> None:
         """Say that a backend's servers were changed otherwise, by a weight for instance."""
@@ -199,6 +199,10 @@ class Context(Protocol):
     @property
     def history(self) -> History:
         """The last minutes of each proxy."""
+
+    @property
+    def resolvers(self) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
+        """The counters of all name servers, by section and name."""
 
     @property
     def certificates(self) -> Sequence[Certificate]:

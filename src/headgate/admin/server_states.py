@@ -38,7 +38,7 @@ _MOST_WARNINGS = 20
 # srv_op_state
 _STOPPED, _STARTING, _RUNNING, _STOPPING = range(4)
 # bits of srv_admin_state
-_FORCED_MAINTENANCE, _CONFIGURED_MAINTENANCE, _FORCED_DRAIN = 0x01, 0x04, 0x08
+_FORCED_MAINTENANCE, _CONFIGURED_MAINTENANCE, _FORCED_DRAIN, _RESOLUTION_MAINTENANCE = 0x01, 0x04, 0x08, 0x20
 # bits of srv_check_state
 _IN_PROGRESS, _CONFIGURED, _ENABLED, _PAUSED = 0x01, 0x02, 0x04, 0x08
 _CHECKS = {status.number: status for status in CheckStatus}
@@ -88,6 +88,8 @@ def _administrative(server: ServerState) -> int:
     mask = _CONFIGURED_MAINTENANCE if server.spec.disabled else 0
     if server.admin & Admin.MAINT:
         mask |= _FORCED_MAINTENANCE
+    if server.admin & Admin.UNRESOLVED:
+        mask |= _RESOLUTION_MAINTENANCE
     if server.admin & Admin.DRAIN:
         mask |= _FORCED_DRAIN
     return mask
@@ -95,7 +97,7 @@ def _administrative(server: ServerState) -> int:
 
 def _check_columns(server: ServerState, checked: Checked | None) -> tuple[int, int, int, int]:
     """Check status, result, health and state."""
-    maintenance = bool(server.admin & Admin.MAINT)
+    maintenance = bool(server.admin & Admin.OUT)
     if checked is None:
         # What HAProxy says of servers that it never checks.
         health = 0 if maintenance else 2
@@ -253,7 +255,7 @@ def _apply(
     state = backend.state
     if initial == server.spec.weight and weight != server.weight:
         state.set_weight(server, weight, now.wall)  # otherwise the configuration's weight is newer
-    admin = _wanted_admin(mask, configured=server.spec.disabled)
+    admin = _wanted_admin(mask, configured=server.spec.disabled) | server.admin & Admin.UNRESOLVED
     if admin is not server.admin:
         state.set_admin(server, admin, now.wall)
     # Stopped because of maintenance says nothing about health.

@@ -113,6 +113,35 @@ class Changes:
             self._live.resume(backend.state.set_operational(server, True, wall))
         self._app.checks_seen().survey(backend.state)
 
+    def resolve(
+        self, backend: Backend, server: ServerState, host: str | None, port: int | None, weight: int | None, reason: str
+    ) -> None:
+        """What became of a server's name.
+
+        Args:
+            host: the address to connect to from now on; None: there is none, the server is out of service.
+            port, weight: of an SRV record, None without one.
+            reason: why there is no address.
+        """
+        admin = server.admin | Admin.UNRESOLVED
+        if host is not None:
+            admin = server.admin & ~Admin.UNRESOLVED
+            family = Family.INET6 if ":" in host else Family.INET
+            address = replace(server.address, family=family, host=host)
+            if port is not None:
+                address = replace(address, port=port, last_port=port, port_is_offset=False)
+            if address != server.address or self._live.endpoints[server].host is None:
+                self.set_address(backend, server, address)
+            if weight is not None and weight != server.weight:
+                self._live.resume(backend.state.set_weight(server, weight, self._live.reactor.wall))
+        before = server.admin
+        if admin is not before:
+            streams = backend.state.set_admin(server, admin, self._live.reactor.wall)
+            self._app.checks_seen().admin_changed(backend.state, server, before, reason)
+            self._live.resume(streams)
+            if host is None:
+                backend.pools[server.name].clear()
+
     def set_tls(self, backend: Backend, server: ServerState, enabled: bool) -> bool:
         """Connect over TLS or not; False when no TLS options are known for the server."""
         if id(server.spec) not in self._contexts:

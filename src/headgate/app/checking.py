@@ -62,7 +62,7 @@ class ChecksElsewhere:
     checked: Mapping[ServerState, Checked] = {}
     availability: Mapping[str, Availability] = {}
 
-    def admin_changed(self, backend: BackendState, server: ServerState, before: Admin) -> None:
+    def admin_changed(self, backend: BackendState, server: ServerState, before: Admin, reason: str = "") -> None:
         """The controller logs it."""
 
     def survey(self, backend: BackendState) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 #: The level of syslog of what an operator did to a frontend.
 _WARNING_LEVEL = 4
+#: The counters of a name server that was never asked.
+_NOTHING_ASKED: Mapping[str, int] = defaultdict(int)
 
 
 class Control:
@@ -163,6 +167,17 @@ class Control:
         api = self._app.api
         return api.sampler.history if api is not None and api.sampler is not None else History()
 
+    @property
+    def resolvers(self) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
+        resolving = self._app.resolving
+        if resolving is None:  # nothing is resolved while running: nobody was asked
+            sections = self._app.config.resolvers.values()
+            return {one.name: {server.name: _NOTHING_ASKED for server in one.name_servers} for one in sections}
+        return {
+            name: {server: asdict(counters) for server, counters in resolver.counters.items()}
+            for name, resolver in resolving.resolvers.items()
+        }
+
     @cached_property
     def certificates(self) -> Sequence[Certificate]:
         from headgate.app.certificates import certificates_of
@@ -216,6 +231,12 @@ class Control:
 
     def set_server_address(self, backend: Backend, server: ServerState, address: Address) -> None:
         self._changes.set_address(backend, server, address)
+
+    def resolve_server(
+        self, backend: Backend, server: ServerState, host: str | None, port: int | None, weight: int | None, reason: str
+    ) -> None:
+        """See `app.changes.Changes.resolve`."""
+        self._changes.resolve(backend, server, host, port, weight, reason)
 
     def set_server_tls(self, backend: Backend, server: ServerState, enabled: bool) -> bool:
         return self._changes.set_tls(backend, server, enabled)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from headgate.app.siblings import NOTICE, WARNING, Result, Sibling
 from headgate.balance.backend import BackendState
+from headgate.balance.resolution import Change
 from headgate.balance.server import ServerState
 from headgate.base.records import dataclass
 from headgate.health.state import ServerStatus
 from headgate.runtime.logs.emitters import log_event
 from headgate.runtime.workers.journal import Key
 from headgate.runtime.workers.links import Handler, Link, LinkLost, watch_supervision
-from headgate.runtime.workers.messages import SERVER_ENTRY, Kind, Message
+from headgate.runtime.workers.messages import RESOLVED_ENTRY, SERVER_ENTRY, Kind, Message
 
 if TYPE_CHECKING:
     from headgate.app.process import App
@@ -155,6 +156,12 @@ class Controller(Sibling):
         """Checks or the administrator changed what a server may do: workers follow."""
         what = (SERVER_ENTRY, backend.name, server.name, server.up, server.stopping)
         for _, answer in self.spread((SERVER_ENTRY, backend.name, server.name), what):
+            answer.add_done_callback(_forget)
+
+    def server_resolved(self, backend: str, change: Change) -> None:
+        """The name of a server has another address, or none: workers follow."""
+        what = (RESOLVED_ENTRY, backend, change.server, change.address, change.port, change.weight, change.reason)
+        for _, answer in self.spread((RESOLVED_ENTRY, backend, change.server), what):
             answer.add_done_callback(_forget)
 
     def server_followed(self, backend: BackendState, server: ServerState) -> None:

@@ -18,7 +18,7 @@ from headgate.app.makers import Makers
 from headgate.app.prepare import Prepared, StartError
 from headgate.app.web import services_of
 from headgate.balance.backend import BackendState
-from headgate.balance.server import ServerState
+from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Family
 from headgate.base.diagnostics import ConfigError
 from headgate.base.termination import Outcome
@@ -154,7 +154,9 @@ class Live:
         """Where and how to connect to a server, as configured."""
         spec: Server = server.spec
         family, host = self.prepared.addresses[id(spec)]
-        if host is None:
+        if host is None and spec.resolution is not None:
+            server.admin |= Admin.UNRESOLVED
+        elif host is None:
             server.up = False
         elif spec.address.family is Family.NAME:
             numeric = Family.INET6 if family == socket.AF_INET6 else Family.INET

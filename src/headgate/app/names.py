@@ -72,6 +72,8 @@ class _Names:
                 self._report.alert(f"server {proxy.name}/{server.name}: {found.strerror}", server.location)
                 return socket.AF_INET, None
             return found
+        if server.resolution is not None and server.address.host.startswith("_"):
+            return socket.AF_INET, None  # an SRV label (5.3.1): the system's resolver knows addresses only
         message = f"server {proxy.name}/{server.name}: could not resolve address '{server.address.host}'"
         for way in server.init_addr:
             if way == "libc":
@@ -79,7 +81,8 @@ class _Names:
                 if not isinstance(found, OSError):
                     return found
             elif way == "none":
-                self._report.warn(f"{message}{self._reason(server)}: it is down until it is given one", server.location)
+                if server.resolution is None:  # with resolvers it is no more than the order of things
+                    self._report.warn(f"{message}{self._reason(server)}: it is down until it is given one", server.location)
                 return socket.AF_INET, None
             elif way != "last":  # there are no state files yet
                 return (socket.AF_INET6 if ipaddress.ip_address(way).version == 6 else socket.AF_INET), way

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from headgate.app.control import Control
     from headgate.app.controller import Controller
     from headgate.app.joining import Joining
+    from headgate.app.resolving import Resolving
     from headgate.app.worker import Worker
     from headgate.runtime.checks.runner import CheckRunner
     from headgate.tables.opening import Tables
@@ -100,6 +101,7 @@ class App:
         self.catching_up = False
         self._dumping: asyncio.Future[None] | None = None
         self.checks: CheckRunner | None = None
+        self.resolving: Resolving | None = None
         self.controller: Controller | None = None
         self.worker: Worker | None = None
         self.api: RuntimeApi | None = None
@@ -174,6 +176,8 @@ class App:
         leaves = bool(settings.chroot or settings.user or settings.uid or settings.group or settings.gid)
         if self.place.role is not Role.SINGLE or self._is_checking() or leaves:
             import headgate.app.checking
+        if self._is_resolving():
+            import headgate.app.resolving
         if self.place.role is not Role.SINGLE or leaves:
             import headgate.admin.commands
             import headgate.app.control  # noqa: F401
@@ -183,6 +187,12 @@ class App:
         if self.api is None:
             return False
         return self.api.is_open or any(server.check is not None for proxy in self.config.proxies for server in proxy.servers)
+
+    def _is_resolving(self) -> bool:
+        """Whether names of servers are resolved here while running."""
+        if self.api is None:
+            return False
+        return any(server.resolution is not None for proxy in self.config.proxies for server in proxy.servers)
 
     # --- serving ---
 
@@ -217,6 +227,11 @@ class App:
                 log_event(self.logs.process, _WARNING_LEVEL, warning)
         if self._is_checking():
             self.checker().start()
+        if self._is_resolving():
+            from headgate.app.resolving import Resolving
+
+            self.resolving = Resolving(self)
+            self.resolving.start()
         joining = self._join()
         if self.tables is not None:
             self._settle_tables(self.tables)
@@ -233,6 +248,8 @@ class App:
         finally:
             if self.checks is not None:
                 await self.checks.stop()
+            if self.resolving is not None:
+                await self.resolving.stop()
             if self.api is not None:
                 await self.api.stop(unlink=self.doors.owns_files and not self.shared.stopping)
             if sampler is not None:

@@ -14,7 +14,7 @@ from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
 from headgate.runtime.logs.emitters import log_event
 from headgate.runtime.workers.journal import Journal
-from headgate.runtime.workers.messages import COMMAND_ENTRY, SERVER_ENTRY
+from headgate.runtime.workers.messages import COMMAND_ENTRY, RESOLVED_ENTRY, SERVER_ENTRY
 
 if TYPE_CHECKING:
     from headgate.app.process import App
@@ -89,6 +89,8 @@ class Sibling:
             return self.run(rest)
         if kind == SERVER_ENTRY:
             return self._server(*rest)
+        if kind == RESOLVED_ENTRY:
+            return self._resolved(*rest)
         return False, f"unknown change '{kind}'"
 
     def _server(self, backend_name: str, name: str, up: bool, stopping: bool) -> Result:
@@ -103,6 +105,17 @@ class Sibling:
         if server.stopping is not stopping:
             live.server_stopping(backend, server, stopping)
         self.server_followed(backend, server)
+        return True, ""
+
+    def _resolved(
+        self, backend_name: str, name: str, host: str | None, port: int | None, weight: int | None, reason: str
+    ) -> Result:
+        """What the controller found out about a server's name."""
+        backend = self.app.backends.get(backend_name)
+        server = backend.state.server(name) if backend is not None else None
+        if backend is None or server is None:
+            return False, f"no server {backend_name}/{name}"
+        self.app.control.resolve_server(backend, server, host, port, weight, reason)
         return True, ""
 
     def server_followed(self, backend: BackendState, server: ServerState) -> None:

@@ -191,7 +191,7 @@ class BackendState:
 
     def set_admin(self, server: ServerState, state: Admin, now: float) -> list[Stream]:
         """Change the administrative state; returns as `set_operational`."""
-        if (state ^ server.admin) & Admin.MAINT:
+        if (state ^ server.admin) & Admin.OUT:
             server.changed_at = now
         server.admin = state
         return self._changed(server, now)

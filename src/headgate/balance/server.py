@@ -16,14 +16,17 @@ from headgate.plan.frontends import ServerPlan
 
 
 class Admin(enum.Flag):
-    """What the administrator wants of a server (management manual, `set server ... state`).
+    """What the administrator wants of a server (management manual, `set server ... state`), and what follows from its name.
 
-    DRAIN: out of load balancing, but persistent connections are still accepted. MAINT: no traffic and no checks.
+    DRAIN: out of load balancing, but persistent connections are still accepted. MAINT: no traffic and no checks. UNRESOLVED: the
+    same, since its name has no address (5.3); only resolution sets and clears it. OUT: either of these two.
     """
 
     READY = 0
     DRAIN = 1
     MAINT = 2
+    UNRESOLVED = 4
+    OUT = 6
 
 
 class ServerState:
@@ -96,7 +99,7 @@ class ServerState:
 
     def usable(self) -> bool:
         """Whether it can be reached at all: persistent and explicitly directed traffic may go there."""
-        return self.up and not self.admin & Admin.MAINT
+        return self.up and not self.admin & Admin.OUT
 
     @property
     def eligible(self) -> bool:
@@ -110,9 +113,9 @@ class ServerState:
 
     @property
     def state(self) -> str:
-        """In the words of the statistics: MAINT, DRAIN, NOLB, DOWN or UP."""
-        if self.admin & Admin.MAINT:
-            return "MAINT"
+        """In the words of the statistics: MAINT, MAINT (resolution), DRAIN, NOLB, DOWN or UP."""
+        if self.admin & Admin.OUT:
+            return "MAINT" if self.admin & Admin.MAINT else "MAINT (resolution)"
         if not self.up:
             return "DOWN"
         if self.admin & Admin.DRAIN or self.weight == 0:

@@ -10,9 +10,11 @@ from headgate.base.diagnostics import Location, Report, nearest_word
 from headgate.config.acl_scopes import conditions_of, references
 from headgate.config.actions import Rule
 from headgate.config.drafts import ConfigDraft, ProxyDraft
+from headgate.config.keywords.resolvers import read_resolv_conf
 from headgate.config.model import Mode, Proxy, Server
 from headgate.config.parse_condition import predefined_acls
 from headgate.config.resolve_lines import has_port
+from headgate.config.resolvers import DEFAULT_RESOLVERS, NameServer, Resolvers
 
 #: Finding the nearest of more names than this would take longer than reading them all.
 MOST_COMPARED = 1000
@@ -101,7 +103,32 @@ def check_references(draft: ConfigDraft, proxies: Iterable[Proxy], report: Repor
             for reference in references(condition):
                 if reference.name not in acls and reference.name not in predefined_acls():
                     missing("ACL", reference.name, reference.location, acls, report, within=proxy.title)
+    _check_resolvers(draft, proxies, report)
     _check_log_targets(draft, report)
+
+
+def _check_resolvers(draft: ConfigDraft, proxies: Iterable[Proxy], report: Report) -> None:
+    """Sections that server lines name must be there; `default` is made of the system's name servers where nobody wrote it."""
+    known = {name: section.location or draft.global_.location for name, section in draft.resolvers.items()}
+    seen: set[Location] = set()
+    for proxy in proxies:
+        for server in proxy.servers:
+            if server.resolution is None or server.location in seen:
+                continue
+            seen.add(server.location)
+            name = server.resolution.resolvers
+            if name == DEFAULT_RESOLVERS and name not in known:
+                draft.resolvers[name] = Resolvers(name, _system_name_servers())
+                known[name] = draft.global_.location
+            elif name not in known:
+                missing("resolvers", name, server.location, known, report)
+
+
+def _system_name_servers() -> tuple[NameServer, ...]:
+    try:
+        return tuple(read_resolv_conf())
+    except OSError:  # 5.3.2: that the section can't be made is no error
+        return ()
 
 
 def _check_backends(proxy: ProxyDraft, proxies: Mapping[str, Proxy], report: Report) -> None:

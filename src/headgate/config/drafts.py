@@ -29,6 +29,7 @@ from headgate.config.model import (
     UseServer,
 )
 from headgate.config.registry import Scope
+from headgate.config.resolvers import Resolvers
 from headgate.config.stick_tables import StickRule
 
 
@@ -199,6 +200,7 @@ class ConfigDraft:
     userlists: dict[str, Userlist] = field(default_factory=dict)
     rings: dict[str, Ring] = field(default_factory=dict)
     error_sections: dict[str, ErrorSection] = field(default_factory=dict)
+    resolvers: dict[str, Resolvers] = field(default_factory=dict)
     named_sections: dict[tuple[str, str], Location] = field(default_factory=dict)
     path_base: str = ""
 

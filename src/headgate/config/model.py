@@ -15,6 +15,7 @@ from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass, field
 from headgate.config.actions import Rule, Ruleset
 from headgate.config.expression import AclDefinition, Condition, LogFormat, SampleExpression
+from headgate.config.resolvers import Resolution, Resolvers
 from headgate.config.stick_tables import StickRule, StickTable
 from headgate.config.tls_options import BindTls, ServerTls
 
@@ -139,6 +140,7 @@ class Server:
     on_marked_down: str | None = None  # "shutdown-sessions"
     on_marked_up: str | None = None  # "shutdown-backup-sessions"
     non_stick: bool = False  # its connections are never put into stick tables
+    resolution: Resolution | None = None  # its name is resolved while running
 
 
 # --- balancing and persistence ---------------------------------------------------------------------------------------
@@ -574,6 +576,7 @@ class Config:
     userlists: Mapping[str, Userlist]
     rings: Mapping[str, Ring]
     error_sections: Mapping[str, ErrorSection]
+    resolvers: Mapping[str, Resolvers] = field(default_factory=dict)
     #: what the sections were parsed into, for servers and backends that are added while running (see `runtime_lines`)
     origin: object = field(default=None, repr=False, compare=False)
 

@@ -50,6 +50,7 @@ def resolve(draft: ConfigDraft, report: Report) -> Config | None:
         userlists=dict(draft.userlists),
         rings=dict(draft.rings),
         error_sections=dict(draft.error_sections),
+        resolvers=dict(draft.resolvers),
         origin=draft,
     )
 

@@ -18,6 +18,7 @@ from headgate.config.drafts import BindDraft, ServerDraft, Settings
 from headgate.config.keywords.tls_options import VERSIONS
 from headgate.config.model import Bind, Mode, ProxyProtocolSend, Server, ServerCheck, UnixPermissions
 from headgate.config.parse_expression import parse_expression
+from headgate.config.resolvers import Resolution
 from headgate.config.tls_options import BindTls, CertificateFile, ServerTls, TlsVersions, Verify
 
 #: What ALPN may offer so far.
@@ -185,7 +186,24 @@ def build_server(draft: ServerDraft, number: int, mode: Mode, defaults: LineDefa
         check=check,
         tls=tls if settings.is_on("ssl") else None,
         send_proxy=_send_proxy(settings),
+        resolution=_resolution(settings) if draft.address.family is Family.NAME else None,
         **fields,
+    )
+
+
+def _resolution(settings: Settings) -> Resolution | None:
+    """Only with `resolvers`: the other options say nothing without it."""
+    name = settings.value("resolvers")
+    if name is None:
+        return None
+    options = settings.value("resolve-opts", ())
+    return Resolution(
+        name,
+        settings.value("resolve-prefer", 6),
+        settings.value("resolve-net", ()),
+        # The last of the two that contradict each other holds.
+        allow_duplicates=[one for one in options if one.endswith("-dup-ip")][-1:] == ["allow-dup-ip"],
+        ignore_weight="ignore-weight" in options,
     )
 
 

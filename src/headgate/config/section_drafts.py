@@ -11,6 +11,7 @@ from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass, field
 from headgate.config.drafts import ConfigDraft, GlobalDraft, Settings
 from headgate.config.model import ErrorPage
+from headgate.config.resolvers import HoldTimes, NameServer
 
 
 @dataclass(slots=True)
@@ -89,3 +90,17 @@ class ErrorSectionDraft:
     location: Location
     config: ConfigDraft
     pages: dict[int, ErrorPage] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class ResolversDraft:
+    """A `resolvers` section (5.3.2)."""
+
+    name: str
+    location: Location
+    name_servers: list[NameServer] = field(default_factory=list)
+    hold: HoldTimes = field(default_factory=HoldTimes)
+    payload: int = 512
+    retries: int = 3
+    timeout_resolve: float = 1.0
+    timeout_retry: float = 1.0

@@ -15,7 +15,15 @@ from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ConfigDraft, ProxyDraft
 from headgate.config.model import ErrorSection, Ring, User, Userlist
 from headgate.config.registry import Scope
-from headgate.config.section_drafts import ErrorSectionDraft, GlobalSection, PathPolicy, RingDraft, UserlistDraft
+from headgate.config.resolvers import Resolvers
+from headgate.config.section_drafts import (
+    ErrorSectionDraft,
+    GlobalSection,
+    PathPolicy,
+    ResolversDraft,
+    RingDraft,
+    UserlistDraft,
+)
 
 _NAME = regex(r"[A-Za-z0-9_.:-]+")
 
@@ -180,6 +188,24 @@ def _open_http_errors(cursor: Cursor, opening: Opening) -> OpenSection:
     return OpenSection(Scope.HTTP_ERRORS, name, draft, close)
 
 
+def _open_resolvers(cursor: Cursor, opening: Opening) -> OpenSection:
+    name, location = _unique_name(cursor, opening.config)
+    draft = ResolversDraft(name, location)
+
+    def close(report: Report) -> None:
+        if not draft.name_servers:
+            report.warn(
+                f"resolvers '{name}' has no name server: nothing can be resolved with it", location,
+                remedy="add 'nameserver <name> <address>' or 'parse-resolv-conf'",
+            )
+        opening.config.resolvers[name] = Resolvers(
+            name, tuple(draft.name_servers), draft.hold, draft.payload, draft.retries, draft.timeout_resolve,
+            draft.timeout_retry, location,
+        )
+
+    return OpenSection(Scope.RESOLVERS, name, draft, close)
+
+
 @dataclass(frozen=True, slots=True)
 class SectionRow:
     """One section keyword. Without an opener it is known but not yet supported, or `removed` says why it is gone."""
@@ -210,6 +236,6 @@ SECTIONS: dict[str, SectionRow] = {
     "program": SectionRow(
         Scope.PROGRAM, removed="HAProxy 3.3 removed it: let systemd or another supervisor start the program as a unit of its own"
     ),
-    "resolvers": SectionRow(Scope.RESOLVERS),
+    "resolvers": SectionRow(Scope.RESOLVERS, _open_resolvers),
     "traces": SectionRow(Scope.TRACES),
 }

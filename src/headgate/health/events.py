@@ -73,9 +73,15 @@ def no_server(backend: str) -> tuple[int, str]:
     return EMERG, f"backend {backend} has no server available!"
 
 
-def maintenance(backend: str, server: str, is_backup: bool, farm: Farm) -> tuple[int, str]:
-    """The server was put into maintenance."""
-    return ALERT, f"{_server(backend, server, is_backup)} is going DOWN for maintenance. {_left(farm)}"
+def maintenance(backend: str, server: str, is_backup: bool, farm: Farm, reason: str = "") -> tuple[int, str]:
+    """The server was put into maintenance: by the administrator, or for the `reason` that its name has no address."""
+    why = f" ({reason})" if reason else ""
+    return ALERT, f"{_server(backend, server, is_backup)} is going DOWN for maintenance{why}. {_left(farm)}"
+
+
+def resolved(backend: str, server: str, is_backup: bool, name: str) -> tuple[int, str]:
+    """The server's name has an address again."""
+    return NOTICE, f"{_server(backend, server, is_backup)} ('{name}') is UP/READY (resolves again)."
 
 
 def ready(backend: str, server: str, is_backup: bool, left: str, farm: Farm) -> tuple[int, str]:

@@ -46,10 +46,4 @@ COMMANDS: tuple[Command, ...] = (
         Level.OPERATOR,
         _absent("There are no QUIC connections: headgate does not serve QUIC yet."),
     ),
-    Command(
-        "show resolvers",
-        "[id] : dumps counters from all resolvers section and associated name servers",
-        Level.USER,
-        _absent("No resolvers: headgate resolves names once, through the system, when it starts."),
-    ),
 )

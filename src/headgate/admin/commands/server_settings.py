@@ -41,7 +41,7 @@ def set_admin(backend: Backend, server: ServerState, state: Admin, context: Cont
         streams = backend.state.set_admin(server, state, context.wall())
         context.checks.admin_changed(backend.state, server, before)
         context.resume(backend, streams)
-        if state & Admin.MAINT:
+        if state & Admin.OUT:
             backend.pools[server.name].clear()
     return ""
 
@@ -64,7 +64,7 @@ def _set_state(words: Sequence[str], context: Context) -> str:
     state = _STATES.get(words[2]) if len(words) > 2 else None
     if state is None:
         raise CommandError("'set server <srv> state' expects 'ready', 'drain' and 'maint'.")
-    return set_admin(backend, server, state, context)
+    return set_admin(backend, server, state | server.admin & Admin.UNRESOLVED, context)
 
 
 _HEALTH = {"up": ServerStatus.UP, "stopping": ServerStatus.NOLB, "down": ServerStatus.DOWN}

@@ -8,16 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from headgate.admin.columns import HEADER, Row, compact_json, csv_line, json_fields, schema, typed_lines
+from headgate.admin.commands.resolvers import resolver_statistics
 from headgate.admin.context import Context
 from headgate.admin.registry import Command, CommandError, Level
 from headgate.admin.rows import backend_row, frontend_row, server_row, socket_row
 from headgate.balance.server import ServerState
 
 _FRONTEND, _BACKEND, _SERVER, _SOCKET = 1, 2, 4, 8
-#: The columns of the domain `resolvers`, of which there are none here yet.
-_RESOLVERS = (
-    "# id,pid,sent,send_error,valid,update,cname,cname_error,any_err,nx,timeout,refused,other,invalid,too_big,truncated,outdated,"
-)
 
 # --- the command -----------------------------------------------------------------------------------------------------
 
@@ -101,13 +98,14 @@ def rows(selection: _Selection, context: Context) -> Iterator[Row]:
 
 def _hidden(server: ServerState, selection: _Selection) -> bool:
     state = server.state
-    return (selection.up and state in ("DOWN", "MAINT")) or (selection.no_maintenance and state == "MAINT")
+    in_maintenance = state.startswith("MAINT")
+    return (selection.up and (in_maintenance or state == "DOWN")) or (selection.no_maintenance and in_maintenance)
 
 
 def show_stat(words: Sequence[str], context: Context) -> str:
     selection = _Selection(words, context)
     if selection.domain == "resolvers":
-        return {"csv": _RESOLVERS, "json": "[]"}.get(selection.format, "")
+        return resolver_statistics(selection.format, context)
     chosen = rows(selection, context)
     if selection.format == "json":
         return compact_json([json_fields(row) for row in chosen])

@@ -14,6 +14,7 @@ from headgate.config.keywords import (  # noqa: F401
     proxy_basics,
     redirects,
     removed_headers,
+    resolvers,
     rules,
     sections_small,
     server,

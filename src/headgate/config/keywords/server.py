@@ -34,6 +34,9 @@ from headgate.config.tls_options import Verify
 SERVER_NAME = regex(r"[A-Za-z0-9_.:-]+")
 _HOST_NAME = regex(r"(?=.*[A-Za-z])[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 
+#: The highest number of a template's server.
+MOST_TEMPLATE_SERVERS = 65536
+
 #: Options of the PROXY protocol's version 2 (5.2 "proxy-v2-options").
 PROXY_V2_OPTIONS = ("ssl", "cert-cn", "ssl-cipher", "cert-sig", "cert-key", "authority", "crc32c", "unique-id")
 
@@ -78,6 +81,36 @@ def parse_default_server(cursor: Cursor, draft: ProxyDraft) -> None:
     if "id" in line.settings:
         raise cursor.wrong(cursor.keyword, "'id' can't stand on a 'default-server' line: it belongs to one server")
     draft.default_server = line.settings
+
+
+def parse_template(cursor: Cursor, draft: ProxyDraft) -> None:
+    """`server-template <prefix> <num | range> <fqdn>[:<port>] [options]`: servers that differ in their number only."""
+    prefix = cursor.next("a prefix for the names of servers")
+    if not SERVER_NAME.fullmatch(prefix.text):
+        raise cursor.wrong(prefix, f"the prefix '{prefix.text}' may only have letters, digits, '-', '_', '.' and ':'")
+    numbers = _numbers(cursor)
+    word = cursor.next("a host name")
+    address = parse_address(word, allow_offset=True)
+    if address.family is not Family.NAME:
+        raise cursor.wrong(word, f"a template's servers are found by a host name, not by '{word.text}'")
+    if (origin := cursor.take("from")) is not None:
+        raise cursor.wrong(origin, "'from' on a 'server-template' line is known but not yet supported")
+    first = ServerDraft(f"{prefix.text}{numbers[0]}", prefix.location, address, Settings(draft.default_server))
+    read_options(cursor, Scope.SERVER, first)
+    if "id" in first.settings and len(numbers) > 1:
+        raise cursor.wrong(cursor.keyword, "'id' can't stand on a 'server-template' line: it belongs to one server")
+    draft.servers.append(first)
+    for number in numbers[1:]:
+        draft.servers.append(ServerDraft(f"{prefix.text}{number}", prefix.location, address, Settings(first.settings)))
+
+
+def _numbers(cursor: Cursor) -> range:
+    word = cursor.next("how many servers, or a range such as 1-3")
+    low, dash, high = word.text.rpartition("-")
+    first, last = (low, high) if dash else ("1", word.text)
+    if not (first.isdecimal() and last.isdecimal()) or not 1 <= int(first) <= int(last) <= MOST_TEMPLATE_SERVERS:
+        raise cursor.wrong(word, f"'{word.text}' is neither a number of servers nor a range, from 1 to {MOST_TEMPLATE_SERVERS}")
+    return range(int(first), int(last) + 1)
 
 
 def _send_proxy(version: int, *options: str) -> Parser:
@@ -177,14 +210,15 @@ _OPTIONS: dict[str, Parser] = shared_options() | {
 _UNSUPPORTED = (
     "agent-addr agent-check agent-inter agent-port agent-send allow-0rtt cc check-pool-conn-name check-proto check-reuse-pool"
     " check-via-socks4 client-sigalgs crl-file error-limit guid healthcheck idle-ping init-state ktls log-bufsize"
-    " log-proto namespace no-check-sni-auto npn observe on-error pool-conn-name quic-cc-algo renegotiate resolve-net resolve-opts"
-    " resolve-prefer resolvers set-proxy-v2-tlv-fmt shard sigalgs socks4 strict-maxconn tcp-md5sig tfo track"
+    " log-proto namespace no-check-sni-auto npn observe on-error pool-conn-name quic-cc-algo renegotiate"
+    " set-proxy-v2-tlv-fmt shard sigalgs socks4 strict-maxconn tcp-md5sig tfo track"
 )
 
 _SERVER = frozenset({Scope.SERVER})
 
 KEYWORDS.add(
     Keyword("server", BACK & NOT_DEFAULTS, Status.IMPLEMENTED, parse_server),
+    Keyword("server-template", BACK & NOT_DEFAULTS, Status.IMPLEMENTED, parse_template),
     Keyword("default-server", BACK, Status.IMPLEMENTED, parse_default_server),
     *rows(Scope.SERVER, _OPTIONS),
     *unsupported(Scope.SERVER, _UNSUPPORTED),

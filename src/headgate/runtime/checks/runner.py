@@ -55,7 +55,7 @@ class CheckedServer:
     @property
     def paused(self) -> bool:
         """Whether no checks are made: maintenance, or disabled."""
-        return not self.enabled or bool(self.server.admin & Admin.MAINT)
+        return not self.enabled or bool(self.server.admin & Admin.OUT)
 
 
 def _nobody(*_: object) -> None:
@@ -260,20 +260,23 @@ class CheckRunner:
         if self.availability[backend.name].survey(present, self._clock()):
             self._log_event(backend, *events.no_server(backend.name))
 
-    def admin_changed(self, backend: BackendState, server: ServerState, before: Admin) -> None:
-        """The administrator changed a server's state from `before` to what it has now. It is put into effect already.
+    def admin_changed(self, backend: BackendState, server: ServerState, before: Admin, reason: str = "") -> None:
+        """The administrator, or its name, changed a server's state from `before` to what it has now. It is in effect already.
 
         A server that leaves maintenance counts as up until its next check, made at once, says otherwise (5.2 init-state).
         """
         waited = server.queued
         now = farm.count(backend.servers, sessions=server.sessions, requeued=waited, queued=backend.queued)
         name, is_backup = server.name, server.backup
-        in_maintenance, was_in_maintenance = bool(server.admin & Admin.MAINT), bool(before & Admin.MAINT)
+        in_maintenance, was_in_maintenance = bool(server.admin & Admin.OUT), bool(before & Admin.OUT)
         line: tuple[int, str] | None = None
         if in_maintenance and not was_in_maintenance:
-            line = events.maintenance(backend.name, name, is_backup, now)
+            line = events.maintenance(backend.name, name, is_backup, now, reason)
         elif was_in_maintenance and not in_maintenance:
-            line = events.ready(backend.name, name, is_backup, "forced maintenance", now)
+            if before & Admin.UNRESOLVED:
+                line = events.resolved(backend.name, name, is_backup, server.spec.address.host)
+            else:
+                line = events.ready(backend.name, name, is_backup, "forced maintenance", now)
             self._restart(server)
         elif server.admin & Admin.DRAIN and not before & Admin.DRAIN:
             line = events.drain(backend.name, name, is_backup, now)

@@ -44,8 +44,9 @@ SHAPES: Mapping[Kind, tuple[type, ...]] = {
     Kind.LINES: (str, tuple, int),
 }
 
-#: Of an entry of the journal, its first value: a command's words follow, or (backend, server, up, stopping).
-COMMAND_ENTRY, SERVER_ENTRY = "command", "server"
+#: Of an entry of the journal, its first value: a command's words follow, or (backend, server, up, stopping), or what became of
+#: the name of a server: (backend, server, address or None, port or None, weight or None, reason).
+COMMAND_ENTRY, SERVER_ENTRY, RESOLVED_ENTRY = "command", "server", "resolved"
 
 
 class BadMessage(Exception):

@@ -1,0 +1,183 @@
+"""Which of a backend's servers gets which address that a name has (5.3): decisions only, called with what name servers said.
+
+A *group* is all servers of a backend that share one name and one `resolvers` section: what one of them has, the others don't
+get. An answer is a list of *candidates*: each address of the name is one, or, for a name that begins with an underscore, each SRV
+record (RFC 2782). Nothing here asks name servers; `runtime.resolvers` does, and `app.resolving` puts changes into effect.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+from headgate.base.records import dataclass
+from headgate.config.resolvers import HoldTimes, Resolution
+
+#: The weight that the heaviest SRV record gives; the lightest gives 1.
+_HEAVIEST = 256
+_MOST_SRV_WEIGHT = 65535
+
+
+class Status(enum.Enum):
+    """How a resolution ended (5.3.2 hold)."""
+
+    VALID = "valid"
+    NX = "nx"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    OTHER = "other"
+
+
+#: Why a server is out of service, in the words of the server's log line.
+REASONS = {
+    Status.VALID: "No IP for server",
+    Status.NX: "DNS NX status",
+    Status.REFUSED: "DNS refused status",
+    Status.TIMEOUT: "DNS timeout status",
+    Status.OTHER: "unspecified DNS error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One thing that a server can be.
+
+    Attributes:
+        key: what makes it the same in the next answer: the address itself, or host and port of an SRV record.
+        addresses: IP literals, in the order of the answer; a server takes one.
+        port, weight: what an SRV record says, None without one. The weight is a server's: 1 to 256.
+    """
+
+    key: str
+    addresses: tuple[str, ...]
+    port: int | None = None
+    weight: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of a server: `address` None takes it out of service, for `reason`."""
+
+    server: str
+    address: str | None
+    port: int | None = None
+    weight: int | None = None
+    reason: str = ""
+
+
+def candidates_of(addresses: Iterable[str]) -> tuple[Candidate, ...]:
+    """The candidates of a name with A and AAAA records."""
+    return tuple(Candidate(address, (address,)) for address in dict.fromkeys(addresses))
+
+
+def server_weight(srv_weight: int) -> int:
+    """The weight of a server by that of its SRV record, 0 to 65535.
+
+    >>> server_weight(0), server_weight(65535), server_weight(32768)
+    (1, 256, 128)
+    """
+    return max(1, min(_HEAVIEST, srv_weight * _HEAVIEST // _MOST_SRV_WEIGHT))
+
+
+@dataclass(slots=True)
+class _Seat:
+    """A server of the group: what it has now. `address` None: it is out of service."""
+
+    name: str
+    how: Resolution
+    address: str | None
+    key: str | None = None
+    given: Change | None = None
+
+
+class Group:
+    """The servers of a backend that share a name.
+
+    Args:
+        hold: of the resolvers section.
+        servers: name, options and address at the start (None without one) of each, in their order.
+    """
+
+    __slots__ = ("_hold", "_seats", "_seen", "_valid_at")
+
+    def __init__(self, hold: HoldTimes, servers: Sequence[tuple[str, Resolution, str | None]]) -> None:
+        self._hold = hold
+        # What is known of an address at the start came from the same name: it is the key of an A or AAAA candidate.
+        self._seats = [_Seat(name, how, address, address) for name, how, address in servers]
+        self._seen: dict[str, tuple[Candidate, float]] = {}
+        self._valid_at: float | None = None
+
+    def failed(self, status: Status, now: float) -> list[Change]:
+        """No answer is valid: servers stay as they are for as long as `hold` says, counted from the last valid one."""
+        period = getattr(self._hold, status.value)
+        if self._valid_at is None:
+            # Counted from the first failure: what the system's resolver found at the start was valid too.
+            self._valid_at = now
+        if now - self._valid_at < period:
+            return []
+        return self._told([self._vacated(seat, REASONS[status]) for seat in self._seats])
+
+    def answered(self, candidates: Sequence[Candidate], now: float) -> list[Change]:
+        """A valid answer: each server keeps what it has while it is there, others get what is free.
+
+        Args:
+            candidates: what the answer lists.
+            now: seconds, any clock that does not go back.
+        """
+        self._valid_at = now
+        for candidate in candidates:
+            if candidate.addresses:
+                self._seen[candidate.key] = (candidate, now)
+        keep = self._hold.obsolete
+        for key in [key for key, (_, at) in self._seen.items() if at != now and now - at >= keep]:
+            del self._seen[key]
+        taken: dict[str, int] = {}
+        for seat in self._seats:
+            if seat.key is not None and seat.key in self._seen and (seat.how.allow_duplicates or seat.key not in taken):
+                taken[seat.key] = taken.get(seat.key, 0) + 1
+            else:
+                seat.key = None
+        return self._told([self._seated(seat, taken) for seat in self._seats])
+
+    def _seated(self, seat: _Seat, taken: dict[str, int]) -> Change:
+        if seat.key is None:
+            seat.key = self._choose(seat.how, taken)
+            if seat.key is None:
+                return self._vacated(seat, REASONS[Status.VALID])
+            taken[seat.key] = taken.get(seat.key, 0) + 1
+        candidate = self._seen[seat.key][0]
+        if seat.address not in candidate.addresses:
+            seat.address = min(candidate.addresses, key=lambda address: _rank(address, seat.how))
+        weight = None if seat.how.ignore_weight else candidate.weight
+        return Change(seat.name, seat.address, candidate.port, weight)
+
+    def _choose(self, how: Resolution, taken: dict[str, int]) -> str | None:
+        """A free candidate, by `resolve-net` and `resolve-prefer`; with allow-dup-ip else one that few others have."""
+        free = [
+            (taken.get(key, 0), min(_rank(address, how) for address in candidate.addresses), position, key)
+            for position, (key, (candidate, _)) in enumerate(self._seen.items())
+            if how.allow_duplicates or key not in taken
+        ]
+        return min(free)[3] if free else None
+
+    def _vacated(self, seat: _Seat, reason: str) -> Change:
+        seat.key = None
+        seat.address = None
+        return Change(seat.name, None, reason=reason)
+
+    def _told(self, changes: list[Change]) -> list[Change]:
+        """Those that say anything new. A reason alone is nothing new."""
+        new = []
+        for seat, change in zip(self._seats, changes, strict=True):
+            before = seat.given
+            if before is None or (before.address, before.port, before.weight) != (change.address, change.port, change.weight):
+                seat.given = change
+                new.append(change)
+        return new
+
+
+def _rank(address: str, how: Resolution) -> tuple[bool, bool]:
+    ip = ipaddress.ip_address(address)
+    outside = bool(how.networks) and not any(ip in network for network in how.networks if network.version == ip.version)
+    return outside, ip.version != how.prefer

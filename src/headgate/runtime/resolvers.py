@@ -1,0 +1,234 @@
+"""Asks the name servers of a `resolvers` section (5.3.2), by dnspython and without blocking.
+
+Each query goes to all name servers at once and the first valid answer counts. What the addresses are for is not known here:
+`app.resolving` hands answers to `balance.resolution`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+
+import dns.asyncquery
+import dns.exception
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+
+from headgate.balance.resolution import Candidate, Status, candidates_of, server_weight
+from headgate.base.addresses import Transport
+from headgate.base.records import dataclass
+from headgate.config.resolvers import NameServer, Resolvers
+
+#: SRV targets whose addresses are not in the answer are looked up one by one, so many at a time, and so many in all.
+_LOOKUPS_AT_ONCE = 8
+MOST_CANDIDATES = 512
+
+_ADDRESSES = {4: dns.rdatatype.A, 6: dns.rdatatype.AAAA}
+_STATUS = {dns.rcode.NXDOMAIN: (Status.NX, "nx"), dns.rcode.REFUSED: (Status.REFUSED, "refused")}
+
+
+@dataclass(slots=True)
+class NameServerCounters:
+    """What `show resolvers` says of a name server (management manual 9.3)."""
+
+    sent: int = 0
+    snd_error: int = 0
+    valid: int = 0
+    update: int = 0
+    cname: int = 0
+    cname_error: int = 0
+    any_err: int = 0
+    nx: int = 0
+    timeout: int = 0
+    refused: int = 0
+    other: int = 0
+    invalid: int = 0
+    too_big: int = 0
+    truncated: int = 0
+    outdated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a resolution.
+
+    Attributes:
+        candidates: with a valid one.
+        by: the counters of the name server that answered.
+    """
+
+    status: Status
+    candidates: tuple[Candidate, ...] = ()
+    by: NameServerCounters | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: Status
+    message: dns.message.Message | None = None
+    by: NameServerCounters | None = None
+
+
+class Resolver:
+    """Asks the name servers of one section.
+
+    Attributes:
+        section: as configured.
+        counters: of each name server, by its name.
+    """
+
+    def __init__(self, section: Resolvers) -> None:
+        self.section = section
+        self.counters = {one.name: NameServerCounters() for one in section.name_servers}
+
+    async def resolve(self, name: str, prefer: int) -> Answer:
+        """All that a name stands for.
+
+        Args:
+            name: a host name, or an SRV label, which begins with an underscore.
+            prefer: 4 or 6: the family that is asked for first; the other one when that has nothing.
+        """
+        try:
+            if name.startswith("_"):
+                return await self._services(name, prefer)
+            return await self._addresses(name, prefer)
+        except dns.exception.DNSException:  # a name that can't be written in a query
+            return Answer(Status.OTHER)
+
+    async def _addresses(self, name: str, prefer: int) -> Answer:
+        """5.3.2: on an error the other type, then the first again, `resolve_retries` times in all."""
+        kinds = (_ADDRESSES[prefer], _ADDRESSES[10 - prefer])
+        reply = _Reply(Status.TIMEOUT)
+        for _ in range(self.section.retries):
+            for kind in kinds:
+                reply = await self._ask(name, kind)
+                found = self._found(reply, kind)
+                if found:
+                    return Answer(Status.VALID, candidates_of(found[:MOST_CANDIDATES]), reply.by)
+                if reply.status is Status.TIMEOUT:
+                    break  # 5.3.2: then the same type again
+            if reply.status in (Status.VALID, Status.NX):
+                break  # name servers that know the answer don't change it within seconds
+        return Answer(Status.OTHER if reply.status is Status.VALID else reply.status, by=reply.by)
+
+    async def _services(self, name: str, prefer: int) -> Answer:
+        reply = _Reply(Status.TIMEOUT)
+        for _ in range(self.section.retries):
+            reply = await self._ask(name, dns.rdatatype.SRV)
+            if reply.status in (Status.VALID, Status.NX):
+                break
+        if reply.status is not Status.VALID or reply.message is None:
+            return Answer(reply.status, by=reply.by)
+        records = [
+            (record.target.to_text(omit_final_dot=True), int(record.port), int(record.weight))
+            for rrset in reply.message.answer
+            if rrset.rdtype == dns.rdatatype.SRV
+            for record in rrset
+            if record.target != dns.name.root  # RFC 2782: the service is decidedly not available
+        ][:MOST_CANDIDATES]
+        known = _additional(reply.message)
+        places = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+
+        async def addresses_of(target: str) -> tuple[str, ...]:
+            if target in known:
+                return tuple(known[target])
+            async with places:
+                answer = await self._addresses(target, prefer)
+            return tuple(address for candidate in answer.candidates for address in candidate.addresses)
+
+        targets = list(dict.fromkeys(target for target, _, _ in records))
+        found = dict(zip(targets, await asyncio.gather(*map(addresses_of, targets)), strict=True))
+        candidates = [
+            Candidate(f"{target}:{port}", found[target], port, server_weight(weight)) for target, port, weight in records
+        ]
+        return Answer(Status.VALID, tuple(candidates), reply.by)
+
+    def _found(self, reply: _Reply, kind: dns.rdatatype.RdataType) -> list[str]:
+        """The addresses in a valid answer, CNAMEs followed."""
+        message = reply.message
+        if not isinstance(message, dns.message.QueryMessage) or reply.status is not Status.VALID or reply.by is None:
+            return []
+        try:
+            chain = message.resolve_chaining()
+        except (dns.exception.DNSException, ValueError):
+            reply.by.cname_error += 1
+            return []
+        if chain.cnames:
+            reply.by.cname += 1
+        if chain.answer is None:
+            reply.by.any_err += 1
+            return []
+        return [record.to_text() for record in chain.answer]
+
+    # --- one query ---
+
+    async def _ask(self, name: str, kind: dns.rdatatype.RdataType) -> _Reply:
+        """Ask all name servers at once: the first valid answer, else the last error."""
+        if not self.section.name_servers:
+            return _Reply(Status.OTHER)
+        query = dns.message.make_query(name, kind, use_edns=0, payload=self.section.payload)
+        asked = [asyncio.ensure_future(self._ask_one(one, query)) for one in self.section.name_servers]
+        last = _Reply(Status.TIMEOUT)
+        try:
+            for answer in asyncio.as_completed(asked):
+                last = await answer
+                if last.status is Status.VALID:
+                    break
+        finally:
+            self._left_behind(asked)
+        return last
+
+    def _left_behind(self, asked: Iterable[asyncio.Future[_Reply]]) -> None:
+        """Who is slower than the first valid answer is not waited for."""
+        for one in asked:
+            one.cancel()
+
+    async def _ask_one(self, server: NameServer, query: dns.message.Message) -> _Reply:
+        counters = self.counters[server.name]
+        counters.sent += 1
+        try:
+            message = await self._exchange(server, query, counters)
+        except dns.exception.Timeout:
+            counters.timeout += 1
+            return _Reply(Status.TIMEOUT, by=counters)
+        except asyncio.CancelledError:
+            counters.outdated += 1
+            raise
+        except OSError:
+            counters.snd_error += 1
+            return _Reply(Status.OTHER, by=counters)
+        except (dns.exception.DNSException, EOFError, ValueError):
+            counters.invalid += 1
+            return _Reply(Status.OTHER, by=counters)
+        code = message.rcode()
+        if code == dns.rcode.NOERROR:
+            counters.valid += 1
+            return _Reply(Status.VALID, message, counters)
+        status, column = _STATUS.get(code, (Status.OTHER, "other"))
+        setattr(counters, column, getattr(counters, column) + 1)
+        return _Reply(status, by=counters)
+
+    async def _exchange(
+        self, server: NameServer, query: dns.message.Message, counters: NameServerCounters
+    ) -> dns.message.Message:
+        address, patience = server.address, self.section.timeout_retry
+        if address.transport is Transport.DATAGRAM:
+            with contextlib.suppress(dns.message.Truncated):
+                return await dns.asyncquery.udp(
+                    query, address.host, patience, address.port, ignore_unexpected=True, raise_on_truncation=True
+                )
+            # RFC 7766: what does not fit in a datagram is asked for over TCP.
+            counters.truncated += 1
+        return await dns.asyncquery.tcp(query, address.host, patience, address.port)
+
+
+def _additional(message: dns.message.Message) -> dict[str, list[str]]:
+    """The addresses that an answer brings along, by host."""
+    found: dict[str, list[str]] = {}
+    for rrset in message.additional:
+        if rrset.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA):
+            found.setdefault(rrset.name.to_text(omit_final_dot=True), []).extend(record.to_text() for record in rrset)
+    return found
