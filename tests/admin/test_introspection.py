@@ -358,7 +358,7 @@ def test_debugging(process: Any, line: str, answer: str, happened: tuple[object,
 def test_platform_and_what_is_not_there(process: Any) -> None:
     assert ask(process, "show dev") == "Platform info\n  node name: node1\nProcess info\n  pid: 4242"
     assert ask(process, "show libs") == "0x000000400000-0x0000004fffff (0x0100000) /usr/bin/python3"
-    for command in ("show cache", "show peers", "show quic", "show resolvers"):
+    for command in ("show cache", "show peers", "show quic"):
         assert ask(process, command).count("\n") == 0
 
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from headgate.admin import server_states
-from headgate.admin.server_states import HEADER, LONGEST_TEXT, StateError, Times, apply_server_states, read_states, state_line
+from headgate.admin.server_states import (
+    HEADER,
+    LONGEST_TEXT,
+    StateError,
+    Times,
+    apply_server_states,
+    keep_addresses,
+    read_states,
+    state_line,
+)
 from headgate.balance.server import Admin
-from headgate.base.addresses import Address
+from headgate.base.addresses import Address, Family
+from headgate.config.resolvers import Resolution
 from headgate.health.results import CheckStatus
 from headgate.health.state import ServerStatus
 
@@ -145,3 +156,30 @@ def test_only_what_was_asked_for(process: Any) -> None:
 
 def test_warnings_are_bounded(process: Any) -> None:
     assert len(apply(process, *[line(op_state=9)] * 100)) == server_states._MOST_WARNINGS
+
+
+@pytest.mark.parametrize(
+    ("given", "moved"),
+    [
+        ({"fqdn": "web.example", "addr": "192.0.2.9"}, True),
+        ({"srvrecord": "web.example", "addr": "2001:db8::9"}, True),
+        ({"fqdn": "other.example", "addr": "192.0.2.9"}, False),
+        ({"fqdn": "web.example", "addr": "-"}, False),
+        ({"fqdn": "web.example", "addr": "192.0.2.9", "admin_state": 0x20}, False),
+    ],
+)  # fmt: skip
+def test_a_resolved_server_begins_where_it_was(process: Any, given: dict[str, object], moved: bool) -> None:
+    server = s1(process)
+    server.admin = Admin.UNRESOLVED
+    server.spec = replace(server.spec, address=Address(Family.NAME, "web.example", 80, 80), resolution=Resolution("dns"))
+    moves: list[str] = []
+    keep_addresses(text(line(**given)), process.backends, NOW, lambda _backend, _server, address: moves.append(address.host))
+    assert moves == ([given["addr"]] if moved else [])
+    assert server.admin is (Admin.READY if moved else Admin.UNRESOLVED)
+
+
+def test_a_server_whose_name_is_not_resolved_is_left_alone(process: Any) -> None:
+    moves: list[str] = []
+    keep_addresses(text(line(addr="192.0.2.9")), process.backends, NOW, lambda *_: moves.append(""))
+    keep_addresses("2\n", process.backends, NOW, lambda *_: moves.append(""))
+    assert moves == []

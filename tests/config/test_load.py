@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import ipaddress
 import os
 import re
 import sys
@@ -49,7 +50,8 @@ def short(value: Any) -> str:
 def is_plain(value: Any) -> bool:
     if isinstance(value, (tuple, list, frozenset)):
         return all(is_plain(item) for item in value)
-    known = (Address, LogFormat, SampleExpression, enum.Enum, str, bytes, int, float, type(None))
+    networks = (ipaddress.IPv4Network, ipaddress.IPv6Network)
+    known = (Address, LogFormat, SampleExpression, enum.Enum, str, bytes, int, float, type(None), *networks)
     return isinstance(value, known)
 
 

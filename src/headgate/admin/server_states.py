@@ -62,11 +62,12 @@ def state_line(backend: Proxy, server: ServerState, checked: Checked | None, age
     address = server.address
     checked_at = plain(check.address) if check is not None and check.address is not None else "-"
     check_port = (check.port or 0) if check is not None else 0
+    name = spec.address.host if spec.address.family is Family.NAME else "-"
+    host, record = ("-", name) if name.startswith("_") else (name, "-")
     values = (
         backend.id, backend.name, server.id, server.name, plain(address), _operational(server), _administrative(server),
         server.weight, spec.weight, age, *columns, 0, int(backend.id_forced), int(spec.id_forced),
-        spec.address.host if spec.address.family is Family.NAME else "-", address.port, "-", int(server.tls), check_port,
-        checked_at, checked_at, check_port,
+        host, address.port, record, int(server.tls), check_port, checked_at, checked_at, check_port,
     )  # fmt: skip
     return " ".join([str(value) for value in values])
 
@@ -120,7 +121,7 @@ class StateError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """One line: the columns that are used."""
+    """One line: the columns that are used. `names` are the host name and the SRV label, "-" for none."""
 
     backend: str
     server: str
@@ -134,6 +135,12 @@ class SavedState:
     check_status: str
     check_health: str
     check_state: str
+    names: tuple[str, str]
+
+    @property
+    def resolved(self) -> bool:
+        """Whether it had an address then."""
+        return self.address != "-" and not _number(self.admin, "srv_admin_state", 0x7F) & _RESOLUTION_MAINTENANCE
 
 
 def read_states(text: str) -> list[SavedState]:
@@ -162,7 +169,7 @@ def read_states(text: str) -> list[SavedState]:
                 column["be_name"], column["srv_name"], column["srv_addr"], column.get("srv_port", "0"),
                 column["srv_op_state"], column["srv_admin_state"], column["srv_uweight"], column["srv_iweight"],
                 column["srv_time_since_last_change"], column["srv_check_status"], column["srv_check_health"],
-                column["srv_check_state"],
+                column["srv_check_state"], (column.get("srv_fqdn", "-"), column.get("srvrecord", "-")),
             )
         )  # fmt: skip
     return states
@@ -224,6 +231,28 @@ def apply_server_states(
     return warnings[:_MOST_WARNINGS]
 
 
+def keep_addresses(
+    text: str, backends: Mapping[str, Backend], now: Times, move: Callable[[Backend, ServerState, Address], None]
+) -> None:
+    """Let servers whose names are resolved while running begin where they were: a reload must not wait for name servers.
+
+    Args:
+        text, backends, now, move: as for `apply_server_states`. A text that can't be read leaves all as it is.
+    """
+    try:
+        states = [saved for saved in read_states(text) if saved.resolved]
+    except StateError:
+        return
+    for saved in states:
+        backend = backends.get(saved.backend)
+        server = backend.state.server(saved.server) if backend is not None else None
+        if backend is None or server is None or not server.admin & Admin.UNRESOLVED:
+            continue
+        if server.spec.address.host in saved.names and saved.port.isdecimal():
+            backend.state.set_admin(server, server.admin & ~Admin.UNRESOLVED, now.wall)
+            _apply_address(saved.address, int(saved.port), backend, server, move)
+
+
 def _number(text: str, what: str, most: int) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > 10 or int(text) > most:
         raise StateError(f"invalid {what} '{text[:20]}', expected 0 to {most}")
@@ -255,7 +284,9 @@ def _apply(
     state = backend.state
     if initial == server.spec.weight and weight != server.weight:
         state.set_weight(server, weight, now.wall)  # otherwise the configuration's weight is newer
-    admin = _wanted_admin(mask, configured=server.spec.disabled) | server.admin & Admin.UNRESOLVED
+    admin = _wanted_admin(mask, configured=server.spec.disabled)
+    if not saved.resolved:
+        admin |= server.admin & Admin.UNRESOLVED  # else its last address serves until name servers have been asked
     if admin is not server.admin:
         state.set_admin(server, admin, now.wall)
     # Stopped because of maintenance says nothing about health.

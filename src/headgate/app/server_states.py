@@ -82,11 +82,11 @@ def restore_states(app: App) -> list[str]:
 
     What a reload inherits serves where the operator asked for states and no file has them.
     """
-    if not app.prepared.states:
-        return []
-    from headgate.admin.server_states import Times, apply_server_states
-
     inherited = app.place.heritage.server_states
+    if not app.prepared.states and not inherited:
+        return []
+    from headgate.admin.server_states import Times, apply_server_states, keep_addresses
+
     warnings: list[str] = []
     clock = app.checks_seen() if app.api is not None else None
     now = Times(time.monotonic(), time.time())
@@ -98,5 +98,6 @@ def restore_states(app: App) -> list[str]:
                 text, app.backends, clock, now, wanted=states.backends, move=app.control.set_server_address
             )
             warnings += [f"server states of {origin}: {warning}" for warning in found]
+    keep_addresses(inherited, app.backends, now, app.control.set_server_address)
     return warnings
 

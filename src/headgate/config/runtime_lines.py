@@ -19,7 +19,7 @@ from headgate.config.resolve_lines import build_server, has_port, line_defaults
 from headgate.config.resolve_proxies import build_proxy
 
 #: Options that make no sense on a server that is added while running: its name is not looked up, and it has no redirects.
-_NOT_DYNAMIC = ("init-addr", "redir")
+_NOT_DYNAMIC = ("init-addr", "redir", "resolve-net", "resolve-opts", "resolve-prefer", "resolvers")
 #: Characters that a name may have, as HAProxy says it.
 _PERMITTED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-")
 

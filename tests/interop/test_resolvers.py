@@ -1,0 +1,199 @@
+"""Names that are resolved while running (manual 5.3): the same name server and the same changes for headgate and for HAProxy."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import socket
+from collections.abc import Iterator
+
+import dns.rcode
+import pytest
+
+from tests.interop.backends import Backend
+from tests.interop.conftest import DEFAULTS, Proxy, StartProxy
+from tests.interop.name_server import NameServer, garbage, silence, with_code
+from tests.interop.programs import Program, ask_socket, free_port, headgate_command, wait_until
+from tests.interop.test_servers import ask
+
+
+@pytest.fixture
+def zone() -> Iterator[NameServer]:
+    server = NameServer()
+    yield server
+    server.close()
+
+
+class Farm:
+    """A server on each of some loopback addresses, all on one port."""
+
+    def __init__(self, stack: contextlib.ExitStack, hosts: list[str]) -> None:
+        port = 0
+        self.backends = {}
+        for host in hosts:
+            listener = socket.create_server((host, port), backlog=64)
+            port = listener.getsockname()[1]
+            self.backends[host] = Backend(name=host, listener=listener)
+            stack.callback(self.backends[host].close)
+        self.port = port
+
+
+SECTION = """
+resolvers dns
+    nameserver ns1 127.0.0.1:{dns}
+    timeout resolve 100ms
+    timeout retry 200ms
+    resolve_retries 1
+    hold nx 300ms
+    hold refused 300ms
+    hold timeout 300ms
+    hold other 300ms
+{more}
+global
+    stats socket {socket} level admin
+    nbthread {workers}
+
+listen web
+    bind 127.0.0.1:{{port}}
+    balance roundrobin
+    retries 0
+    {server}
+"""
+
+
+def start(
+    proxy: StartProxy, zone: NameServer, tmp_path: pathlib.Path, server: str, *, more: str = "", workers: int = 1
+) -> tuple[Proxy, pathlib.Path]:
+    path = tmp_path / "stats.sock"
+    text = SECTION.format(dns=zone.port, socket=path, server=server, more=more, workers=workers)
+    return proxy(text), path
+
+
+def addresses(path: pathlib.Path) -> list[str]:
+    """Where each server is, by `show servers state`; "-" for one that is out of service for its name."""
+    found = []
+    for line in ask_socket(path, "show servers state web").splitlines():
+        columns = line.split()
+        if len(columns) > 10 and columns[0].isdecimal():
+            found.append("-" if int(columns[6]) & 0x20 else columns[4])
+    return found
+
+
+def answering(started: Proxy, count: int = 8) -> set[str]:
+    replies = [ask(started) for _ in range(count)]
+    return {reply.body.decode() if reply.start[1] == "200" else reply.start[1] for reply in replies}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_servers_follow_their_name(
+    proxy: StartProxy, zone: NameServer, stack: contextlib.ExitStack, tmp_path: pathlib.Path, subject: str, workers: int
+) -> None:
+    farm = Farm(stack, ["127.0.0.11", "127.0.0.12", "127.0.0.13"])
+    zone.put("web.example", "A", ["127.0.0.11", "127.0.0.12"])
+    line = f"server-template s 1-2 web.example:{farm.port} resolvers dns init-addr none resolve-prefer ipv4"
+    started, path = start(proxy, zone, tmp_path, line, workers=workers)
+    wait_until(lambda: set(addresses(path)) == {"127.0.0.11", "127.0.0.12"}, "both have an address")
+    wait_until(lambda: answering(started) == {"127.0.0.11", "127.0.0.12"}, "both serve")
+    kept = addresses(path).index("127.0.0.12")
+    zone.put("web.example", "A", ["127.0.0.13", "127.0.0.12"])
+    wait_until(lambda: set(addresses(path)) == {"127.0.0.13", "127.0.0.12"}, "one has moved")
+    assert addresses(path)[kept] == "127.0.0.12"
+    wait_until(lambda: answering(started) == {"127.0.0.13", "127.0.0.12"}, "both serve")
+
+
+@pytest.mark.parametrize(
+    "behaviour", [with_code(dns.rcode.NXDOMAIN), with_code(dns.rcode.REFUSED), with_code(dns.rcode.SERVFAIL), silence, garbage],
+    ids=["nx", "refused", "servfail", "silence", "garbage"],
+)
+def test_a_name_that_no_longer_resolves(
+    proxy: StartProxy, zone: NameServer, stack: contextlib.ExitStack, tmp_path: pathlib.Path, behaviour: object, subject: str
+) -> None:
+    farm = Farm(stack, ["127.0.0.11"])
+    zone.put("web.example", "A", ["127.0.0.11"])
+    line = f"server s1 web.example:{farm.port} resolvers dns init-addr none resolve-prefer ipv4"
+    started, path = start(proxy, zone, tmp_path, line)
+    wait_until(lambda: answering(started, 1) == {"127.0.0.11"}, "it serves")
+    zone.behaviour = behaviour  # type: ignore[assignment]
+    wait_until(lambda: addresses(path) == ["-"], "it is out of service")
+    assert answering(started, 1) == {"503"}
+    zone.behaviour = None
+    wait_until(lambda: answering(started, 1) == {"127.0.0.11"}, "it is back")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_service_records(
+    proxy: StartProxy, zone: NameServer, stack: contextlib.ExitStack, tmp_path: pathlib.Path, subject: str, workers: int
+) -> None:
+    farm = Farm(stack, ["127.0.0.11", "127.0.0.12"])
+    zone.put("a.example", "A", ["127.0.0.11"])
+    zone.put("b.example", "A", ["127.0.0.12"])
+    zone.put("_http._tcp.web.example", "SRV", [f"0 100 {farm.port} a.example.", f"0 100 {farm.port} b.example."])
+    line = "server-template s 3 _http._tcp.web.example resolvers dns init-addr none resolve-prefer ipv4"
+    started, path = start(proxy, zone, tmp_path, line, workers=workers)
+    wait_until(lambda: answering(started) == {"127.0.0.11", "127.0.0.12"}, "both serve")
+    assert sorted(addresses(path)) == ["-", "127.0.0.11", "127.0.0.12"]
+    zone.put("_http._tcp.web.example", "SRV", [f"0 100 {farm.port} b.example."])
+    wait_until(lambda: answering(started) == {"127.0.0.12"}, "one was removed")
+
+
+def test_a_server_keeps_what_the_system_found_until_a_name_server_says_otherwise(
+    proxy: StartProxy, zone: NameServer, stack: contextlib.ExitStack, tmp_path: pathlib.Path, subject: str
+) -> None:
+    farm = Farm(stack, ["127.0.0.11", "127.0.0.12"])
+    zone.behaviour = silence
+    line = f"server s1 web.example:{farm.port} resolvers dns init-addr 127.0.0.11 resolve-prefer ipv4"
+    started, _ = start(proxy, zone, tmp_path, line, more="    hold timeout 60s")
+    assert answering(started, 2) == {"127.0.0.11"}
+    zone.put("web.example", "A", ["127.0.0.12"])
+    zone.behaviour = None
+    wait_until(lambda: answering(started, 1) == {"127.0.0.12"}, "it has moved")
+
+
+def test_a_checked_server_is_checked_where_it_is_now(
+    proxy: StartProxy, zone: NameServer, stack: contextlib.ExitStack, tmp_path: pathlib.Path, subject: str
+) -> None:
+    farm = Farm(stack, ["127.0.0.11"])
+    zone.put("web.example", "A", ["127.0.0.14"])  # nobody listens there
+    line = f"server s1 web.example:{farm.port} check inter 100ms fall 1 rise 1 resolvers dns init-addr none resolve-prefer ipv4"
+    started, _ = start(proxy, zone, tmp_path, line)
+    wait_until(lambda: answering(started, 1) == {"503"}, "it is down")
+    zone.put("web.example", "A", ["127.0.0.11"])
+    wait_until(lambda: answering(started, 1) == {"127.0.0.11"}, "it is up at the new place")
+
+
+def test_what_name_servers_were_asked_is_shown(
+    proxy: StartProxy, zone: NameServer, tmp_path: pathlib.Path, subject: str
+) -> None:
+    zone.put("web.example", "A", ["127.0.0.11"])
+    line = "server s1 web.example:80 resolvers dns init-addr none resolve-prefer ipv4"
+    _, path = start(proxy, zone, tmp_path, line)
+    wait_until(lambda: addresses(path) == ["127.0.0.11"], "it has an address")
+    shown = ask_socket(path, "show resolvers dns")
+    assert shown.startswith("Resolvers section dns\n nameserver ns1:\n  sent: ")
+    pairs = [line.split(":") for line in shown.splitlines()[2:] if ":" in line]
+    counters = {name.strip(): int(value) for name, value in pairs}
+    assert counters["sent"] >= 1 and counters["valid"] >= 1 and counters["update"] == 1
+    rows = ask_socket(path, "show stat domain resolvers").splitlines()
+    assert rows[0].startswith("#") and "ns1" in rows[1] and "dns" in rows[1]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reload_does_not_wait_for_name_servers(
+    zone: NameServer, stack: contextlib.ExitStack, tmp_path: pathlib.Path, workers: int
+) -> None:
+    farm = Farm(stack, ["127.0.0.11"])
+    zone.put("web.example", "A", ["127.0.0.11"])
+    line = f"server s1 web.example:{farm.port} resolvers dns init-addr none resolve-prefer ipv4"
+    text = SECTION.format(dns=zone.port, socket=tmp_path / "stats.sock", server=line, more="", workers=workers)
+    port = free_port()
+    config = tmp_path / "site.cfg"
+    config.write_text(DEFAULTS + text.replace("{port}", str(port)))
+    master = tmp_path / "master.sock"
+    program = Program([headgate_command(), "-W", "-S", str(master), "-f", str(config)], tmp_path, "headgate")
+    stack.callback(program.stop)
+    program.await_ports([port])
+    started = Proxy(program, port, stack)
+    wait_until(lambda: answering(started, 1) == {"127.0.0.11"}, "it serves")
+    zone.behaviour = silence
+    assert ask_socket(master, "reload").startswith("Success=1")
+    assert answering(started, 4) == {"127.0.0.11"}

@@ -1,0 +1,154 @@
+"""A resolver against name servers that answer, refuse, lie and are silent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import dns.rcode
+import pytest
+
+from headgate.balance.resolution import Candidate, Status, candidates_of
+from headgate.base.addresses import Address, Family, Transport
+from headgate.config.resolvers import NameServer as Configured
+from headgate.config.resolvers import Resolvers
+from headgate.runtime.resolvers import Answer, Resolver
+from tests.interop.name_server import NameServer, garbage, silence, truncated_over_udp, with_code
+
+
+@pytest.fixture
+def zone() -> Iterator[NameServer]:
+    server = NameServer()
+    yield server
+    server.close()
+
+
+def resolver(*servers: NameServer, transport: Transport = Transport.DATAGRAM, retries: int = 1, retry: float = 5.0) -> Resolver:
+    lines = tuple(
+        Configured(f"ns{number}", Address(Family.INET, "127.0.0.1", one.port, one.port, transport=transport))
+        for number, one in enumerate(servers, 1)
+    )
+    return Resolver(Resolvers("dns", lines, retries=retries, timeout_retry=retry))
+
+
+def resolved(by: Resolver, name: str, prefer: int = 4) -> Answer:
+    return asyncio.run(by.resolve(name, prefer))
+
+
+@pytest.mark.parametrize("transport", list(Transport))
+def test_addresses(zone: NameServer, transport: Transport) -> None:
+    zone.put("web.example", "A", ["10.0.0.1", "10.0.0.2"])
+    asking = resolver(zone, transport=transport)
+    answer = resolved(asking, "web.example")
+    assert answer.status is Status.VALID
+    assert sorted(answer.candidates, key=lambda one: one.key) == list(candidates_of(["10.0.0.1", "10.0.0.2"]))
+    assert (asking.counters["ns1"].sent, asking.counters["ns1"].valid) == (1, 1)
+
+
+def test_the_other_family_when_the_preferred_one_has_nothing(zone: NameServer) -> None:
+    zone.put("web.example", "A", ["10.0.0.1"])
+    assert resolved(resolver(zone), "web.example", prefer=6).candidates == candidates_of(["10.0.0.1"])
+    assert zone.asked == [("web.example", "AAAA"), ("web.example", "A")]
+
+
+def test_aliases_are_followed(zone: NameServer) -> None:
+    zone.put("web.example", "CNAME", ["real.example"])
+    zone.put("real.example", "A", ["10.0.0.1"])
+    asking = resolver(zone)
+    assert resolved(asking, "web.example").candidates == candidates_of(["10.0.0.1"])
+    assert asking.counters["ns1"].cname == 1
+
+
+def test_services_with_addresses_beside_them_and_without(zone: NameServer) -> None:
+    zone.put("_http._tcp.example", "SRV", ["0 0 8001 a.example.", "0 65535 8002 b.example.", "0 1 8003 c.example."])
+    zone.put("a.example", "A", ["10.0.0.1"])
+    zone.put("b.example", "A", ["10.0.0.2"])
+    zone.behaviour = lambda query, _stream: zone.answer(query, additional=False).to_wire()
+    candidates = resolved(resolver(zone), "_http._tcp.example").candidates
+    expected = {
+        Candidate("a.example:8001", ("10.0.0.1",), 8001, 1),
+        Candidate("b.example:8002", ("10.0.0.2",), 8002, 256),
+        Candidate("c.example:8003", (), 8003, 1),
+    }
+    assert set(candidates) == expected
+    zone.behaviour = None
+    zone.asked.clear()
+    assert set(resolved(resolver(zone), "_http._tcp.example").candidates) == expected
+    assert ("a.example", "A") not in zone.asked
+
+
+def test_a_service_that_is_not_available(zone: NameServer) -> None:
+    zone.put("_http._tcp.example", "SRV", ["0 0 0 ."])
+    assert resolved(resolver(zone), "_http._tcp.example") .candidates == ()
+
+
+def test_hundreds_of_services_are_bounded(zone: NameServer) -> None:
+    zone.put("_http._tcp.example", "SRV", [f"0 1 {8000 + number} a.example." for number in range(900)])
+    zone.put("a.example", "A", ["10.0.0.1"])
+    zone.behaviour = truncated_over_udp(zone)
+    asking = resolver(zone)
+    assert len(resolved(asking, "_http._tcp.example").candidates) == 512
+    assert asking.counters["ns1"].truncated == 1
+
+
+def test_what_does_not_fit_is_asked_for_over_tcp(zone: NameServer) -> None:
+    zone.put("web.example", "A", ["10.0.0.1"])
+    zone.behaviour = truncated_over_udp(zone)
+    asking = resolver(zone)
+    assert resolved(asking, "web.example").candidates == candidates_of(["10.0.0.1"])
+    assert asking.counters["ns1"].truncated == 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "counter"),
+    [
+        (with_code(dns.rcode.NXDOMAIN), Status.NX, "nx"),
+        (with_code(dns.rcode.REFUSED), Status.REFUSED, "refused"),
+        (with_code(dns.rcode.SERVFAIL), Status.OTHER, "other"),
+        (with_code(dns.rcode.NOERROR), Status.OTHER, "any_err"),
+        (garbage, Status.OTHER, "invalid"),
+    ],
+)
+def test_errors(zone: NameServer, behaviour: object, status: Status, counter: str) -> None:
+    zone.behaviour = behaviour  # type: ignore[assignment]
+    asking = resolver(zone)
+    answer = resolved(asking, "web.example")
+    assert (answer.status, answer.candidates) == (status, ())
+    assert getattr(asking.counters["ns1"], counter) == 2  # both families
+    assert [kind for _, kind in zone.asked] == ["A", "AAAA"]
+
+
+def test_silence_costs_the_patience_and_the_retries(zone: NameServer) -> None:
+    zone.behaviour = silence
+    asking = resolver(zone, retries=2, retry=0.05)
+    assert resolved(asking, "web.example").status is Status.TIMEOUT
+    assert asking.counters["ns1"].timeout == 2
+    assert [kind for _, kind in zone.asked] == ["A", "A"]
+
+
+def test_the_first_valid_answer_counts_whoever_is_faster_wrong(zone: NameServer) -> None:
+    liar = NameServer()
+    try:
+        liar.behaviour = with_code(dns.rcode.REFUSED)
+        zone.put("web.example", "A", ["10.0.0.1"])
+        asking = resolver(liar, zone)
+        answer = resolved(asking, "web.example")
+        assert answer.candidates == candidates_of(["10.0.0.1"])
+        assert answer.by is asking.counters["ns2"]
+    finally:
+        liar.close()
+
+
+def test_nobody_listens() -> None:
+    gone = NameServer()
+    gone.close()
+    asking = resolver(gone, transport=Transport.STREAM)
+    assert resolved(asking, "web.example").status is Status.OTHER
+    assert asking.counters["ns1"].snd_error == 2
+
+
+def test_no_name_server_and_no_name() -> None:
+    assert resolved(Resolver(Resolvers("dns", ())), "web.example").status is Status.OTHER
+    gone = NameServer()
+    gone.close()
+    assert resolved(resolver(gone), "a" * 70 + ".example").status is Status.OTHER
