@@ -13,6 +13,7 @@ from headgate.wire.http1.heads import RequestHead, ResponseHead
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from headgate.base.handshake_causes import Cause
     from headgate.plan.frontends import BackendPlan, FrontendPlan
     from headgate.plan.tables import StickTableFacts, Tracks
     from headgate.wire.client_hello import ClientHello
@@ -68,6 +69,30 @@ class TlsFacts(Protocol):
     @property
     def verify_error(self) -> int:
         """OpenSSL's verification result for the peer's certificate, 0 for none (`ssl_c_verify`)."""
+
+
+class HandshakeFacts(Protocol):
+    """The record of a connection's TLS handshake, failed or not; computed when asked for. See `tls.handshake_record`."""
+
+    @property
+    def hello(self) -> ClientHello | None:
+        """What the client offered; None when it did not come to that, or for what is no TLS."""
+
+    @property
+    def cause(self) -> Cause:
+        """Why it failed, `Cause.NONE` when it did not."""
+
+    @property
+    def advice(self) -> str:
+        """A sentence for a person: what happened and what to change; "" on success."""
+
+    @property
+    def error_number(self) -> int:
+        """OpenSSL's reason code, 0 for none (`ssl_fc_err` has the library in front of it)."""
+
+    @property
+    def error(self) -> str:
+        """OpenSSL's reason in its own words, "" for none."""
 
 
 class ServerFacts(Protocol):
@@ -138,6 +163,7 @@ class Session:
         listener_id: so_id.
         tls: facts of the client's TLS connection, None for plain.
         hello: the ClientHello of a TLS client, once it was seen.
+        handshake: the record of its handshake, None for plain connections and before it began.
         variables: scope `sess`.
         tracks: entries of stick tables that the session follows, by the number of the sticky counter.
         error_code, tls_error: why the connection or its handshake failed (`fc_err`, `ssl_fc_err`), 0 while nothing did.
@@ -145,7 +171,7 @@ class Session:
     """
 
     __slots__ = (
-        "accepted_at", "destination", "destination_port", "error_code", "error_text", "frontend", "hello",
+        "accepted_at", "destination", "destination_port", "error_code", "error_text", "frontend", "handshake", "hello",
         "listener_id", "listener_name",
         "source", "source_port", "streams", "tls", "tls_error", "tracks", "unique_prefix", "variables", "world",
     )
@@ -162,6 +188,7 @@ class Session:
         self.listener_id = 0
         self.tls: TlsFacts | None = None
         self.hello: ClientHello | None = None
+        self.handshake: HandshakeFacts | None = None
         self.variables: dict[bytes, Value] | None = None
         self.streams = 0
         self.unique_prefix = b""
