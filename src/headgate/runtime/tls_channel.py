@@ -24,12 +24,12 @@ from headgate.runtime.channel import NOBODY, lost_reason
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 from headgate.tls.client_context import ServerContext
-from headgate.tls.facts import ConnectionFacts, server_name
+from headgate.tls.facts import ConnectionFacts
+from headgate.tls.handshake_facts import note_failure, rejected_later
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, take_error
 from headgate.tls.server_context import BindContext
-from headgate.wire.client_hello import parse_client_hello
-from headgate.wire.errors import ProtocolViolation
+from headgate.wire.client_hello import LONGEST_HELLO, is_whole
 
 #: The largest plaintext of a record. Reading no less means that OpenSSL never keeps decrypted bytes which epoll can't see.
 RECORD = 16384
@@ -89,7 +89,7 @@ class Answerer:
         """Begin the handshake on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""
         context = self.context
         channel = TlsChannel(reactor, sock, context.connection(sock), context, owner, readable=True, registered=True)
-        channel.hello = hello
+        channel.take_hello(hello)
         return channel
 
 
@@ -99,7 +99,8 @@ class TlsChannel:
     Attributes:
         see `proxy.port.Channel`, and:
         failure: why the handshake or the connection failed, in a sentence for the log; "" while all is well.
-        record: facts of a failed handshake; None before and on success, where `tls` has them.
+        record: of the handshake; None before it is over. On success that of the owner, if it keeps one: an alert that comes
+            before anything else is noted there.
         truncated: the peer ended the connection without close_notify.
         hello: the client's first bytes, where the listener has peeked them: parsed only to explain a failure.
         deadline, armed: the reactor's, for lingering.
@@ -107,7 +108,7 @@ class TlsChannel:
 
     __slots__ = (
         "_closing", "_context", "_eof", "_established", "_events", "_failed", "_handle", "_late", "_lingers", "_notified",
-        "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked", "deadline",
+        "_partial", "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked", "deadline",
         "failure", "fd", "hello", "owner", "reactor", "record", "sock", "tls", "truncated",
     )  # fmt: skip
 
@@ -145,6 +146,7 @@ class TlsChannel:
         self.record: HandshakeRecord | None = None
         self.truncated = False
         self.hello = b""
+        self._partial = False  # the hello is not whole yet: what comes next belongs to it
         self.deadline = 0.0
         self.armed = 0.0
         self._ssl = handle.ssl
@@ -172,6 +174,17 @@ class TlsChannel:
 
     # --- handshake ---
 
+    def take_hello(self, data: bytes) -> None:
+        """The listener has peeked these first bytes."""
+        self.hello = data
+        self._partial = not is_whole(data)
+
+    def _peek_more(self) -> None:
+        """The rest of a hello that came in pieces: OpenSSL has taken the first ones off the socket, and takes this in a moment."""
+        with contextlib.suppress(OSError):
+            self.hello += self.sock.recv(LONGEST_HELLO, socket.MSG_PEEK)
+        self._partial = len(self.hello) < LONGEST_HELLO and not is_whole(self.hello)
+
     def _first_step(self) -> None:
         """What can be done before the first event; its outcome, if there is one already, is told after the current event."""
         _clear_errors()
@@ -189,6 +202,8 @@ class TlsChannel:
 
     def _handshake(self, _events: int) -> None:
         """The reactor's call until the handshake is through. Errors of the socket show in the operation itself."""
+        if self._partial:
+            self._peek_more()
         _clear_errors()
         result = _do_handshake(self._ssl)
         if result == 1:
@@ -217,23 +232,21 @@ class TlsChannel:
     def _handshake_failed(self, error: TlsError) -> None:
         if self._failed or self._closing:
             return
-        record = HandshakeRecord(outgoing=self._handle is not None)
-        record.failed(error)
-        record.sni = server_name(self._ssl)
-        if self.hello:
-            with contextlib.suppress(ProtocolViolation):  # then OpenSSL's reason says it
-                hello = parse_client_hello(self.hello)
-                if hello is not None:
-                    record.heard(hello)
-        record.verify_error = lib.SSL_get_verify_result(self._ssl)
-        self._context.describe(record)
-        self.record = record
+        record = self.explain(error)
         self.failure = record.reason
         self._closing = True
         # OpenSSL has sent its alert: it must not be lost to the reset that unread bytes would cause.
         owner = self.owner
         self._finish()
         owner.connection_lost(Lost.HANDSHAKE)
+
+    def explain(self, error: TlsError) -> HandshakeRecord:
+        """The record of this handshake, which `error` ends (or the owner, with one of its own)."""
+        record = self.record = HandshakeRecord(outgoing=self._handle is not None)
+        record.first_bytes = self.hello
+        note_failure(record, self._ssl, self.sock, error)
+        self._context.describe(record)
+        return record
 
     # --- events ---
 
@@ -314,6 +327,8 @@ class TlsChannel:
             self.owner.eof_received()
             return
         self.failure = end.text
+        if self.record is not None and (rejected_later(end) or end.errno):
+            self.record.failed(end)
         if not end.errno:
             self._notified = True  # after a protocol error OpenSSL must not be asked to send anything
         self._lost(_reason(end))

@@ -15,6 +15,7 @@ from OpenSSL import SSL
 from headgate.base.diagnostics import Bug, ConfigError, Location, Report, config_error
 from headgate.config.tls_options import ServerTls, Verify
 from headgate.tls.handshake_record import HandshakeRecord
+from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names
 from headgate.tls.openssl import Handle, ffi, lib
 from headgate.tls.pem import read_certified_key
 from headgate.tls.policy import (
@@ -25,7 +26,7 @@ from headgate.tls.policy import (
     set_algorithms,
     set_versions,
 )
-from headgate.tls.server_context import install
+from headgate.tls.server_context import install, shown
 
 #: Names whose latest session is kept for one server line; `sni` may come from requests, so the table needs an end.
 SESSIONS_MOST = 256
@@ -44,7 +45,7 @@ class ServerContext:
         tls: the options it was built from.
     """
 
-    __slots__ = ("_context", "_sessions", "tls")
+    __slots__ = ("_context", "_sessions", "_shown", "tls")
 
     def __init__(self, tls: ServerTls) -> None:
         context = new_context(SSL.TLS_CLIENT_METHOD)
@@ -54,8 +55,11 @@ class ServerContext:
             context.set_options(SSL.OP_NO_TICKET)
         if tls.alpn:
             context.set_alpn_protos([one.encode("ascii") for one in tls.alpn])
+        self._shown: tuple[ShownCertificate, ...] = ()
         if tls.certificate is not None:
-            install(context, (read_certified_key(tls.certificate, tls.location),))
+            own = read_certified_key(tls.certificate, tls.location)
+            install(context, (own,))
+            self._shown = (shown(own),)
         if tls.verify is Verify.REQUIRED:
             load_trust(context, tls.ca_file or SYSTEM_CA, tls.location)
         context.set_verify(SSL.VERIFY_PEER if tls.verify is Verify.REQUIRED else SSL.VERIFY_NONE)
@@ -109,8 +113,14 @@ class ServerContext:
 
     def describe(self, record: HandshakeRecord) -> None:
         """Say in a handshake record what applied on our side."""
-        record.location = self.tls.location
-        record.lowest = enabled_versions(self.tls.versions)[0]
+        tls = self.tls
+        versions = enabled_versions(tls.versions)
+        record.location = tls.location
+        record.lowest = versions[0]
+        record.line = LineFacts(
+            tls.location, tuple(versions), group_names(tls.curves), tls.alpn, ca_file=tls.ca_file, verify_host=tls.verify_host or "",
+            certificates=self._shown,
+        )  # fmt: skip
 
 
 def _usable(sni: bytes | None) -> bytes | None:

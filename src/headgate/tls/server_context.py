@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+from difflib import get_close_matches
 from typing import Any
 
 from cryptography import x509
@@ -21,6 +22,7 @@ from headgate.base.diagnostics import ConfigError, Report, Severity, config_erro
 from headgate.base.records import dataclass
 from headgate.config.tls_options import BindTls, Verify
 from headgate.tls.handshake_record import HandshakeRecord
+from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names
 from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, error_text, ffi, lib, new_ssl
 from headgate.tls.pem import CertifiedKey
 from headgate.tls.policy import (
@@ -34,7 +36,7 @@ from headgate.tls.policy import (
     set_versions,
     share_trust,
 )
-from headgate.tls.store import CertificateStore, Choice, load_store
+from headgate.tls.store import CertificateStore, Choice, key_type, load_store, names_of
 
 _VERIFY = {
     Verify.NONE: SSL.VERIFY_NONE,
@@ -43,6 +45,8 @@ _VERIFY = {
 }
 #: Capacity of OpenSSL's session cache; the binding has no call to change it.
 LIBRARY_CACHE_SIZE = 20480
+#: Names that are compared with one that nothing matches, for a message.
+_NAMES_MOST = 2000
 _UNRECOGNIZED_NAME = 112  # alert, RFC 6066 section 3
 _OK, _FATAL, _NOACK = 0, 2, 3  # SSL_TLSEXT_ERR_*
 _set_accept_state = lib.SSL_set_accept_state
@@ -108,8 +112,22 @@ class BindContext:
 
     def describe(self, record: HandshakeRecord) -> None:
         """Say in a handshake record what applied on our side."""
-        record.location = self.tls.location
-        record.lowest = enabled_versions(self.tls.versions)[0]
+        tls = self.tls
+        versions = enabled_versions(tls.versions)
+        record.location = tls.location
+        record.lowest = versions[0]
+        name = record.name.encode("ascii", "replace").lower().rstrip(b".")
+        choice = self.store.find(name) or self.store.default
+        record.line = LineFacts(
+            tls.location, tuple(versions), group_names(tls.curves), self.alpn, tls.strict_sni, tls.verify is Verify.REQUIRED,
+            tls.ca_file, certificates=tuple(map(shown, choice.certificates.values())) if choice is not None else (),
+            near=self._near,
+        )  # fmt: skip
+
+    def _near(self, name: str) -> tuple[str, ...]:
+        """The names that are served and most resemble one."""
+        served = [one.decode("ascii", "replace") for one in self.store.names()[:_NAMES_MOST]]
+        return tuple(get_close_matches(name, served, 3, 0.6))
 
     def remember(self, handle: Handle) -> None:
         """Nothing to do: OpenSSL keeps the sessions of servers."""
@@ -248,6 +266,16 @@ def build_bind_context(
         report.add(error.diagnostic)
         return None
     return context
+
+
+def shown(one: CertifiedKey) -> ShownCertificate:
+    """What advice says about a certificate."""
+    certificate = one.certificate
+    return ShownCertificate(
+        one.path, key_type(one), tuple(name.decode("utf-8", "replace") for name in names_of(certificate)),
+        certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp(), len(one.chain),
+        certificate.issuer == certificate.subject,
+    )  # fmt: skip
 
 
 def _negotiable(tls: BindTls, report: Report, *, http: bool) -> tuple[str, ...]:

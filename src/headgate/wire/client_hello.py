@@ -157,6 +157,23 @@ def parse_client_hello(data: bytes) -> ClientHello | None:
     return hello
 
 
+def looks_like_tls(data: bytes) -> bool:
+    """Whether the first bytes of a connection may be the beginning of a hello, an SSLv2 one included."""
+    return data[:1] == b"\x16" or (data[:1] >= b"\x80" and data[2:3] in (b"", b"\x01"))
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether all of a ClientHello is there, or what is there can't become one. Cheap when it lies in one record, as they do."""
+    if len(data) > 9 and data[0] == HANDSHAKE:
+        length = 4 + int.from_bytes(data[6:9], "big")
+        if length <= (data[3] << 8 | data[4]):
+            return len(data) >= 5 + length
+    try:
+        return bool(data) and parse_client_hello(data) is not None
+    except ProtocolViolation:
+        return True
+
+
 def server_hello_type(data: bytes) -> int | None:
     """The handshake type at the beginning of a server's answer, SERVER_HELLO for a hello (`rep.ssl_hello_type`).
 
