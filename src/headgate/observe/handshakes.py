@@ -1,7 +1,8 @@
 """The handshakes of one process: the last ones in two bounded rings, and how often each cause was met, where, and by whom.
 
 Whatever clients send, memory is bounded: rings by number and bytes, tallies by the causes (a closed list) times the lines of the
-configuration, addresses by number. Log lines are bounded by `Folding`. Time is the caller's; `proxy.handshakes` writes, the runtime
+configuration, addresses by number. Log lines are bounded by `Folding`. Time is the caller's; `proxy.handshakes` writes, the
+runtime
 API reads.
 """
 
@@ -64,6 +65,12 @@ class Ring:
         self._bytes += record.size
         while len(kept) > self._most or (self._bytes > BYTES_KEPT and len(kept) > 1):
             self._bytes -= kept.popleft().size
+
+    def discard(self, record: Kept) -> None:
+        """Keep one no longer: it turned out to be something else."""
+        if record in self._kept:
+            self._kept.remove(record)
+            self._bytes -= record.size
 
     def __iter__(self) -> Iterator[Kept]:
         return iter(self._kept)
@@ -179,15 +186,20 @@ class HandshakeLog:
         """Keep and count a failure or a probe; tells the record how many there were like it."""
         self.number += 1
         record.number = self.number
+        tally = self.probed(record, wall)
+        if not record.cause.probe:
+            count, addresses = tally.hour(wall)
+            record.similar, record.sources = count, len(addresses)
+        self.failures.add(record)
+
+    def probed(self, record: Kept, wall: float) -> Tally:
+        """Only count; `failed` has more to do."""
         key = (record.proxy, record.line_name, record.cause)
         tally = self.tallies.get(key)
         if tally is None:
             tally = self.tallies[key] = Tally()
         tally.add(record.client, wall)
-        if not record.cause.probe:
-            count, addresses = tally.hour(wall)
-            record.similar, record.sources = count, len(addresses)
-        self.failures.add(record)
+        return tally
 
     def folding(self, record: Kept) -> Folding:
         """Who decides about the log lines of failures like this one."""

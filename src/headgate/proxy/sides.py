@@ -14,6 +14,7 @@ from headgate.balance.server import ServerState
 from headgate.base.termination import Outcome
 from headgate.config.model import ConnectionMode, Proxy
 from headgate.observe.counters import ListenerCounters, ProcessCounters, ProxyCounters, ServerCounters
+from headgate.observe.handshakes import HandshakeLog
 from headgate.plan.facts import Session, Stream, TlsFacts, World
 from headgate.plan.frontends import BackendPlan, FrontendPlan
 from headgate.plan.logformat import date_ms_writer
@@ -63,15 +64,16 @@ class Shared:
         gates: limits on connections in a second.
         request_number: %rt.
         invalid: the last invalid messages.
+        handshakes: the last TLS handshakes of clients, and how often they failed and why.
         asker: the runtime API, None where nothing can be asked.
         services: what answers in place of servers, None where the configuration has no such thing.
     """
 
     __slots__ = (
-        "asker", "backends", "buffer", "close_spread", "connector", "counters", "gates", "head_limit", "invalid", "live",
-        "max_fields", "maxconn", "request_number", "scheduler", "services", "session_ended", "sessions", "splice", "stopping",
-        "stopping_since", "world",
-    )
+        "asker", "backends", "buffer", "close_spread", "connector", "counters", "gates", "handshakes", "head_limit",
+        "invalid", "live", "max_fields", "maxconn", "request_number", "scheduler", "services", "session_ended", "sessions",
+        "splice", "stopping", "stopping_since", "world",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -101,6 +103,7 @@ class Shared:
         self.buffer = bufsize
         self.request_number = 0
         self.invalid = InvalidMessages(bufsize)
+        self.handshakes = HandshakeLog()
         self.backends: Mapping[str, Backend] = {}
         #: told when a client session is over, so that a paused listener may accept again
         self.session_ended: Callable[[Frontend], None] = _ignore
@@ -154,6 +157,7 @@ class ClientSession(Protocol):
     """A session of either kind, as its frontend and those who stop the process see it.
 
     Attributes:
+        error_code, error_text: see `plan.facts.Session`.
         counted: counters of the listening socket, with `option socket-stats`.
         tls: facts of the client's TLS connection, None for plain.
         tracks: entries of stick tables that it follows.
@@ -201,7 +205,7 @@ class Frontend:
         "ignore_probes", "log", "log_as_soon_as_possible", "maxconn", "mode", "monitor_uri", "name", "plain", "plan",
         "rules_response", "separate_errors", "sessions", "shared", "shut", "sockets", "spec", "stopped", "t_client",
         "t_client_fin", "t_client_hs", "t_http_keep_alive", "t_http_request", "t_tarpit", "undressed",
-    )
+    )  # fmt: skip
 
     def __init__(self, plan: FrontendPlan, shared: Shared, log: LogEmitter | None, maxconn: int) -> None:
         spec = plan.spec
@@ -322,11 +326,12 @@ class Frontend:
         shared.sessions -= 1
         shared.session_ended(self)
 
-    def write_failure(self, session: Session) -> None:
+    def write_failure(self, session: Session, *, quiet: bool = False) -> None:
         """Log a connection that failed before it had a stream (8.2.5): `error-log-format` if there is one, else HAProxy's line.
 
         Args:
             session: what is known of the connection; `error_text` says what happened.
+            quiet: it is no error, whatever `option log-separate-errors` says.
         """
         log = self.log
         if log is None:
@@ -341,7 +346,12 @@ class Frontend:
             side = f"{self.name}/{session.listener_name or session.listener_id}".encode()
             place = b"%b:%d [%b] %b: " % (session.source, session.source_port, _date(session.accepted_at), side)
             message = place + session.error_text.encode("utf-8", "replace")
-        log.emit(_ERROR if self.separate_errors else _INFO, message, wall)
+        log.emit(_ERROR if self.separate_errors and not quiet else _INFO, message, wall)
+
+    def write_note(self, text: str) -> None:
+        """Log a line about several connections together."""
+        if self.log is not None:
+            self.log.emit(_ERROR if self.separate_errors else _INFO, text.encode("utf-8", "replace"), self.shared.scheduler.wall)
 
     def write_log(self, stream: Stream, *, failed: bool) -> None:
         """Send the stream's log line, if one is wanted."""
@@ -377,7 +387,7 @@ class Backend:
         "pretend_keep_alive", "redispatch", "restrict_names", "retries", "retry_empty", "retry_failure", "retry_junk",
         "retry_statuses", "retry_timeout", "reuse", "rules_response", "send_name", "spec", "state", "t_connect", "t_queue",
         "t_server", "t_server_fin", "t_tunnel",
-    )
+    )  # fmt: skip
 
     def __init__(self, plan: BackendPlan, state: BackendState, scheduler: Scheduler) -> None:
         spec = plan.spec

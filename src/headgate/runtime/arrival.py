@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Final
 from headgate.base.connection_errors import ConnectionFailure
 from headgate.plan.facts import Stream
 from headgate.proxy.accounts import count_handshake
+from headgate.proxy.handshakes import handshake_completed, handshake_failed
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.relay import RelaySession
 from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.reactor import READ, Reactor
-from headgate.wire.client_hello import parse_client_hello
+from headgate.tls.handshake_record import Ended, HandshakeRecord, Step
+from headgate.tls.openssl import TlsError
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.proxy_protocol import Command, Family, parse
 
@@ -31,11 +33,6 @@ OVER: Final = 3
 #: What is looked at without taking it from the socket: a PROXY header, or a ClientHello.
 _PEEK = 16384
 
-#: Failures that are counted as those of a handshake.
-_OF_TLS: Final = frozenset({
-    ConnectionFailure.SSL_ABORT, ConnectionFailure.SSL_EMPTY, ConnectionFailure.SSL_HANDSHAKE, ConnectionFailure.SSL_TIMEOUT,
-})
-
 _INTERNET = (Family.INET, Family.INET6)
 
 ClientSession = HttpSession | RelaySession
@@ -45,11 +42,10 @@ class Arrival:
     """One connection on its way to a session. Owner of the TLS channel until the handshake is done.
 
     Attributes:
-        hello: the ClientHello as received, kept until the handshake is over, for explaining a failure.
     """
 
     __slots__ = (
-        "_part", "armed", "channel", "deadline", "hello", "listener", "reactor", "session", "sock", "stage", "started",
+        "_part", "armed", "channel", "deadline", "listener", "reactor", "session", "sock", "stage", "started",
     )
 
     def __init__(self, listener: Listener, sock: socket.socket, session: ClientSession) -> None:
@@ -60,7 +56,6 @@ class Arrival:
         self.deadline = 0.0
         self.armed = 0.0
         self.started = self.reactor.now
-        self.hello = b""
         self._part = b""
         self.channel: TlsClientChannel | None = None
         self.stage = AWAIT_PROXY_HEADER if listener.accept_proxy else AWAIT_CLIENT_HELLO
@@ -74,13 +69,15 @@ class Arrival:
             data = self.sock.recv(_PEEK, socket.MSG_PEEK)
         except BlockingIOError:
             return
-        except OSError:
+        except OSError as error:
             header = self.stage == AWAIT_PROXY_HEADER
-            self._fail(ConnectionFailure.PRX_ABORT if header else ConnectionFailure.SSL_ABORT, quiet=True)
+            broken = TlsError(error.strerror or "", errno=error.errno or 0)
+            self._fail(ConnectionFailure.PRX_ABORT if header else ConnectionFailure.SSL_ABORT, self._unheard(broken), quiet=True)
             return
         if not data:
             header = self.stage == AWAIT_PROXY_HEADER
-            self._fail(ConnectionFailure.PRX_EMPTY if header else ConnectionFailure.SSL_EMPTY, quiet=True)
+            left = TlsError("connection closed by the peer", eof=True)
+            self._fail(ConnectionFailure.PRX_EMPTY if header else ConnectionFailure.SSL_EMPTY, self._unheard(left), quiet=True)
         elif self.stage == AWAIT_PROXY_HEADER:
             self._proxy_header(data)
         else:
@@ -92,11 +89,11 @@ class Arrival:
         try:
             header = parse(whole)
         except ProtocolViolation as violation:
-            self._fail(ConnectionFailure.PRX_NOT_HDR, violation.reason)
+            self._bad_header(ConnectionFailure.PRX_NOT_HDR, whole, violation.reason)
             return
         if header is None:
             if len(whole) >= _PEEK:
-                self._fail(ConnectionFailure.PRX_TRUNCATED, "longer than what is looked at")
+                self._bad_header(ConnectionFailure.PRX_TRUNCATED, whole, "longer than what is looked at")
                 return
             # All of it belongs to the header. Left in the socket, it would be readable for ever and wake us each turn.
             self._part = whole
@@ -118,12 +115,11 @@ class Arrival:
         self._established(PlainChannel(self.reactor, self.sock, NOBODY, registered=True))
 
     def _client_hello(self, data: bytes) -> None:
-        """The first bytes of TLS are there: keep them for explanations, let OpenSSL read them from the socket."""
+        """The first bytes of TLS are there: the channel keeps them for explanations, OpenSSL reads them from the socket."""
         context = self.listener.tls
         if context is None:
             return
         self.stage = HANDSHAKE
-        self.hello = data
         counters = self.listener.side.shared.counters
         counters.tls_connections += 1
         counters.tls_rate.tick(self.reactor.now)
@@ -134,22 +130,21 @@ class Arrival:
     def handshake_completed(self) -> None:
         """See `runtime.tls_channel.HandshakeOwner`."""
         channel = self.channel
-        if channel is not None and self.stage == HANDSHAKE:
-            self.hello = b""
-            self._established(channel)
+        tls = self.listener.tls
+        if channel is None or tls is None or self.stage != HANDSHAKE:
+            return
+        record = HandshakeRecord(outgoing=False)
+        tls.succeeded(record, channel)
+        self._note(record)
+        self.session.handshake = record
+        handshake_completed(self.listener.side, record)
+        self._established(channel)
 
     def connection_lost(self, reason: Lost) -> None:
         """The handshake failed."""
         channel = self.channel
         self.channel = None
-        why = channel.failure if channel is not None else ""
-        self.listener.side.shared.counters.tls_failures += 1
-        try:
-            hello = parse_client_hello(self.hello) if self.hello else None
-        except ProtocolViolation:
-            hello = None
-        self.session.hello = hello
-        self._fail(ConnectionFailure.SSL_HANDSHAKE, why)
+        self._fail(ConnectionFailure.SSL_HANDSHAKE, channel.record if channel is not None else None)
 
     def data_received(self, data: bytes) -> None:
         """Not before the handshake is done, and then the channel has another owner."""
@@ -183,14 +178,57 @@ class Arrival:
     def timed_out(self) -> None:
         """`timeout client-hs`."""
         header = self.stage == AWAIT_PROXY_HEADER
-        self._fail(ConnectionFailure.PRX_TIMEOUT if header else ConnectionFailure.SSL_TIMEOUT)
+        late = TlsError("timeout")
+        record = self._unheard(late) if self.channel is None else self.channel.explain(late)
+        if record is not None:
+            record.timeout = self.listener.side.t_client_hs
+            record.ended = Ended.TIMEOUT
+        self._fail(ConnectionFailure.PRX_TIMEOUT if header else ConnectionFailure.SSL_TIMEOUT, record)
 
-    def _fail(self, failure: ConnectionFailure, why: str = "", *, quiet: bool = False) -> None:
+    def _bad_header(self, failure: ConnectionFailure, data: bytes, why: str) -> None:
+        """What came is not the PROXY header that it should be."""
+        record = self._unheard(TlsError(why))
+        if record is not None:
+            record.step = Step.PROXY_HEADER
+            record.first_bytes = data
+            record.header = why
+            record.ended = Ended.PROXY
+        self._fail(failure, record, why)
+
+    def _unheard(self, error: TlsError) -> HandshakeRecord | None:
+        """The record of a handshake that ends before there is a TLS object; None on bind lines without `ssl`."""
+        tls = self.listener.tls
+        if tls is None:
+            return None
+        record = HandshakeRecord(outgoing=False)
+        record.describe = tls.describe
+        record.failed(error)
+        record.ended = Ended.PEER
+        record.bytes_in = len(self._part)
+        record.bytes_out = 0
+        if self._part:
+            record.step = Step.PROXY_HEADER
+            record.first_bytes = self._part
+        return record
+
+    def _note(self, record: HandshakeRecord) -> None:
+        """Say in a record whose handshake it is."""
+        session = self.session
+        side = self.listener.side
+        record.at = session.accepted_at
+        record.milliseconds = int((self.reactor.now - self.started) * 1000.0)
+        record.client, record.client_port = session.source, session.source_port
+        record.address, record.port = session.destination, session.destination_port
+        record.proxy = side.name
+        record.line_name = session.listener_name or str(session.listener_id)
+
+    def _fail(self, failure: ConnectionFailure, record: HandshakeRecord | None, why: str = "", *, quiet: bool = False) -> None:
         """Log and close.
 
         Args:
             failure: what happened, in HAProxy's words.
-            why: what more is known.
+            record: of the TLS handshake that it was, or would have been.
+            why: what more is known where there is no record.
             quiet: nothing was received: `option dontlognull` leaves it out.
         """
         if self.stage == OVER:
@@ -198,19 +236,21 @@ class Arrival:
         stage = self.stage
         self.stage = OVER
         self.reactor.retire(self)
+        if record is not None:
+            self._note(record)
         if self.channel is not None:
             self.channel.abort()
         elif stage != HANDSHAKE:
             self.reactor.unwatch(self.sock.fileno())
             self.sock.close()
         side = self.listener.side
-        if failure in _OF_TLS:
-            side.counters.tls_failed += 1
-            if self.session.counted is not None:
-                self.session.counted.tls_failed += 1
-        if not (quiet and side.dont_log_null):
-            session = self.session
+        session = self.session
+        if record is not None:
+            session.handshake = record
+            session.hello = record.hello
+            handshake_failed(side, session, record, failure)
+        elif not (quiet and side.dont_log_null):
             session.error_code = failure.number
             session.error_text = f"{failure.message} ({why})" if why else failure.message
             side.write_failure(session)
-        side.session_over(self.session)
+        side.session_over(session)

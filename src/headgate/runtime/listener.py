@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from headgate.base.addresses import Family
 from headgate.config.model import Bind, Mode
@@ -23,6 +23,8 @@ from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import READ, Reactor
 from headgate.runtime.sockets import file_identity
+from headgate.tls.handshake_record import HandshakeRecord
+from headgate.tls.openssl import TlsError
 
 #: Connections that one event may accept: others must have their turn (as tune.maxaccept).
 _ACCEPT_MOST: Final = 64
@@ -45,9 +47,14 @@ class TlsClientChannel(Channel, Protocol):
 
     Attributes:
         failure: why the handshake failed, in a sentence for the log.
+        record: of the handshake that failed.
     """
 
     failure: str
+    record: HandshakeRecord | None
+
+    def explain(self, error: TlsError) -> HandshakeRecord:
+        """The record of a handshake that is to be given up."""
 
 
 #: SO_LINGER on, for no time: a close resets the connection and leaves no TIME_WAIT behind (manual, "option nolinger").
@@ -59,6 +66,12 @@ class TlsAcceptor(Protocol):
 
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsClientChannel:
         """Begin the handshake on a socket whose first bytes, `hello`, were seen but not taken."""
+
+    def describe(self, record: HandshakeRecord) -> None:
+        """Say in a record what the bind line allows."""
+
+    def succeeded(self, record: HandshakeRecord, channel: Any) -> None:
+        """Say in a record what was chosen for a channel that this object made."""
 
 
 class Listener:

@@ -25,7 +25,7 @@ from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 from headgate.tls.client_context import ServerContext
 from headgate.tls.facts import ConnectionFacts
-from headgate.tls.handshake_facts import note_failure, rejected_later
+from headgate.tls.handshake_facts import note_failure, note_success
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, take_error
 from headgate.tls.server_context import BindContext
@@ -85,6 +85,18 @@ class Answerer:
     def __init__(self, context: BindContext) -> None:
         self.context = context
 
+    def describe(self, record: HandshakeRecord) -> None:
+        """See `TlsContext`."""
+        self.context.describe(record)
+
+    def succeeded(self, record: HandshakeRecord, channel: TlsChannel) -> None:
+        """Note what was chosen; what comes before any data is told to the record too."""
+        record.describe = self.context.describe
+        record.first_bytes = channel.hello
+        channel.hello = b""
+        channel.record = record
+        note_success(record, channel._ssl)
+
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsChannel:
         """Begin the handshake on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""
         context = self.context
@@ -108,8 +120,8 @@ class TlsChannel:
 
     __slots__ = (
         "_closing", "_context", "_eof", "_established", "_events", "_failed", "_handle", "_late", "_lingers", "_notified",
-        "_partial", "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked", "deadline",
-        "failure", "fd", "hello", "owner", "reactor", "record", "sock", "tls", "truncated",
+        "_partial", "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked",
+        "deadline", "failure", "fd", "hello", "owner", "reactor", "record", "sock", "tls", "truncated",
     )  # fmt: skip
 
     def __init__(
@@ -180,7 +192,8 @@ class TlsChannel:
         self._partial = not is_whole(data)
 
     def _peek_more(self) -> None:
-        """The rest of a hello that came in pieces: OpenSSL has taken the first ones off the socket, and takes this in a moment."""
+        """The rest of a hello that came in pieces: OpenSSL has taken the first ones off the socket, and takes this in a"
+        " moment."""
         with contextlib.suppress(OSError):
             self.hello += self.sock.recv(LONGEST_HELLO, socket.MSG_PEEK)
         self._partial = len(self.hello) < LONGEST_HELLO and not is_whole(self.hello)
@@ -244,8 +257,10 @@ class TlsChannel:
         """The record of this handshake, which `error` ends (or the owner, with one of its own)."""
         record = self.record = HandshakeRecord(outgoing=self._handle is not None)
         record.first_bytes = self.hello
+        record.describe = self._context.describe
         note_failure(record, self._ssl, self.sock, error)
-        self._context.describe(record)
+        if self._handle is not None and self._handle.name:
+            record.sni = self._handle.name  # what is verified, also when it is an address, which is not sent
         return record
 
     # --- events ---
@@ -327,8 +342,8 @@ class TlsChannel:
             self.owner.eof_received()
             return
         self.failure = end.text
-        if self.record is not None and (rejected_later(end) or end.errno):
-            self.record.failed(end)
+        if self.record is not None:
+            self.record.late = end
         if not end.errno:
             self._notified = True  # after a protocol error OpenSSL must not be asked to send anything
         self._lost(_reason(end))

@@ -114,12 +114,9 @@ class ServerContext:
     def describe(self, record: HandshakeRecord) -> None:
         """Say in a handshake record what applied on our side."""
         tls = self.tls
-        versions = enabled_versions(tls.versions)
-        record.location = tls.location
-        record.lowest = versions[0]
         record.line = LineFacts(
-            tls.location, tuple(versions), group_names(tls.curves), tls.alpn, ca_file=tls.ca_file, verify_host=tls.verify_host or "",
-            certificates=self._shown,
+            tls.location, tuple(enabled_versions(tls.versions)), group_names(tls.curves), tls.alpn, ca_file=tls.ca_file,
+            verify_host=tls.verify_host or "", certificates=self._shown,
         )  # fmt: skip
 
 

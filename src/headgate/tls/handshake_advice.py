@@ -1,6 +1,7 @@
 """What to tell a person about a failed handshake: one or two sentences in terms of this configuration, with the option to write.
 
-One row of a table for each cause; a cause without a row of its own gets its meaning from the list. Pure: everything is in the record.
+One row of a table for each cause; a cause without a row of its own gets its meaning from the list. Pure: everything is in the
+record.
 What peers have sent is shown escaped and cut short, so that it can't forge log lines.
 """
 
@@ -14,7 +15,7 @@ from cryptography import x509
 
 from headgate.base.handshake_causes import Cause
 from headgate.tls.alerts import alert_name
-from headgate.tls.handshake_diagnosis import common_ciphers, negotiated_version, offered_versions
+from headgate.tls.handshake_diagnosis import common_ciphers, known_maximum, negotiated_version, offered_versions
 from headgate.wire.client_hello import without_grease
 from headgate.wire.tls_names import cipher_key_type, cipher_name, group_name, is_tls13_cipher, signature_key_type, signature_name
 
@@ -91,7 +92,8 @@ def _plural(word: str, names: Sequence[str]) -> str:
 
 
 def _versions(names: Sequence[str]) -> str:
-    return _listed([_version(one) for one in names], 6)
+    """`TLS 1.0 and 1.1`."""
+    return "TLS " + _listed([one.removeprefix("TLSv") for one in names], 6)
 
 
 def _allowed(names: Sequence[str]) -> str:
@@ -195,7 +197,10 @@ def _no_version(record: HandshakeRecord) -> str:
     hello = record.hello
     offered = offered_versions(hello) if hello is not None else ()
     known = [one for one in offered if one in _VERSIONS]
-    said = f"The {peer} offers {_versions(offered)} only" if offered else f"The {peer} offers no common TLS version"
+    if hello is not None and len(hello.versions) == 1 and known_maximum(hello):
+        said = f"The {peer} offers {_version(offered[-1])} at most"  # it says no more than that
+    else:
+        said = f"The {peer} offers {_versions(offered)} only" if offered else f"The {peer} offers no common TLS version"
     text = f"{said}; {_where(record)} allows {_allowed(allowed)}."
     if not known:
         return text + " Nothing that this TLS library still speaks: the client must be updated."
@@ -215,13 +220,19 @@ def _sslv3(record: HandshakeRecord) -> str:
 
 
 def _sslv2(record: HandshakeRecord) -> str:
-    return "The client greets in the form of SSLv2, as very old programs and scanners do. It must be updated: nothing can be set here."
+    return (
+        "The client greets in the form of SSLv2, as very old programs and scanners do. It must be updated: nothing can be set"
+        " here."
+    )
 
 
 def _no_cipher(record: HandshakeRecord) -> str:
     hello = record.hello
     if record.outgoing or hello is None:
-        return f"The {_peer(record)} accepts no cipher suite that {_where(record)} allows. See `ciphers` and `ciphersuites` {_on(record)}."
+        return (
+            f"The {_peer(record)} accepts no cipher suite that {_where(record)} allows. See `ciphers` and `ciphersuites`"
+            f" {_on(record)}."
+        )
     newest = record.line is not None and negotiated_version(hello, record.line.versions) == "TLSv1.3"
     offered = [cipher_name(one) for one in without_grease(hello.ciphers)]
     offered = [one for one in offered if is_tls13_cipher(one) is newest and not one.endswith("_SCSV")]
@@ -231,7 +242,8 @@ def _no_cipher(record: HandshakeRecord) -> str:
         wanted = _listed(dict.fromkeys(_KEYS.get(cipher_key_type(one), "another") for one in common))
         return (
             f"The client and {_where(record)} have only ciphers for {wanted} keys in common ({_listed(common)}), and"
-            f" {_shown(record)} has {_article(_key_kinds(record))} key. Add `crt` with {_article(wanted)} certificate for the same name."
+            f" {_shown(record)} has {_article(_key_kinds(record))} key. Add `crt` with {_article(wanted)} certificate for the"
+            " same name."
         )
     what = f"offers {_listed(offered)}" if offered else f"offers no cipher suite of {'TLS 1.3' if newest else 'TLS 1.2 or older'}"
     add = f" To serve it anyway: add one of these to `{option}` {_on(record)}." if offered else ""
@@ -246,7 +258,10 @@ def _no_group(record: HandshakeRecord) -> str:
     hello = record.hello
     allowed = record.line.groups if record.line is not None else ()
     if hello is None:
-        return f"The {_peer(record)} supports no key exchange group of {_where(record)} ({_listed(allowed)}). See `curves` {_on(record)}."
+        return (
+            f"The {_peer(record)} supports no key exchange group of {_where(record)} ({_listed(allowed)}). See `curves`"
+            f" {_on(record)}."
+        )
     offered = [group_name(one) for one in without_grease(hello.groups)]
     add = next((one for one in offered if not one.startswith("0x")), "")
     remedy = f" To serve it anyway: add {add} to `curves` {_on(record)}." if add else ""
@@ -270,7 +285,7 @@ def _no_protocol(record: HandshakeRecord) -> str:
     ours = _listed(record.line.alpn) if record.line is not None else ""
     hello = record.hello
     theirs = _listed([printable(one.decode("latin-1")) for one in hello.alpn]) if hello is not None else ""
-    offers = f"The client offers the ALPN protocols {theirs}" if theirs else f"The {_peer(record)} speaks none of our ALPN protocols"
+    offers = f"The client offers the ALPN protocols {theirs}" if theirs else f"The {_peer(record)} speaks none of ours"
     return f"{offers}; {_where(record)} has `alpn {ours.replace(' and ', ',').replace(', ', ',')}`. Add one of the peer's to it."
 
 
@@ -286,7 +301,8 @@ def _no_certificate(record: HandshakeRecord) -> str:
 
 def _no_name(record: HandshakeRecord) -> str:
     return (
-        f"The client names no host (SNI), and {_where(record)} has strict-sni: very old clients, health checks and scanners do that."
+        f"The client names no host (SNI), and {_where(record)} has strict-sni: very old clients, health checks and scanners do"
+        " that."
         " Let checks send the name, or remove `strict-sni`."
     )
 
@@ -316,8 +332,14 @@ def _rejected_ca(record: HandshakeRecord) -> str:
     if any(one.self_signed for one in certificates):
         return f"{text} It is self-signed: use one of a CA that clients trust, or give it to them."
     if certificates and not any(one.chain for one in certificates):
-        return f"{text} No intermediate CA is sent with it: if there is one, append it to the file (cat intermediate.pem >> site.pem)."
-    return f"{text} Either the chain in the file is not the right one, or the client lacks the root: a private CA must be given to it."
+        return (
+            f"{text} No intermediate CA is sent with it: if there is one, append it to the file (cat intermediate.pem >>"
+            " site.pem)."
+        )
+    return (
+        f"{text} Either the chain in the file is not the right one, or the client lacks the root: a private CA must be given to"
+        " it."
+    )
 
 
 def _rejected_name(record: HandshakeRecord) -> str:
@@ -325,7 +347,10 @@ def _rejected_name(record: HandshakeRecord) -> str:
     valid = f" is valid for {names}" if names else " is for another name"
     asked = f"asked for {_name(record)}" if record.name else "asked for no name"
     alert = f" (alert {alert_name(record.alert)})" if record.alert is not None else ""
-    return f"The client {asked} and rejects {_shown(record)}, which{valid}{alert}. Add `crt` with a certificate for it on {_where(record)}."
+    return (
+        f"The client {asked} and rejects {_shown(record)}, which{valid}{alert}. Add `crt` with a certificate for it on"
+        f" {_where(record)}."
+    )
 
 
 def _rejected_expired(record: HandshakeRecord) -> str:
@@ -333,12 +358,16 @@ def _rejected_expired(record: HandshakeRecord) -> str:
     alert = f" (alert {alert_name(record.alert)})" if record.alert is not None else ""
     if old:
         return f"The client rejects the certificate {old[0].path}{alert}: it has expired on {_day(old[0].not_after)}. Renew it."
-    return f"The client says that {_shown(record)} has expired{alert}; by our clock it has not: look at its chain, and at both clocks."
+    return (
+        f"The client says that {_shown(record)} has expired{alert}; by our clock it has not: look at its chain, and at both"
+        " clocks."
+    )
 
 
 def _missing(record: HandshakeRecord) -> str:
     return (
-        f"The client sent no certificate, and {_where(record)} has `verify required` with {_ca_file(record)}. Install one of that CA in"
+        f"The client sent no certificate, and {_where(record)} has `verify required` with {_ca_file(record)}. Install one of"
+        " that CA in"
         " the client, or write `verify optional` and decide in rules with ssl_c_used."
     )
 
@@ -350,7 +379,7 @@ def _client_certificate(text: str) -> Callable[[HandshakeRecord], str]:
         filled = text.format(
             peer=_peer(record), subject=_subject(record), issuer=_issuer(record), ca_file=_ca_file(record), where=_where(record),
             crl_file=_crl_file(record), until=_dates(record, end=True), since=_dates(record, end=False), on=_on(record),
-            name=f"{record.line.verify_host or record.name}" if record.line is not None else "",
+            name=record.name or (record.line.verify_host if record.line is not None else ""),
         )  # fmt: skip
         return filled[:1].upper() + filled[1:]
 
@@ -370,13 +399,15 @@ def _left(record: HandshakeRecord) -> str:
     return text + _LEFT.get(record.cause, "")
 
 
+_SILENT: Final = " Clients that reject a certificate without saying so do this: look at its chain, name and dates."
 _LEFT: Final = {
-    Cause.CLOSED_AFTER_CERTIFICATE: " Clients that reject a certificate without saying so do this: look at its chain, name and dates.",
-    Cause.RESET_AFTER_CERTIFICATE: " Clients that reject a certificate without saying so do this: look at its chain, name and dates.",
+    Cause.CLOSED_AFTER_CERTIFICATE: _SILENT,
+    Cause.RESET_AFTER_CERTIFICATE: _SILENT,
     Cause.TIMEOUT_AFTER_CERTIFICATE: " Large packets may be lost on the way (MTU), or it waits for its user.",
-    Cause.TIMEOUT_BEFORE_ANY_BYTE: " Browsers keep spare connections, and `timeout client-hs` ends them: harmless when they are few.",
-    Cause.TIMEOUT_IN_CLIENT_HELLO: " Packets may be lost on the way (MTU), or it holds connections open on purpose: `timeout client-hs`"
-    " bounds that.",
+    Cause.TIMEOUT_BEFORE_ANY_BYTE: " Browsers keep spare connections, which `timeout client-hs` ends: harmless.",
+    Cause.TIMEOUT_IN_CLIENT_HELLO: (
+        " Packets may be lost on the way (MTU), or it holds connections open on purpose: `timeout client-hs` bounds that."
+    ),
 }
 
 
@@ -387,7 +418,8 @@ def _plain_http(record: HandshakeRecord) -> str:
     if record.outgoing:
         return f"The server answers in plain HTTP. Remove `ssl` {_on(record)}, or use the server's TLS port."
     return (
-        f"The client speaks plain HTTP to the TLS port of {_where(record)}. Give it an https:// address, or add a bind line without"
+        f"The client speaks plain HTTP to the TLS port of {_where(record)}. Give it an https:// address, or add a bind line"
+        " without"
         " `ssl` on another port, with `http-request redirect scheme https`."
     )
 
@@ -401,14 +433,16 @@ def _not_tls(record: HandshakeRecord) -> str:
 
 def _header_expected(record: HandshakeRecord) -> str:
     return (
-        f"{_where(record)} has `accept-proxy`, and the client began without a PROXY protocol header. Let the proxy in front send one"
+        f"{_where(record)} has `accept-proxy`, and the client began without a PROXY protocol header. Let the proxy in front"
+        " send one"
         " (send-proxy), or remove `accept-proxy`."
     )
 
 
 def _header_unexpected(record: HandshakeRecord) -> str:
     return (
-        f"The client sent a PROXY protocol header to {_where(record)}, which expects none. Add `accept-proxy` to it if a proxy that you"
+        f"The client sent a PROXY protocol header to {_where(record)}, which expects none. Add `accept-proxy` to it if a proxy"
+        " that you"
         " trust is in front, or let that one not send it (no send-proxy)."
     )
 
@@ -425,13 +459,17 @@ def _in_openssl_words(record: HandshakeRecord) -> str:
 def _peer_alert(record: HandshakeRecord) -> str:
     name = alert_name(record.alert) if record.alert is not None else "unknown"
     chosen = f" {_version(record.version)} with {record.cipher} was chosen." if record.version and record.cipher else ""
-    return f"The {_peer(record)} ended the handshake with alert {name}: {record.cause.meaning[0].lower()}{record.cause.meaning[1:]}{chosen}"
+    return (
+        f"The {_peer(record)} ended the handshake with alert {name}:"
+        f" {record.cause.meaning[0].lower()}{record.cause.meaning[1:]}{chosen}"
+    )
 
 
 def _configuration(record: HandshakeRecord) -> str:
     return f"{_where(record)} can't serve this: {record.error}. Look at its certificate, key, `ciphers` and `curves`."
 
 
+_TOO_LONG = "the chain of {subject} is longer than its CAs allow ({where})."
 _NO_TRUST = "{subject} is of a CA that {ca_file} ({where}) does not have: {issuer}."
 _ADVICE: Final[dict[Cause, Callable[[HandshakeRecord], str]]] = {
     Cause.NO_COMMON_VERSION: _no_version,
@@ -451,9 +489,12 @@ _ADVICE: Final[dict[Cause, Callable[[HandshakeRecord], str]]] = {
     ),
     Cause.CLIENT_REJECTED_UNSUPPORTED: _rejected("can't use {shown}", " Look at its key type, key usage and extended key usage."),
     Cause.CLIENT_REJECTED_UNKNOWN: _rejected(
-        "does not accept {shown} and does not say why", " Java and browsers do this for an unknown CA, a missing intermediate or a name.",
+        "does not accept {shown} and does not say why", " Java and browsers do this for an unknown CA, a missing intermediate"
+        " or a name.",
     ),
-    Cause.CLIENT_REJECTED_STAPLE: _rejected("does not accept the OCSP response stapled to {shown}", " Look at `show ssl ocsp-response`."),
+    Cause.CLIENT_REJECTED_STAPLE: _rejected(
+        "does not accept the OCSP response stapled to {shown}", " Look at `show ssl ocsp-response`.",
+    ),
     Cause.CLIENT_REJECTED_ACCESS: _rejected("is not allowed to go on", ""),
     Cause.CLIENT_CERTIFICATE_MISSING: _missing,
     Cause.CLIENT_CERTIFICATE_EXPIRED: _client_certificate("{subject} has expired{until}: the client must renew it ({where})."),
@@ -474,7 +515,7 @@ _ADVICE: Final[dict[Cause, Callable[[HandshakeRecord], str]]] = {
     Cause.CLIENT_CERTIFICATE_PURPOSE: _client_certificate(
         "{subject} is not meant for clients: its extended key usage must contain clientAuth ({where}).",
     ),
-    Cause.CLIENT_CERTIFICATE_CHAIN_TOO_LONG: _client_certificate("the chain of {subject} is longer than its CAs allow ({where})."),
+    Cause.CLIENT_CERTIFICATE_CHAIN_TOO_LONG: _client_certificate(_TOO_LONG),
     Cause.CLIENT_CERTIFICATE_WEAK: _client_certificate(
         "{subject} has a key or a signature that is too weak ({where}). Renew it, or write `ciphers DEFAULT:@SECLEVEL=0` {on}.",
     ),
@@ -489,12 +530,14 @@ _ADVICE: Final[dict[Cause, Callable[[HandshakeRecord], str]]] = {
         "{subject} is self-signed and not in {ca_file} ({where}). Add it to that file to trust this server.",
     ),
     Cause.SERVER_CERTIFICATE_REVOKED: _client_certificate("{subject} is revoked by {crl_file} ({where})."),
-    Cause.SERVER_CERTIFICATE_CRL_EXPIRED: _client_certificate("the CRL of {issuer} in {crl_file} ({where}) is out of date: fetch a new one."),
+    Cause.SERVER_CERTIFICATE_CRL_EXPIRED: _client_certificate(
+        "the CRL of {issuer} in {crl_file} ({where}) is out of date: fetch a new one.",
+    ),
     Cause.SERVER_CERTIFICATE_CRL_MISSING: _client_certificate("{crl_file} ({where}) has no CRL of {issuer}: append it."),
     Cause.SERVER_CERTIFICATE_PURPOSE: _client_certificate(
         "{subject} is not meant for servers: its extended key usage must contain serverAuth ({where}).",
     ),
-    Cause.SERVER_CERTIFICATE_CHAIN_TOO_LONG: _client_certificate("the chain of {subject} is longer than its CAs allow ({where})."),
+    Cause.SERVER_CERTIFICATE_CHAIN_TOO_LONG: _client_certificate(_TOO_LONG),
     Cause.SERVER_CERTIFICATE_WEAK: _client_certificate("{subject} has a key or a signature that is too weak ({where})."),
     Cause.SERVER_CERTIFICATE_CA_EXPIRED: _client_certificate("{subject} is not valid now ({ca_file}, {where}): renew that CA."),
     Cause.SERVER_CERTIFICATE_NAME: _client_certificate(

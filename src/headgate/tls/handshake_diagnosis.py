@@ -1,8 +1,8 @@
-"""From the facts of a failed handshake to its cause, by tables: first bytes, end of input, alert, verification error, OpenSSL's reason.
+"""From the facts of a failed handshake to its cause, by tables: first bytes, end of input, alert, verification, OpenSSL's reason.
 
-Where OpenSSL's own reason misleads, the parsed ClientHello decides, against what the line allows: up to TLS 1.2 it says "no shared
-cipher" for a missing group and for a missing signature algorithm too, and "callback failed" for an unknown name. Pure: everything is
-in the record. Reasons are numbers of OpenSSL's sslerr.h; they have been the same since OpenSSL 1.1.
+Where OpenSSL's own reason misleads, the parsed ClientHello decides, against what the line allows: up to TLS 1.2 it says "no
+shared cipher" for a missing group and for a missing signature algorithm too, and "callback failed" for an unknown name. Pure:
+everything is in the record. Reasons are numbers of OpenSSL's sslerr.h; they have been the same since OpenSSL 1.1.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _of_success(record: HandshakeRecord) -> Cause | None:
 def _of_first_bytes(record: HandshakeRecord) -> Cause | None:
     """What came is no TLS: whatever else happened, that is why."""
     data = record.first_bytes
-    if record.outgoing or not data or data[0] in (_HANDSHAKE_RECORD, _ALERT_RECORD):
+    if record.outgoing or not data or record.step.value == "proxy-header" or data[0] in (_HANDSHAKE_RECORD, _ALERT_RECORD):
         return None
     if data[:6] == b"PROXY " or data[:12] == SIGNATURE:
         return Cause.PROXY_HEADER_UNEXPECTED
@@ -221,7 +221,8 @@ def _no_certificate(record: HandshakeRecord) -> Cause:
 
 
 def _malformed(record: HandshakeRecord) -> Cause:
-    return Cause.MALFORMED_MESSAGE if record.outgoing or record.step.value in ("certificate", "established") else Cause.MALFORMED_HELLO
+    later = record.outgoing or record.step.value in ("certificate", "established")
+    return Cause.MALFORMED_MESSAGE if later else Cause.MALFORMED_HELLO
 
 
 def _bad_signature(record: HandshakeRecord) -> Cause:
@@ -277,10 +278,16 @@ def negotiated_version(hello: ClientHello, allowed: tuple[str, ...]) -> str:
     return next((one for one in reversed(allowed) if one in offered), "")
 
 
+def known_maximum(hello: ClientHello) -> bool:
+    """Whether a client only says which version is its highest, as all did before TLS 1.3."""
+    return hello.versions == (hello.legacy_version,) and 0x0300 <= hello.legacy_version <= 0x0303
+
+
 def offered_versions(hello: ClientHello) -> tuple[str, ...]:
-    """The versions that a client speaks, oldest first. Without the extension it names its highest, and is taken to know the others."""
+    """The versions that a client speaks, oldest first. Without the extension it names its highest, and is taken to know the"
+    " others."""
     known = sorted(without_grease(hello.versions))
-    if hello.versions == (hello.legacy_version,) and 0x0300 <= hello.legacy_version <= 0x0303:
+    if known_maximum(hello):
         return tuple(version_name(one) for one in range(0x0301, hello.legacy_version + 1)) or ("SSLv3",)
     return tuple(version_name(one) for one in known)
 
@@ -305,8 +312,8 @@ def _reasons() -> dict[int, _Found]:
         (_not_tls, (267, 252, 443, 317, 292)),
         (Cause.RECORD_TOO_LARGE, (146, 198, 150, 152, 404, 140, 194)),
         (_malformed, (
-            159, 160, 271, 110, 240, 163, 157, 151, 153, 115, 108, 131, 135, 137, 162, 213, 227, 298, 300, 303, 306, 319, 320, 332,
-            335, 384, 102, 132, 227, 111,
+            159, 160, 271, 110, 240, 163, 157, 151, 153, 115, 108, 131, 135, 137, 162, 213, 227, 298, 300, 303, 306, 319, 320,
+            332, 335, 384, 102, 132, 227, 111,
         )),
         (Cause.UNEXPECTED_MESSAGE, (244, 245, 262, 133, 103, 100, 145, 154, 260, 182, 293, 109, 205, 409, 246)),
         (Cause.BAD_RECORD, (281, 147, 129, 149)),

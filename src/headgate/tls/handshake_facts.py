@@ -10,7 +10,7 @@ import socket
 import struct
 from typing import Any, Final
 
-from headgate.tls.alerts import CLOSE_NOTIFY, alert_sent, find_alert
+from headgate.tls.alerts import alert_sent, find_alert
 from headgate.tls.facts import server_name
 from headgate.tls.handshake_record import Ended, HandshakeRecord, Step
 from headgate.tls.openssl import TlsError, ffi, lib
@@ -80,10 +80,12 @@ def note_failure(record: HandshakeRecord, ssl: Any, sock: socket.socket, error: 
         if _is_done(record, ssl):
             record.step = Step.ESTABLISHED
     record.ended = Ended.PEER if record.alert is not None or error.eof or error.errno else Ended.PROXY
-    if record.ended is Ended.PROXY:
+    if record.alert is None:
         record.alert_sent = alert_sent(error.number, record.verify_error, tls13=record.version == "TLSv1.3")
     record.allowed = _cipher_list(ssl)
     note_bytes(record, sock)
+    if record.step is Step.CONNECTED and record.bytes_in > 0:
+        record.step = Step.CLIENT_HELLO
 
 
 def _is_done(record: HandshakeRecord, ssl: Any) -> bool:
@@ -137,7 +139,3 @@ def _cipher_list(ssl: Any) -> tuple[str, ...]:
         names.append(_text(name))
     return tuple(names)
 
-
-def rejected_later(end: TlsError) -> bool:
-    """Whether the end of an established connection is a late answer to the handshake: an alert that is no goodbye."""
-    return end.alert is not None and end.alert != CLOSE_NOTIFY

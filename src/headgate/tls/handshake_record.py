@@ -7,6 +7,7 @@ know; cause and advice are worked out once, by `handshake_diagnosis` and `handsh
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Protocol
 
 from headgate.base.diagnostics import Location
@@ -81,17 +82,17 @@ class HandshakeRecord:
         timeout: how long was waited, seconds, 0.0 when it was not a timeout.
         header: what is known of a PROXY header that failed; "" for nothing.
         bytes_in, bytes_out: on the wire, -1 where the system does not say.
-        location: the bind or server line whose options applied; line: what it allows, None before that is asked.
-        lowest: lowest version that we speak.
+        late: how the connection ended, when that was before any byte of data; None while it is of use.
+        describe: fills in `line`: what the bind or server line allows.
         allowed: cipher suites that the connection could have used, OpenSSL's names; empty when it is not known.
         similar, sources: how many failures of the same cause this line had in the last hour, and from how many addresses.
     """
 
     __slots__ = (
-        "_advice", "_cause", "address", "alert", "alert_sent", "allowed", "alpn", "at", "bytes_in", "bytes_out", "cipher",
-        "client", "client_port", "closed", "completed", "ended", "errno", "error", "error_number", "findings", "first_bytes",
-        "group", "header", "line", "line_name", "location", "lowest", "milliseconds", "number", "outgoing", "port", "proxy",
-        "resumed", "similar", "sni", "sources", "step", "timeout", "verify_error", "version",
+        "_advice", "_cause", "_line", "address", "alert", "alert_sent", "allowed", "alpn", "at", "bytes_in", "bytes_out",
+        "cipher", "client", "client_port", "closed", "completed", "describe", "ended", "errno", "error", "error_number",
+        "findings", "first_bytes", "group", "header", "late", "line_name", "milliseconds", "number",
+        "outgoing", "port", "proxy", "resumed", "similar", "sni", "sources", "step", "timeout", "verify_error", "version",
     )  # fmt: skip
 
     def __init__(self, *, outgoing: bool) -> None:
@@ -127,9 +128,9 @@ class HandshakeRecord:
         self.header = ""
         self.bytes_in = -1
         self.bytes_out = -1
-        self.location: Location | None = None
-        self.line: LineFacts | None = None
-        self.lowest = ""
+        self.late: TlsError | None = None
+        self.describe: Callable[[HandshakeRecord], None] | None = None
+        self._line: LineFacts | None = None
         self.allowed: tuple[str, ...] = ()
         self.similar = 0
         self.sources = 0
@@ -144,6 +145,8 @@ class HandshakeRecord:
         self.closed = error.eof
         if error.alert is not None:
             self.alert = error.alert
+            self.ended = Ended.PEER
+        self._cause = self._advice = None
 
     @property
     def hello(self) -> ClientHello | None:
@@ -152,6 +155,23 @@ class HandshakeRecord:
             return parse_client_hello(self.first_bytes)
         except ProtocolViolation:
             return None
+
+    @property
+    def line(self) -> LineFacts | None:
+        """What the line allows, asked from it when somebody wants to know; None when there is nobody to ask."""
+        if self._line is None and self.describe is not None:
+            self.describe(self)
+        return self._line
+
+    @line.setter
+    def line(self, line: LineFacts) -> None:
+        self._line = line
+
+    @property
+    def location(self) -> Location | None:
+        """Of the bind or server line whose options applied."""
+        line = self.line
+        return line.location if line is not None else None
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""What a bind or server line allows, in the words of the configuration: what handshake records are compared with and advice cites.
+"""What a bind or server line allows, in the words of the configuration: what records are compared with and advice cites.
 
 Facts of the configuration only, made when a handshake is explained. `server_context` and `client_context` fill them in.
 """

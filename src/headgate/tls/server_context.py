@@ -113,16 +113,19 @@ class BindContext:
     def describe(self, record: HandshakeRecord) -> None:
         """Say in a handshake record what applied on our side."""
         tls = self.tls
-        versions = enabled_versions(tls.versions)
-        record.location = tls.location
-        record.lowest = versions[0]
         name = record.name.encode("ascii", "replace").lower().rstrip(b".")
         choice = self.store.find(name) or self.store.default
         record.line = LineFacts(
-            tls.location, tuple(versions), group_names(tls.curves), self.alpn, tls.strict_sni, tls.verify is Verify.REQUIRED,
-            tls.ca_file, certificates=tuple(map(shown, choice.certificates.values())) if choice is not None else (),
+            tls.location,
+            tuple(enabled_versions(tls.versions)),
+            group_names(tls.curves),
+            self.alpn,
+            tls.strict_sni,
+            tls.verify is Verify.REQUIRED,
+            tls.ca_file,
+            certificates=tuple(map(shown, choice.certificates.values())) if choice is not None else (),
             near=self._near,
-        )  # fmt: skip
+        )
 
     def _near(self, name: str) -> tuple[str, ...]:
         """The names that are served and most resemble one."""
