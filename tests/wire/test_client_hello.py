@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from headgate.wire.client_hello import (
     SERVER_HELLO,
     ClientHello,
+    bytes_wanted,
     is_grease,
+    is_whole,
     parse_client_hello,
     server_hello_type,
     version_name,
@@ -173,3 +175,20 @@ def test_a_changed_byte_never_escapes(place: int, byte: int) -> None:
         parse_client_hello(records(FULL[:place] + bytes((byte,)) + FULL[place + 1 :]))
     except ProtocolViolation:
         pass
+
+
+@given(st.integers(1, 300), st.data())
+def test_how_much_is_wanted(size: int, data: st.DataObject) -> None:
+    """Waiting for what is wanted, again and again, comes to an end exactly when the hello is whole."""
+    whole = records(FULL, size)
+    seen = data.draw(st.integers(1, len(whole)))
+    while (wanted := bytes_wanted(whole[:seen])) != 0:
+        assert seen < wanted <= len(whole) and not is_whole(whole[:seen])
+        seen = wanted
+    assert is_whole(whole[:seen]) and parse_client_hello(whole[:seen]) is not None
+
+
+def test_nothing_more_is_wanted_of_what_is_no_hello() -> None:
+    unfinished = ("SSLv2", "record m", "record v")
+    assert all(bytes_wanted(data) == 0 for name, data in REFUSED.items() if not name.startswith(unfinished))
+    assert bytes_wanted(b"\x80") == 2 and bytes_wanted(b"\x80\x2e") == 48 and bytes_wanted(b"\x16\x03") == 5

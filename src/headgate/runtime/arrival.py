@@ -19,6 +19,7 @@ from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.reactor import READ, Reactor
 from headgate.tls.handshake_record import Ended, HandshakeRecord, Step
 from headgate.tls.openssl import TlsError
+from headgate.wire.client_hello import bytes_wanted
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.proxy_protocol import Command, Family, parse
 
@@ -33,6 +34,8 @@ OVER: Final = 3
 #: What is looked at without taking it from the socket: a PROXY header, or a ClientHello.
 _PEEK = 16384
 
+#: Where the kernel can wait for a number of bytes.
+_TCP: Final = (socket.AF_INET, socket.AF_INET6)
 _INTERNET = (Family.INET, Family.INET6)
 
 ClientSession = HttpSession | RelaySession
@@ -45,7 +48,7 @@ class Arrival:
     """
 
     __slots__ = (
-        "_part", "armed", "channel", "deadline", "listener", "reactor", "session", "sock", "stage", "started",
+        "_part", "_seen", "armed", "channel", "deadline", "listener", "reactor", "session", "sock", "stage", "started",
     )
 
     def __init__(self, listener: Listener, sock: socket.socket, session: ClientSession) -> None:
@@ -57,6 +60,7 @@ class Arrival:
         self.armed = 0.0
         self.started = self.reactor.now
         self._part = b""
+        self._seen = b""
         self.channel: TlsClientChannel | None = None
         self.stage = AWAIT_PROXY_HEADER if listener.accept_proxy else AWAIT_CLIENT_HELLO
         patience = listener.side.t_client_hs
@@ -117,13 +121,25 @@ class Arrival:
     def _client_hello(self, data: bytes) -> None:
         """The first bytes of TLS are there: the channel keeps them for explanations, OpenSSL reads them from the socket."""
         context = self.listener.tls
-        if context is None:
+        if context is None or self._waits_for_more(data):
             return
         self.stage = HANDSHAKE
         counters = self.listener.side.shared.counters
         counters.tls_connections += 1
         counters.tls_rate.tick(self.reactor.now)
         self.channel = context.accept(self.reactor, self.sock, data, self)
+
+    def _waits_for_more(self, data: bytes) -> bool:
+        """A hello that comes in pieces is looked at when it is whole, since what OpenSSL takes can't be seen any more.
+
+        The kernel wakes us when enough is there, or when nothing more will come: then OpenSSL may have what there is.
+        """
+        wanted = bytes_wanted(data)
+        waits = 0 < wanted <= _PEEK and len(data) > len(self._seen) and self.sock.family in _TCP
+        if waits or self._seen:
+            self._seen = data
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted if waits else 1)
+        return waits
 
     # --- owner of the TLS channel ---
 
@@ -204,9 +220,12 @@ class Arrival:
         record.describe = tls.describe
         record.failed(error)
         record.ended = Ended.PEER
-        record.bytes_in = len(self._part)
+        record.bytes_in = len(self._part or self._seen)
         record.bytes_out = 0
-        if self._part:
+        if self._seen:
+            record.step = Step.CLIENT_HELLO
+            record.first_bytes = self._seen
+        elif self._part:
             record.step = Step.PROXY_HEADER
             record.first_bytes = self._part
         return record

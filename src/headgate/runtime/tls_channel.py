@@ -29,7 +29,6 @@ from headgate.tls.handshake_facts import note_failure, note_success
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, take_error
 from headgate.tls.server_context import BindContext
-from headgate.wire.client_hello import LONGEST_HELLO, is_whole
 
 #: The largest plaintext of a record. Reading no less means that OpenSSL never keeps decrypted bytes which epoll can't see.
 RECORD = 16384
@@ -101,7 +100,7 @@ class Answerer:
         """Begin the handshake on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""
         context = self.context
         channel = TlsChannel(reactor, sock, context.connection(sock), context, owner, readable=True, registered=True)
-        channel.take_hello(hello)
+        channel.hello = hello
         return channel
 
 
@@ -120,7 +119,7 @@ class TlsChannel:
 
     __slots__ = (
         "_closing", "_context", "_eof", "_established", "_events", "_failed", "_handle", "_late", "_lingers", "_notified",
-        "_partial", "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked",
+        "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked",
         "deadline", "failure", "fd", "hello", "owner", "reactor", "record", "sock", "tls", "truncated",
     )  # fmt: skip
 
@@ -158,7 +157,6 @@ class TlsChannel:
         self.record: HandshakeRecord | None = None
         self.truncated = False
         self.hello = b""
-        self._partial = False  # the hello is not whole yet: what comes next belongs to it
         self.deadline = 0.0
         self.armed = 0.0
         self._ssl = handle.ssl
@@ -186,18 +184,6 @@ class TlsChannel:
 
     # --- handshake ---
 
-    def take_hello(self, data: bytes) -> None:
-        """The listener has peeked these first bytes."""
-        self.hello = data
-        self._partial = not is_whole(data)
-
-    def _peek_more(self) -> None:
-        """The rest of a hello that came in pieces: OpenSSL has taken the first ones off the socket, and takes this in a"
-        " moment."""
-        with contextlib.suppress(OSError):
-            self.hello += self.sock.recv(LONGEST_HELLO, socket.MSG_PEEK)
-        self._partial = len(self.hello) < LONGEST_HELLO and not is_whole(self.hello)
-
     def _first_step(self) -> None:
         """What can be done before the first event; its outcome, if there is one already, is told after the current event."""
         _clear_errors()
@@ -215,8 +201,6 @@ class TlsChannel:
 
     def _handshake(self, _events: int) -> None:
         """The reactor's call until the handshake is through. Errors of the socket show in the operation itself."""
-        if self._partial:
-            self._peek_more()
         _clear_errors()
         result = _do_handshake(self._ssl)
         if result == 1:
