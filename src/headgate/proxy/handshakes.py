@@ -15,7 +15,9 @@ from headgate.plan.table_layout import TLS_FAILURE
 from headgate.tls.handshake_record import HandshakeRecord
 
 if TYPE_CHECKING:
-    from headgate.proxy.sides import ClientSession, Frontend
+    from headgate.observe.counters import ListenerCounters
+    from headgate.plan.facts import Session
+    from headgate.proxy.sides import Frontend
 
 _HANDSHAKE: Final = ConnectionFailure.SSL_HANDSHAKE
 
@@ -25,7 +27,9 @@ def handshake_completed(side: Frontend, record: HandshakeRecord) -> None:
     side.shared.handshakes.succeeded(record)
 
 
-def handshake_failed(side: Frontend, session: ClientSession, record: HandshakeRecord, failure: ConnectionFailure) -> None:
+def handshake_failed(
+    side: Frontend, session: Session, record: HandshakeRecord, failure: ConnectionFailure, counted: ListenerCounters | None
+) -> None:
     """Keep, count and log a failure. A probe is counted as one, and logged only where null connections are.
 
     Args:
@@ -33,6 +37,7 @@ def handshake_failed(side: Frontend, session: ClientSession, record: HandshakeRe
         session: the client's.
         record: complete, but for the proxy's name.
         failure: in HAProxy's words.
+        counted: counters of the listening socket, if it has some.
     """
     shared = side.shared
     shared.handshakes.failed(record, shared.scheduler.wall)
@@ -44,8 +49,8 @@ def handshake_failed(side: Frontend, session: ClientSession, record: HandshakeRe
         return
     shared.counters.tls_failures += 1
     side.counters.tls_failed += 1
-    if session.counted is not None:
-        session.counted.tls_failed += 1
+    if counted is not None:
+        counted.tls_failed += 1
     for entry in session.tracks or ():
         if entry is not None:
             entry.count(entry.table.layout.events[TLS_FAILURE])
@@ -56,7 +61,7 @@ def handshake_failed(side: Frontend, session: ClientSession, record: HandshakeRe
         shared.scheduler.arm(FoldedLine(side, record, folding), shared.scheduler.now + FOLDING_PERIOD)
 
 
-def handshake_unused(side: Frontend, session: ClientSession, record: HandshakeRecord) -> bool:
+def handshake_unused(side: Frontend, session: Session, record: HandshakeRecord, counted: ListenerCounters | None) -> bool:
     """A client left after the handshake, before it had sent anything.
 
     Returns:
@@ -68,7 +73,7 @@ def handshake_unused(side: Frontend, session: ClientSession, record: HandshakeRe
     if late is not None and late.alert:
         record.failed(late)
         side.shared.handshakes.successes.discard(record)
-        handshake_failed(side, session, record, _HANDSHAKE)
+        handshake_failed(side, session, record, _HANDSHAKE, counted)
         return True
     record.closed = True
     record.cause = Cause.CLOSED_WITHOUT_REQUEST

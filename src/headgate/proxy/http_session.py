@@ -320,7 +320,7 @@ class HttpSession(Session):
         partial = bool(self.buffer)
         record = self.handshake
         if record is not None and not partial and not self.streams and outcome is Outcome.REQUEST_ABORTED:
-            if handshake_unused(side, self, cast(HandshakeRecord, record)):
+            if handshake_unused(side, self, cast(HandshakeRecord, record), self.counted):
                 self.close()
                 return
         if not partial and (self.streams or side.ignore_probes):

@@ -467,7 +467,7 @@ class RelayStream(Seeking):
         self._count(outcome, link, relayed=phase == RELAY)
         record = owner.handshake
         if record is not None and not self.bytes_in and (outcome.blame is Blame.CLIENT or self.eofs & 1):
-            handshake_unused(side, owner, cast(HandshakeRecord, record))
+            handshake_unused(side, owner, cast(HandshakeRecord, record), owner.counted)
         if not (side.dont_log_null and not self.bytes_in and not self.bytes_out and outcome.blame is Blame.CLIENT):
             side.write_log(self, failed=outcome.blame is not Blame.NOBODY)
         if self.tracks is not None or owner.tracks is not None:

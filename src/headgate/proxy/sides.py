@@ -157,7 +157,6 @@ class ClientSession(Protocol):
     """A session of either kind, as its frontend and those who stop the process see it.
 
     Attributes:
-        error_code, error_text: see `plan.facts.Session`.
         counted: counters of the listening socket, with `option socket-stats`.
         tls: facts of the client's TLS connection, None for plain.
         tracks: entries of stick tables that it follows.

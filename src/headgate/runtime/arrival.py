@@ -267,7 +267,7 @@ class Arrival:
         if record is not None:
             session.handshake = record
             session.hello = record.hello
-            handshake_failed(side, session, record, failure)
+            handshake_failed(side, session, record, failure, session.counted)
         elif not (quiet and side.dont_log_null):
             session.error_code = failure.number
             session.error_text = f"{failure.message} ({why})" if why else failure.message
