@@ -47,7 +47,7 @@ class Scene:
         return found
 
     def total(self, cause: str) -> int:
-        rows = json.loads(self.ask("show ssl handshake-counters json"))
+        rows = json.loads(self.ask("show ssl handshake-counters json"))["counters"]
         return sum(row["total"] for row in rows if row["cause"] == cause)
 
     def await_total(self, cause: str, count: int) -> None:

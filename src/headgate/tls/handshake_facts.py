@@ -37,13 +37,12 @@ _string = ffi.string
 
 
 def note_success(record: HandshakeRecord, ssl: Any) -> None:
-    """What was chosen. A handful of calls, since every handshake pays for them; names are pointers to text that stays."""
+    """What was chosen. A handful of calls, since every handshake pays for them."""
     record.completed = True
     record.step = Step.ESTABLISHED
-    record.version = _text(_get_version(ssl))
-    cipher = _get_cipher(ssl)
-    if cipher:
-        record.cipher = _text(_cipher_name(cipher))
+    version, cipher = _get_version(ssl), _get_cipher(ssl)
+    record.version = _versions.get(version) or _known_version(version)
+    record.cipher = _ciphers.get(cipher) or _known_cipher(cipher)
     group = _get_group(ssl)
     if group:
         record.group = _text(group)
@@ -52,6 +51,23 @@ def note_success(record: HandshakeRecord, ssl: Any) -> None:
     length = _protocol_length[0]
     if length:
         record.alpn = ffi.buffer(_protocol[0], length)[:]
+
+
+#: Names by pointers into tables of OpenSSL's that stay where they are.
+_versions: dict[Any, str] = {}
+_ciphers: dict[Any, str] = {}
+
+
+def _known_version(pointer: Any) -> str:
+    name = _versions[pointer] = _text(pointer)
+    return name
+
+
+def _known_cipher(pointer: Any) -> str:
+    if not pointer:
+        return ""
+    name = _ciphers[pointer] = _text(_cipher_name(pointer))
+    return name
 
 
 def _text(pointer: Any) -> str:

@@ -206,7 +206,7 @@ def added(facts: Mapping[int, Sequence[Mapping[str, Any]]]) -> list[dict[str, An
 def _render_counters(words: Sequence[str], facts: Mapping[int, Sequence[Mapping[str, Any]]]) -> str:
     rows = added(facts)
     if "json" in words:
-        return json.dumps(rows, separators=(",", ":"), ensure_ascii=True)
+        return json.dumps({"counters": rows}, separators=(",", ":"), ensure_ascii=True)
     lines = ["# frontend/listener cause total last_seen: last hour"]
     for one in rows:
         what = "probe" if one["probe"] else "failure"
