@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from headgate.base.handshake_causes import BY_CODE, BY_NUMBER, CAUSES, MOST, Cause, causes_page
 
@@ -26,3 +27,8 @@ def test_the_page_has_every_cause() -> None:
     page = causes_page()
     assert all(f"| `{one.code}` | {one.number} |" in page for one in CAUSES[1:])
     assert "none" not in re.findall(r"^\| `([^`]+)`", page, re.M)
+
+
+def test_the_page_is_up_to_date() -> None:
+    kept = (Path(__file__).parents[2] / "docs" / "handshake-causes.md").read_text(encoding="utf-8")
+    assert kept == causes_page(), "write it anew: headgate handshake-causes --markdown > docs/handshake-causes.md"

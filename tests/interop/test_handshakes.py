@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import re
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from headgate.tls.authority import Authority, issue, make_authority
 from tests.interop.backends import LogReceiver
 from tests.interop.conftest import Proxy, StartProxy
-from tests.interop.programs import ask_socket, wait_until
+from tests.interop.programs import ask_socket, start_subject, wait_until
 from tests.interop.tls_client import TLS_1_2, TLS_1_3, client_context
 
 VERSIONS = pytest.mark.parametrize("version", ["1.2", "1.3"])
@@ -224,6 +225,29 @@ def test_probes_are_counted_apart_and_not_logged_as_failures(scene: Callable[...
     assert running.handshakes("failed") == []
     assert json.loads(running.ask("show headgate"))["tls"]["failures"] == 0
     assert not [line for line in running.logs.lines if "SSL" in line], running.logs.lines
+
+
+@pytest.mark.needs("haproxy")
+def test_checks_of_another_proxy_are_probes(
+    scene: Callable[..., Scene], stack: contextlib.ExitStack, tmp_path: pathlib.Path
+) -> None:
+    """HAProxy's layer-6 checks finish the handshake and close, some with a reset: none is a failure, none is logged."""
+    running = scene(lines="option dontlognull")
+    config = f"""
+global
+    stats socket {tmp_path}/checker
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 10s
+    timeout server 10s
+backend checked
+    server one 127.0.0.1:{running.port} check inter 100ms ssl verify none
+"""
+    stack.callback(start_subject("haproxy", config, tmp_path, ()).stop)
+    wait_until(lambda: running.total("closed-without-request") >= 10, "ten checks")
+    assert "L6OK" in ask_socket(tmp_path / "checker", "show stat")
+    assert running.handshakes("failed") == [] and not [line for line in running.logs.lines if "SSL" in line]
 
 
 def test_null_connections_are_logged_without_dontlognull(scene: Callable[..., Scene]) -> None:

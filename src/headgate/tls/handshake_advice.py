@@ -31,7 +31,9 @@ _STEPS: Final = {
     "connected": "before it sent a byte", "proxy-header": "in the PROXY header", "client-hello": "in its ClientHello",
     "negotiation": "after its ClientHello", "certificate": "after our certificate", "established": "after the handshake",
 }  # fmt: skip
-_OUTGOING_STEPS: Final = {"certificate": "after its certificate"}
+_OUTGOING_STEPS: Final = {
+    "connected": "before we sent anything", "client-hello": "after our ClientHello", "certificate": "after its certificate",
+}  # fmt: skip
 
 
 def advise(record: HandshakeRecord) -> str:
@@ -136,17 +138,17 @@ def _key_kinds(record: HandshakeRecord) -> str:
 
 
 def _subject(record: HandshakeRecord) -> str:
-    """`its certificate "CN=alice"`, or that of the CA above it that something is wrong with."""
+    """`the client's certificate "CN=alice"`, or that of the CA above it that something is wrong with."""
     findings = record.findings
     if findings is None or not findings.certificate:
-        return "its certificate"
+        return f"the {_peer(record)}'s certificate"
     try:
         certificate = x509.load_der_x509_certificate(findings.certificate)
         subject = printable(certificate.subject.rfc4514_string())
     except ValueError:
-        return "its certificate"
+        return f"the {_peer(record)}'s certificate"
     if not findings.depth:
-        return f'its certificate "{subject}"'
+        return f"""the {_peer(record)}'s certificate "{subject}\""""
     return f'the CA certificate "{subject}", {findings.depth} above its own,'
 
 
@@ -453,7 +455,7 @@ def _header_invalid(record: HandshakeRecord) -> str:
 
 def _in_openssl_words(record: HandshakeRecord) -> str:
     """For what is wrong with the peer's messages: OpenSSL says it best."""
-    return f"{record.cause.meaning} OpenSSL says: {record.error or 'nothing'}."
+    return record.cause.meaning + (f" OpenSSL says: {record.error}." if record.error else "")
 
 
 def _peer_alert(record: HandshakeRecord) -> str:
@@ -466,7 +468,7 @@ def _peer_alert(record: HandshakeRecord) -> str:
 
 
 def _configuration(record: HandshakeRecord) -> str:
-    return f"{_where(record)} can't serve this: {record.error}. Look at its certificate, key, `ciphers` and `curves`."
+    return f"{_where(record)} can't serve this ({record.error}). Look at its certificate, key, `ciphers` and `curves`."
 
 
 _TOO_LONG = "the chain of {subject} is longer than its CAs allow ({where})."
@@ -510,7 +512,7 @@ _ADVICE: Final[dict[Cause, Callable[[HandshakeRecord], str]]] = {
         "The CRL of {issuer} in {crl_file} ({where}) is out of date, so no certificate of that CA is accepted. Fetch a new one.",
     ),
     Cause.CLIENT_CERTIFICATE_CRL_MISSING: _client_certificate(
-        "{crl_file} ({where}) has no CRL of {issuer}, so no certificate of that CA is accepted. Append its CRL to the file.",
+        "no CRL of {issuer} is in {crl_file} ({where}), so no certificate of that CA is accepted. Append one to the file.",
     ),
     Cause.CLIENT_CERTIFICATE_PURPOSE: _client_certificate(
         "{subject} is not meant for clients: its extended key usage must contain clientAuth ({where}).",
@@ -533,7 +535,7 @@ _ADVICE: Final[dict[Cause, Callable[[HandshakeRecord], str]]] = {
     Cause.SERVER_CERTIFICATE_CRL_EXPIRED: _client_certificate(
         "the CRL of {issuer} in {crl_file} ({where}) is out of date: fetch a new one.",
     ),
-    Cause.SERVER_CERTIFICATE_CRL_MISSING: _client_certificate("{crl_file} ({where}) has no CRL of {issuer}: append it."),
+    Cause.SERVER_CERTIFICATE_CRL_MISSING: _client_certificate("no CRL of {issuer} is in {crl_file} ({where}): append one."),
     Cause.SERVER_CERTIFICATE_PURPOSE: _client_certificate(
         "{subject} is not meant for servers: its extended key usage must contain serverAuth ({where}).",
     ),
