@@ -9,9 +9,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from headgate.base.handshake_causes import Cause
+from headgate.base.handshake_causes import Cause, similar_failures
 from headgate.tls.authority import issue, make_authority
-from headgate.tls.handshake_advice import similar_failures
 from tests.tls.test_handshake_diagnosis import LINE, ROWS, Found, Step, record
 
 GOLDEN = Path(__file__).with_name("advice.txt")

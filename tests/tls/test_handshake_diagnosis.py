@@ -13,7 +13,6 @@ from headgate.base.diagnostics import Location
 from headgate.base.handshake_causes import CAUSES, Cause
 from headgate.tls.handshake_diagnosis import offered_versions
 from headgate.tls.handshake_record import HandshakeRecord, Step
-from headgate.tls.handshake_report import record_facts
 from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names
 from headgate.wire.client_hello import parse_client_hello
 from tests.wire.test_client_hello import extension, message, records, server_name, vector, words
@@ -191,7 +190,7 @@ def test_every_record_has_a_cause_an_advice_and_a_report(
         first_bytes=data, findings=Found(verify, 1, certificate), error="it says so",
     )  # fmt: skip
     assert made.cause in CAUSES
-    report = json.dumps(record_facts(made))
+    report = json.dumps(made.facts())
     assert made.reason.isascii() and made.reason.isprintable() and report.isascii()
 
 
@@ -215,7 +214,7 @@ def test_a_record_tells_all() -> None:
     made = record(error_number=258, error="unsupported protocol", alert_sent=70, first_bytes=hello(
         versions=(0x0A0A, 0x0302), ciphers=(0x1A1A, 0xC02B), alpn=(b"h2", b"\xff"),
     ))  # fmt: skip
-    facts = record_facts(made)
+    facts = made.facts()
     assert (facts["result"], facts["cause"]) == ("failed", "no-common-version")
     assert (facts["severity"], facts["blame"]) == ("warning", "client")
     assert (facts["sni"], facts["alert_sent"], facts["alert_received"]) == ("site.example", "protocol_version", None)

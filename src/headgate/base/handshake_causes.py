@@ -306,6 +306,12 @@ def causes_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def similar_failures(count: int, sources: int) -> str:
+    """`312 such failures from 4 addresses in the last hour.`"""
+    addresses = f"{sources} address{'' if sources == 1 else 'es'}"
+    return f"{count} such failure{'' if count == 1 else 's'} from {addresses} in the last hour."
+
+
 _INTRODUCTION: Final = (
     "# Causes of failed handshakes",
     "",

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from headgate.base.handshake_causes import Cause
+if TYPE_CHECKING:
+    from headgate.base.handshake_causes import Cause
 
 #: The last failures and probes, and the last successes, that are kept; and how much memory they may hold, bytes.
 FAILURES_KEPT: Final = 1024

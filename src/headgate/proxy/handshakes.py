@@ -1,7 +1,8 @@
 """What becomes of a client's TLS handshake when it is over: kept, counted by cause, counted in stick tables, logged.
 
 Called by arrivals, and by sessions whose client left before it asked for anything: in TLS 1.3 a client may reject our certificate
-when the handshake is over for us. A flood of failures of one kind is folded into a line now and then.
+when the handshake is over for us. A flood of failures of one kind is folded into a line now and then. This is loaded with every
+configuration, and so loads nothing of `tls`.
 """
 
 from __future__ import annotations
@@ -9,15 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from headgate.base.connection_errors import ConnectionFailure
-from headgate.base.handshake_causes import Cause
 from headgate.observe.handshakes import FOLDING_PERIOD, Folding
 from headgate.plan.table_layout import TLS_FAILURE
-from headgate.tls.handshake_record import HandshakeRecord
 
 if TYPE_CHECKING:
     from headgate.observe.counters import ListenerCounters
     from headgate.plan.facts import Session
     from headgate.proxy.sides import Frontend
+    from headgate.tls.handshake_record import HandshakeRecord
 
 _HANDSHAKE: Final = ConnectionFailure.SSL_HANDSHAKE
 
@@ -44,7 +44,7 @@ def handshake_failed(
     session.error_code = failure.number
     session.error_text = f"{failure.message} ({record.reason})"
     if record.probe:
-        if record.cause is not Cause.CLOSED_WITHOUT_REQUEST and not side.dont_log_null:
+        if not record.finished and not side.dont_log_null:
             side.write_failure(session, quiet=True)
         return
     shared.counters.tls_failures += 1
@@ -75,8 +75,7 @@ def handshake_unused(side: Frontend, session: Session, record: HandshakeRecord, 
         side.shared.handshakes.successes.discard(record)
         handshake_failed(side, session, record, _HANDSHAKE, counted)
         return True
-    record.closed = True
-    record.cause = Cause.CLOSED_WITHOUT_REQUEST
+    record.unused()
     side.shared.handshakes.probed(record, side.shared.scheduler.wall)
     return False
 

@@ -20,7 +20,6 @@ from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.sides import CLOSE, FOREVER, Frontend
 from headgate.proxy.tracking import session_begins
-from headgate.tls.handshake_record import HandshakeRecord
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.http1.chunked import ChunkedBody
 from headgate.wire.http1.framing import CHUNKED, request_framing
@@ -28,6 +27,7 @@ from headgate.wire.http1.heads import parse_request_head
 
 if TYPE_CHECKING:
     from headgate.proxy.server_connection import ServerConnection
+    from headgate.tls.handshake_record import HandshakeRecord
 
 # What the session does with the client's bytes.
 AWAIT_REQUEST: Final = 0
@@ -320,7 +320,7 @@ class HttpSession(Session):
         partial = bool(self.buffer)
         record = self.handshake
         if record is not None and not partial and not self.streams and outcome is Outcome.REQUEST_ABORTED:
-            if handshake_unused(side, self, cast(HandshakeRecord, record), self.counted):
+            if handshake_unused(side, self, cast("HandshakeRecord", record), self.counted):
                 self.close()
                 return
         if not partial and (self.streams or side.ignore_probes):

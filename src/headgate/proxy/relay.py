@@ -7,7 +7,7 @@ as they come; when a direction turns out to be bulk and both ends are plain, the
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from headgate.balance.server import ServerState
 from headgate.base.termination import Blame, Outcome
@@ -22,7 +22,9 @@ from headgate.proxy.seeking import AWAIT_SLOT, CONNECT, TURN_AROUND, Seeking
 from headgate.proxy.services import Cancellable
 from headgate.proxy.sides import Backend, Frontend
 from headgate.proxy.tracking import session_begins, stream_ends
-from headgate.tls.handshake_record import HandshakeRecord
+
+if TYPE_CHECKING:
+    from headgate.tls.handshake_record import HandshakeRecord
 
 # Where a relay stands, in the order of its life; 3, 4 and 5 are those of `seeking`.
 INSPECT_FRONTEND: Final = 0
@@ -467,7 +469,7 @@ class RelayStream(Seeking):
         self._count(outcome, link, relayed=phase == RELAY)
         record = owner.handshake
         if record is not None and not self.bytes_in and (outcome.blame is Blame.CLIENT or self.eofs & 1):
-            handshake_unused(side, owner, cast(HandshakeRecord, record), owner.counted)
+            handshake_unused(side, owner, cast("HandshakeRecord", record), owner.counted)
         if not (side.dont_log_null and not self.bytes_in and not self.bytes_out and outcome.blame is Blame.CLIENT):
             side.write_log(self, failed=outcome.blame is not Blame.NOBODY)
         if self.tracks is not None or owner.tracks is not None:

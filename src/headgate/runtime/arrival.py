@@ -17,14 +17,13 @@ from headgate.proxy.port import Channel, Lost
 from headgate.proxy.relay import RelaySession
 from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.reactor import READ, Reactor
-from headgate.tls.handshake_record import Ended, HandshakeRecord, Step
-from headgate.tls.openssl import TlsError
 from headgate.wire.client_hello import bytes_wanted
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.proxy_protocol import Command, Family, parse
 
 if TYPE_CHECKING:
     from headgate.runtime.listener import Listener, TlsClientChannel
+    from headgate.tls.handshake_record import HandshakeRecord
 
 AWAIT_PROXY_HEADER: Final = 0
 AWAIT_CLIENT_HELLO: Final = 1
@@ -75,13 +74,13 @@ class Arrival:
             return
         except OSError as error:
             header = self.stage == AWAIT_PROXY_HEADER
-            broken = TlsError(error.strerror or "", errno=error.errno or 0)
-            self._fail(ConnectionFailure.PRX_ABORT if header else ConnectionFailure.SSL_ABORT, self._unheard(broken), quiet=True)
+            record = self._unheard(lost=error)
+            self._fail(ConnectionFailure.PRX_ABORT if header else ConnectionFailure.SSL_ABORT, record, quiet=True)
             return
         if not data:
             header = self.stage == AWAIT_PROXY_HEADER
-            left = TlsError("connection closed by the peer", eof=True)
-            self._fail(ConnectionFailure.PRX_EMPTY if header else ConnectionFailure.SSL_EMPTY, self._unheard(left), quiet=True)
+            record = self._unheard()
+            self._fail(ConnectionFailure.PRX_EMPTY if header else ConnectionFailure.SSL_EMPTY, record, quiet=True)
         elif self.stage == AWAIT_PROXY_HEADER:
             self._proxy_header(data)
         else:
@@ -93,11 +92,13 @@ class Arrival:
         try:
             header = parse(whole)
         except ProtocolViolation as violation:
-            self._bad_header(ConnectionFailure.PRX_NOT_HDR, whole, violation.reason)
+            record = self._unheard(whole, why=violation.reason)
+            self._fail(ConnectionFailure.PRX_NOT_HDR, record, violation.reason)
             return
         if header is None:
             if len(whole) >= _PEEK:
-                self._bad_header(ConnectionFailure.PRX_TRUNCATED, whole, "longer than what is looked at")
+                why = "longer than what is looked at"
+                self._fail(ConnectionFailure.PRX_TRUNCATED, self._unheard(whole, why=why), why)
                 return
             # All of it belongs to the header. Left in the socket, it would be readable for ever and wake us each turn.
             self._part = whole
@@ -149,8 +150,7 @@ class Arrival:
         tls = self.listener.tls
         if channel is None or tls is None or self.stage != HANDSHAKE:
             return
-        record = HandshakeRecord(outgoing=False)
-        tls.succeeded(record, channel)
+        record = tls.succeeded(channel)
         self._note(record)
         self.session.handshake = record
         handshake_completed(self.listener.side, record)
@@ -194,41 +194,19 @@ class Arrival:
     def timed_out(self) -> None:
         """`timeout client-hs`."""
         header = self.stage == AWAIT_PROXY_HEADER
-        late = TlsError("timeout")
-        record = self._unheard(late) if self.channel is None else self.channel.explain(late)
-        if record is not None:
-            record.timeout = self.listener.side.t_client_hs
-            record.ended = Ended.TIMEOUT
+        tls, channel, patience = self.listener.tls, self.channel, self.listener.side.t_client_hs
+        record = self._unheard(timeout=patience) if channel is None or tls is None else tls.given_up(channel, patience)
         self._fail(ConnectionFailure.PRX_TIMEOUT if header else ConnectionFailure.SSL_TIMEOUT, record)
 
-    def _bad_header(self, failure: ConnectionFailure, data: bytes, why: str) -> None:
-        """What came is not the PROXY header that it should be."""
-        record = self._unheard(TlsError(why))
-        if record is not None:
-            record.step = Step.PROXY_HEADER
-            record.first_bytes = data
-            record.header = why
-            record.ended = Ended.PROXY
-        self._fail(failure, record, why)
-
-    def _unheard(self, error: TlsError) -> HandshakeRecord | None:
-        """The record of a handshake that ends before there is a TLS object; None on bind lines without `ssl`."""
+    def _unheard(
+        self, seen: bytes = b"", *, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
+    ) -> HandshakeRecord | None:
+        """See `runtime.listener.TlsAcceptor`; None on bind lines without `ssl`."""
         tls = self.listener.tls
         if tls is None:
             return None
-        record = HandshakeRecord(outgoing=False)
-        record.describe = tls.describe
-        record.failed(error)
-        record.ended = Ended.PEER
-        record.bytes_in = len(self._part or self._seen)
-        record.bytes_out = 0
-        if self._seen:
-            record.step = Step.CLIENT_HELLO
-            record.first_bytes = self._seen
-        elif self._part:
-            record.step = Step.PROXY_HEADER
-            record.first_bytes = self._part
-        return record
+        header = self.stage == AWAIT_PROXY_HEADER
+        return tls.unheard(seen or self._part or self._seen, header=header, lost=lost, timeout=timeout, why=why)
 
     def _note(self, record: HandshakeRecord) -> None:
         """Say in a record whose handshake it is."""

@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from headgate.base.addresses import Family
 from headgate.config.model import Bind, Mode
@@ -23,8 +23,9 @@ from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import READ, Reactor
 from headgate.runtime.sockets import file_identity
-from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.openssl import TlsError
+
+if TYPE_CHECKING:
+    from headgate.tls.handshake_record import HandshakeRecord
 
 #: Connections that one event may accept: others must have their turn (as tune.maxaccept).
 _ACCEPT_MOST: Final = 64
@@ -53,9 +54,6 @@ class TlsClientChannel(Channel, Protocol):
     failure: str
     record: HandshakeRecord | None
 
-    def explain(self, error: TlsError) -> HandshakeRecord:
-        """The record of a handshake that is to be given up."""
-
 
 #: SO_LINGER on, for no time: a close resets the connection and leaves no TIME_WAIT behind (manual, "option nolinger").
 NO_LINGER = struct.pack("ii", 1, 0)
@@ -67,11 +65,24 @@ class TlsAcceptor(Protocol):
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsClientChannel:
         """Begin the handshake on a socket whose first bytes, `hello`, were seen but not taken."""
 
-    def describe(self, record: HandshakeRecord) -> None:
-        """Say in a record what the bind line allows."""
+    def succeeded(self, channel: Any) -> HandshakeRecord:
+        """The record of a handshake that is through, of a channel that this object made."""
 
-    def succeeded(self, record: HandshakeRecord, channel: Any) -> None:
-        """Say in a record what was chosen for a channel that this object made."""
+    def given_up(self, channel: Any, timeout: float) -> HandshakeRecord:
+        """The record of a handshake that has taken too long, of a channel that this object made."""
+
+    def unheard(
+        self, seen: bytes, *, header: bool, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
+    ) -> HandshakeRecord:
+        """The record of a connection that ended before there was a TLS object.
+
+        Args:
+            seen: what was received.
+            header: it would have been a PROXY header.
+            lost: how the connection broke; None when the client closed it, or nothing came in time.
+            timeout: how long nothing came, seconds; 0.0 when that was not the reason.
+            why: what is wrong with the header; "" when that was not the reason.
+        """
 
 
 class Listener:

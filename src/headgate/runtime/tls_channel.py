@@ -26,7 +26,7 @@ from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 from headgate.tls.client_context import ServerContext
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.handshake_facts import note_failure, note_success
-from headgate.tls.handshake_record import HandshakeRecord
+from headgate.tls.handshake_record import Ended, HandshakeRecord, Step
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, take_error
 from headgate.tls.server_context import BindContext
 
@@ -84,17 +84,40 @@ class Answerer:
     def __init__(self, context: BindContext) -> None:
         self.context = context
 
-    def describe(self, record: HandshakeRecord) -> None:
-        """See `TlsContext`."""
-        self.context.describe(record)
-
-    def succeeded(self, record: HandshakeRecord, channel: TlsChannel) -> None:
-        """Note what was chosen; what comes before any data is told to the record too."""
+    def succeeded(self, channel: TlsChannel) -> HandshakeRecord:
+        """See `runtime.listener.TlsAcceptor`. How the connection ends is told to the record too, see `record.late`."""
+        record = channel.record = HandshakeRecord(outgoing=False)
         record.describe = self.context.describe
         record.first_bytes = channel.hello
         channel.hello = b""
-        channel.record = record
         note_success(record, channel._ssl)
+        return record
+
+    def given_up(self, channel: TlsChannel, timeout: float) -> HandshakeRecord:
+        """See `runtime.listener.TlsAcceptor`."""
+        record = channel.explain(TlsError("timeout"))
+        record.timeout = timeout
+        record.ended = Ended.TIMEOUT
+        return record
+
+    def unheard(
+        self, seen: bytes, *, header: bool, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
+    ) -> HandshakeRecord:
+        """See `runtime.listener.TlsAcceptor`."""
+        record = HandshakeRecord(outgoing=False)
+        record.describe = self.context.describe
+        record.first_bytes = seen
+        record.bytes_in, record.bytes_out = len(seen), 0
+        if seen:
+            record.step = Step.PROXY_HEADER if header else Step.CLIENT_HELLO
+        record.header = why
+        record.timeout = timeout
+        if lost is not None:
+            record.errno = lost.errno or errno.ECONNRESET
+            record.error = lost.strerror or ""
+        record.closed = lost is None and not timeout and not why
+        record.ended = Ended.TIMEOUT if timeout else Ended.PROXY if why else Ended.PEER
+        return record
 
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsChannel:
         """Begin the handshake on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""

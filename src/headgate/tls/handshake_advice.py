@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
-from headgate.base.handshake_causes import Cause
+from headgate.base.handshake_causes import Cause, similar_failures
 from headgate.tls.alerts import alert_name
 from headgate.tls.handshake_diagnosis import common_ciphers, known_maximum, negotiated_version, offered_versions
 from headgate.wire.client_hello import without_grease
@@ -50,12 +50,6 @@ def _similar(record: HandshakeRecord) -> str:
     if record.similar < 2:
         return ""
     return f" {similar_failures(record.similar, record.sources)}"
-
-
-def similar_failures(count: int, sources: int) -> str:
-    """`312 such failures from 4 addresses in the last hour.`"""
-    addresses = f"{sources} address{'' if sources == 1 else 'es'}"
-    return f"{count} such failure{'' if count == 1 else 's'} from {addresses} in the last hour."
 
 
 # --- words ---

@@ -12,6 +12,9 @@ from typing import Protocol
 
 from headgate.base.diagnostics import Location
 from headgate.base.handshake_causes import Cause
+from headgate.tls.handshake_advice import advise
+from headgate.tls.handshake_diagnosis import diagnose
+from headgate.tls.handshake_report import Facts, record_facts
 from headgate.tls.line_facts import LineFacts
 from headgate.tls.openssl import TlsError
 from headgate.wire.client_hello import ClientHello, parse_client_hello
@@ -186,8 +189,6 @@ class HandshakeRecord:
     def cause(self) -> Cause:
         """Why it failed."""
         if self._cause is None:
-            from headgate.tls.handshake_diagnosis import diagnose  # knows this class
-
             self._cause = diagnose(self)
         return self._cause
 
@@ -200,8 +201,6 @@ class HandshakeRecord:
     def advice(self) -> str:
         """A sentence for a person: what happened, and what to change; "" on success."""
         if self._advice is None:
-            from headgate.tls.handshake_advice import advise
-
             self._advice = advise(self)
         return self._advice
 
@@ -210,10 +209,24 @@ class HandshakeRecord:
         """Why it failed, for the log: cause and advice."""
         return f"{self.cause.code}: {self.advice}"
 
+    def facts(self) -> Facts:
+        """All of it, as JSON can carry it."""
+        return record_facts(self)
+
     @property
     def probe(self) -> bool:
         """Whether it is no failure but one who only looked."""
         return self.cause.probe
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is a probe that finished the handshake, and asked for nothing."""
+        return self.cause is Cause.CLOSED_WITHOUT_REQUEST
+
+    def unused(self) -> None:
+        """The client left after the handshake, before it had sent anything."""
+        self.closed = True
+        self.cause = Cause.CLOSED_WITHOUT_REQUEST
 
     @property
     def size(self) -> int:

@@ -5,17 +5,19 @@ Pure. What peers have sent is text without control characters here, and lists ha
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 
 from headgate.base.handshake_causes import Cause
 from headgate.tls.alerts import alert_name
 from headgate.tls.handshake_advice import printable
-from headgate.tls.handshake_record import HandshakeRecord
 from headgate.wire.client_hello import ClientHello, version_name, without_grease
 from headgate.wire.fingerprints import ja3, ja4
 from headgate.wire.tls_names import cipher_name, group_name, signature_name
+
+if TYPE_CHECKING:
+    from headgate.tls.handshake_record import HandshakeRecord
 
 #: Entries of a list that are shown.
 _MOST: Final = 100

@@ -5,18 +5,18 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from headgate.admin.context import Context
 from headgate.admin.gathering import gathered
 from headgate.admin.registry import Command, CommandError, Level
 from headgate.admin.writing import date, endpoint
-from headgate.base.handshake_causes import BY_CODE, CAUSES, Cause
+from headgate.base.handshake_causes import BY_CODE, CAUSES, Cause, similar_failures
 from headgate.base.records import dataclass
 from headgate.base.units import UnitError, parse_time
-from headgate.tls.handshake_advice import similar_failures
-from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.handshake_report import record_facts
+
+if TYPE_CHECKING:
+    from headgate.tls.handshake_record import HandshakeRecord
 
 #: Records that are shown without `last`: each costs the worker a moment, in which it serves nobody.
 _LAST: Final = 50
@@ -115,9 +115,9 @@ def _collect(words: Sequence[str], context: Context) -> dict[str, Any]:
     earliest = context.wall() - wanted.since if wanted.since else 0.0
     records: list[HandshakeRecord] = []
     for kept in (log.failures, log.successes):
-        records += [one for one in cast(Iterable[HandshakeRecord], kept) if _is_wanted(one, wanted, earliest)]
+        records += [one for one in cast("Iterable[HandshakeRecord]", kept) if _is_wanted(one, wanted, earliest)]
     records.sort(key=lambda one: one.number)
-    return {"records": [record_facts(one) for one in records[-wanted.last :]]}
+    return {"records": [one.facts() for one in records[-wanted.last :]]}
 
 
 def _is_wanted(record: HandshakeRecord, wanted: _Wanted, earliest: float) -> bool:
