@@ -9,7 +9,7 @@ import pytest
 
 from headgate.base.diagnostics import Report
 from headgate.config.tls_options import ServerTls, TlsVersions, Verify
-from headgate.tls import client_context
+from headgate.tls import session_store
 from headgate.tls.authority import issue
 from headgate.tls.client_context import build_server_context
 from tests.tls.test_tls_channel import Two, server_context
@@ -45,11 +45,11 @@ def test_no_ssl_reuse(world: World, pki: Pki) -> None:
 
 
 def test_number_of_kept_sessions_is_bounded(world: World, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_context, "SESSIONS_MOST", 2)
+    monkeypatch.setattr(session_store, "KEYS_MOST", 2)
     bind, context = bind_context(pki, "a.pem"), server_context(ca_file=pki.ca)
     for name in (b"1.wild.example", b"2.wild.example", b"3.wild.example"):
         Two(world, bind, context, name).connect().exchange().close()
-    assert list(context._sessions) == [b"2.wild.example", b"3.wild.example"]
+    assert [key.name for key in context.sessions._records] == [b"2.wild.example", b"3.wild.example"]
 
 
 def test_addresses_are_verified_but_not_sent(world: World, pki: Pki) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import threading
 from typing import Any
 
@@ -12,10 +13,13 @@ import pytest
 from headgate.base.diagnostics import Report
 from headgate.config.tls_options import ServerTls, TlsVersions, Verify
 from headgate.proxy.port import Lost
-from headgate.runtime.tls_channel import TlsChannel
+from headgate.runtime.tls_channel import Dialler, TlsChannel
 from headgate.tls.client_context import ServerContext, build_server_context
 from headgate.tls.server_context import BindContext
 from tests.tls.tls_peers import HERE, Pki, Recorder, World, bind_context
+
+#: Where sessions are said to be from: the ports of the tests' servers differ each time.
+WHERE = ("192.0.2.1", 443)
 
 
 def server_context(**options: Any) -> ServerContext:
@@ -32,7 +36,7 @@ class Two:
         near, far = world.pair()
         self.world = world
         self.near, self.far = Recorder(), Recorder()
-        self.client = TlsChannel(world.reactor, near, server.handle(near, sni), server, self.near, outgoing=True)
+        self.client = Dialler(server).open(world.reactor, near, sni, WHERE, self.near)
         self.server = TlsChannel(world.reactor, far, bind.connection(far), bind, self.far)
 
     def connect(self) -> Two:
@@ -156,17 +160,21 @@ def test_garbage_instead_of_a_record_is_an_error(two: Two) -> None:
     assert two.server.failure
 
 
+def die(channel: TlsChannel) -> None:
+    """As a program that is killed: no close_notify."""
+    channel.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    channel._release()
+
+
 def test_reset_of_the_peer(two: Two) -> None:
-    two.client._notified = True  # as a program that dies: no close_notify
-    two.client.abort()
+    die(two.client)
     two.world.wait(lambda: two.far.lost)
     assert two.far.lost is Lost.RESET
 
 
 def test_sending_after_reset_is_told_later(two: Two) -> None:
     two.server.pause()
-    two.client._notified = True
-    two.client.abort()
+    die(two.client)
     # The first write may still be taken; the broken pipe is told once, from the loop and not from `send`.
     for _ in range(3):
         two.server.send(b"x")
@@ -215,7 +223,7 @@ def test_server_answers_a_waiting_hello_at_once(world: World, pki: Pki) -> None:
     near, far = world.pair()
     client, server = Recorder(), Recorder()
     bind, context = bind_context(pki, "a.pem"), server_context(ca_file=pki.ca)
-    TlsChannel(world.reactor, near, context.handle(near, b"a.example"), context, client, outgoing=True)
+    Dialler(context).open(world.reactor, near, b"a.example", WHERE, client)
     far.setblocking(True)
     assert far.recv(1, socket.MSG_PEEK)
     far.setblocking(False)
@@ -267,7 +275,7 @@ def test_old_versions_are_explained(world: World, pki: Pki) -> None:
     near, far = world.pair()
     client, recorder = Recorder(), Recorder()
     context = server_context(verify=Verify.NONE, versions=TlsVersions(highest="TLSv1.2"))
-    TlsChannel(world.reactor, near, context.handle(near, b"a.example"), context, client, outgoing=True)
+    Dialler(context).open(world.reactor, near, b"a.example", WHERE, client)
     far.setblocking(True)
     hello = far.recv(16384, socket.MSG_PEEK)
     far.setblocking(False)

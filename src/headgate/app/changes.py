@@ -7,14 +7,13 @@ pools, checks, TLS contexts. Every process of a generation does the same, in the
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from headgate.app.prepare import check_context
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address, Family
-from headgate.base.diagnostics import NOWHERE, ConfigError, Report, config_error
+from headgate.base.diagnostics import ConfigError, Report, config_error
 from headgate.config.model import Proxy, Server
-from headgate.config.tls_options import ServerTls, Verify
 from headgate.plan.additions import Additions
 from headgate.plan.frontends import BackendPlan
 from headgate.proxy.pool import Pool
@@ -56,7 +55,7 @@ class Changes:
             ConfigError: its expressions or certificates are wrong; nothing has changed then.
         """
         plan = self._additions.server(backend.spec, server)
-        self._make_contexts(server)
+        self._make_contexts(backend.name, server)
         self._addresses[id(server)] = _resolved(server.address)
         state = backend.state.add_server(plan, admin, self._live.reactor.wall)
         self._live.endpoints[state] = self._live.make_endpoint(backend.spec, state)
@@ -66,27 +65,28 @@ class Changes:
         checks.survey(backend.state)
         return state
 
-    def _make_contexts(self, server: Server) -> None:
+    def _make_contexts(self, backend: str, server: Server) -> None:
         """The TLS contexts of a server and of its checks, built on demand."""
         from headgate.runtime.checks.exchange import wants_tls
 
         if server.tls is None and not wants_tls(server):
             return
         from headgate.tls.client_context import build_server_context
+        from headgate.tls.session_store import ServerSessions
 
         report = Report()
-        context = None if server.tls is None else build_server_context(server.tls, report)
-        check_context = context
-        if server.check is not None and wants_tls(server) and (context is None or server.check.alpn):
-            options = server.tls or server.check.tls_options or ServerTls(verify=Verify.NONE, location=NOWHERE)
-            alpn = server.check.alpn
-            check_context = build_server_context(replace(options, alpn=alpn) if alpn else options, report)
+        sessions = ServerSessions(f"{backend}/{server.name}")
+        sessions.shared = self._live.sessions
+        context = None if server.tls is None else build_server_context(server.tls, report, sessions)
+        checking = check_context(backend, server, context, report) if wants_tls(server) else None
+        if checking is not None:
+            checking.sessions.shared = self._live.sessions
         if report.alerts:
             raise ConfigError(report.alerts[0])
         if context is not None:
             self._contexts[id(server)] = context
-        if check_context is not None and wants_tls(server):
-            self._check_contexts[id(server)] = check_context
+        if checking is not None:
+            self._check_contexts[id(server)] = checking
 
     def remove_server(self, backend: Backend, server: ServerState) -> None:
         """Remove a server that is in maintenance and serves nobody; its idle connections are closed."""
@@ -146,7 +146,7 @@ class Changes:
         """Connect over TLS or not; False when no TLS options are known for the server."""
         if id(server.spec) not in self._contexts:
             return False
-        self._live.endpoints[server].tls = self._live.dialler(server.spec) if enabled else None
+        self._live.endpoints[server].tls = self._live.dialler(server) if enabled else None
         server.tls = enabled
         backend.pools[server.name].clear()
         return True

@@ -41,7 +41,9 @@ def build_checks(live: Live, tell: Tell) -> CheckRunner:
             log_event(live.emitters[backend.name], level, text)
 
     def tls_client(backend: BackendState, server: ServerState) -> TlsClient:
-        return live.prepared.check_contexts[id(server.spec)]
+        from headgate.runtime.checks.tls_connection import CheckDialler  # with OpenSSL: only where it is needed
+
+        return CheckDialler(live.prepared.check_contexts[id(server.spec)], server.check_exchanges, live.check_keys)
 
     return CheckRunner(
         live.world.backends.values(),

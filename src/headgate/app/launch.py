@@ -217,8 +217,9 @@ class Generation:
         return code
 
     def _share_tables(self) -> MemoryDirectory | None:
-        """Where the workers share stick tables: without a master, the directory is made here."""
-        if not self._prepared.plan.tables:
+        """Where the workers share stick tables and TLS sessions with servers: without a master, the directory is made here."""
+        prepared = self._prepared
+        if not prepared.plan.tables and not prepared.server_contexts and not prepared.check_contexts:
             return None
         memory = None
         if self._heritage.tables is None:
@@ -226,7 +227,7 @@ class Generation:
 
             identity = self._identity
             memory = MemoryDirectory((identity.uid, identity.gid) if os.geteuid() == 0 else (None, None))
-            if memory.path is None:
+            if memory.path is None and prepared.plan.tables:
                 raise config_error(f"stick tables of several workers need {SHARED_MEMORY}", None, remedy="write 'nbthread 1'")
             self._heritage.tables = memory.path
         self._describe_tables()

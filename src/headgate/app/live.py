@@ -24,6 +24,7 @@ from headgate.base.diagnostics import ConfigError
 from headgate.base.termination import Outcome
 from headgate.config.model import Proxy, Server
 from headgate.observe.counters import ProcessCounters
+from headgate.observe.key_exchanges import CheckKeys
 from headgate.plan.facts import Session, Stream, Value
 from headgate.plan.tables import StickTableFacts
 from headgate.proxy.services import Waiter
@@ -37,6 +38,8 @@ from headgate.runtime.splice import KernelSplicer
 
 if TYPE_CHECKING:
     from headgate.tables.opening import Tables
+    from headgate.tls.client_context import ServerContext
+    from headgate.tls.shared_sessions import SharedSessions
 
 
 class World:
@@ -125,6 +128,8 @@ class Live:
         self._build_frontends()
         set_default_fullconn(self.frontends.values(), self.backends)
         self.shared.services = services_of(self.config, self.shared)
+        self.sessions: SharedSessions | None = None
+        self.check_keys = CheckKeys()
 
     def _open_logs(self, watch_writable: Callable[[int, Callable[[], None]], None]) -> Logs:
         try:
@@ -172,7 +177,7 @@ class Live:
             family,
             host,
             spec.address,
-            tls=self.dialler(spec),
+            tls=self.dialler(server),
             send_proxy=spec.send_proxy,
             source=spec.source or proxy.source,
             options=tuple(options),
@@ -193,14 +198,14 @@ class Live:
                 self.world.process_variables[name] = value(scratch)
             break
 
-    def dialler(self, server: Server) -> TlsOpener | None:
+    def dialler(self, server: ServerState) -> TlsOpener | None:
         """What makes TLS connections to a server; None where no TLS options are known for it."""
-        context = self.prepared.server_contexts.get(id(server))
+        context = self.prepared.server_contexts.get(id(server.spec))
         if context is None:
             return None
         from headgate.runtime.tls_channel import Dialler
 
-        return Dialler(context)
+        return Dialler(context, server.counters)
 
     def open_tables(self, directory: str | None) -> Tables | None:
         """Open the stick tables, if there are some; see `tables.opening.open_tables`."""
@@ -213,6 +218,25 @@ class Live:
         except ConfigError as error:
             raise StartError([error.diagnostic]) from None
         return tables
+
+    def share_sessions(self, directory: str | None) -> None:
+        """Let all processes share the TLS sessions with servers, in a directory of shared memory; None: each has its own."""
+        contexts = self._tls_contexts()
+        if directory is None or not contexts:
+            return
+        from headgate.tls.shared_sessions import SharedSessions
+
+        try:
+            self.sessions = SharedSessions(directory)
+        except ConfigError as error:
+            self.warnings.append(error.diagnostic.message)
+            return
+        for context in contexts:
+            context.sessions.shared = self.sessions
+
+    def _tls_contexts(self) -> list[ServerContext]:
+        prepared = self.prepared
+        return [*prepared.server_contexts.values(), *prepared.check_contexts.values()]
 
     # --- changes of servers ---
 
@@ -253,5 +277,10 @@ class Live:
         for backend in self.backends.values():
             for pool in backend.pools.values():
                 pool.clear()
+        if self.sessions is not None:
+            for context in self._tls_contexts():
+                context.sessions.hand_over(self.reactor.now)
+                context.sessions.shared = None
+            self.sessions.close()
         self.logs.flush()
         self.reactor.close()

@@ -136,6 +136,7 @@ def _build_contexts(
     from headgate.tls.client_context import build_server_context
     from headgate.tls.server_context import SessionCache, build_bind_context
     from headgate.tls.session_context import session_name
+    from headgate.tls.session_store import ServerSessions
 
     lines = {bind.tls for proxy in config.proxies if not proxy.disabled for bind in proxy.binds if bind.tls is not None}
     names = {tls: session_name(tls) for tls in lines}
@@ -158,7 +159,7 @@ def _build_contexts(
                     bind_contexts[id(bind)] = context
         for server in proxy.servers:
             if server.tls is not None:
-                built = build_server_context(server.tls, report)
+                built = build_server_context(server.tls, report, ServerSessions(f"{proxy.name}/{server.name}"))
                 if built is not None:
                     server_contexts[id(server)] = built
 
@@ -166,19 +167,35 @@ def _build_contexts(
 def _build_check_contexts(
     config: Config, report: Report, server_contexts: Mapping[int, ServerContext], check_contexts: dict[int, ServerContext]
 ) -> None:
-    """Checks use the server's TLS settings with `check-alpn` instead of `alpn`; without any, nothing is verified (5.2)."""
-    from headgate.tls.client_context import build_server_context
-
     for proxy in config.proxies:
         for server in proxy.servers:
-            check = server.check
-            if check is None or proxy.disabled or not _checked_over_tls(server):
+            if server.check is None or proxy.disabled or not _checked_over_tls(server):
                 continue
-            shared = server_contexts.get(id(server))
-            if shared is not None and not check.alpn:
-                check_contexts[id(server)] = shared
-                continue
-            options = server.tls or check.tls_options or ServerTls(verify=Verify.NONE, location=server.location)
-            built = build_server_context(replace(options, alpn=check.alpn) if check.alpn else options, report)
+            built = check_context(proxy.name, server, server_contexts.get(id(server)), report)
             if built is not None:
                 check_contexts[id(server)] = built
+
+
+def check_context(
+    backend: str, server: Server, traffic: ServerContext | None, report: Report
+) -> ServerContext | None:
+    """What makes the connections of a server's checks over TLS.
+
+    They use the server's TLS settings with `check-alpn` instead of `alpn`; without any, nothing is verified (5.2). Their sessions
+    are kept together with those of traffic, and are offered where nothing differs.
+
+    Args:
+        backend: its name.
+        server: checked over TLS.
+        traffic: what makes the connections of its traffic, None where that is plain.
+        report: where errors go.
+    """
+    from headgate.tls.client_context import build_server_context
+    from headgate.tls.session_store import ServerSessions
+
+    check = server.check
+    if check is None or (traffic is not None and not check.alpn):
+        return traffic
+    options = server.tls or check.tls_options or ServerTls(verify=Verify.NONE, location=server.location)
+    sessions = ServerSessions(f"{backend}/{server.name}") if traffic is None else traffic.sessions
+    return build_server_context(replace(options, alpn=check.alpn) if check.alpn else options, report, sessions)

@@ -94,6 +94,7 @@ class App:
         self.frontends = live.frontends
         self.warnings = live.warnings
         self.tables = live.open_tables(self.place.heritage.tables)
+        live.share_sessions(self.place.heritage.tables)
         self.doors = Doors(live, self.place, options)
         #: unexpected errors, by place in the code
         self.bugs: Counter[str] = Counter()

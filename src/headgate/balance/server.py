@@ -11,6 +11,7 @@ from collections import OrderedDict
 
 from headgate.config.model import Server
 from headgate.observe.counters import ServerCounters
+from headgate.observe.key_exchanges import KeyExchanges
 from headgate.plan.facts import Stream
 from headgate.plan.frontends import ServerPlan
 
@@ -54,13 +55,14 @@ class ServerState:
         up_since: when it last came back (seconds, the caller's clock) while it warms up, else 0.0. See slowstart (5.2).
         warmth: how far it has warmed up, 0 to 1.
         counters: for statistics.
+        check_exchanges: TLS handshakes of its health checks, in the process that makes them.
         picked: when an algorithm chose it last, counted in choices; the algorithm's own.
     """
 
     __slots__ = (
-        "address", "admin", "backup", "changed_at", "check", "cookie", "counters", "dynamic", "effective", "id", "idle",
-        "limit", "maxconn", "maxqueue", "minconn", "name", "picked", "plan", "position", "queue", "queued", "sessions",
-        "slowstart", "spec", "stopping", "tls", "up", "up_since", "warmth", "weight",
+        "address", "admin", "backup", "changed_at", "check", "check_exchanges", "cookie", "counters", "dynamic", "effective",
+        "id", "idle", "limit", "maxconn", "maxqueue", "minconn", "name", "picked", "plan", "position", "queue", "queued",
+        "sessions", "slowstart", "spec", "stopping", "tls", "up", "up_since", "warmth", "weight",
     )
 
     def __init__(self, plan: ServerPlan, position: int = 0) -> None:
@@ -95,6 +97,7 @@ class ServerState:
         self.up_since = 0.0
         self.warmth = 1.0
         self.counters = ServerCounters()
+        self.check_exchanges = KeyExchanges()
         self.picked = 0
 
     def usable(self) -> bool:

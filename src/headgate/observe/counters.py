@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from headgate.observe.full_handshakes import Cause
+
 #: Averages are over about as many streams ("over the 1024 last requests").
 WINDOW: Final = 1024
 
@@ -128,6 +130,7 @@ class ServerCounters:
     """Counters of one server.
 
     Attributes:
+        tls_causes: why each of the `tls_full` handshakes was one, by `full_handshakes.Cause`.
         picks: how often load balancing chose it (`lbtot`); persistence and the queue are not counted.
         idle_safe, idle_unsafe: idle connections that were reused before, and that were not: kept by the pool, never cleared.
         times_queue, times_connect, times_response, times_total: milliseconds, summed over the last `WINDOW` streams (see `note`).
@@ -139,8 +142,8 @@ class ServerCounters:
         "denied_responses", "failed_header_rewrites", "idle_safe", "idle_unsafe", "internal_errors", "maximum_queue",
         "maximum_sessions", "maximum_time_connect", "maximum_time_queue", "maximum_time_response", "maximum_time_total",
         "picks", "redispatches", "requests", "response_errors", "responses", "retries", "reused_connections", "samples",
-        "session_rate", "sessions_total", "times_connect", "times_queue", "times_response", "times_total", "tls_failed",
-        "tls_full", "tls_reused",
+        "session_rate", "sessions_total", "times_connect", "times_queue", "times_response", "times_total", "tls_causes",
+        "tls_failed", "tls_full", "tls_reused",
     )
 
     def __init__(self) -> None:
@@ -154,6 +157,7 @@ class ServerCounters:
         self.tls_full = 0
         self.tls_reused = 0
         self.tls_failed = 0
+        self.tls_causes = [0] * len(Cause)
         self.session_rate.clear()
         self.connections = 0
         self.reused_connections = 0

@@ -15,7 +15,7 @@ from headgate.observe.counters import ListenerCounters, ProxyCounters, ServerCou
 from headgate.plan.facts import Session
 from headgate.plan.frontends import Rules
 from headgate.plan.verdicts import Kind
-from headgate.proxy.accounts import count_end, count_handshake, own_backend
+from headgate.proxy.accounts import count_end, own_backend
 from headgate.proxy.handshakes import handshake_unused
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.seeking import AWAIT_SLOT, CONNECT, TURN_AROUND, Seeking
@@ -227,8 +227,6 @@ class RelayStream(Seeking):
         self.server_tls = channel.tls
         if channel.tls is not None:
             self.owner.side.shared.server_handshake(channel.tls)
-            if self.target_server is not None:
-                count_handshake(channel.tls, self.target_server.counters)
         channel.owner = ServerHalf(self)
         self.phase = RELAY
         self.response_checked = self.owner.side.plan.tcp_response_content is None and (

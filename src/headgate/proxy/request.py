@@ -7,7 +7,6 @@ from typing import Final
 from headgate.balance.server import ServerState
 from headgate.base.termination import Outcome
 from headgate.plan.verdicts import Reply
-from headgate.proxy.accounts import count_handshake
 from headgate.proxy.exchange import AWAIT_HEAD
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.response import ResponsePath
@@ -108,7 +107,6 @@ class RequestPath(ResponsePath):
         self.server_tls = channel.tls
         if channel.tls is not None:
             self.side.shared.server_handshake(channel.tls)
-            count_handshake(channel.tls, server.counters)
         connection = ServerConnection(channel, server, link.pools[server.name], self._pool_key(server))
         connection.ends = (self.source_address, self.source_port, self.server_address, self.server_port)
         self._attach(connection)

@@ -37,8 +37,10 @@ class HandshakeOwner(Owner, Protocol):
 class TlsOpener(Protocol):
     """Makes the TLS layer towards a server; `runtime.tls_channel.Dialler`."""
 
-    def open(self, reactor: Reactor, sock: socket.socket, sni: bytes | None, owner: HandshakeOwner) -> Channel:
-        """Begin the handshake on a connected socket that the reactor does not watch."""
+    def open(
+        self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: object, owner: HandshakeOwner
+    ) -> Channel:
+        """Begin the handshake on a socket that is connected to `where` and that the reactor does not watch."""
 
 
 class Endpoint:
@@ -115,7 +117,7 @@ class ServerConnector:
 class PendingConnection:
     """One attempt under way; also the owner of the TLS channel until its handshake is done."""
 
-    __slots__ = ("_attempt", "_endpoint", "_failure", "_server", "_sock", "_stream", "_tls", "reactor")
+    __slots__ = ("_attempt", "_endpoint", "_failure", "_server", "_sock", "_stream", "_target", "_tls", "reactor")
 
     def __init__(self, reactor: Reactor, endpoint: Endpoint, server: ServerState, stream: Stream, attempt: Attempt) -> None:
         self.reactor = reactor
@@ -125,6 +127,7 @@ class PendingConnection:
         self._attempt: Attempt | None = attempt
         self._sock: socket.socket | None = None
         self._tls: Channel | None = None
+        self._target: object = None
         self._failure = Lost.ERROR
         try:
             self._begin()
@@ -157,7 +160,7 @@ class PendingConnection:
             sock.setsockopt(level, option, value)
         if endpoint.source is not None:
             bind_source(sock, endpoint.source, self._stream.session)
-        target = endpoint.target(self._stream.session.destination_port)
+        target = self._target = endpoint.target(self._stream.session.destination_port)
         if isinstance(target, tuple):
             self._stream.server_address, self._stream.server_port = target[0].encode(), target[1]
         result = sock.connect_ex(target)
@@ -201,7 +204,7 @@ class PendingConnection:
             self.reactor.unwatch(sock.fileno())
             sni = self._server.plan.sni
             self._sock = None
-            self._tls = endpoint.tls.open(self.reactor, sock, sni(stream) if sni is not None else None, self)
+            self._tls = endpoint.tls.open(self.reactor, sock, sni(stream) if sni is not None else None, self._target, self)
         elif attempt is not None:
             self._sock = None
             self._attempt = None

@@ -4,7 +4,9 @@ It begins in its handshake: the owner hears `handshake_completed`, or `connectio
 `failure`. From then on it is a channel like any other. OpenSSL is called on the descriptor itself, with the binding's functions
 (see `tls.openssl`); it may want to write in order to read and the other way round, which `_interest` turns into epoll events.
 
-close_notify is always tried, on close and on abort: peers that insist on it throw the session away otherwise.
+close_notify is always tried, on close and on abort: peers that insist on it throw the session away otherwise. A connection to a
+server is closed so in any case, also when it is given up in the middle of something: close_notify, FIN, then what still comes is
+read away for a moment, while nobody waits for it. Only a server that does not let go gets a reset.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ import struct
 import termios
 from typing import Protocol, cast
 
+from headgate.observe.counters import ServerCounters
+from headgate.observe.full_handshakes import Cause
+from headgate.observe.key_exchanges import count_traffic
 from headgate.plan.facts import TlsFacts
 from headgate.proxy.port import Lost, Owner
 from headgate.runtime.channel import NOBODY, lost_reason
@@ -29,6 +34,7 @@ from headgate.tls.handshake_facts import note_failure, note_success
 from headgate.tls.handshake_record import Ended, HandshakeRecord, Step
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, take_error
 from headgate.tls.server_context import BindContext
+from headgate.tls.session_store import Dialled
 
 #: The largest plaintext of a record. Reading no less means that OpenSSL never keeps decrypted bytes which epoll can't see.
 RECORD = 16384
@@ -36,9 +42,12 @@ RECORD = 16384
 _RECORDS_MOST = 4
 #: How long what a peer still sends is read away after our last word, seconds, and how much of it, bytes.
 LINGER = 2.0
+#: How many tickets are looked for when a connection that has read nothing closes.
+_TICKETS_MOST = 4
 #: How long a peer has to read what was unsent when its owner closed, seconds.
 FLUSH = 30.0
 _LINGER_MOST = 1 << 20
+_LINGER_PIECE = 1 << 17
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _CLOSED = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
@@ -59,21 +68,28 @@ class TlsContext(Protocol):
     def describe(self, record: HandshakeRecord) -> None:
         """Fill in what the record says about our side."""
 
-    def remember(self, handle: Handle) -> None:
-        """Keep the session of a connection for the next one."""
-
 
 class Dialler:
-    """Makes the TLS layer of one server's connections (`runtime.connector.TlsOpener`)."""
+    """Makes the TLS layer of one server's connections (`runtime.connector.TlsOpener`).
 
-    __slots__ = ("context",)
+    Args:
+        context: of the server's line.
+        counters: of the server: handshakes are counted there, with the reason why they were full ones.
+    """
 
-    def __init__(self, context: ServerContext) -> None:
+    __slots__ = ("context", "counters")
+
+    def __init__(self, context: ServerContext, counters: ServerCounters | None = None) -> None:
         self.context = context
+        self.counters = counters
 
-    def open(self, reactor: Reactor, sock: socket.socket, sni: bytes | None, owner: HandshakeOwner) -> TlsChannel:
-        """Begin the handshake on a connected socket."""
-        return TlsChannel(reactor, sock, self.context.handle(sock, sni), self.context, owner, outgoing=True)
+    def open(
+        self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: object, owner: HandshakeOwner
+    ) -> TlsChannel:
+        """Begin the handshake on a socket that is connected to `where`."""
+        context = self.context
+        handle = context.dial(sock, sni, where, reactor.now)
+        return TlsChannel(reactor, sock, handle, context, owner, dialled=(context, handle), counters=self.counters)
 
 
 class Answerer:
@@ -141,9 +157,10 @@ class TlsChannel:
     """
 
     __slots__ = (
-        "_closing", "_context", "_eof", "_established", "_events", "_failed", "_handle", "_late", "_lingers", "_notified",
-        "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked",
-        "deadline", "failure", "fd", "hello", "owner", "reactor", "record", "sock", "tls", "truncated",
+        "_awaits_ticket", "_closing", "_context", "_counters", "_dialled", "_eof", "_established", "_events", "_failed",
+        "_gone", "_late", "_left", "_lingers", "_notified", "_pending", "_read_wants_write", "_reading", "_said", "_shut",
+        "_ssl", "_write_wants_read", "armed", "blocked", "deadline", "failure", "fd", "hello", "owner", "reactor", "record",
+        "sock", "tls", "truncated",
     )  # fmt: skip
 
     def __init__(
@@ -154,7 +171,8 @@ class TlsChannel:
         context: TlsContext,
         owner: HandshakeOwner,
         *,
-        outgoing: bool = False,
+        dialled: tuple[ServerContext, Dialled] | None = None,
+        counters: ServerCounters | None = None,
         readable: bool = False,
         registered: bool = False,
     ) -> None:
@@ -166,7 +184,8 @@ class TlsChannel:
             handle: made for `sock` by `context`.
             context: what the connection belongs to.
             owner: hears how the handshake ends, and then what happens.
-            outgoing: we are the client: our ClientHello is sent at once.
+            dialled: we are the client: our ClientHello is sent at once. The context and the handle once more.
+            counters: where the handshake is counted when we are the client.
             readable: the client's first bytes are known to be there (the listener has peeked them): answered at once.
             registered: the reactor watches `sock` already, for reading.
         """
@@ -183,7 +202,9 @@ class TlsChannel:
         self.deadline = 0.0
         self.armed = 0.0
         self._ssl = handle.ssl
-        self._handle = handle if outgoing else None  # until the session was remembered
+        self._dialled = dialled
+        self._counters = counters
+        self._awaits_ticket = False
         self._context = context
         self._pending = bytearray()
         self._events = READ
@@ -193,7 +214,10 @@ class TlsChannel:
         self._write_wants_read = False
         self._late: TlsError | None = None  # the end of input, met while the owner had paused us
         self._eof = False
-        self._lingers = False  # the peer may still be sending when we close
+        self._lingers = dialled is not None  # the peer may still be sending when we close
+        self._left = _LINGER_MOST
+        self._said = False  # our close_notify is with the kernel
+        self._gone = False  # the peer broke the connection
         self._shut = False
         self._notified = False
         self._closing = False
@@ -202,7 +226,7 @@ class TlsChannel:
             reactor.rebind(self.fd, self._handshake)
         else:
             reactor.watch(self.fd, READ, self._handshake)
-        if outgoing or readable:
+        if dialled is not None or readable:
             self._first_step()
 
     # --- handshake ---
@@ -244,6 +268,12 @@ class TlsChannel:
             return
         self._established = True
         self.tls = ConnectionFacts(self._ssl)
+        if self._dialled is not None:
+            context, handle = self._dialled
+            cause = context.established(handle, self.reactor.now)
+            self._awaits_ticket = handle.awaits_ticket
+            if self._counters is not None:
+                count_traffic(self._counters, cause)
         self.reactor.rebind(self.fd, self.ready)
         if not self._reading or self._events != READ:
             self._interest()
@@ -262,12 +292,12 @@ class TlsChannel:
 
     def explain(self, error: TlsError) -> HandshakeRecord:
         """The record of this handshake, which `error` ends (or the owner, with one of its own)."""
-        record = self.record = HandshakeRecord(outgoing=self._handle is not None)
+        record = self.record = HandshakeRecord(outgoing=self._dialled is not None)
         record.first_bytes = self.hello
         record.describe = self._context.describe
         note_failure(record, self._ssl, self.sock, error)
-        if self._handle is not None and self._handle.name:
-            record.sni = self._handle.name  # what is verified, also when it is an address, which is not sent
+        if self._dialled is not None and self._dialled[1].name:
+            record.sni = self._dialled[1].name  # what is verified, also when it is an address, which is not sent
         return record
 
     # --- events ---
@@ -284,10 +314,10 @@ class TlsChannel:
     def _read(self) -> None:
         _clear_errors()
         count = _read(self._ssl, _buffer, RECORD)
+        if self._awaits_ticket:
+            count = self._read_behind_tickets(count)
         if 0 < count < RECORD:
             data = _unpack(_buffer, count)
-            if self._handle is not None:
-                self._remember(self._handle)
             if self._read_wants_write:
                 self._read_wants_write = False
                 self._interest()
@@ -312,8 +342,6 @@ class TlsChannel:
             parts.append(_unpack(_buffer, count))
             if count < RECORD:
                 break
-        if self._handle is not None:
-            self._remember(self._handle)
         self.owner.data_received(b"".join(parts))
         if end is not None and not self._failed and not self._closing:
             if self._reading:
@@ -321,6 +349,19 @@ class TlsChannel:
             else:
                 # OpenSSL has taken it off the socket, so epoll will not tell of it again.
                 self._late = end
+
+    def _read_behind_tickets(self, count: int) -> int:
+        """The first reads of a TLS 1.3 connection stop at each ticket, so that none is missed: keep them, and read on."""
+        if self._dialled is None:
+            return count
+        context, handle = self._dialled
+        while count <= 0 and _get_error(self._ssl, count) == WANT_READ and context.look(handle, self.reactor.now):
+            count = _read(self._ssl, _buffer, RECORD)
+        if count > 0:
+            context.look(handle, self.reactor.now)
+            context.settled(handle)
+            self._awaits_ticket = False
+        return count
 
     def _why_not(self, result: int) -> TlsError | None:
         """Why a read gave nothing: None for "not yet", else the end of input."""
@@ -342,7 +383,7 @@ class TlsChannel:
     def _ended(self, end: TlsError) -> None:
         """Tell the owner of the end of input: close_notify, a bare FIN, or an error."""
         if end is _CLOSE_NOTIFY or end.eof:
-            self.truncated = end.eof
+            self.truncated = self._gone = end.eof
             self._eof = True
             self._reading = False
             self._interest()
@@ -351,6 +392,7 @@ class TlsChannel:
         self.failure = end.text
         if self.record is not None:
             self.record.late = end
+        self._gone = bool(end.errno)
         if not end.errno:
             self._notified = True  # after a protocol error OpenSSL must not be asked to send anything
         self._lost(_reason(end))
@@ -359,6 +401,7 @@ class TlsChannel:
         """EPOLLERR or EPOLLHUP while we do not read."""
         error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error or not self._eof:
+            self._gone = True
             self._lost(lost_reason(OSError(error, "")) if error else Lost.RESET)
         else:
             # Both directions are shut: nothing more can happen here, and a level-triggered HUP would spin.
@@ -416,6 +459,7 @@ class TlsChannel:
             return True
         error = take_error(kind, system_error)
         self.failure = error.text
+        self._gone = bool(error.errno) or error.eof
         self._fail_later(_reason(error))
         return False
 
@@ -491,6 +535,8 @@ class TlsChannel:
                 self._watch(self._events | WRITE)
                 return False
             _clear_errors()
+        else:
+            self._said = True
         self._notified = True
         return True
 
@@ -507,12 +553,25 @@ class TlsChannel:
             return
         self._closing = True
         self._reading = False
+        if self._awaits_ticket:
+            self._look_for_tickets()
+        self._say_goodbye(FLUSH)
+
+    def _say_goodbye(self, patience: float) -> None:
         if self._pending or not self._notify():
             self._interest()
             # The owner is gone: nobody else would notice a peer that never reads the rest.
-            self.reactor.arm(self, self.reactor.now + FLUSH)
+            self.reactor.arm(self, self.reactor.now + patience)
         else:
             self._finish()
+
+    def _look_for_tickets(self) -> None:
+        """Nothing was read so far: what the server gave behind the handshake may be there. Behind close_notify it is lost."""
+        _clear_errors()
+        for _ in range(_TICKETS_MOST):
+            if self._read_behind_tickets(_read(self._ssl, _buffer, RECORD)) <= 0:
+                break
+        _clear_errors()
 
     def linger(self) -> None:
         """As `close`, and read away what the peer has yet to send."""
@@ -520,10 +579,19 @@ class TlsChannel:
         self.close()
 
     def abort(self) -> None:
-        """Close with a reset, after a close_notify where the socket takes it."""
+        """Close with a reset, after a close_notify where the socket takes it; a server is left as cleanly as it lets us."""
         if self._failed:
             return
         self._closing = True
+        self._reading = False
+        if self._dialled is not None:
+            if self._gone or not self._established:
+                self._release()
+                return
+            # OpenSSL may have begun a record, which has to be finished; what is behind it nobody needs any more.
+            del self._pending[RECORD:]
+            self._say_goodbye(LINGER)
+            return
         if not self._pending:  # behind half a record nothing can be sent
             self._notify()
         with contextlib.suppress(OSError):  # a unix socket, or gone already
@@ -556,7 +624,9 @@ class TlsChannel:
 
     def _drain(self, _events: int) -> None:
         try:
-            if self.sock.recv(_LINGER_MOST):
+            count = len(self.sock.recv(_LINGER_PIECE))
+            self._left -= count
+            if count and self._left > 0:
                 return
         except BlockingIOError:
             return
@@ -582,11 +652,6 @@ class TlsChannel:
             self._events = events
             self.reactor.change(self.fd, events)
 
-    def _remember(self, handle: Handle) -> None:
-        """Keep an outgoing connection's session. TLS 1.3 tickets come behind the handshake, before the first data."""
-        self._handle = None
-        self._context.remember(handle)
-
     def _fail_later(self, reason: Lost) -> None:
         """Report an error that an effect met, once the event that caused it is through (see `proxy.port`)."""
         self.blocked = True
@@ -603,10 +668,19 @@ class TlsChannel:
         if self._established:
             # Without this OpenSSL would throw the session away with a connection whose close_notify did not come back.
             lib.SSL_set_shutdown(self._ssl, _CLOSED)
+            if self._dialled is not None:
+                context, handle = self._dialled
+                context.ended(handle, self._unclean(), self.reactor.now)
         self.reactor.forget(self.fd)
         self.sock.close()
         # Owner and channel know each other: without this only the garbage collector would free them, and OpenSSL's memory.
         self.owner = NOBODY
+
+    def _unclean(self) -> Cause | None:
+        """Which side has not said close_notify; None when all was as it should be."""
+        if self._gone:
+            return Cause.UNCLEAN_BY_SERVER
+        return None if self._said else Cause.UNCLEAN_BY_US
 
     def __repr__(self) -> str:
         state = "closed" if self._failed else "blocked" if self.blocked else "open" if self._established else "handshake"

@@ -1,25 +1,31 @@
 """The TLS side of a server line: connections to a server, whose certificate is verified, with sessions that are resumed.
 
-Called by the connector and by health checks. One context a server line; what differs by connection is the name.
+Called by the connector and by health checks. One context a server line, and another one for its checks where they differ; what
+differs by connection is the name and the address. Which sessions there are is `session_store`'s business.
 """
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 import socket
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL
 
 from headgate.base.diagnostics import Bug, ConfigError, Location, Report, config_error
 from headgate.config.tls_options import ServerTls, Verify
+from headgate.observe.full_handshakes import Cause
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names
-from headgate.tls.openssl import Handle, ffi, lib
+from headgate.tls.openssl import lib, new_ssl
 from headgate.tls.pem import read_certified_key
 from headgate.tls.policy import (
     SYSTEM_CA,
+    alpn_wire,
     enabled_versions,
     load_trust,
     new_context,
@@ -27,13 +33,13 @@ from headgate.tls.policy import (
     set_versions,
 )
 from headgate.tls.server_context import install, shown
+from headgate.tls.session_store import Dialled, Key, ServerSessions
 
-#: Names whose latest session is kept for one server line; `sni` may come from requests, so the table needs an end.
-SESSIONS_MOST = 256
 #: What may be sent and verified as a name. Names can come from requests: one with a NUL in it, say, would be cut by OpenSSL and
 #: verified as something else, so it becomes a name that no certificate is valid for (RFC 6761 section 6.4).
 _NAME = re.compile(rb"[!-~]{1,253}")
 _NOBODY = b"unusable-name.invalid"
+_AUTO_RETRY: int = lib.SSL_MODE_AUTO_RETRY
 #: X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS: `*.example` matches, `f*.example` does not (RFC 6125 section 6.4.3).
 _NO_PARTIAL_WILDCARDS = 0x4
 
@@ -41,75 +47,92 @@ _NO_PARTIAL_WILDCARDS = 0x4
 class ServerContext:
     """Makes the client side of TLS connections for one server line.
 
+    Args:
+        tls: the options of the line.
+        sessions: those with the server, which all contexts for it share; None for sessions of this context alone.
+
     Attributes:
         tls: the options it was built from.
+        sessions: see there.
+
+    Raises:
+        ConfigError: an option or a file can't be used.
     """
 
-    __slots__ = ("_context", "_sessions", "_shown", "tls")
+    __slots__ = ("_alpn", "_context", "_pointer", "_policy", "_shown", "sessions", "tls")
 
-    def __init__(self, tls: ServerTls) -> None:
+    def __init__(self, tls: ServerTls, sessions: ServerSessions | None = None) -> None:
         context = new_context(SSL.TLS_CLIENT_METHOD)
         set_versions(context, tls.versions, tls.ciphers, tls.location)
         set_algorithms(context, tls.ciphers, tls.ciphersuites, tls.curves, tls.location)
         if not tls.tickets:
             context.set_options(SSL.OP_NO_TICKET)
+        self._alpn = alpn_wire(tls.alpn)
         if tls.alpn:
             context.set_alpn_protos([one.encode("ascii") for one in tls.alpn])
+        own: tuple[x509.Certificate, ...] = ()
+        trusted: tuple[x509.Certificate, ...] = ()
         self._shown: tuple[ShownCertificate, ...] = ()
         if tls.certificate is not None:
-            own = read_certified_key(tls.certificate, tls.location)
-            install(context, (own,))
-            self._shown = (shown(own),)
+            certified = read_certified_key(tls.certificate, tls.location)
+            install(context, (certified,))
+            self._shown = (shown(certified),)
+            own = (certified.certificate, *certified.chain)
         if tls.verify is Verify.REQUIRED:
-            load_trust(context, tls.ca_file or SYSTEM_CA, tls.location)
+            trusted = load_trust(context, tls.ca_file or SYSTEM_CA, tls.location)
         context.set_verify(SSL.VERIFY_PEER if tls.verify is Verify.REQUIRED else SSL.VERIFY_NONE)
-        # Sessions are kept here by name; OpenSSL's own cache is of no use to clients.
+        # Sessions are kept by `sessions`; OpenSSL's own cache is of no use to clients.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        context.set_app_data(self)
         self.tls = tls
+        self.sessions = sessions if sessions is not None else ServerSessions("")
         self._context = context
-        self._sessions: dict[bytes, Any] = {}
+        self._pointer = context._context
+        self._policy = _policy_digest(tls, own, trusted)
 
-    def handle(self, sock: socket.socket, sni: bytes | None) -> Handle:
-        """What a channel drives; see `connection`."""
-        return Handle(self.connection(sock, sni)._ssl, _usable(sni) or b"")
-
-    def connection(self, sock: socket.socket, sni: bytes | None) -> SSL.Connection:
+    def dial(self, sock: socket.socket, sni: bytes | None, where: object, now: float) -> Dialled:
         """A connection over a connected, non-blocking socket, ready for its handshake.
 
         Args:
             sock: connected to the server.
             sni: the name to ask for (an IP address is not sent, RFC 6066 section 3); with `verify required` the server's
                 certificate must be valid for it, or for `verifyhost` when there is none (manual 5.2 verify).
+            where: the address that it is connected to; sessions are not offered at another one.
+            now: monotonic seconds.
+
+        Raises:
+            MemoryError: OpenSSL could not make it.
         """
+        ssl = new_ssl(self._pointer, sock.fileno())
+        lib.SSL_set_connect_state(ssl)
         tls = self.tls
-        connection = SSL.Connection(self._context, sock)
-        connection.set_connect_state()
         sni = _usable(sni)
         if sni is not None and not _is_address(sni):
-            connection.set_tlsext_host_name(sni)
+            lib.SSL_set_tlsext_host_name(ssl, sni)
         if tls.verify is Verify.REQUIRED:
-            _expect_name(connection, sni if sni is not None else tls.verify_host.encode() if tls.verify_host else None)
+            _expect_name(ssl, sni if sni is not None else tls.verify_host.encode() if tls.verify_host else None)
+        handle = Dialled(ssl, sni or b"")
         if tls.reuse:
-            session = self._sessions.get(sni or b"")
-            if session is not None and lib.SSL_set_session(connection._ssl, session) != 1:
-                lib.ERR_clear_error()  # a full handshake, then
-        return connection
+            # Each ticket is to be seen: without this one read would go through all of them, and only the last would be left.
+            lib.SSL_clear_mode(ssl, _AUTO_RETRY)
+            self.sessions.offer(handle, Key(self._policy, self._alpn, where, handle.name), now)
+        return handle
 
-    def remember(self, handle: Handle) -> None:
-        """Keep the session of a connection; the next one for the same name resumes it."""
-        if not self.tls.reuse:
-            return
-        pointer = lib.SSL_get1_session(handle.ssl)
-        if not pointer:
-            return
-        session = ffi.gc(pointer, lib.SSL_SESSION_free)
-        sessions = self._sessions
-        name = handle.name
-        sessions.pop(name, None)
-        if len(sessions) >= SESSIONS_MOST:
-            del sessions[next(iter(sessions))]
-        sessions[name] = session
+    def established(self, handle: Dialled, now: float) -> Cause | None:
+        """The handshake is through: why it was a full one; None when it resumed a session."""
+        return self.sessions.established(handle, now)
+
+    def look(self, handle: Dialled, now: float) -> bool:
+        """Keep a session that came behind the handshake; whether there was one."""
+        return self.sessions.look(handle, now)
+
+    def settled(self, handle: Dialled) -> None:
+        """Data has come, and what the server gives comes before that: reads need not stop at tickets any more."""
+        handle.awaits_ticket = False
+        lib.SSL_set_mode(handle.ssl, _AUTO_RETRY)
+
+    def ended(self, handle: Dialled, unclean: Cause | None, now: float) -> None:
+        """An established connection is over; see `ServerSessions.ended`."""
+        self.sessions.ended(handle, unclean, now)
 
     def describe(self, record: HandshakeRecord) -> None:
         """Say in a handshake record what applied on our side."""
@@ -120,17 +143,35 @@ class ServerContext:
         )  # fmt: skip
 
 
+def _policy_digest(tls: ServerTls, shown: tuple[x509.Certificate, ...], trusted: tuple[x509.Certificate, ...]) -> bytes:
+    """What decides whether a server and we would take each other anew: a session is good for as long as this stays the same."""
+    digest = hashlib.sha256()
+    options = (
+        tls.verify.value, tls.ca_file, tls.verify_host, tls.certificate, enabled_versions(tls.versions), tls.ciphers,
+        tls.ciphersuites, tls.curves, tls.tickets,
+    )  # fmt: skip
+    digest.update(repr(options).encode("utf-8", "surrogateescape"))
+    for certificates in (shown, trusted):
+        for one in certificates:
+            digest.update(one.fingerprint(SHA256()))
+        digest.update(b"|")
+    return digest.digest()[:16]
+
+
 def _usable(sni: bytes | None) -> bytes | None:
     """The name to ask for and to verify."""
     return sni if sni is None or _NAME.fullmatch(sni) else _NOBODY
 
 
-def build_server_context(tls: ServerTls, report: Report) -> ServerContext | None:
+def build_server_context(
+    tls: ServerTls, report: Report, sessions: ServerSessions | None = None
+) -> ServerContext | None:
     """Build the TLS side of a server line; files and options are checked now, not with the first request.
 
     Args:
         tls: the `ssl` options of the line.
         report: where errors go.
+        sessions: those with the server; see `ServerContext`.
 
     Returns:
         The context, or None when something is wrong with it (`report` says what).
@@ -143,7 +184,7 @@ def build_server_context(tls: ServerTls, report: Report) -> ServerContext | None
             raise config_error(
                 "alpn h2: HTTP/2 to servers is not supported yet", tls.location, remedy="use alpn http/1.1, or none"
             )
-        return ServerContext(tls)
+        return ServerContext(tls, sessions)
     except ConfigError as error:
         report.add(error.diagnostic)
         return None
@@ -157,11 +198,11 @@ def _no_ca(location: Location | None) -> ConfigError:
     )
 
 
-def _expect_name(connection: SSL.Connection, name: bytes | None) -> None:
+def _expect_name(ssl: Any, name: bytes | None) -> None:
     """Let verification check the server's certificate against a name or an address."""
     if not name:
         return
-    param: Any = lib.SSL_get0_param(connection._ssl)
+    param: Any = lib.SSL_get0_param(ssl)
     if _is_address(name):
         packed = ipaddress.ip_address(name.decode("ascii")).packed
         accepted = lib.X509_VERIFY_PARAM_set1_ip(param, packed, len(packed))

@@ -10,6 +10,10 @@ from typing import Any
 from cryptography import x509
 
 from headgate.tls.openssl import ffi, lib
+from headgate.tls.session_der import encode_session, read_form
+
+#: Longest form of a session that is looked at, bytes.
+_SESSION_MOST = 1 << 20
 
 
 class ConnectionFacts:
@@ -66,14 +70,8 @@ class ConnectionFacts:
     @property
     def session_id(self) -> bytes:
         session = lib.SSL_get_session(self.ssl)
-        if session == ffi.NULL:
-            return b""
-        size = lib.i2d_SSL_SESSION(session, ffi.NULL)
-        if size <= 0:
-            return b""
-        memory = ffi.new("unsigned char[]", size)
-        lib.i2d_SSL_SESSION(session, ffi.new("unsigned char **", memory))
-        return session_id_of(ffi.buffer(memory, size)[:])
+        encoded = None if session == ffi.NULL else encode_session(session, _SESSION_MOST)
+        return b"" if encoded is None else read_form(encoded).session_id
 
     @property
     def peer_certificate(self) -> x509.Certificate | None:
@@ -119,29 +117,3 @@ def _certificate(pointer: Any) -> x509.Certificate | None:
     data = ffi.new("char **")
     size = lib.BIO_get_mem_data(memory, data)
     return x509.load_der_x509_certificate(ffi.buffer(data[0], size)[:])
-
-
-def session_id_of(encoded: bytes) -> bytes:
-    """The session id in OpenSSL's DER form of a session: SEQUENCE { version, protocol, cipher, session id, ... }.
-
-    Empty for bytes of another form: the binding has no call that says it directly.
-    """
-    at, _ = _element(encoded, 0)
-    for _ in range(3):
-        start, size = _element(encoded, at)
-        at = start + size
-    start, size = _element(encoded, at)
-    if at >= len(encoded) or encoded[at] != 0x04:
-        return b""
-    return encoded[start : start + size]
-
-
-def _element(data: bytes, at: int) -> tuple[int, int]:
-    """Where the content of a DER element starts, and its length."""
-    if at + 2 > len(data):
-        return len(data), 0
-    first = data[at + 1]
-    if first < 0x80:
-        return at + 2, first
-    more = first & 0x7F
-    return at + 2 + more, int.from_bytes(data[at + 2 : at + 2 + more], "big")

@@ -132,9 +132,6 @@ class BindContext:
         served = [one.decode("ascii", "replace") for one in self.store.names()[:_NAMES_MOST]]
         return tuple(get_close_matches(name, served, 3, 0.6))
 
-    def remember(self, handle: Handle) -> None:
-        """Nothing to do: OpenSSL keeps the sessions of servers."""
-
     def _build_early(self) -> None:
         """Contexts that can't wait: DH parameters are read from the file again, which may be out of reach after `chroot`."""
         for choice in self.store.choices():

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from OpenSSL import SSL
 
 from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import Location
 from headgate.config.model import CheckSpec, Proxy, ProxyKind, ProxyProtocolSend, Server, ServerCheck, Timeouts
-from headgate.config.tls_options import ServerTls
+from headgate.config.tls_options import ServerTls, Verify
 from headgate.health.results import CheckResult, CheckStatus
 from headgate.runtime.checks.exchange import CheckPlan, plan_check, run_check, wants_tls
+from headgate.runtime.checks.tls_connection import CheckDialler, TlsConnection
 from headgate.tls.authority import issue, make_authority
+from headgate.tls.client_context import ServerContext
 
 HERE = Location("test.cfg", 1, 1)
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -229,20 +230,18 @@ def test_unix_socket(tmp_path: Path) -> None:
 # --- TLS ---
 
 
-class Client:
-    """Makes client connections as `tls` does."""
+class Client(CheckDialler):
+    """Makes client connections as for a server line that trusts everybody, and notes the names that were asked for."""
 
     def __init__(self) -> None:
-        self.context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        super().__init__(ServerContext(ServerTls(verify=Verify.NONE, location=HERE)))
         self.names: list[bytes | None] = []
 
-    def connection(self, sock: socket.socket, sni: bytes | None = None) -> SSL.Connection:
+    def open(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object
+    ) -> TlsConnection:
         self.names.append(sni)
-        connection = SSL.Connection(self.context, sock)
-        if sni is not None:
-            connection.set_tlsext_host_name(sni)
-        connection.set_connect_state()
-        return connection
+        return super().open(loop, sock, sni, where)
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +264,7 @@ def test_tls_checks_end_with_close_notify(tls_server_context: ssl.SSLContext, ki
             timing = ServerCheck(inter=10.0, sni="check.example")
             result = await check(plan_for(port, CheckSpec(kind), timing, client=client, tls=ServerTls()))
             assert await seen.get() == b""
+            await client.settle()
         return result
 
     result = run(scenario)
@@ -283,7 +283,7 @@ def test_tls_check_of_a_plain_server() -> None:
 
     result = run(scenario)
     assert result.status is CheckStatus.L6RSP
-    assert result.info == "wrong version number"
+    assert result.info == "the server does not speak TLS on this port (test.cfg:1)"
 
 
 def test_tls_check_of_a_silent_server() -> None:

@@ -17,6 +17,7 @@ from headgate.config.model import Proxy, ProxyKind, Server, ServerCheck
 from headgate.config.tls_options import ServerTls, Verify
 from headgate.health.results import CheckResult, CheckStatus
 from headgate.runtime.checks.exchange import plan_check, run_check
+from headgate.runtime.checks.tls_connection import CheckDialler
 from headgate.tls.authority import issue, make_authority
 from headgate.tls.client_context import build_server_context
 
@@ -45,10 +46,12 @@ def checked(tmp_path: Path, tls: ServerTls, sni: str | None) -> tuple[CheckResul
         timing = ServerCheck(inter=10.0, sni=sni)
         server = Server("s1", Address(Family.INET, "127.0.0.1", port, port), HERE, 1, check=timing, tls=tls)
         proxy = Proxy("app", ProxyKind.BACKEND, 1, HERE, servers=(server,))
-        client = build_server_context(tls, Report())
-        assert client is not None
+        context = build_server_context(tls, Report())
+        assert context is not None
+        client = CheckDialler(context)
         peer = asyncio.create_task(asyncio.to_thread(strict, listening))
         result = await run_check(plan_check(proxy, server, timing, client), server.address, clock=time.monotonic)
+        await client.settle()
         return result, await peer
 
     with socket.socket() as listening:
@@ -73,5 +76,6 @@ def test_certificate_is_verified_as_for_traffic(tmp_path: Path) -> None:
 def test_wrong_certificate_fails_the_check(tmp_path: Path) -> None:
     trusting = ServerTls(verify=Verify.REQUIRED, ca_file=str(tmp_path / "ca.pem"), location=HERE)
     result, read = checked(tmp_path, trusting, "other.example")
-    assert (result.status, result.info) == (CheckStatus.L6RSP, "certificate verify failed")
+    assert result.status is CheckStatus.L6RSP
+    assert result.info == "the server's certificate is not accepted: it is not valid for the name we asked for (test.cfg:1)"
     assert read != b""

@@ -7,22 +7,43 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from headgate.base.addresses import Address, Family
 from headgate.config.model import SourceAddress
 
-if TYPE_CHECKING:
-    from OpenSSL import SSL
-
 READ_SIZE = 16384
 _INTERFACES = (Family.INET, Family.INET6, Family.NAME)
 
-class TlsClient(Protocol):
-    """What makes client TLS connections for one server; `tls.client_context` has it."""
 
-    def connection(self, sock: socket.socket, sni: bytes | None) -> SSL.Connection:
-        """A TLS connection in connect state on `sock`, which is connected and non-blocking."""
+class Connection(Protocol):
+    """A connection of a check."""
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`."""
+
+    async def receive(self) -> bytes:
+        """What arrived, b"" at the end."""
+
+    def close(self) -> None:
+        """Close in order; what is left to be done for that happens behind the caller's back."""
+
+
+class TlsLayer(Connection, Protocol):
+    """A TLS connection of a check."""
+
+    async def handshake(self) -> None:
+        """Complete the handshake. Raises TlsFailure."""
+
+
+class TlsClient(Protocol):
+    """What makes the TLS connections of one server's checks; `runtime.checks.tls_connection.CheckDialler`."""
+
+    def open(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object) -> TlsLayer:
+        """The TLS layer over a non-blocking socket that is connected to `where`, before its handshake."""
+
+    async def settle(self) -> None:
+        """Wait until all connections that were closed are gone."""
 
 
 class LocalError(OSError):

@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from headgate.base.addresses import Address, Family
 from headgate.base.records import dataclass
@@ -19,6 +17,7 @@ from headgate.config.model import Proxy, Server, ServerCheck
 from headgate.health.results import CheckResult, CheckStatus, printable
 from headgate.health.scripts import Script, script_for
 from headgate.runtime.checks.connection import (
+    Connection,
     LocalError,
     PlainConnection,
     TlsClient,
@@ -26,9 +25,6 @@ from headgate.runtime.checks.connection import (
     open_socket,
 )
 from headgate.wire.proxy_protocol import encode_local, encode_v1
-
-if TYPE_CHECKING:
-    from headgate.runtime.checks.tls_connection import TlsConnection
 
 _PORTLESS = frozenset({Family.UNIX, Family.ABNS, Family.ABNSZ})
 
@@ -156,16 +152,16 @@ async def _check(
     plan: CheckPlan, address: Address, limit: asyncio.Timeout, progress: _Progress, entropy: Callable[[int], bytes]
 ) -> CheckResult:
     loop = asyncio.get_running_loop()
-    sock = await open_socket(loop, check_address(address, plan.timing), plan.server.source)
-    connection: PlainConnection | TlsConnection = PlainConnection(loop, sock)
+    target = check_address(address, plan.timing)
+    sock = await open_socket(loop, target, plan.server.source)
+    connection: Connection = PlainConnection(loop, sock)
     passed = CheckResult(CheckStatus.L4OK)
     try:
         if plan.prelude:
             await connection.send(plan.prelude)
         if plan.tls is not None:
             progress.timeout_status = CheckStatus.L6TOUT
-            tls = _over_tls(loop, sock, plan.tls, plan.sni)
-            connection = tls
+            connection = tls = plan.tls.open(loop, sock, plan.sni, _place(target))
             await tls.handshake()
             passed = CheckResult(CheckStatus.L6OK)
         if plan.script is None:
@@ -179,15 +175,12 @@ async def _check(
         connection.close()
 
 
-def _over_tls(
-    loop: asyncio.AbstractEventLoop, sock: socket.socket, client: TlsClient, sni: bytes | None
-) -> TlsConnection:
-    from headgate.runtime.checks.tls_connection import TlsConnection  # with OpenSSL: only where it is needed
-
-    return TlsConnection(loop, sock, client.connection(sock, sni))
+def _place(target: Address) -> tuple[str, int] | str:
+    """An address in the form that the connector has it in: sessions of traffic and checks at the same one are the same."""
+    return target.host if target.family in _PORTLESS else (target.host, target.port)
 
 
-async def _converse(connection: PlainConnection | TlsConnection, script: Script) -> CheckResult:
+async def _converse(connection: Connection, script: Script) -> CheckResult:
     await connection.send(script.request)
     while True:
         data = await connection.receive()

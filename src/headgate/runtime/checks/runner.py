@@ -185,6 +185,8 @@ class CheckRunner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        clients = [checked.plan.tls for checked in self.checked.values() if checked.plan.tls is not None]
+        await asyncio.gather(*[client.settle() for client in clients])
 
     async def _run(self, checked: CheckedServer, delay: float) -> None:
         while True:

@@ -1,28 +1,116 @@
-"""The TLS connection of a check. Imported only where there is one: a plain configuration starts without OpenSSL."""
+"""The TLS connection of a check. Imported only where there is one: a plain configuration starts without OpenSSL.
+
+A check is over when its result is known, but its connection is not: it stays for a moment, without holding the check up. It
+waits for the ticket that a TLS 1.3 server gives behind the handshake, without which the next check could not resume; then it
+says close_notify and waits for the server's, since servers that insist on it (Java's do) throw the session away otherwise.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import TypeVar
 
-from OpenSSL import SSL
+from headgate.observe.full_handshakes import Cause
+from headgate.observe.key_exchanges import CheckKeys, KeyExchanges
+from headgate.runtime.checks.connection import READ_SIZE, TlsFailure
+from headgate.tls.client_context import ServerContext
+from headgate.tls.handshake_record import HandshakeRecord
+from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, take_error
 
-from headgate.runtime.checks.connection import READ_SIZE, PlainConnection, TlsFailure
+#: How long a connection waits for a ticket, and then for the server to close, seconds.
+TICKET, GOODBYE = 1.0, 1.0
+#: What is read away meanwhile at most, bytes.
+_MOST = 1 << 18
+_CLOSED = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
+_buffer = ffi.new("char[]", READ_SIZE)
 
-_T = TypeVar("_T")
+
+class CheckDialler:
+    """Makes the TLS connections of one server's checks (`runtime.checks.connection.TlsClient`).
+
+    Args:
+        context: of the server's checks.
+        exchanges: where handshakes are counted for the server.
+        keys: where they are counted for the process.
+    """
+
+    __slots__ = ("_leaving", "context", "exchanges", "keys")
+
+    def __init__(
+        self, context: ServerContext, exchanges: KeyExchanges | None = None, keys: CheckKeys | None = None
+    ) -> None:
+        self.context = context
+        self.exchanges = exchanges if exchanges is not None else KeyExchanges()
+        self.keys = keys if keys is not None else CheckKeys()
+        self._leaving: set[TlsConnection] = set()
+
+    def open(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object
+    ) -> TlsConnection:
+        """See `runtime.checks.connection.TlsClient.open`."""
+        return TlsConnection(loop, sock, self, sni, where)
+
+    async def settle(self) -> None:
+        """Wait until all connections that were closed are gone; that takes `TICKET` and `GOODBYE` seconds at most."""
+        while self._leaving:
+            gone = asyncio.get_running_loop().create_future()
+            next(iter(self._leaving)).when_gone(gone)
+            await gone
+
+    def established(self, cause: Cause | None, now: float) -> None:
+        """Count a handshake that is through."""
+        self.exchanges.count(cause)
+        self.keys.connections += 1
+        if cause is not None:
+            self.keys.keys.tick(now)
+
+    def leaves(self, connection: TlsConnection) -> None:
+        """A connection has been closed, but is not gone."""
+        self._leaving.add(connection)
+
+    def left(self, connection: TlsConnection) -> None:
+        """It is gone."""
+        self._leaving.discard(connection)
 
 
 class TlsConnection:
-    """A TLS connection over a connected socket."""
+    """A TLS connection over a connected socket.
 
-    __slots__ = ("_loop", "_sock", "_tls")
+    Args:
+        loop: the running one.
+        sock: connected to `where`, non-blocking.
+        dialler: who makes it.
+        sni: the name to ask for.
+        where: the address that is connected to.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, tls: SSL.Connection) -> None:
+    Raises:
+        MemoryError: OpenSSL could not make it.
+    """
+
+    __slots__ = (
+        "_broken", "_context", "_dialler", "_gone", "_handle", "_left", "_loop", "_saying_goodbye", "_sock", "_ssl",
+        "_through", "_timer", "_watching",
+    )  # fmt: skip
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, dialler: CheckDialler, sni: bytes | None, where: object
+    ) -> None:
         self._loop = loop
         self._sock = sock
-        self._tls = tls
+        self._dialler = dialler
+        self._context = dialler.context
+        self._handle = self._context.dial(sock, sni, where, loop.time())
+        self._ssl = self._handle.ssl
+        self._through = False  # the handshake
+        self._broken: Cause | None = None
+        self._saying_goodbye = False
+        self._left = _MOST
+        self._watching = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._gone: asyncio.Future[None] | None = None
+
+    # --- the conversation ---
 
     async def handshake(self) -> None:
         """Complete the handshake.
@@ -30,53 +118,153 @@ class TlsConnection:
         Raises:
             TlsFailure: it failed, for instance because the certificate was not accepted.
         """
-        await self._drive(self._tls.do_handshake)
+        await self._drive(lambda: int(lib.SSL_do_handshake(self._ssl)))
+        self._through = True
+        now = self._loop.time()
+        self._dialler.established(self._context.established(self._handle, now), now)
 
     async def send(self, data: bytes) -> None:
         """Send all of `data`."""
-        view = data
-        while view:
-            piece = view
-            sent = await self._drive(lambda: self._tls.send(piece))  # noqa: B023 -- called before the next round
-            view = view[sent:]
+        at = 0
+        while at < len(data):
+            rest = data[at:]
+            at += await self._drive(lambda: int(lib.SSL_write(self._ssl, rest, len(rest))))  # noqa: B023 -- before the next round
 
     async def receive(self) -> bytes:
         """What arrived, b"" at the end, be it a clean one or not: the conversation knows whether it was complete."""
-        try:
-            return await self._drive(lambda: self._tls.recv(READ_SIZE))
-        except SSL.ZeroReturnError:
-            return b""
+        count = await self._drive(lambda: int(lib.SSL_read(self._ssl, _buffer, READ_SIZE)))
+        data = bytes(ffi.unpack(_buffer, count)) if count > 0 else b""
+        if data and self._handle.awaits_ticket:
+            now = self._loop.time()
+            self._context.look(self._handle, now)
+            self._context.settled(self._handle)
+        return data
 
-    async def _drive(self, operation: Callable[[], _T]) -> _T:
+    async def _drive(self, operation: Callable[[], int]) -> int:
+        """Repeat an operation until it is through; 0 when the server has ended the connection with close_notify."""
         while True:
-            try:
-                return operation()
-            except SSL.WantReadError:
+            lib.ERR_clear_error()
+            result = operation()
+            if result > 0:
+                return result
+            system_error = ffi.errno
+            kind = lib.SSL_get_error(self._ssl, result)
+            if kind == WANT_READ:
+                if self._handle.awaits_ticket and self._context.look(self._handle, self._loop.time()):
+                    continue  # it stopped at a ticket: more may be there already
                 await _ready(self._loop.add_reader, self._loop.remove_reader, self._sock)
-            except SSL.WantWriteError:
+            elif kind == WANT_WRITE:
                 await _ready(self._loop.add_writer, self._loop.remove_writer, self._sock)
-            except SSL.ZeroReturnError:
-                raise
-            except SSL.SysCallError as error:
-                number = error.args[0] if error.args and isinstance(error.args[0], int) else -1
-                if number > 0:
-                    raise OSError(number, str(error.args[1])) from None
-                raise TlsFailure("connection closed by the server") from None
-            except SSL.Error as error:
-                raise TlsFailure(_reason(error)) from None
+            elif kind == ZERO_RETURN:
+                return 0
+            else:
+                self._fail(take_error(kind, system_error))
+
+    def _fail(self, error: TlsError) -> None:
+        self._broken = Cause.UNCLEAN_BY_SERVER if error.errno or error.eof else Cause.UNCLEAN_BY_US
+        if not self._through:
+            self._dialler.exchanges.failed += 1
+        if error.errno:
+            raise OSError(error.errno, error.text) from None
+        if self._through:
+            raise TlsFailure("connection closed by the server" if error.eof else error.text) from None
+        record = HandshakeRecord(outgoing=True)
+        record.failed(error)
+        record.sni = self._handle.name or None
+        record.verify_error = lib.SSL_get_verify_result(self._ssl)
+        self._context.describe(record)
+        raise TlsFailure(record.reason) from None
+
+    # --- its end ---
 
     def close(self) -> None:
-        """Send close_notify, then close. Servers that insist on it (Java's do) would throw the session away otherwise."""
+        """Leave the server as cleanly as it lets us, behind the caller's back. Must be called on the running loop."""
+        if self._broken is not None or not self._through:
+            self._release()
+            return
+        self._dialler.leaves(self)
+        self._watching = True
+        self._loop.add_reader(self._sock, self._readable)
+        if self._handle.awaits_ticket:
+            self._timer = self._loop.call_later(TICKET, self._say_goodbye)
+            self._readable()
+        else:
+            self._say_goodbye()
+
+    def _readable(self) -> None:
+        if self._saying_goodbye:
+            self._drain()
+            return
+        lib.ERR_clear_error()
+        while True:
+            result = lib.SSL_read(self._ssl, _buffer, READ_SIZE)
+            if result > 0:
+                self._left -= result
+                if self._left > 0:
+                    continue
+            system_error = ffi.errno
+            kind = lib.SSL_get_error(self._ssl, result)
+            came = self._context.look(self._handle, self._loop.time())
+            if kind == WANT_READ and not came:
+                return
+            if kind not in (WANT_READ, ZERO_RETURN):
+                error = take_error(kind, system_error)
+                if error.errno or error.eof:
+                    self._broken = Cause.UNCLEAN_BY_SERVER
+            break
+        # Here is a ticket (others are on their way together with it, but one is enough), or nothing more will come.
+        self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        self._saying_goodbye = True
+        if self._timer is not None:
+            self._timer.cancel()
+        lib.ERR_clear_error()
+        # A fresh socket's send buffer has room for an alert.
+        if lib.SSL_shutdown(self._ssl) < 0:
+            lib.ERR_clear_error()
+            self._broken = self._broken or Cause.UNCLEAN_BY_US
         try:
-            self._tls.shutdown()
-        except (SSL.Error, OSError):
-            pass  # a handshake that never ended has nothing to close
-        PlainConnection(self._loop, self._sock).close()
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._broken = self._broken or Cause.UNCLEAN_BY_SERVER
+            self._release()
+            return
+        self._timer = self._loop.call_later(GOODBYE, self._release)
+        self._drain()
 
+    def when_gone(self, told: asyncio.Future[None]) -> None:
+        """Set the result of `told` when it is gone."""
+        self._gone = told
 
-def _reason(error: SSL.Error) -> str:
-    queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    return ", ".join([entry[2] for entry in queue if entry[2]]) or "TLS failure"
+    def _drain(self) -> None:
+        try:
+            while True:
+                count = len(self._sock.recv(READ_SIZE))
+                self._left -= count
+                if not count or self._left <= 0:
+                    break
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._release()
+
+    def _release(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._watching:
+            self._watching = False
+            self._loop.remove_reader(self._sock)
+        if self._through:
+            # Without this OpenSSL would mark the session of a connection whose close_notify did not come back as unusable.
+            lib.SSL_set_shutdown(self._ssl, _CLOSED)
+            self._context.ended(self._handle, self._broken, self._loop.time())
+        self._sock.close()
+        self._dialler.left(self)
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
 
 
 async def _ready(
