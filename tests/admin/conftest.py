@@ -16,6 +16,7 @@ from headgate.config.model import Global, Mode, Proxy, ProxyKind, Server, Server
 from headgate.health.farm import Availability
 from headgate.health.state import Health, ServerStatus
 from headgate.observe.counters import ProcessCounters
+from headgate.observe.key_exchanges import CheckKeys
 from headgate.plan.facts import Stream
 from headgate.plan.frontends import BackendPlan, FrontendPlan, Plan, ServerPlan
 from headgate.plan.references import References
@@ -75,6 +76,7 @@ class Process:
         self.inspection = Inside(self.happened)
         self.global_ = Global(node="node1")
         self.counters = ProcessCounters()
+        self.check_keys = CheckKeys()
         self.sessions = 3
         self.maxconn = self.initial_maxconn = 2000
         self.started_at = 1000.0

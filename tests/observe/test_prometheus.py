@@ -144,3 +144,15 @@ def test_causes_of_failed_handshakes() -> None:
     place = ("listener=tls", "proxy=web")
     assert found[("headgate_tls_handshake_failures_total", "cause=plain-http", *place)] == 7
     assert found[("headgate_tls_probes_total", "cause=closed-before-any-byte", *place)] == 2
+
+
+def test_reuse_of_sessions_with_servers() -> None:
+    answer = (
+        '[{"backend":"app","server":"s1","kind":"traffic","connections":4,"resumed":2,"full":2,"failed":1,'
+        '"causes":{"refused":2}}]'
+    )
+    text = ask("?scope=server", answers=ANSWERS | {"show ssl reuse json": answer})[1]
+    labels = 'proxy="app",server="s1",kind="traffic"'
+    assert f'headgate_server_tls_handshakes_total{{{labels},result="resumed"}} 2\n' in text
+    assert f'headgate_server_tls_handshakes_total{{{labels},result="failed"}} 1\n' in text
+    assert f'headgate_server_tls_full_handshakes_total{{{labels},cause="refused"}} 2\n' in text

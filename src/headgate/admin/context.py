@@ -17,6 +17,7 @@ from headgate.health.farm import Availability
 from headgate.health.state import Health, ServerStatus
 from headgate.observe.counters import ProcessCounters
 from headgate.observe.history import History
+from headgate.observe.key_exchanges import CheckKeys
 from headgate.plan.facts import Stream, Value, World
 from headgate.plan.frontends import Plan
 from headgate.plan.references import References
@@ -104,6 +105,7 @@ class Context(Protocol):
         variables: the process-wide ones, by full name.
         checks: the check runner.
         counters: of the process.
+        check_keys: TLS handshakes of health checks, which `counters` does not have.
         sessions: client connections now.
         maxconn: the process-wide limit now; `initial_maxconn` is the one it started with.
         started_at: seconds, on the clock of `clock`.
@@ -153,6 +155,9 @@ class Context(Protocol):
 
     @property
     def counters(self) -> ProcessCounters: ...
+
+    @property
+    def check_keys(self) -> CheckKeys: ...
 
     @property
     def sessions(self) -> int: ...

@@ -19,6 +19,7 @@ from headgate.base.termination import Outcome
 from headgate.config.model import Config, Global, Proxy, Server, StatsSocket
 from headgate.observe.counters import ProcessCounters
 from headgate.observe.history import History
+from headgate.observe.key_exchanges import CheckKeys
 from headgate.plan.facts import Stream, Value, World
 from headgate.plan.frontends import Plan
 from headgate.plan.references import References
@@ -106,6 +107,10 @@ class Control:
     @property
     def counters(self) -> ProcessCounters:
         return self._app.counters
+
+    @property
+    def check_keys(self) -> CheckKeys:
+        return self._app.live.check_keys
 
     @property
     def sessions(self) -> int:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from headgate.app.controller import Controller
     from headgate.app.joining import Joining
     from headgate.app.resolving import Resolving
+    from headgate.app.reuse import ReuseWarnings
     from headgate.app.worker import Worker
     from headgate.runtime.checks.runner import CheckRunner
     from headgate.tables.opening import Tables
@@ -238,6 +239,7 @@ class App:
             self._settle_tables(self.tables)
         self.doors.start()
         sampler = Sampler(self.live, loop) if self.place.role is not Role.CONTROLLER else None
+        warnings = self._warn_of_full_handshakes(loop)
         if self.api is not None:
             await self.api.start()
         self._log_of_frontends(_NOTICE_LEVEL, "Proxy {} started.")
@@ -255,6 +257,8 @@ class App:
                 await self.api.stop(unlink=self.doors.owns_files and not self.shared.stopping)
             if sampler is not None:
                 sampler.stop()
+            if warnings is not None:
+                warnings.stop()
             self.doors.shut()
             if joining is not None:
                 joining.stop()
@@ -264,6 +268,14 @@ class App:
             if self.tables is not None:
                 self.tables.close()
             self.live.close()
+
+    def _warn_of_full_handshakes(self, loop: asyncio.AbstractEventLoop) -> ReuseWarnings | None:
+        """By the process that speaks for all, where servers are connected to over TLS."""
+        if self.api is None or not (self.prepared.server_contexts or self.prepared.check_contexts):
+            return None
+        from headgate.app.reuse import ReuseWarnings
+
+        return ReuseWarnings(self.live, loop)
 
     def _heed_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         for number, action in (

@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from headgate.base.records import dataclass, field
-from headgate.observe.page.facts import Row, facts_of, fields_of, rows_of
+from headgate.observe.page.facts import Row, facts_of, fields_of, lists_of, rows_of
 from headgate.observe.service import Ask, Begin, Pause, Question, Script, Step, pieces
 
 _SCOPES: Final = {"f": "frontend", "l": "listener", "b": "backend", "s": "server"}
@@ -288,6 +288,11 @@ _TLS: Final = (
     ("headgate_tls_handshakes_resumed_total", "counter", "reused", "TLS handshakes with clients that resumed a session"),
     ("headgate_tls_sessions", "gauge", "sessions", "TLS connections of clients now"),
     ("headgate_tls_server_connections_total", "counter", "server_connections", "TLS connections to servers"),
+    ("headgate_tls_server_handshakes_full_total", "counter", "server_full", "TLS handshakes with servers that made a new key"),
+    (
+        "headgate_tls_server_handshakes_resumed_total", "counter", "server_reused",
+        "TLS handshakes with servers that resumed a session",
+    ),
 )
 _OWN: Final = (
     ("headgate_workers", "gauge", "workers", "Worker processes"),
@@ -325,6 +330,26 @@ def _handshakes(counted: Mapping[str, Any], wish: Wish) -> Iterator[str]:
             if one["probe"] is probes
         ]
         yield from _family(name, "counter", text, samples, wish)
+
+
+def _reuse(answer: str, wish: Wish) -> Iterator[str]:
+    """Handshakes with each server, of traffic and checks, from `show ssl reuse json`."""
+    found = lists_of(answer)
+    labels = [
+        f'proxy="{_escaped(str(one["backend"]))}",server="{_escaped(str(one["server"]))}",kind="{one["kind"]}"' for one in found
+    ]
+    name = "headgate_server_tls_handshakes_total"
+    samples = [
+        f'{name}{{{label},result="{result}"}} {one[result]}\n'
+        for label, one in zip(labels, found, strict=True) for result in ("resumed", "full", "failed")
+    ]  # fmt: skip
+    yield from _family(name, "counter", "TLS handshakes with a server, of traffic or of health checks", samples, wish)
+    name = "headgate_server_tls_full_handshakes_total"
+    samples = [
+        f'{name}{{{label},cause="{cause}"}} {count}\n'
+        for label, one in zip(labels, found, strict=True) for cause, count in one["causes"].items()
+    ]  # fmt: skip
+    yield from _family(name, "counter", "Full TLS handshakes with a server, by their cause", samples, wish)
 
 
 def _tables(answer: str, wish: Wish) -> Iterator[str]:
@@ -375,6 +400,8 @@ def write_metrics(question: Question) -> Script:
         rows = yield from _sorted(answer, wish, own.get("descriptions", {}))
         del answer
         yield from pieces(_everything(rows, wish))
+    if "server" in wish.scopes:
+        yield from pieces(_reuse((yield Ask("show ssl reuse json", _FRESH)), wish))
     if "sticktable" in wish.scopes:
         yield from pieces(_tables((yield Ask("show table", _FRESH)), wish))
     if wish.openmetrics:

@@ -90,7 +90,18 @@ def _sent(context: Context) -> int:
 
 
 def _tls_connections(context: Context) -> int:
-    return context.counters.tls_connections + context.counters.tls_server_connections
+    counters = context.counters
+    return counters.tls_connections + counters.tls_server_connections + context.check_keys.connections
+
+
+def _server_keys(context: Context) -> int:
+    """Key exchanges with servers: those of health checks cost as much as those of traffic."""
+    now = context.clock()
+    return context.counters.tls_server_key_rate.rate(now) + context.check_keys.keys.rate(now)
+
+
+def _most_server_keys(context: Context) -> int:
+    return context.counters.tls_server_key_rate.maximum + context.check_keys.keys.maximum
 
 
 def _memory_limit(context: Context) -> int:
@@ -137,8 +148,8 @@ _FIELDS: tuple[tuple[int, str, str, str, _Number], ...] = (
     (35, "SslFrontendKeyRate", "MGPV", "u32", _rate("tls_key_rate")),
     (36, "SslFrontendMaxKeyRate", "MMPV", "u32", _most("tls_key_rate")),
     (37, "SslFrontendSessionReuse_pct", "MGPV", "u32", _reuse),
-    (38, "SslBackendKeyRate", "MRPV", "u32", _rate("tls_server_key_rate")),
-    (39, "SslBackendMaxKeyRate", "MMPV", "u32", _most("tls_server_key_rate")),
+    (38, "SslBackendKeyRate", "MRPV", "u32", _server_keys),
+    (39, "SslBackendMaxKeyRate", "MMPV", "u32", _most_server_keys),
     (40, "SslCacheLookups", "MCPV", "u32", _nothing),
     (41, "SslCacheMisses", "MCPV", "u32", _nothing),
     (42, "CompressBpsIn", "MRPV", "u32", _nothing),

@@ -80,6 +80,7 @@ def clear_counters(context: Context, *, everything: bool) -> str:
         for server in state.servers:
             _clear_server(server, everything=everything)
     context.counters.clear_maxima()
+    context.check_keys.keys.maximum = 0
     context.counters.maximum_sessions = context.sessions
     return ""
 
@@ -105,6 +106,7 @@ def _clear_server(server: ServerState, *, everything: bool) -> None:
     counters = server.counters
     if everything:
         counters.clear()
+        server.check_exchanges.clear()
     else:
         counters.clear_maxima()
     counters.maximum_sessions = server.sessions

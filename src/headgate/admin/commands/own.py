@@ -44,7 +44,8 @@ def show_headgate(words: Sequence[str], context: Context) -> str:
             "rate_max": counters.tls_rate.maximum,
             "key_rate": counters.tls_key_rate.rate(now),
             "key_rate_max": counters.tls_key_rate.maximum,
-            "server_connections": counters.tls_server_connections,
+            "server_connections": counters.tls_server_connections + context.check_keys.connections,
+            **_with_servers(context),
         },
         "certificates": _certificates(context),
         "descriptions": {
@@ -55,6 +56,18 @@ def show_headgate(words: Sequence[str], context: Context) -> str:
             if spec.description
         },
     })
+
+
+def _with_servers(context: Context) -> dict[str, int]:
+    """Handshakes with all servers, of traffic and of health checks."""
+    resumed = full = 0
+    for backend in context.backends.values():
+        for server in backend.state.servers:
+            resumed += server.counters.tls_reused + server.check_exchanges.resumed
+            full += server.counters.tls_full + server.check_exchanges.full
+    now = context.clock()
+    keys, checks = context.counters.tls_server_key_rate, context.check_keys.keys
+    return {"server_reused": resumed, "server_full": full, "server_key_rate": keys.rate(now) + checks.rate(now)}
 
 
 def _certificates(context: Context) -> list[Mapping[str, object]]:

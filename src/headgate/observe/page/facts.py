@@ -46,6 +46,17 @@ def facts_of(answer: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def lists_of(answer: str) -> list[Mapping[str, Any]]:
+    """An answer in JSON that is a list; nothing where there is none."""
+    import json
+
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        return []
+    return found if isinstance(found, list) else []
+
+
 def key_of(row: Row) -> str:
     """What names a row: `<proxy>/<server>`, with the proxy's number, since a frontend and a backend may share their name."""
     return f"{row['pxname']}/{row['svname']}/{row['iid']}.{row['type']}.{row['sid']}"

@@ -58,7 +58,7 @@ def tls_view(info: Info, own: Mapping[str, Any], causes: Sequence[Mapping[str, A
     """
     tls: Mapping[str, int] = own.get("tls", {})
     certificates: Sequence[Mapping[str, Any]] = own.get("certificates", ())
-    if not certificates and not tls.get("connections"):
+    if not certificates and not tls.get("connections") and not tls.get("server_connections"):
         return None
     rows = [_certificate(one) for one in certificates]
     soon = sum(1 for row in rows if row["look"] != "up")
@@ -84,9 +84,18 @@ def tls_tiles(tls: Mapping[str, int]) -> list[dict[str, str]]:
         _tile("tls-resumed", "Resumed", _share(reused, good) or "–", f"{digits(str(reused))} sessions"),
         _tile("tls-rate", "Handshakes/s", digits(str(tls.get("rate", 0))), f"most {digits(str(tls.get('rate_max', 0)))}"),
         _tile("tls-keys", "New keys/s", digits(str(tls.get("key_rate", 0))), f"most {digits(str(tls.get('key_rate_max', 0)))}"),
-        _tile("tls-server", "To servers", digits(str(tls.get("server_connections", 0)))),
     ]
-    return tiles
+    return tiles + (_server_tiles(tls) if tls.get("server_connections") else [])
+
+
+def _server_tiles(tls: Mapping[str, int]) -> list[dict[str, str]]:
+    """Handshakes with servers, of traffic and of health checks; `show ssl reuse` says why those that are full ones are."""
+    resumed, full = tls.get("server_reused", 0), tls.get("server_full", 0)
+    return [
+        _tile("tls-server", "To servers", digits(str(tls.get("server_connections", 0)))),
+        _tile("tls-server-resumed", "To servers resumed", _share(resumed, resumed + full) or "–", f"{digits(str(full))} in full"),
+        _tile("tls-server-keys", "Server keys/s", digits(str(tls.get("server_key_rate", 0)))),
+    ]
 
 
 def _share(part: int, whole: int) -> str:
