@@ -1,0 +1,168 @@
+"""TLS servers that note how each connection began and ended: resumed or not, under which name, with close_notify or without.
+
+Python's own `ssl`, which shares no code with the binding that headgate uses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.interop.backends import DEADLINE
+
+#: What is answered to a request; None: nothing is, whatever comes.
+Answer = Callable[[bytes], bytes]
+
+
+@dataclass
+class Connection:
+    """One connection.
+
+    Attributes:
+        name: that was asked for.
+        resumed: the handshake was an abbreviated one.
+        requests: first lines.
+        end: "close_notify", "truncated" (a bare FIN), "reset"; "" while it is open; "handshake: ..." when that failed.
+        address: of the peer.
+    """
+
+    name: str | None = None
+    resumed: bool = False
+    requests: list[str] = field(default_factory=list)
+    end: str = ""
+    address: object = None
+
+
+def ok(head: bytes) -> bytes:
+    """The answer to every request."""
+    return b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+class StrictServer:
+    """A server on 127.0.0.1 that serves HTTP/1.1 with keep-alive.
+
+    Args:
+        context: its certificate, versions and tickets.
+        answer: see `Answer`.
+        most: requests of a connection, after which it is closed (with close_notify); 0: no limit.
+    """
+
+    def __init__(self, context: ssl.SSLContext, answer: Answer = ok, most: int = 0) -> None:
+        self.connections: list[Connection] = []
+        self._context = context
+        self._answer = answer
+        self._most = most
+        self._names: dict[ssl.SSLObject | ssl.SSLSocket, str | None] = {}
+        context.sni_callback = self._named
+        self.changed = threading.Condition()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port: int = self._listener.getsockname()[1]
+        self._open: set[socket.socket] = set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _named(self, sock: ssl.SSLObject | ssl.SSLSocket, name: str | None, context: ssl.SSLContext) -> None:
+        self._names[sock] = name
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                accepted, address = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(accepted, address), daemon=True).start()
+
+    def _serve(self, plain: socket.socket, address: object) -> None:
+        seen = Connection(address=address)
+        with self.changed:
+            self.connections.append(seen)
+            self._open.add(plain)
+        plain.settimeout(DEADLINE)
+        end = "?"
+        secure: ssl.SSLSocket | None = None
+        try:
+            secure = self._context.wrap_socket(
+                plain, server_side=True, suppress_ragged_eofs=False, do_handshake_on_connect=False
+            )
+            self._open.add(secure)
+            secure.do_handshake()
+            seen.name = self._names.pop(secure, None)
+            seen.resumed = bool(secure.session_reused)
+            end = self._converse(secure, seen)
+        except ssl.SSLEOFError:
+            end = "truncated"
+        except ssl.SSLError as error:
+            end = f"handshake: {error.reason}"
+        except ConnectionResetError:
+            end = "reset"
+        except OSError as error:
+            end = f"error: {error}"
+        finally:
+            for sock in (plain, secure):
+                if sock is not None:
+                    sock.close()
+            with self.changed:
+                self._open.discard(plain)
+                if secure is not None:
+                    self._open.discard(secure)
+                seen.end = end
+                self.changed.notify_all()
+
+    def _converse(self, secure: ssl.SSLSocket, seen: Connection) -> str:
+        data = b""
+        while True:
+            while b"\r\n\r\n" not in data:
+                more = secure.recv(16384)
+                if not more:
+                    with contextlib.suppress(OSError):
+                        secure.unwrap()  # our close_notify, in return
+                    return "close_notify"
+                data += more
+            head, _, data = data.partition(b"\r\n\r\n")
+            seen.requests.append(head.split(b"\r\n")[0].decode())
+            answer = self._answer(head)
+            secure.sendall(answer)
+            if self._most and len(seen.requests) >= self._most:
+                with contextlib.suppress(OSError):
+                    secure.unwrap()
+                return "close_notify"
+
+    @property
+    def ended(self) -> list[Connection]:
+        """Connections that are over."""
+        with self.changed:
+            return [one for one in self.connections if one.end]
+
+    @property
+    def ends(self) -> set[str]:
+        """How the connections ended that are over."""
+        return {one.end for one in self.ended}
+
+    def wait_for(self, condition: Callable[[StrictServer], object], what: str, seconds: float = DEADLINE) -> None:
+        """Wait until something holds."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: condition(self), seconds), f"never happened: {what}: {self.connections}"
+
+    def close(self) -> None:
+        """Stop listening and end all connections."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for sock in list(self._open):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+def server_context(certificate: object, version: ssl.TLSVersion | None = None, *, tickets: bool = True) -> ssl.SSLContext:
+    """A context of a server; each has ticket keys of its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(str(certificate))
+    if version is not None:
+        context.minimum_version = context.maximum_version = version
+    if not tickets:
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
+    return context

@@ -1,0 +1,289 @@
+"""TLS towards servers: sessions are resumed, by traffic and by health checks, never across names, and every close is clean."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.interop.backends import LogReceiver, Wire, read_response
+from tests.interop.conftest import StartProxy
+from tests.interop.programs import Program, ask_socket, free_port, headgate_command, wait_until
+from tests.interop.strict_servers import StrictServer, ok, server_context
+
+TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+VERSIONS = pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
+
+StartStrict = Callable[..., StrictServer]
+
+
+@pytest.fixture
+def strict(stack: contextlib.ExitStack, certificates: pathlib.Path) -> StartStrict:
+    """Start strict servers: `strict(version)`."""
+
+    def start(version: ssl.TLSVersion | None = None, *, tickets: bool = True, **options: Any) -> StrictServer:
+        server = StrictServer(server_context(certificates / "site.pem", version, tickets=tickets), **options)
+        stack.callback(server.close)
+        return server
+
+    return start
+
+
+def site(directory: pathlib.Path, servers: str, *, workers: int = 1, more: str = "", settings: str = "") -> str:
+    return f"""
+global
+    nbthread {workers}
+    stats socket {directory}/stats.sock level admin
+    {settings}
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 10s
+    timeout server 10s
+frontend f
+    bind 127.0.0.1:{{port}}
+    default_backend app
+backend app
+    {more}
+    {servers}
+"""
+
+
+def reuse(directory: pathlib.Path, kind: str) -> list[dict[str, Any]]:
+    """The lines of `show ssl reuse` of one kind."""
+    lines = json.loads(ask_socket(directory / "stats.sock", "show ssl reuse json"))
+    for line in lines:
+        assert sum(line["causes"].values()) == line["full"] == line["connections"] - line["resumed"]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def info(directory: pathlib.Path, name: str) -> int:
+    fields = dict(line.split(": ", 1) for line in ask_socket(directory / "stats.sock", "show info").splitlines() if ": " in line)
+    return int(fields[name])
+
+
+# --- health checks ---
+
+
+@VERSIONS
+@pytest.mark.parametrize("kind", ["", "option httpchk"], ids=["handshake", "http"])
+def test_checks_resume_and_close_cleanly(
+    strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.Path, version: ssl.TLSVersion, kind: str
+) -> None:
+    servers = [strict(version) for _ in range(20)]
+    lines = "\n    ".join(
+        f"server s{number} 127.0.0.1:{server.port} ssl verify none check inter 200ms" for number, server in enumerate(servers)
+    )
+    program = proxy(site(tmp_path, lines, more=kind)).program
+    for server in servers:
+        server.wait_for(lambda server: len(server.ended) >= 11, "eleven checks")
+    assert info(tmp_path, "SslBackendKeyRate") <= 1
+    checks = reuse(tmp_path, "checks")
+    assert len(checks) == 20
+    for line in checks:
+        assert line["causes"] == {"first_contact": 1} and line["resumed"] >= 10 and not line["failed"]
+    program.process.send_signal(signal.SIGTERM)
+    program.process.wait(20)
+    for server in servers:
+        server.wait_for(lambda server: len(server.ended) == len(server.connections), "all are over")
+        assert server.ends == {"close_notify"}
+        assert [one.resumed for one in server.connections[:11]] == [False] + [True] * 10
+
+
+def test_checks_of_several_workers_resume_what_traffic_left(
+    strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.Path
+) -> None:
+    """The name differs, so nothing is shared; with the same name (none) all of it is."""
+    server = strict()
+    line = f"server s1 127.0.0.1:{server.port} ssl verify none no-sni-auto check inter 100ms"
+    at = proxy(site(tmp_path, line, workers=2, more="http-reuse never"))
+    server.wait_for(lambda server: len(server.ended) >= 2, "two checks")
+    for _ in range(20):
+        wire = at.connect()
+        wire.send(b"GET / HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n")
+        assert read_response(wire).status == 200
+    (traffic,) = reuse(tmp_path, "traffic")
+    assert (traffic["connections"], traffic["full"]) == (20, 0)
+    (checks,) = reuse(tmp_path, "checks")
+    assert checks["full"] == 1
+
+
+# --- traffic ---
+
+
+def ask(at: Any, name: str = "a.example", *, close: bool = True) -> int:
+    """One request on a connection of its own."""
+    wire = at.connect()
+    wire.send(f"GET / HTTP/1.1\r\nhost: {name}\r\n{'connection: close' if close else 'x: y'}\r\n\r\n".encode())
+    status = read_response(wire).status
+    wire.close()
+    return status
+
+
+@VERSIONS
+def test_every_close_is_clean(
+    strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.Path, version: ssl.TLSVersion
+) -> None:
+    """Normal ends, the end of the idle time, clients that leave in the middle, and the end of the program."""
+
+    def large(head: bytes) -> bytes:
+        if b" /large" in head:
+            return b"HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n" + b"x" * 300_000
+        return ok(head)
+
+    server = strict(version, answer=large)
+    line = f"server s1 127.0.0.1:{server.port} ssl verify none no-sni-auto pool-purge-delay 100ms"
+    at = proxy(site(tmp_path, line, more="http-reuse never"))
+    for _ in range(3):
+        assert ask(at) == 200
+    server.wait_for(lambda server: len(server.ended) == 3, "connections of their own are closed")
+    for _ in range(3):
+        wire = at.connect()
+        wire.send(b"GET /large HTTP/1.1\r\nhost: a.example\r\n\r\n")
+        assert wire.socket.recv(100)
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wire.close()
+    server.wait_for(lambda server: len(server.ended) == 6, "clients that leave end their connections")
+    wire = at.connect()
+    wire.send(b"GET / HTTP/1.1\r\nhost: a.example\r\n\r\n")
+    assert read_response(wire).status == 200
+    at.program.process.send_signal(signal.SIGUSR1)
+    wire.close()
+    at.program.process.wait(20)
+    server.wait_for(lambda server: len(server.ended) == 7, "a soft stop closes the last one")
+    assert [one.end for one in server.connections] == ["close_notify"] * 7
+    assert [one.resumed for one in server.connections] == [False] + [True] * 6
+
+
+@VERSIONS
+def test_idle_connections_and_retries_are_closed_cleanly(
+    strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.Path, version: ssl.TLSVersion
+) -> None:
+    answers = iter([b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"])
+    server = strict(version, answer=lambda head: next(answers, ok(head)))
+    line = f"server s1 127.0.0.1:{server.port} ssl verify none no-sni-auto pool-purge-delay 100ms"
+    at = proxy(site(tmp_path, line, more="http-reuse always\n    retry-on 503\n    option redispatch"))
+    assert ask(at) == 200
+    server.wait_for(lambda server: len(server.ended) == 2, "the retried one, and the idle one after its time")
+    assert server.ends == {"close_notify"} and server.connections[1].resumed
+
+
+def test_ten_names_in_turn_also_after_a_reload(
+    strict: StartStrict, stack: contextlib.ExitStack, tmp_path: pathlib.Path
+) -> None:
+    server = strict()
+    port = free_port()
+    line = f"server s1 127.0.0.1:{server.port} ssl verify none"
+    path = tmp_path / "site.cfg"
+    path.write_text(site(tmp_path, line, workers=2, more="http-reuse never").replace("{port}", str(port)))
+    program = Program([headgate_command(), "-W", "-S", f"{tmp_path}/master.sock,mode,600", "-f", str(path)], tmp_path, "headgate")
+    stack.callback(program.stop)
+    program.await_ports([port])
+
+    class At:
+        @staticmethod
+        def connect() -> Any:
+            connection = socket.create_connection(("127.0.0.1", port), 20)
+            stack.callback(connection.close)
+            return Wire(connection)
+
+    names = [f"name{number}.example" for number in range(10)]
+
+    def visit_all(times: int) -> list[bool]:
+        before = len(server.connections)
+        for _ in range(times):
+            for name in names:
+                assert ask(At, name) == 200
+        server.wait_for(lambda server: len(server.ended) >= before + times * len(names), "all were served")
+        return [one.resumed for one in server.connections[before:]]
+
+    first = visit_all(12)
+    assert first.count(True) >= 0.9 * len(first)
+    (line_seen,) = reuse(tmp_path, "traffic")
+    assert set(line_seen["causes"]) <= {"first_contact", "other_name"}
+    answer = ask_socket(tmp_path / "master.sock", "reload")
+    assert "Success=1" in answer
+    assert visit_all(1).count(True) >= 9
+    # Nothing crosses names: a session of one is only ever offered for the same.
+    by_name: dict[str | None, int] = {}
+    for one in server.connections:
+        by_name[one.name] = by_name.get(one.name, 0) + (not one.resumed)
+    assert set(by_name) == set(names) and all(full >= 1 for full in by_name.values())
+
+
+# --- accounting ---
+
+
+def test_a_server_that_insists_on_full_handshakes_is_named(
+    strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.Path, logs: LogReceiver
+) -> None:
+    server = strict(TLS_1_3, tickets=False)
+    line = f"server s1 127.0.0.1:{server.port} ssl verify none check inter 50ms"
+    proxy(site(tmp_path, line, more=f"log 127.0.0.1:{logs.port} local0"))
+    said = logs.line("full ones although sessions are reused")
+    assert "Server app/s1" in said
+    assert "the server gave no session to resume" in said
+    assert "enable session tickets or the session cache of the server" in said
+
+
+def test_switched_off(strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.Path) -> None:
+    server = strict()
+    at = proxy(site(tmp_path, f"server s1 127.0.0.1:{server.port} ssl verify none no-ssl-reuse", more="http-reuse never"))
+    for _ in range(3):
+        assert ask(at) == 200
+    (line,) = reuse(tmp_path, "traffic")
+    assert line["causes"] == {"disabled": 3} and not line["resumed"]
+
+
+# --- Java ---
+
+JAVA = pathlib.Path(__file__).with_name("StrictJava.java")
+
+
+@pytest.fixture
+def java(stack: contextlib.ExitStack, certificates: pathlib.Path, tmp_path: pathlib.Path) -> Callable[[], int]:
+    """Start a Java server that drops the session of each connection that ends without close_notify; its port."""
+
+    def start() -> int:
+        keys = tmp_path / "site.p12"
+        if not keys.exists():
+            subprocess.run(
+                ["openssl", "pkcs12", "-export", "-in", certificates / "site.pem", "-out", keys, "-passout", "pass:changeit"],
+                check=True, capture_output=True,
+            )
+        port = free_port()
+        command = [
+            "java", "-Dcom.sun.net.ssl.requireCloseNotify=true", "-Djdk.tls.server.enableSessionTicketExtension=false",
+            "-Xshare:auto", "-XX:TieredStopAtLevel=1", str(JAVA), str(port), str(keys),
+        ]  # fmt: skip
+        program = Program(command, tmp_path, f"java{port}")
+        stack.callback(program.stop)
+        program.await_ports([port])
+        return port
+
+    return start
+
+
+@pytest.mark.needs("java", "openssl")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_java_keeps_its_sessions(
+    java: Callable[[], int], proxy: StartProxy, tmp_path: pathlib.Path, workers: int
+) -> None:
+    line = f"server s1 127.0.0.1:{java()} ssl verify none no-sni-auto check inter 200ms"
+    at = proxy(site(tmp_path, line, workers=workers, more="http-reuse never"))
+    for _ in range(500):
+        assert ask(at) == 200
+    (traffic,) = reuse(tmp_path, "traffic")
+    assert traffic["connections"] == 500 and traffic["full"] <= workers, traffic
+    (checks,) = reuse(tmp_path, "checks")
+    assert checks["full"] <= 1, checks
+    wait_until(lambda: info(tmp_path, "SslBackendKeyRate") == 0, "no keys are made any more")
