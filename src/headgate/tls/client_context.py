@@ -39,6 +39,9 @@ from headgate.tls.session_store import Dialled, Key, ServerSessions
 #: verified as something else, so it becomes a name that no certificate is valid for (RFC 6761 section 6.4).
 _NAME = re.compile(rb"[!-~]{1,253}")
 _NOBODY = b"unusable-name.invalid"
+#: What OpenSSL offers when `curves` is not set, in its order.
+_GROUPS = "X25519MLKEM768:x25519:secp256r1:x448:secp384r1:secp521r1"
+_ALIASES = {b"p-256": b"secp256r1", b"p-384": b"secp384r1", b"p-521": b"secp521r1", b"prime256v1": b"secp256r1"}
 _AUTO_RETRY: int = lib.SSL_MODE_AUTO_RETRY
 #: X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS: `*.example` matches, `f*.example` does not (RFC 6125 section 6.4.3).
 _NO_PARTIAL_WILDCARDS = 0x4
@@ -59,7 +62,7 @@ class ServerContext:
         ConfigError: an option or a file can't be used.
     """
 
-    __slots__ = ("_alpn", "_context", "_pointer", "_policy", "_shown", "sessions", "tls")
+    __slots__ = ("_alpn", "_context", "_foretold", "_pointer", "_policy", "_shown", "sessions", "tls")
 
     def __init__(self, tls: ServerTls, sessions: ServerSessions | None = None) -> None:
         context = new_context(SSL.TLS_CLIENT_METHOD)
@@ -87,7 +90,8 @@ class ServerContext:
         self.sessions = sessions if sessions is not None else ServerSessions("")
         self._context = context
         self._pointer = context._context
-        self._policy = _policy_digest(tls, own, trusted)
+        self._foretold: dict[bytes, bytes] = {}
+        self._policy = _policy_digest(tls, shown, trusted)
 
     def dial(self, sock: socket.socket, sni: bytes | None, where: object, now: float) -> Dialled:
         """A connection over a connected, non-blocking socket, ready for its handshake.
@@ -115,7 +119,21 @@ class ServerContext:
             # Each ticket is to be seen: without this one read would go through all of them, and only the last would be left.
             lib.SSL_clear_mode(ssl, _AUTO_RETRY)
             self.sessions.offer(handle, Key(self._policy, self._alpn, where, handle.name), now)
+            group = handle.group
+            if group:
+                self._foretell(ssl, group)
         return handle
+
+    def _foretell(self, ssl: Any, group: bytes) -> None:
+        """With a session, make a key for the group alone that the server chose last time; all others are still listed.
+
+        A post-quantum key costs more than all the rest of a resumed handshake, and most servers would not use it.
+        """
+        listed = self._foretold.get(group)
+        if listed is None:
+            listed = self._foretold[group] = _with_key_for(group, self.tls.curves)
+        if listed and lib.SSL_set1_curves_list(ssl, listed) != 1:
+            lib.ERR_clear_error()  # as always, then
 
     def established(self, handle: Dialled, now: float) -> Cause | None:
         """The handshake is through: why it was a full one; None when it resumed a session."""
@@ -156,6 +174,15 @@ def _policy_digest(tls: ServerTls, shown: tuple[x509.Certificate, ...], trusted:
             digest.update(one.fingerprint(SHA256()))
         digest.update(b"|")
     return digest.digest()[:16]
+
+
+def _with_key_for(group: bytes, curves: str | None) -> bytes:
+    """The list of groups with a key share for one of them only (SSL_CTX_set1_groups_list(3)); b"" where that can't be said."""
+    names = (curves or _GROUPS).lower().encode().split(b":")
+    if any(not name.replace(b"-", b"").isalnum() for name in names):
+        return b""  # it has marks of its own
+    marked = [b"?*" + name if _ALIASES.get(name, name) == group else b"?" + name for name in names]
+    return b":".join(marked) if any(b"*" in name for name in marked) else b""
 
 
 def _usable(sni: bytes | None) -> bytes | None:

@@ -12,7 +12,7 @@ _DAY, _WEEK = 86400, 7 * 86400
 
 _INTEGER, _OCTETS = 0x02, 0x04
 #: Explicit tags behind the fixed fields: the hint that came with a ticket, and the ticket.
-_HINT, _TICKET = 0xA9, 0xAA
+_HINT, _TICKET, _GROUP = 0xA9, 0xAA, 0xB3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,14 @@ class SessionForm:
         session_id: under which the server keeps it; b"" for none.
         hint: seconds that its ticket lives, 0 when the server said nothing.
         ticket: it has one.
+        group: of the key exchange that made it, by its number in TLS; 0 for none.
     """
 
     version: int
     session_id: bytes
     hint: int
     ticket: bool
+    group: int = 0
 
     @property
     def resumable(self) -> bool:
@@ -72,7 +74,7 @@ def read_form(encoded: bytes) -> SessionForm:
     Bytes of another form are a session that can't be resumed.
     """
     at, _ = element(encoded, 0)
-    version = hint = 0
+    version = hint = group = 0
     session_id = b""
     ticket = False
     for number in range(64):
@@ -88,10 +90,13 @@ def read_form(encoded: bytes) -> SessionForm:
         elif tag == _HINT:
             inner, length = element(value, 0)
             hint = int.from_bytes(value[inner : inner + length], "big")
+        elif tag == _GROUP:
+            inner, length = element(value, 0)
+            group = int.from_bytes(value[inner : inner + length], "big")
         elif tag == _TICKET:
             ticket = element(value, 0)[1] > 0
         at = start + size
-    return SessionForm(version, session_id, hint, ticket)
+    return SessionForm(version, session_id, hint, ticket, group)
 
 
 def element(data: bytes, at: int) -> tuple[int, int]:

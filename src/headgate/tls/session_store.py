@@ -34,6 +34,13 @@ _EVICTED_MOST: Final = 1024
 _COMPARED: Final = 32
 
 
+#: Numbers of groups (RFC 8446 section 4.2.7 and the IANA registry) and OpenSSL's names for them.
+_GROUPS: Final = {
+    0x0017: b"secp256r1", 0x0018: b"secp384r1", 0x0019: b"secp521r1", 0x001D: b"x25519", 0x001E: b"x448",
+    0x11EC: b"x25519mlkem768",
+}  # fmt: skip
+
+
 class Key(NamedTuple):
     """What must be equal for a session to be offered.
 
@@ -84,12 +91,14 @@ class Session:
         uses: connections that offered it.
         ticket: of TLS 1.3: to be used once.
         unclean: a connection that had it ended without close_notify, on this side.
+        group: name of the key exchange group that the server chose, b"" when it is not known.
     """
 
-    __slots__ = ("_lifetime", "pointer", "stored_at", "ticket", "unclean", "uses")
+    __slots__ = ("_lifetime", "group", "pointer", "stored_at", "ticket", "unclean", "uses")
 
-    def __init__(self, pointer: Any, stored_at: float, *, ticket: bool, uses: int = 0) -> None:
+    def __init__(self, pointer: Any, stored_at: float, group: bytes, *, ticket: bool, uses: int = 0) -> None:
         self.pointer = pointer
+        self.group = group
         self.stored_at = stored_at
         self.ticket = ticket
         self.uses = uses
@@ -140,6 +149,11 @@ class Dialled(Handle):
         self._absence = Cause.DISABLED
         self._seen: Any = None
         self._tied: list[Session] = []  # sessions that an unclean end of this connection may cost
+
+    @property
+    def group(self) -> bytes:
+        """The key exchange group that the server chose when it gave the session that is offered; b"" where that is not known."""
+        return self._offered.group if self._offered is not None else b""
 
 
 class ServerSessions:
@@ -211,7 +225,8 @@ class ServerSessions:
             shared.forget(record.digest)
             return None
         # One that others may use too counts as used, and makes place for the first that comes for us.
-        session = Session(pointer, stored_at, ticket=form.version >= TLS_1_3, uses=int(common))
+        group = _GROUPS.get(form.group, b"")
+        session = Session(pointer, stored_at, group, ticket=form.version >= TLS_1_3, uses=int(common))
         record.sessions.append(session)
         return session
 
@@ -329,7 +344,9 @@ class ServerSessions:
             if not record.sessions:
                 record.absence = Cause.NO_SESSION
             return
-        session = Session(ffi.gc(lib.SSL_get1_session(handle.ssl), lib.SSL_SESSION_free), now, ticket=ticket)
+        name = lib.SSL_get0_group_name(handle.ssl)
+        group = ffi.string(name).lower() if name else b""
+        session = Session(ffi.gc(lib.SSL_get1_session(handle.ssl), lib.SSL_SESSION_free), now, group, ticket=ticket)
         handle._tied.append(session)
         if encoded is not None and self._give(record, session, encoded, now):
             return
