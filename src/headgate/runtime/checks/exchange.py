@@ -96,7 +96,7 @@ def check_address(address: Address, check: ServerCheck) -> Address:
         return chosen
     if check.port is None and (not port or address.port_is_offset):
         raise LocalError(0, "no port to check: the server's port follows the client's, so 'port' must be set")
-    return replace(chosen, port=port, last_port=port)
+    return chosen if chosen.port == chosen.last_port == port else replace(chosen, port=port, last_port=port)
 
 
 class _Progress:

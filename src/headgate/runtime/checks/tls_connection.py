@@ -89,8 +89,8 @@ class TlsConnection:
     """
 
     __slots__ = (
-        "_broken", "_context", "_dialler", "_gone", "_handle", "_left", "_loop", "_saying_goodbye", "_sock", "_ssl",
-        "_through", "_timer", "_watching",
+        "_broken", "_context", "_dialler", "_fd", "_gone", "_handle", "_leaving", "_left", "_loop", "_saying_goodbye", "_sock",
+        "_ssl", "_through", "_timer", "_waiter", "_watching",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +98,9 @@ class TlsConnection:
     ) -> None:
         self._loop = loop
         self._sock = sock
+        self._fd = sock.fileno()
+        self._waiter: asyncio.Future[None] | None = None
+        self._leaving = False
         self._dialler = dialler
         self._context = dialler.context
         self._handle = self._context.dial(sock, sni, where, loop.time())
@@ -152,13 +155,26 @@ class TlsConnection:
             if kind == WANT_READ:
                 if self._handle.awaits_ticket and self._context.look(self._handle, self._loop.time()):
                     continue  # it stopped at a ticket: more may be there already
-                await _ready(self._loop.add_reader, self._loop.remove_reader, self._sock)
+                await self._readable_now()
             elif kind == WANT_WRITE:
-                await _ready(self._loop.add_writer, self._loop.remove_writer, self._sock)
+                await _ready(self._loop.add_writer, self._loop.remove_writer, self._fd)
             elif kind == ZERO_RETURN:
                 return 0
             else:
                 self._fail(take_error(kind, system_error))
+
+    async def _readable_now(self) -> None:
+        """Wait until there is something to read. The loop watches from the first time on: a check reads a few times."""
+        waiter = self._waiter = self._loop.create_future()
+        if not self._watching:
+            self._watching = True
+            self._loop.add_reader(self._fd, self._readable)
+        await waiter
+
+    def _unwatch(self) -> None:
+        if self._watching:
+            self._watching = False
+            self._loop.remove_reader(self._fd)
 
     def _fail(self, error: TlsError) -> None:
         self._broken = Cause.UNCLEAN_BY_SERVER if error.errno or error.eof else Cause.UNCLEAN_BY_US
@@ -183,18 +199,29 @@ class TlsConnection:
             self._release()
             return
         self._dialler.leaves(self)
-        self._watching = True
-        self._loop.add_reader(self._sock, self._readable)
+        self._waiter = None
+        self._leaving = True
+        if not self._watching:
+            self._watching = True
+            self._loop.add_reader(self._fd, self._readable)
         if self._handle.awaits_ticket:
             self._timer = self._loop.call_later(TICKET, self._say_goodbye)
-            self._readable()
+            self._look_for_tickets()
         else:
             self._say_goodbye()
 
     def _readable(self) -> None:
+        """The loop's call."""
         if self._saying_goodbye:
             self._drain()
-            return
+        elif self._leaving:
+            self._look_for_tickets()
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        else:
+            self._unwatch()  # nobody reads now, and the loop would call again at once
+
+    def _look_for_tickets(self) -> None:
         lib.ERR_clear_error()
         while True:
             result = lib.SSL_read(self._ssl, _buffer, READ_SIZE)
@@ -231,7 +258,6 @@ class TlsConnection:
             self._release()
             return
         self._timer = self._loop.call_later(GOODBYE, self._release)
-        self._drain()
 
     def when_gone(self, told: asyncio.Future[None]) -> None:
         """Set the result of `told` when it is gone."""
@@ -254,9 +280,7 @@ class TlsConnection:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._watching:
-            self._watching = False
-            self._loop.remove_reader(self._sock)
+        self._unwatch()
         if self._through:
             # Without this OpenSSL would mark the session of a connection whose close_notify did not come back as unusable.
             lib.SSL_set_shutdown(self._ssl, _CLOSED)
@@ -267,18 +291,16 @@ class TlsConnection:
             self._gone.set_result(None)
 
 
-async def _ready(
-    add: Callable[..., None], remove: Callable[[socket.socket], bool], sock: socket.socket
-) -> None:
-    """Wait until `sock` can be read (or written)."""
+async def _ready(add: Callable[..., None], remove: Callable[[int], bool], fd: int) -> None:
+    """Wait until a descriptor can be written."""
     future = asyncio.get_running_loop().create_future()
 
     def ready() -> None:
         if not future.done():
             future.set_result(None)
 
-    add(sock, ready)
+    add(fd, ready)
     try:
         await future
     finally:
-        remove(sock)
+        remove(fd)
