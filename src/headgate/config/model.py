@@ -95,6 +95,7 @@ class ServerCheck:
     port: int | None = None
     tls: bool | None = None  # check-ssl / no-check-ssl; None: as the traffic unless port or addr is set
     sni: str | None = None
+    sni_auto: bool = True  # check-sni-auto: the name in the Host of HTTP checks, where there is no check-sni
     alpn: tuple[str, ...] = ()
     send_proxy: bool = False
     tls_options: ServerTls | None = None  # the line's TLS options for checks over TLS (also where the traffic is plain)
@@ -131,6 +132,7 @@ class Server:
     max_reuse: int = -1
     pool_max_conn: int = -1
     pool_purge_delay: float = 5.0
+    pool_conn_name: SampleExpression | None = None
     slowstart: float = 0.0
     redir: str | None = None
     source: SourceAddress | None = None

@@ -51,7 +51,7 @@ def line_defaults(settings: Settings) -> LineDefaults:
 
 def _side_defaults(settings: Settings, side: str) -> Settings:
     found = Settings()
-    for name in ("ciphers", "ciphersuites", "curves"):
+    for name in ("ciphers", "ciphersuites", "curves", "sigalgs"):
         setting = settings.get(f"ssl-default-{side}-{name}")
         if setting is not None:
             found[name] = setting
@@ -166,7 +166,7 @@ def build_server(draft: ServerDraft, number: int, mode: Mode, defaults: LineDefa
         "weight": "weight", "cookie": "cookie", "maxconn": "maxconn", "minconn": "minconn", "maxqueue": "maxqueue",
         "max_reuse": "max-reuse", "pool_max_conn": "pool-max-conn", "pool_purge_delay": "pool-purge-delay",
         "slowstart": "slowstart", "redir": "redir", "source": "source", "tcp_ut": "tcp-ut", "hash_key": "hash-key",
-        "init_addr": "init-addr", "on_marked_down": "on-marked-down", "on_marked_up": "on-marked-up",
+        "pool_conn_name": "pool-conn-name", "init_addr": "init-addr", "on_marked_down": "on-marked-down", "on_marked_up": "on-marked-up",
     }
     fields = {name: settings.value(key) for name, key in optional.items() if key in settings}
     maxconn, minconn = fields.get("maxconn", 0), fields.get("minconn", 0)
@@ -228,6 +228,7 @@ def _check(draft: ServerDraft, tls: ServerTls | None) -> ServerCheck:
         tls=settings.value("check-ssl"),
         tls_options=tls,
         sni=settings.value("check-sni"),
+        sni_auto=settings.value("check-sni-auto", True),
         alpn=settings.value("check-alpn", ()),
         send_proxy=settings.is_on("check-send-proxy"),
     )
@@ -246,12 +247,18 @@ def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: 
             f"server '{draft.name}': 'verify required' (the default) needs 'ca-file'", place,
             remedy="write 'ca-file <file>' or 'ca-file @system-ca'; 'verify none' trusts whoever answers",
         )
+    if verify is Verify.NONE and "crl-file" in settings:
+        report.warn(
+            "'crl-file' has no effect without 'verify required': no certificate is verified", settings.place("crl-file"),
+            remedy="write 'verify required' and 'ca-file <file>'",
+        )
     sni = settings.value("sni")
     if sni is None and mode is Mode.HTTP and settings.value("sni-auto", True):
         sni = parse_expression(Word("req.hdr(host),field(1,:)", place))
     return ServerTls(
         verify=verify,
         ca_file=ca_file,
+        crl_file=based(settings.value("crl-file"), defaults.ca_base),
         verify_host=settings.value("verifyhost"),
         sni=sni,
         certificate=based(settings.value("crt"), defaults.crt_base),
@@ -259,9 +266,11 @@ def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: 
         ciphers=settings.value("ciphers"),
         ciphersuites=settings.value("ciphersuites"),
         curves=settings.value("curves"),
+        sigalgs=settings.value("sigalgs"),
         alpn=settings.value("alpn", ()),
         reuse=settings.value("ssl-reuse", True),
         tickets=settings.value("tls-tickets", True),
+        renegotiate=settings.value("renegotiate", True),
         location=place,
     )
 

@@ -55,10 +55,14 @@ class CertificateFile:
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """The `ssl` options of a server line (5.2), `ssl-default-server-*` merged in."""
+    """The `ssl` options of a server line (5.2), `ssl-default-server-*` merged in.
+
+    `renegotiate`: follow when a server asks for it, up to TLS 1.2.
+    """
 
     verify: Verify = Verify.REQUIRED
     ca_file: str | None = None
+    crl_file: str | None = None
     verify_host: str | None = None
     sni: SampleExpression | None = None
     certificate: str | None = None
@@ -66,7 +70,9 @@ class ServerTls:
     ciphers: str | None = None
     ciphersuites: str | None = None
     curves: str | None = None
+    sigalgs: str | None = None
     alpn: tuple[str, ...] = ()
     reuse: bool = True
     tickets: bool = True
+    renegotiate: bool = True
     location: Location | None = None

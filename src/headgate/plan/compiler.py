@@ -268,14 +268,18 @@ def _balance_key(proxy: Proxy, scope: Scope) -> Callable[[Stream], bytes | None]
 
 
 def _server(server: Server, scope: Scope) -> ServerPlan:
-    expression: SampleExpression | None = None if server.tls is None else server.tls.sni
+    sni = None if server.tls is None else server.tls.sni
+    return ServerPlan(server, _server_text(sni, scope), _server_text(server.pool_conn_name, scope))
+
+
+def _server_text(expression: SampleExpression | None, scope: Scope) -> Callable[[Stream], bytes | None] | None:
     if expression is None:
-        return ServerPlan(server)
+        return None
     try:
-        return ServerPlan(server, _text(compile_as(expression, Type.STR, scope)))
+        return _text(compile_as(expression, Type.STR, scope))
     except ConfigError as error:
         shield(scope.report, error)
-        return ServerPlan(server)
+        return None
 
 
 def _text(run: Run) -> Callable[[Stream], bytes | None]:

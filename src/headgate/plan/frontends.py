@@ -33,6 +33,7 @@ class ServerPlan:
 
     spec: Server
     sni: Callable[[Stream], bytes | None] | None = None  # the `sni` expression
+    connection_name: Callable[[Stream], bytes | None] | None = None  # the `pool-conn-name` expression
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from headgate.config.tls_options import ServerTls, Verify
 from headgate.observe.full_handshakes import Cause
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names
-from headgate.tls.openssl import lib, new_ssl
+from headgate.tls.openssl import MODE, lib, new_ssl
 from headgate.tls.pem import read_certified_key
 from headgate.tls.policy import (
     SYSTEM_CA,
@@ -32,6 +32,7 @@ from headgate.tls.policy import (
     set_algorithms,
     set_versions,
 )
+from headgate.tls.revocation import add_revocations, check_revocations, read_revocations
 from headgate.tls.server_context import install, shown
 from headgate.tls.session_store import Dialled, Key, ServerSessions
 
@@ -65,9 +66,9 @@ class ServerContext:
     __slots__ = ("_alpn", "_context", "_foretold", "_pointer", "_policy", "_shown", "sessions", "tls")
 
     def __init__(self, tls: ServerTls, sessions: ServerSessions | None = None) -> None:
-        context = new_context(SSL.TLS_CLIENT_METHOD)
+        context = _client_method() if tls.renegotiate else new_context(SSL.TLS_CLIENT_METHOD)
         set_versions(context, tls.versions, tls.ciphers, tls.location)
-        set_algorithms(context, tls.ciphers, tls.ciphersuites, tls.curves, tls.location)
+        set_algorithms(context, tls.ciphers, tls.ciphersuites, tls.curves, tls.location, sigalgs=tls.sigalgs)
         if not tls.tickets:
             context.set_options(SSL.OP_NO_TICKET)
         self._alpn = alpn_wire(tls.alpn)
@@ -76,6 +77,7 @@ class ServerContext:
         own: tuple[x509.Certificate, ...] = ()
         trusted: tuple[x509.Certificate, ...] = ()
         self._shown: tuple[ShownCertificate, ...] = ()
+        revoked: tuple[x509.CertificateRevocationList, ...] = ()
         if tls.certificate is not None:
             certified = read_certified_key(tls.certificate, tls.location)
             install(context, (certified,))
@@ -83,6 +85,11 @@ class ServerContext:
             own = (certified.certificate, *certified.chain)
         if tls.verify is Verify.REQUIRED:
             trusted = load_trust(context, tls.ca_file or SYSTEM_CA, tls.location)
+            if tls.crl_file is not None:
+                revoked = read_revocations(tls.crl_file, tls.location)
+                store = lib.SSL_CTX_get_cert_store(context._context)
+                add_revocations(store, revoked)
+                check_revocations(store)
         context.set_verify(SSL.VERIFY_PEER if tls.verify is Verify.REQUIRED else SSL.VERIFY_NONE)
         # Sessions are kept by `sessions`; OpenSSL's own cache is of no use to clients.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
@@ -91,7 +98,7 @@ class ServerContext:
         self._context = context
         self._pointer = context._context
         self._foretold: dict[bytes, bytes] = {}
-        self._policy = _policy_digest(tls, shown, trusted)
+        self._policy = _policy_digest(tls, (*own, *trusted, *revoked))
 
     def dial(self, sock: socket.socket, sni: bytes | None, where: object, now: float) -> Dialled:
         """A connection over a connected, non-blocking socket, ready for its handshake.
@@ -161,18 +168,24 @@ class ServerContext:
         )  # fmt: skip
 
 
-def _policy_digest(tls: ServerTls, shown: tuple[x509.Certificate, ...], trusted: tuple[x509.Certificate, ...]) -> bytes:
+def _client_method() -> SSL.Context:
+    """As `new_context`, for servers that renegotiate (in order to ask for a certificate, for instance)."""
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_options(SSL.OP_ALL | SSL.OP_NO_COMPRESSION)
+    context.set_mode(MODE)
+    return context
+
+
+def _policy_digest(tls: ServerTls, files: tuple[x509.Certificate | x509.CertificateRevocationList, ...]) -> bytes:
     """What decides whether a server and we would take each other anew: a session is good for as long as this stays the same."""
     digest = hashlib.sha256()
     options = (
-        tls.verify.value, tls.ca_file, tls.verify_host, tls.certificate, enabled_versions(tls.versions), tls.ciphers,
-        tls.ciphersuites, tls.curves, tls.tickets,
+        tls.verify.value, tls.ca_file, tls.crl_file, tls.verify_host, tls.certificate, enabled_versions(tls.versions),
+        tls.ciphers, tls.ciphersuites, tls.curves, tls.sigalgs, tls.tickets, tls.renegotiate,
     )  # fmt: skip
     digest.update(repr(options).encode("utf-8", "surrogateescape"))
-    for certificates in (shown, trusted):
-        for one in certificates:
-            digest.update(one.fingerprint(SHA256()))
-        digest.update(b"|")
+    for one in files:
+        digest.update(one.fingerprint(SHA256()))
     return digest.digest()[:16]
 
 

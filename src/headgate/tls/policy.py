@@ -93,9 +93,15 @@ def set_versions(context: SSL.Context, versions: TlsVersions, ciphers: str | Non
 
 
 def set_algorithms(
-    context: SSL.Context, ciphers: str | None, ciphersuites: str | None, curves: str | None, location: Location | None
+    context: SSL.Context,
+    ciphers: str | None,
+    ciphersuites: str | None,
+    curves: str | None,
+    location: Location | None,
+    *,
+    sigalgs: str | None = None,
 ) -> None:
-    """Apply `ciphers` (up to TLS 1.2), `ciphersuites` (TLS 1.3) and `curves`.
+    """Apply `ciphers` (up to TLS 1.2), `ciphersuites` (TLS 1.3), `curves` and `sigalgs`.
 
     Raises:
         ConfigError: OpenSSL knows none of what is listed.
@@ -109,6 +115,12 @@ def set_algorithms(
         raise config_error(
             f"curves {curves!r}: OpenSSL does not know all of them", location,
             remedy="a colon-separated list such as X25519MLKEM768:X25519:P-256",
+        )
+    if sigalgs is not None and lib.SSL_CTX_set1_sigalgs_list(context._context, sigalgs.encode("utf-8")) != 1:
+        lib.ERR_clear_error()
+        raise config_error(
+            f"sigalgs {sigalgs!r}: OpenSSL does not know all of them", location,
+            remedy="a colon-separated list such as ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256:RSA+SHA256",
         )
 
 

@@ -20,7 +20,14 @@ _BIND_OPTIONS: dict[str, Parser] = {
     "prefer-client-ciphers": flag("prefer-client-ciphers"),
     "strict-sni": flag("strict-sni"),
 }
-_SERVER_OPTIONS: dict[str, Parser] = {**version_options(), **_TICKETS}
+_SERVER_OPTIONS: dict[str, Parser] = {
+    **version_options(),
+    **_TICKETS,
+    "no-renegotiate": flag("renegotiate", False),
+    "no-ssl-reuse": flag("ssl-reuse", False),
+    "renegotiate": flag("renegotiate"),
+    "ssl-reuse": flag("ssl-reuse"),
+}
 
 
 def _options(name: str, known: dict[str, Parser]) -> Parser:
@@ -64,6 +71,7 @@ KEYWORDS.add(
     value("ssl-default-server-ciphers", _word("a cipher list")),
     value("ssl-default-server-ciphersuites", _word("a list of TLS 1.3 cipher suites")),
     value("ssl-default-server-curves", _word("a list of curves")),
+    value("ssl-default-server-sigalgs", _word("a list of signature algorithms")),
     implemented("ssl-default-server-options", _options("ssl-default-server-options", _SERVER_OPTIONS)),
     value("ssl-server-verify", lambda cursor: cursor.choice("verify", {"none": Verify.NONE, "required": Verify.REQUIRED})),
     *without_effect("kernel TLS is not used", "noktls"),

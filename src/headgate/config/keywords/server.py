@@ -26,6 +26,7 @@ from headgate.config.keywords.line_options import (
 )
 from headgate.config.keywords.source import read_source
 from headgate.config.keywords.tls_options import shared_options
+from headgate.config.keywords.tls_server import SERVER_OPTIONS, other_rows
 from headgate.config.model import ProxyProtocolSend
 from headgate.config.parse_expression import parse_expression
 from headgate.config.registry import BACK, KEYWORDS, NOT_DEFAULTS, Keyword, Parser, Scope, Status
@@ -147,7 +148,7 @@ def _weight(cursor: Cursor) -> int:
     return cursor.integer("weight", 0, 256)
 
 
-_OPTIONS: dict[str, Parser] = shared_options() | {
+_OPTIONS: dict[str, Parser] = shared_options() | SERVER_OPTIONS | {
     "addr": _check_address,
     "backup": flag("backup"),
     "no-backup": flag("backup", False),
@@ -208,10 +209,10 @@ _OPTIONS: dict[str, Parser] = shared_options() | {
 }
 
 _UNSUPPORTED = (
-    "agent-addr agent-check agent-inter agent-port agent-send allow-0rtt cc check-pool-conn-name check-proto check-reuse-pool"
-    " check-via-socks4 client-sigalgs crl-file error-limit guid healthcheck idle-ping init-state ktls log-bufsize"
-    " log-proto namespace no-check-sni-auto npn observe on-error pool-conn-name quic-cc-algo renegotiate"
-    " set-proxy-v2-tlv-fmt shard sigalgs socks4 strict-maxconn tcp-md5sig tfo track"
+    "agent-addr agent-check agent-inter agent-port agent-send cc check-pool-conn-name check-proto check-reuse-pool"
+    " check-via-socks4 error-limit guid healthcheck init-state log-bufsize"
+    " log-proto namespace observe on-error quic-cc-algo"
+    " set-proxy-v2-tlv-fmt shard socks4 strict-maxconn tcp-md5sig tfo track"
 )
 
 _SERVER = frozenset({Scope.SERVER})
@@ -232,8 +233,6 @@ KEYWORDS.add(
     ),
     without_effect(Scope.SERVER, "no-agent-check", "there are no agent checks yet"),
     without_effect(Scope.SERVER, "no-tfo", "TCP fast open is never used towards servers"),
-    without_effect(Scope.SERVER, "no-renegotiate", "TLS renegotiation is never used"),
-    without_effect(Scope.SERVER, "check-sni-auto", "checks choose their name so already"),
     without_effect(Scope.SERVER, "no-check-reuse-pool", "checks never use pooled connections"),
-    without_effect(Scope.SERVER, "pool-low-conn", "idle connections are not shared between threads", 1),
+    *other_rows(),
 )

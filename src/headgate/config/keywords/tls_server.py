@@ -1,0 +1,55 @@
+"""The TLS and idle pool options that only server lines have (manual 5.2), and what the TLS library or its binding can't do."""
+
+from __future__ import annotations
+
+from headgate.config.cursor import Cursor
+from headgate.config.keywords.line_options import HasSettings, flag, store, text, without_effect
+from headgate.config.parse_expression import parse_expression
+from headgate.config.registry import Keyword, Parser, Scope, Status
+
+_KTLS = "the TLS library that the Python binding carries is built without kernel TLS; it would take a build of OpenSSL with it"
+_CLIENT_SIGALGS = "it would take a binding of SSL_CTX_set1_client_sigalgs_list; 'sigalgs' bounds what our certificate signs with, too"
+_NPN = "NPN was replaced by ALPN (RFC 7301): use 'alpn'"
+_EARLY = (
+    "requests wait for the handshake: the binding lacks SSL_get_early_data_status, without which nobody knows whether a server"
+    " took early data or must be sent it again"
+)
+
+
+def _kernel_tls(cursor: Cursor, draft: HasSettings) -> None:
+    """`ktls on|off`: `off` is how it is."""
+    word = cursor.next("'on' or 'off'")
+    if word.text == "on":
+        raise cursor.wrong(word, "'ktls on' is known but not yet supported", remedy=_KTLS)
+    if word.text != "off":
+        raise cursor.wrong(word, f"ktls must be 'on' or 'off', not '{word.text}'", allowed=("on", "off"))
+
+
+def _pool_name(cursor: Cursor, draft: HasSettings) -> None:
+    """`pool-conn-name <expression>`."""
+    word = cursor.next("a sample expression")
+    draft.settings.put("pool-conn-name", parse_expression(word), word.location)
+
+
+SERVER_OPTIONS: dict[str, Parser] = {
+    "check-sni-auto": flag("check-sni-auto"),
+    "crl-file": store("crl-file", text("a file of certificate revocation lists")),
+    "ktls": _kernel_tls,
+    "no-check-sni-auto": flag("check-sni-auto", False),
+    "no-renegotiate": flag("renegotiate", False),
+    "pool-conn-name": _pool_name,
+    "renegotiate": flag("renegotiate"),
+    "sigalgs": store("sigalgs", text("a list of signature algorithms")),
+}
+
+
+def other_rows() -> list[Keyword]:
+    """Rows of options that change nothing, or that can't be followed, with the reason."""
+    scope = frozenset({Scope.SERVER})
+    return [
+        without_effect(Scope.SERVER, "allow-0rtt", _EARLY),
+        without_effect(Scope.SERVER, "idle-ping", "only HTTP/2 has pings: idle HTTP/1 connections are not tested", 1),
+        without_effect(Scope.SERVER, "pool-low-conn", "idle connections are not shared between workers", 1),
+        Keyword("client-sigalgs", scope, Status.UNSUPPORTED, note=_CLIENT_SIGALGS),
+        Keyword("npn", scope, Status.UNSUPPORTED, note=_NPN),
+    ]
