@@ -6,7 +6,7 @@ from pathlib import Path
 
 from headgate.proxy.pool import Pool
 from headgate.proxy.server_connection import ServerConnection
-from tests.proxy.playbook import Channel, Playbook
+from tests.proxy.playbook import Channel, Playbook, Server
 
 CONFIG = """
 frontend fe
@@ -87,3 +87,73 @@ def test_a_sessions_own_connection_that_closed_is_not_used_again(tmp_path: Path)
     assert second.got() == GET
     second.sends(OK)
     assert client.got() == OK
+
+
+def test_half_of_the_idle_ones_are_closed_each_time_the_oldest_first(tmp_path: Path) -> None:
+    play = book(tmp_path, "pool-purge-delay 5s")
+    pool = play.backends["be"].pools["s1"]
+    connections = [idle(pool, b"%d" % (number % 3)) for number in range(7)]
+    left = []
+    for _ in range(4):
+        play.clock.advance(5.1)
+        left.append(sum(1 for one in connections if one.channel.fate == "open"))  # type: ignore[attr-defined]
+    assert left == [3, 1, 0, 0] and pool.idle == 0
+
+
+def test_without_a_purge_delay_none_is_kept(tmp_path: Path) -> None:
+    pool = book(tmp_path, "pool-purge-delay 0").backends["be"].pools["s1"]
+    assert not pool.put(ServerConnection(Channel(), pool.server, pool, None))
+
+
+def visit(play: Playbook, head: bytes, server: Server | None = None) -> Server:
+    """A client with one request; `server`: the connection that it is expected on, None for a new one."""
+    client = play.client()
+    client.sends(head)
+    server = server or play.server()
+    server.sends(OK)
+    assert client.got() == OK
+    client.shuts()
+    return server
+
+
+def test_connections_of_another_name_are_not_used(tmp_path: Path) -> None:
+    play = book(tmp_path, "pool-conn-name hdr(x-tenant)", "    http-reuse always\n")
+
+    def of(tenant: bytes) -> bytes:
+        return b"GET / HTTP/1.1\r\nHost: h\r\nX-Tenant: %b\r\n\r\n" % tenant
+
+    first = visit(play, of(b"a"))
+    second = visit(play, of(b"b"))
+    visit(play, of(b"a"), first)
+    visit(play, of(b"b"), second)
+
+
+def test_a_clients_address_is_not_lent_to_another_client(tmp_path: Path) -> None:
+    play = book(tmp_path, "", "    http-reuse always\n    source 0.0.0.0 usesrc clientip\n")
+    pool = play.backends["be"].pools["s1"]
+    assert pool.identity.matters
+    visit(play, GET)
+    (key,) = pool._groups
+    assert key is not None and key.endswith(b":0")
+
+
+def test_the_clients_port_is_part_of_it_where_the_server_has_none(tmp_path: Path) -> None:
+    text = CONFIG.replace("192.0.2.10:80", "192.0.2.10")
+    pool = Playbook(text.format(server="", backend=""), tmp_path).backends["be"].pools["s1"]
+    assert pool.identity.matters
+    assert not book(tmp_path).backends["be"].pools["s1"].identity.matters
+
+
+def test_a_connection_that_is_authenticated_is_private(tmp_path: Path) -> None:
+    challenge = b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: NTLM TlRM\r\nContent-Length: 0\r\n\r\n"
+    play = book(tmp_path, backend="    http-reuse always\n")
+    client = play.client()
+    client.sends(GET)
+    first = play.server()
+    first.sends(challenge)
+    assert client.got() == challenge
+    pool = play.backends["be"].pools["s1"]
+    assert not pool.idle
+    client.sends(GET)
+    first.sends(OK)  # the same session goes on with it
+    assert client.got() == OK and not pool.idle

@@ -59,7 +59,7 @@ class Changes:
         self._addresses[id(server)] = _resolved(server.address)
         state = backend.state.add_server(plan, admin, self._live.reactor.wall)
         self._live.endpoints[state] = self._live.make_endpoint(backend.spec, state)
-        backend.pools[state.name] = Pool(state, self._live.reactor)
+        backend.pools[state.name] = Pool(state, self._live.reactor, backend.spec.source)
         checks = self._app.checks_seen()
         checks.add(backend.state, state)
         checks.survey(backend.state)

@@ -166,7 +166,8 @@ def build_server(draft: ServerDraft, number: int, mode: Mode, defaults: LineDefa
         "weight": "weight", "cookie": "cookie", "maxconn": "maxconn", "minconn": "minconn", "maxqueue": "maxqueue",
         "max_reuse": "max-reuse", "pool_max_conn": "pool-max-conn", "pool_purge_delay": "pool-purge-delay",
         "slowstart": "slowstart", "redir": "redir", "source": "source", "tcp_ut": "tcp-ut", "hash_key": "hash-key",
-        "pool_conn_name": "pool-conn-name", "init_addr": "init-addr", "on_marked_down": "on-marked-down", "on_marked_up": "on-marked-up",
+        "init_addr": "init-addr", "on_marked_down": "on-marked-down", "on_marked_up": "on-marked-up",
+        "pool_conn_name": "pool-conn-name",
     }
     fields = {name: settings.value(key) for name, key in optional.items() if key in settings}
     maxconn, minconn = fields.get("maxconn", 0), fields.get("minconn", 0)

@@ -287,7 +287,7 @@ class Exchange(Seeking):
         if connection.paused:
             connection.paused = False
             connection.channel.resume()
-        if link.reuse == "never":
+        if link.reuse == "never" or connection.private:
             owner = self.owner
             if not self.keep_client or owner.kept is not None:
                 return False

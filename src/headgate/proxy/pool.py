@@ -1,7 +1,8 @@
 """Idle connections to one server, waiting to be used again (manual, "http-reuse", "pool-max-conn", "pool-purge-delay").
 
-Connections are grouped by what must be equal for a request to use one: the server name sent in TLS, the PROXY header. The most
-recently used one is taken first, so that the others grow old and are purged.
+Connections are grouped by what must be equal for a request to use one (`Identity`): the name, the PROXY header, the client's
+address where the connection comes from there, the port where that is the client's. The most recently used one is taken first, so
+that the others grow old and are purged.
 """
 
 from __future__ import annotations
@@ -9,10 +10,55 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headgate.balance.server import ServerState
+from headgate.base.addresses import Family
+from headgate.config.model import SourceAddress
+from headgate.plan.facts import Session, Stream
 
 if TYPE_CHECKING:
     from headgate.proxy.server_connection import ServerConnection
     from headgate.proxy.services import Scheduler
+
+_WITH_PORTS = (Family.INET, Family.INET6, Family.NAME)
+
+
+class Identity:
+    """What must be equal for a connection to one server to serve another request (manual, "http-reuse").
+
+    Args:
+        server: the server.
+        source: where connections come from.
+
+    Attributes:
+        matters: requests can differ in it; otherwise `of` always answers None.
+    """
+
+    __slots__ = ("_name", "_port", "_proxy_header", "_source", "_source_port", "matters")
+
+    def __init__(self, server: ServerState, source: SourceAddress | None) -> None:
+        spec, plan = server.spec, server.plan
+        address = spec.address
+        spoofed = None if source is None else source.usesrc
+        self._name = plan.connection_name or plan.sni
+        self._proxy_header = spec.send_proxy is not None
+        self._source = spoofed is not None
+        self._source_port = spoofed == "client"
+        self._port = address.family in _WITH_PORTS and (not address.port or address.port_is_offset)
+        self.matters = self._name is not None or self._proxy_header or self._source or self._port
+
+    def of(self, stream: Stream, session: Session) -> bytes | None:
+        """The identity of the connection that a request needs."""
+        name = None if self._name is None else self._name(stream)
+        if not (self._proxy_header or self._source or self._port):
+            return name
+        parts = [name or b""]
+        if self._proxy_header:
+            ends = (session.source, session.source_port, session.destination, session.destination_port)
+            parts.append(b"%b:%d %b:%d" % ends)
+        if self._source:
+            parts.append(b"%b:%d" % (session.source, session.source_port if self._source_port else 0))
+        if self._port:
+            parts.append(b"%d" % session.destination_port)
+        return b" ".join(parts)
 
 
 class Pool:
@@ -20,12 +66,12 @@ class Pool:
 
     Attributes:
         idle: how many there are.
-        keyed: requests differ in what their connection must be like; otherwise the key is always None.
+        identity: what connections are grouped by.
     """
 
-    __slots__ = ("_groups", "_limit", "_purge_delay", "_scheduler", "armed", "deadline", "idle", "keyed", "server")
+    __slots__ = ("_groups", "_limit", "_purge_delay", "_scheduler", "armed", "deadline", "identity", "idle", "server")
 
-    def __init__(self, server: ServerState, scheduler: Scheduler) -> None:
+    def __init__(self, server: ServerState, scheduler: Scheduler, source: SourceAddress | None = None) -> None:
         self.server = server
         self.idle = 0
         self.deadline = 0.0
@@ -33,7 +79,7 @@ class Pool:
         self._scheduler = scheduler
         self._limit = server.spec.pool_max_conn
         self._purge_delay = server.spec.pool_purge_delay
-        self.keyed = server.plan.sni is not None or server.spec.send_proxy is not None
+        self.identity = Identity(server, server.spec.source or source)
         self._groups: dict[bytes | None, dict[ServerConnection, None]] = {}
 
     def take(self, key: bytes | None, *, proven: bool = False) -> ServerConnection | None:
@@ -49,7 +95,7 @@ class Pool:
 
     def put(self, connection: ServerConnection) -> bool:
         """Keep an idle connection; False when the pool is full or switched off, and the caller closes it."""
-        if self._limit == 0 or self.idle >= self._limit > 0:
+        if self._limit == 0 or self.idle >= self._limit > 0 or not self._purge_delay:
             return False
         group = self._groups.get(connection.key)
         if group is None:
@@ -62,7 +108,7 @@ class Pool:
         else:
             counters.idle_unsafe += 1
         connection.idle_since = self._scheduler.now
-        if not self.armed and self._purge_delay:
+        if not self.armed:
             self._scheduler.arm(self, self._scheduler.now + self._purge_delay)
         return True
 
@@ -84,19 +130,13 @@ class Pool:
                 del self._groups[connection.key]
 
     def timed_out(self) -> None:
-        """Purge what has been idle for the whole purge delay."""
+        """Close half of the idle connections, the oldest first; those that became idle within the last delay stay."""
         oldest = self._scheduler.now - self._purge_delay
-        for key in list(self._groups):
-            group = self._groups[key]
-            # Oldest first: a group is in the order in which its connections became idle.
-            for connection in list(group):
-                if connection.idle_since > oldest:
-                    break
-                del group[connection]
-                self._left(connection)
-                connection.close()
-            if not group:
-                del self._groups[key]
+        due = [connection for group in self._groups.values() for connection in group if connection.idle_since <= oldest]
+        due.sort(key=lambda connection: connection.idle_since)
+        for connection in due[: (self.idle + 1) // 2]:
+            self.remove(connection)
+            connection.close()
         if self.idle:
             self._scheduler.arm(self, self._scheduler.now + self._purge_delay)
 

@@ -51,15 +51,6 @@ class RequestPath(ResponsePath):
         else:
             self._connect(server)
 
-    def _pool_key(self, server: ServerState) -> bytes | None:
-        """What must be equal for a connection to serve another request (manual, "http-reuse")."""
-        sni = server.plan.sni
-        key = None if sni is None else sni(self)
-        if server.spec.send_proxy is not None:
-            owner = self.owner
-            key = b"%b %b:%d %b:%d" % (key or b"", owner.source, owner.source_port, owner.destination, owner.destination_port)
-        return key
-
     def _idle_connection(self, server: ServerState) -> ServerConnection | None:
         """An idle connection that this request may use (manual, "http-reuse")."""
         owner = self.owner
@@ -67,7 +58,7 @@ class RequestPath(ResponsePath):
         kept = owner.kept
         if kept is not None:
             owner.kept = None
-            if not kept.gone and kept.server is server and kept.key == self._pool_key(server):
+            if not kept.gone and kept.server is server and kept.key == kept.pool.identity.of(self, owner):
                 return kept
             kept.close()
         if link is None or link.reuse == "never":
@@ -75,12 +66,12 @@ class RequestPath(ResponsePath):
         pool = link.pools[server.name]
         if not pool.idle:
             return None
-        if owner.streams > 1:
-            return pool.take(self._pool_key(server) if pool.keyed else None)
-        # The first request of a session, which its client could not repeat unasked.
-        if link.reuse == "safe":
-            return None
-        return pool.take(self._pool_key(server), proven=link.reuse == "aggressive")
+        first = owner.streams <= 1
+        if first and link.reuse == "safe":
+            return None  # its client could not repeat it unasked
+        identity = pool.identity
+        key = identity.of(self, owner) if identity.matters else None
+        return pool.take(key, proven=first and link.reuse == "aggressive")
 
     def _connect(self, server: ServerState) -> None:
         link = self.link
@@ -107,7 +98,8 @@ class RequestPath(ResponsePath):
         self.server_tls = channel.tls
         if channel.tls is not None:
             self.side.shared.server_handshake(channel.tls)
-        connection = ServerConnection(channel, server, link.pools[server.name], self._pool_key(server))
+        pool = link.pools[server.name]
+        connection = ServerConnection(channel, server, pool, pool.identity.of(self, self.owner))
         connection.ends = (self.source_address, self.source_port, self.server_address, self.server_port)
         self._attach(connection)
 

@@ -36,6 +36,16 @@ _FRAMING_TOO: Final = _HOP_BY_HOP | {TRANSFER_ENCODING}
 _INTERIM_MOST: Final = 16
 
 
+#: Schemes that authenticate the connection, not the request (manual, "http-reuse"), and where they are offered.
+_CONNECTION_BOUND: Final = (b"ntlm", b"negotiate")
+_CHALLENGES: Final = {401: b"www-authenticate", 407: b"proxy-authenticate"}
+
+
+def _binds_connection(head: ResponseHead, status: int) -> bool:
+    """Whether the server begins to authenticate the connection as a whole."""
+    return any(value.lower().startswith(_CONNECTION_BOUND) for value in head.values(_CHALLENGES[status]))
+
+
 class ResponsePath(Exchange):
     """See the module."""
 
@@ -152,6 +162,8 @@ class ResponsePath(Exchange):
         counters.responses[status // 100 if status < 600 else 0] += 1
         self.response = head
         self.status = status
+        if status in _CHALLENGES and self.connection is not None and _binds_connection(head, status):
+            self.connection.private = True
         now = self.scheduler.now
         self.response_at = now
         self.t_response = int((now - self.connected_at) * 1000.0)

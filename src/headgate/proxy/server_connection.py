@@ -25,12 +25,13 @@ class ServerConnection:
         stream: the exchange it carries now, or None.
         paused: reading is stopped, because the client is slow.
         gone: it closed while it was idle.
+        private: it was authenticated as a whole (NTLM): it belongs to its session, and no other may use it.
         reuses: how many exchanges it carried after the first one.
         idle_since: monotonic seconds.
         ends: address and port of our side and of the server's, for logs and fetches of whoever uses it next.
     """
 
-    __slots__ = ("channel", "ends", "gone", "idle_since", "key", "paused", "pool", "reuses", "server", "stream")
+    __slots__ = ("channel", "ends", "gone", "idle_since", "key", "paused", "pool", "private", "reuses", "server", "stream")
 
     def __init__(self, channel: Channel, server: ServerState, pool: Pool, key: bytes | None) -> None:
         self.channel = channel
@@ -39,6 +40,7 @@ class ServerConnection:
         self.key = key
         self.stream: ResponsePath | None = None
         self.gone = False
+        self.private = False
         self.paused = False
         self.reuses = 0
         self.idle_since = 0.0

@@ -434,7 +434,7 @@ class Backend:
         self.t_server = times.server or 0.0
         self.t_server_fin = times.server_fin or 0.0
         self.t_tunnel = times.tunnel or 0.0
-        self.pools = {server.name: Pool(server, scheduler) for server in state.servers}
+        self.pools = {server.name: Pool(server, scheduler, plan.spec.source) for server in state.servers}
 
     @property
     def keeps_request(self) -> bool:

@@ -8,7 +8,7 @@ from headgate.config.parse_expression import parse_expression
 from headgate.config.registry import Keyword, Parser, Scope, Status
 
 _KTLS = "the TLS library that the Python binding carries is built without kernel TLS; it would take a build of OpenSSL with it"
-_CLIENT_SIGALGS = "it would take a binding of SSL_CTX_set1_client_sigalgs_list; 'sigalgs' bounds what our certificate signs with, too"
+_CLIENT_SIGALGS = "it would take a binding of SSL_CTX_set1_client_sigalgs_list; 'sigalgs' bounds it, too"
 _NPN = "NPN was replaced by ALPN (RFC 7301): use 'alpn'"
 _EARLY = (
     "requests wait for the handshake: the binding lacks SSL_get_early_data_status, without which nobody knows whether a server"
