@@ -11,25 +11,35 @@ import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLServerSocket;
 import javax.net.ssl.SSLSocket;
 
-/** An HTTP/1.1 server over TLS 1.2 as Java programs have them: java StrictJava.java PORT KEYSTORE. The pass phrase is changeit. */
+/** HTTP/1.1 servers over TLS 1.2 as Java programs have them: java StrictJava.java KEYSTORE PORT... The pass phrase is changeit. */
 public class StrictJava {
     public static void main(String[] arguments) throws Exception {
         char[] phrase = "changeit".toCharArray();
         KeyStore keys = KeyStore.getInstance("PKCS12");
-        try (FileInputStream file = new FileInputStream(arguments[1])) {
+        try (FileInputStream file = new FileInputStream(arguments[0])) {
             keys.load(file, phrase);
         }
         KeyManagerFactory factory = KeyManagerFactory.getInstance("SunX509");
         factory.init(keys, phrase);
-        SSLContext context = SSLContext.getInstance("TLS");
-        context.init(factory.getKeyManagers(), null, null);
-        SSLServerSocket listening =
-            (SSLServerSocket) context.getServerSocketFactory().createServerSocket(Integer.parseInt(arguments[0]), 1024);
-        listening.setEnabledProtocols(new String[] {"TLSv1.2"});
         ExecutorService threads = Executors.newCachedThreadPool();
+        for (int at = 1; at < arguments.length; at++) {
+            SSLContext context = SSLContext.getInstance("TLS");
+            context.init(factory.getKeyManagers(), null, null);
+            SSLServerSocket listening =
+                (SSLServerSocket) context.getServerSocketFactory().createServerSocket(Integer.parseInt(arguments[at]), 1024);
+            listening.setEnabledProtocols(new String[] {"TLSv1.2"});
+            threads.execute(() -> accept(listening, threads));
+        }
+    }
+
+    private static void accept(SSLServerSocket listening, ExecutorService threads) {
         while (true) {
-            SSLSocket connection = (SSLSocket) listening.accept();
-            threads.execute(() -> serve(connection));
+            try {
+                SSLSocket connection = (SSLSocket) listening.accept();
+                threads.execute(() -> serve(connection));
+            } catch (java.io.IOException error) {
+                return;
+            }
         }
     }
 

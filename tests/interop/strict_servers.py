@@ -6,13 +6,16 @@ Python's own `ssl`, which shares no code with the binding that headgate uses.
 from __future__ import annotations
 
 import contextlib
+import pathlib
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.interop.backends import DEADLINE
+from tests.interop.programs import Program, free_ports
 
 #: What is answered to a request; None: nothing is, whatever comes.
 Answer = Callable[[bytes], bytes]
@@ -166,3 +169,31 @@ def server_context(certificate: object, version: ssl.TLSVersion | None = None, *
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
     return context
+
+
+_JAVA = pathlib.Path(__file__).with_name("StrictJava.java")
+
+
+def start_java(stack: contextlib.ExitStack, certificates: pathlib.Path, directory: pathlib.Path, count: int) -> list[int]:
+    """Java servers that drop the session of each connection that ends without close_notify; their ports.
+
+    Args:
+        stack: ends them.
+        certificates: where site.pem is.
+        directory: for the key store and what the program says.
+        count: how many, all in one program.
+    """
+    keys = directory / "site.p12"
+    command: list[str] = [
+        "openssl", "pkcs12", "-export", "-in", str(certificates / "site.pem"), "-out", str(keys), "-passout", "pass:changeit",
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    ports = free_ports(count)
+    command = [
+        "java", "-Dcom.sun.net.ssl.requireCloseNotify=true", "-Djdk.tls.server.enableSessionTicketExtension=false",
+        "-XX:TieredStopAtLevel=1", str(_JAVA), str(keys), *(str(port) for port in ports),
+    ]  # fmt: skip
+    program = Program(command, directory, "java")
+    stack.callback(program.stop)
+    program.await_ports(ports)
+    return ports

@@ -9,7 +9,6 @@ import signal
 import socket
 import ssl
 import struct
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ import pytest
 from tests.interop.backends import LogReceiver, Wire, read_response
 from tests.interop.conftest import StartProxy
 from tests.interop.programs import Program, ask_socket, free_port, headgate_command, wait_until
-from tests.interop.strict_servers import StrictServer, ok, server_context
+from tests.interop.strict_servers import StrictServer, ok, server_context, start_java
 
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 VERSIONS = pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
@@ -246,39 +245,14 @@ def test_switched_off(strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.
 
 # --- Java ---
 
-JAVA = pathlib.Path(__file__).with_name("StrictJava.java")
-
-
-@pytest.fixture
-def java(stack: contextlib.ExitStack, certificates: pathlib.Path, tmp_path: pathlib.Path) -> Callable[[], int]:
-    """Start a Java server that drops the session of each connection that ends without close_notify; its port."""
-
-    def start() -> int:
-        keys = tmp_path / "site.p12"
-        if not keys.exists():
-            subprocess.run(
-                ["openssl", "pkcs12", "-export", "-in", certificates / "site.pem", "-out", keys, "-passout", "pass:changeit"],
-                check=True, capture_output=True,
-            )
-        port = free_port()
-        command = [
-            "java", "-Dcom.sun.net.ssl.requireCloseNotify=true", "-Djdk.tls.server.enableSessionTicketExtension=false",
-            "-Xshare:auto", "-XX:TieredStopAtLevel=1", str(JAVA), str(port), str(keys),
-        ]  # fmt: skip
-        program = Program(command, tmp_path, f"java{port}")
-        stack.callback(program.stop)
-        program.await_ports([port])
-        return port
-
-    return start
-
 
 @pytest.mark.needs("java", "openssl")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_java_keeps_its_sessions(
-    java: Callable[[], int], proxy: StartProxy, tmp_path: pathlib.Path, workers: int
+    stack: contextlib.ExitStack, certificates: pathlib.Path, proxy: StartProxy, tmp_path: pathlib.Path, workers: int
 ) -> None:
-    line = f"server s1 127.0.0.1:{java()} ssl verify none no-sni-auto check inter 200ms"
+    (port,) = start_java(stack, certificates, tmp_path, 1)
+    line = f"server s1 127.0.0.1:{port} ssl verify none no-sni-auto check inter 200ms"
     at = proxy(site(tmp_path, line, workers=workers, more="http-reuse never"))
     for _ in range(500):
         assert ask(at) == 200

@@ -1,0 +1,146 @@
+"""CPU time of a resumed TLS connection to a server, and of one health check over TLS, beside HAProxy.
+
+    python -m bench.server_tls [--seconds N] [--servers N]
+
+A request is a keep-alive GET of the client's that goes over a new connection to the server. Checks are made every 200 ms; what
+one costs is the CPU time divided by the connections that the servers counted, since not all programs keep to the interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import pathlib
+import re
+import resource
+import shutil
+import socket
+import sys
+import time
+import urllib.request
+
+from bench import loads
+from bench.subjects import CannotStart, Place, Subject, free_port, prepare
+
+HERE = pathlib.Path(__file__).parent
+VERSIONS = ("TLSv1.2", "TLSv1.3")
+#: How long sessions have to be made before anything is measured, seconds.
+_WARM_UP = 2.0
+
+
+def _free_ports(count: int) -> list[int]:
+    """Different ports that were free a moment ago."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [probe.getsockname()[1] for probe in probes]
+
+
+class Servers:
+    """nginx with one address for traffic and many to be checked."""
+
+    def __init__(self, place: Place, version: str, count: int) -> None:
+        self.secure, self._status, *self.checked = _free_ports(count + 2)
+        listen = "\n".join(f"        listen 127.0.0.1:{port} ssl backlog=1024;" for port in (self.secure, *self.checked))
+        values = {"version": version, "status": str(self._status), "listen": listen}
+        config = place.write_config("secure.conf", "secure.conf", values)
+        command = ["nginx", "-e", str(place.directory / "secure.err"), "-p", str(place.directory), "-c", str(config)]
+        self._subject = Subject("nginx", command, {"status": self._status}, {place.other_cpu}, place.directory / "secure.log")
+
+    def connections(self) -> int:
+        """How many were accepted so far."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._status}/", timeout=10) as answer:
+            return int(answer.read().split(b"\n")[2].split()[0])
+
+    def stop(self) -> None:
+        self._subject.stop()
+
+
+def start(place: Place, name: str, servers: Servers, option: str | None) -> Subject:
+    """headgate or haproxy. `option` is the backend's for checks; None: nobody is checked."""
+    ports = {"plain": free_port()}
+    lines = "" if option is None else "\n".join(
+        f"    server s{port} 127.0.0.1:{port} ssl verify none check inter 200ms" for port in servers.checked
+    )
+    values = {
+        "plain": str(ports["plain"]), "secure": str(servers.secure), "option": option or "", "servers": lines, "name": name,
+    }  # fmt: skip
+    config = place.write_config("server_tls.cfg", f"{name}.cfg", values)
+    program = str(pathlib.Path(sys.executable).with_name("headgate")) if name == "headgate" else name
+    return Subject(name, [program, "-db", "-f", str(config)], ports, {place.subject_cpu}, place.directory / f"{name}.log")
+
+
+def key_rate(place: Place, name: str) -> int:
+    """Full handshakes with servers in the last second."""
+    with socket.socket(socket.AF_UNIX) as stats:
+        stats.connect(str(place.directory / f"{name}.sock"))
+        stats.sendall(b"show info\n")
+        answer = b"".join(iter(lambda: stats.recv(65536), b""))
+    found = re.search(rb"SslBackendKeyRate: (\d+)", answer)
+    return int(found[1]) if found else -1
+
+
+def measure_traffic(subject: Subject, seconds: float) -> float:
+    """Microseconds of CPU for a request."""
+    loads.small_get(subject.ports["plain"], 1.0)
+    before = subject.cpu_seconds()
+    done = loads.small_get(subject.ports["plain"], seconds)
+    return (subject.cpu_seconds() - before) / done * 1e6
+
+
+def measure_checks(subject: Subject, servers: Servers, seconds: float) -> tuple[float, float]:
+    """Microseconds of CPU for a check, and checks a second."""
+    time.sleep(_WARM_UP)
+    before, count = subject.cpu_seconds(), servers.connections()
+    time.sleep(seconds)
+    made = servers.connections() - count
+    return (subject.cpu_seconds() - before) / made * 1e6, made / seconds
+
+
+_ROWS = (("request", None), ("handshake check", ""), ("HTTP check", "option httpchk"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench.server_tls", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each figure (default 5)")
+    parser.add_argument("--servers", type=int, default=100, help="that are checked (default 100)")
+    arguments = parser.parse_args()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    names = [name for name in ("headgate", "haproxy") if name == "headgate" or shutil.which(name)]
+    place = prepare(HERE / "run")
+    os.chmod(place.directory, 0o755)
+    print("| TLS to a server | " + " | ".join(names) + " | ratio |\n|" + "---|" * (len(names) + 2))
+    try:
+        for version in VERSIONS:
+            for title, option in _ROWS:
+                with contextlib.ExitStack() as stack:
+                    servers = Servers(place, version, arguments.servers)
+                    stack.callback(servers.stop)
+                    print(_row(place, names, servers, f"{title}, {version}", option, arguments.seconds), flush=True)
+    except CannotStart as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _row(place: Place, names: list[str], servers: Servers, title: str, option: str | None, seconds: float) -> str:
+    costs, cells = [], []
+    for name in names:
+        subject = start(place, name, servers, option)
+        try:
+            if option is None:
+                cost, rate = measure_traffic(subject, seconds), 0.0
+            else:
+                cost, rate = measure_checks(subject, servers, seconds)
+            more = f", {rate:.0f}/s, {key_rate(place, name)} keys/s" if rate else ""
+            cells.append(f"{cost:.0f} us{more}")
+            costs.append(cost)
+        finally:
+            subject.stop()
+    ratio = f"{costs[0] / costs[1]:.2f}" if len(costs) > 1 else "-"
+    return f"| {title} | " + " | ".join(cells) + f" | {ratio} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""Sessions with servers under load, HAProxy beside: tens of thousands of connections, hundreds of servers that are checked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import time
+
+import pytest
+
+from tests.interop.programs import ask_socket, free_port, free_ports, start_nginx, start_subject
+from tests.interop.strict_servers import start_java
+
+pytestmark = [pytest.mark.slow, pytest.mark.needs("haproxy", "nginx", "java", "openssl", "wrk")]
+
+_SITE = """
+global
+    nbthread {workers}
+    maxconn 4000
+    stats socket {directory}/{subject}.sock level admin
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+frontend f
+    bind 127.0.0.1:{port}
+    default_backend app
+backend app
+    {more}
+{servers}
+"""
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and its descendants."""
+    pids, ticks = [pid], 0
+    for one in pids:
+        with contextlib.suppress(OSError):
+            for children in pathlib.Path(f"/proc/{one}/task").glob("*/children"):
+                pids += [int(word) for word in children.read_text().split()]
+            fields = pathlib.Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def info(directory: pathlib.Path, subject: str, name: str) -> int:
+    answer = ask_socket(directory / f"{subject}.sock", "show info")
+    found = re.search(rf"^{name}: (\d+)$", answer, re.MULTILINE)
+    assert found is not None, answer
+    return int(found[1])
+
+
+def reuse(directory: pathlib.Path, kind: str) -> list[dict[str, object]]:
+    lines = json.loads(ask_socket(directory / "headgate.sock", "show ssl reuse json"))
+    return [line for line in lines if line["kind"] == kind]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_fifty_thousand_connections_to_java(
+    stack: contextlib.ExitStack, certificates: pathlib.Path, tmp_path: pathlib.Path, workers: int
+) -> None:
+    (server,) = start_java(stack, certificates, tmp_path, 1)
+    wanted = 50_000
+    for subject in ("headgate", "haproxy"):
+        port = free_port()
+        text = _SITE.format(
+            workers=workers, directory=tmp_path, subject=subject, port=port, more="option http-server-close",
+            servers=f"    server s1 127.0.0.1:{server} ssl verify none no-sni-auto"
+            if subject == "headgate" else f"    server s1 127.0.0.1:{server} ssl verify none",
+        )
+        program = start_subject(subject, text, tmp_path, [port])
+        stack.callback(program.stop)
+        most = done = 0
+        began = cpu_seconds(program.process.pid)
+        while done < wanted:
+            load = subprocess.run(
+                ["wrk", "-t1", "-c8", "-d5s", f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True
+            )
+            count = re.search(r"(\d+) requests in", load.stdout)
+            assert count is not None and int(count[1]), load.stdout
+            done += int(count[1])
+            most = max(most, info(tmp_path, subject, "SslBackendMaxKeyRate"))
+        cost = (cpu_seconds(program.process.pid) - began) / done * 1e6
+        print(f"{subject}, {workers} workers: {done} requests, {cost:.0f} us of CPU each, at most {most} keys/s")
+        if subject == "headgate":
+            (line,) = reuse(tmp_path, "traffic")
+            print(line)
+            # Eight connections begin at the same time, before there is a session.
+            assert isinstance(line["full"], int) and line["full"] <= 8 * workers
+            assert set(line["causes"]) <= {"first_contact", "expired"}  # type: ignore[call-overload]
+        program.stop()
+
+
+def checks(directory: pathlib.Path, subject: str, ports: list[int], interval: str, more: str) -> str:
+    servers = "\n".join(f"    server s{port} 127.0.0.1:{port} ssl verify none check inter {interval}" for port in ports)
+    return _SITE.format(workers=1, directory=directory, subject=subject, port=free_port(), more=more, servers=servers)
+
+
+def nginx_servers(ports: list[int], certificate: pathlib.Path, version: str) -> str:
+    listen = "".join(f"listen 127.0.0.1:{port} ssl; " for port in ports)
+    return (
+        f"ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_protocols {version};"
+        f" ssl_session_cache shared:TLS:10m; server {{ {listen} location / {{ return 200; }} }}"
+    )
+
+
+def measure(
+    stack: contextlib.ExitStack, directory: pathlib.Path, subject: str, text: str, warm_up: float, seconds: float
+) -> tuple[float, int]:
+    """Share of a CPU, percent, and the most keys a second that were seen behind the first round."""
+    with contextlib.ExitStack() as inner:
+        program = start_subject(subject, text, directory, [int(re.findall(r"bind 127.0.0.1:(\d+)", text)[0])])
+        inner.callback(program.stop)
+        time.sleep(warm_up)
+        before, most = cpu_seconds(program.process.pid), 0
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(0.5)
+            most = max(most, info(directory, subject, "SslBackendKeyRate"))
+        share = 100 * (cpu_seconds(program.process.pid) - before) / seconds
+        if subject == "headgate":
+            for line in reuse(directory, "checks"):
+                assert line["full"] == 1 and line["causes"] == {"first_contact": 1} and not line["failed"], line
+        return share, most
+
+
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+@pytest.mark.parametrize("kind", ["", "option httpchk"], ids=["handshake", "http"])
+def test_a_hundred_servers_every_fifth_of_a_second(
+    stack: contextlib.ExitStack, certificates: pathlib.Path, tmp_path: pathlib.Path, version: str, kind: str
+) -> None:
+    ports = free_ports(100)
+    nginx = start_nginx(nginx_servers(ports, certificates / "site.pem", version), tmp_path, ports)
+    stack.callback(nginx.stop)
+    found = {}
+    for subject in ("headgate", "haproxy"):
+        text = checks(tmp_path, subject, ports, "200ms", kind)
+        found[subject] = measure(stack, tmp_path, subject, text, 3.0, 10.0)
+        print(f"{subject}, {version}, {kind or 'handshake'}: {found[subject][0]:.1f} % of a CPU, {found[subject][1]} keys/s")
+    assert found["headgate"][1] <= 1
+
+
+def test_five_hundred_servers_half_of_them_java(
+    stack: contextlib.ExitStack, certificates: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    java = start_java(stack, certificates, tmp_path, 250)
+    ports = free_ports(250)
+    nginx = start_nginx(nginx_servers(ports, certificates / "site.pem", "TLSv1.3"), tmp_path, ports)
+    stack.callback(nginx.stop)
+    for subject in ("headgate", "haproxy"):
+        text = checks(tmp_path, subject, [*java, *ports], "2s", "option httpchk")
+        share, most = measure(stack, tmp_path, subject, text, 6.0, 60.0)
+        print(f"{subject}: {share:.1f} % of a CPU, {most} keys/s")
+        assert subject != "headgate" or most <= 1
