@@ -15,7 +15,7 @@ import pytest
 from tests.interop.programs import ask_socket, free_port, free_ports, start_nginx, start_subject
 from tests.interop.strict_servers import start_java
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs("haproxy", "nginx", "java", "openssl", "wrk")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.needs("haproxy", "nginx", "java", "openssl", "wrk")]
 
 _SITE = """
 global

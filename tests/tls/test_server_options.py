@@ -1,4 +1,4 @@
-"""TLS options of server lines that change what a handshake does: revocation lists, signatures, renegotiation, keys of their own."""
+"""TLS options of server lines that change what a handshake does: revocation lists, signatures, renegotiation, own keys."""
 
 from __future__ import annotations
 

@@ -193,6 +193,32 @@ def test_an_abort_is_clean(visits: Visits) -> None:
     assert visits.cause() is None
 
 
+@VERSIONS
+def test_an_abort_in_the_handshake_lets_it_end(world: World, pki: Pki, versions: TlsVersions) -> None:
+    """A server that loses a connection in its handshake may throw away the session that was to be resumed."""
+    visits = Visits(world, bind_context(pki, "a.pem"), versions=versions)
+    visit = visits.begin()
+    visit.client.abort()
+    world.wait(lambda: visit.far.eof)
+    assert visit.far.completed and not visit.server.truncated and not visit.near.events
+    visit.server.close()
+    world.wait(lambda: visit.client.sock.fileno() < 0)
+    assert visit.cause is Cause.FIRST_CONTACT
+    if versions is ONLY_12:  # a ticket of TLS 1.3 comes behind the handshake, too late
+        assert visits.cause() is None
+
+
+def test_an_abort_in_the_handshake_does_not_wait_for_ever(visits: Visits) -> None:
+    near, far = visits.world.pair()
+    owner = Recorder()
+    channel = Dialler(visits.context).open(visits.world.reactor, near, b"a.example", WHERE, owner)
+    channel.abort()
+    assert channel.deadline and channel.sock.fileno() >= 0
+    channel.timed_out()
+    assert channel.sock.fileno() < 0 and not owner.events
+    far.close()
+
+
 def test_an_abort_finishes_the_record_that_was_begun(visits: Visits) -> None:
     visit = visits.begin().established().exchange()
     visit.server.pause()

@@ -158,9 +158,9 @@ class TlsChannel:
 
     __slots__ = (
         "_awaits_ticket", "_closing", "_context", "_counters", "_dialled", "_eof", "_established", "_events", "_failed",
-        "_gone", "_late", "_left", "_lingers", "_notified", "_pending", "_read_wants_write", "_reading", "_said", "_shut",
-        "_ssl", "_write_wants_read", "armed", "blocked", "deadline", "failure", "fd", "hello", "owner", "reactor", "record",
-        "sock", "tls", "truncated",
+        "_gone", "_late", "_leaves", "_left", "_lingers", "_notified", "_pending", "_read_wants_write", "_reading", "_said",
+        "_shut", "_ssl", "_write_wants_read", "armed", "blocked", "deadline", "failure", "fd", "hello", "owner", "reactor",
+        "record", "sock", "tls", "truncated",
     )  # fmt: skip
 
     def __init__(
@@ -218,6 +218,7 @@ class TlsChannel:
         self._left = _LINGER_MOST
         self._said = False  # our close_notify is with the kernel
         self._gone = False  # the peer broke the connection
+        self._leaves = False  # closed as soon as the handshake is through
         self._shut = False
         self._notified = False
         self._closing = False
@@ -275,6 +276,9 @@ class TlsChannel:
             if self._counters is not None:
                 count_traffic(self._counters, cause)
         self.reactor.rebind(self.fd, self.ready)
+        if self._leaves:
+            self.close()
+            return
         if not self._reading or self._events != READ:
             self._interest()
         cast(HandshakeOwner, self.owner).handshake_completed()
@@ -585,8 +589,11 @@ class TlsChannel:
         self._closing = True
         self._reading = False
         if self._dialled is not None:
-            if self._gone or not self._established:
+            if self._gone:
                 self._release()
+            elif not self._established:
+                self._leave_after_handshake()
+            if not self._established:
                 return
             # OpenSSL may have begun a record, which has to be finished; what is behind it nobody needs any more.
             del self._pending[RECORD:]
@@ -597,6 +604,16 @@ class TlsChannel:
         with contextlib.suppress(OSError):  # a unix socket, or gone already
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
         self._release()
+
+    def _leave_after_handshake(self) -> None:
+        """Given up while the handshake runs: to break it off would cost the session that it resumes, with Java's servers.
+
+        It goes on behind everybody's back, for a moment, and the connection is closed in order when it is through.
+        """
+        self._closing = False
+        self._leaves = True
+        self.owner = NOBODY
+        self.reactor.arm(self, self.reactor.now + LINGER)
 
     # --- lingering ---
 

@@ -289,7 +289,10 @@ def test_tls_check_of_a_plain_server() -> None:
 def test_tls_check_of_a_silent_server() -> None:
     async def scenario() -> CheckResult:
         async with serving(silent) as (port, _):
-            return await check(plan_for(port, None, ServerCheck(inter=0.05), client=Client()))
+            client = Client()
+            result = await check(plan_for(port, None, ServerCheck(inter=0.05), client=client))
+            await client.settle()
+            return result
 
     assert run(scenario).status is CheckStatus.L6TOUT
 

@@ -18,8 +18,8 @@ from headgate.tls.client_context import ServerContext
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, take_error
 
-#: How long a connection waits for a ticket, and then for the server to close, seconds.
-TICKET, GOODBYE = 1.0, 1.0
+#: How long a connection that was closed waits for the end of its handshake, for a ticket, and then for the server, seconds.
+HANDSHAKE, TICKET, GOODBYE = 1.0, 1.0, 1.0
 #: What is read away meanwhile at most, bytes.
 _MOST = 1 << 18
 _CLOSED = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
@@ -122,6 +122,9 @@ class TlsConnection:
             TlsFailure: it failed, for instance because the certificate was not accepted.
         """
         await self._drive(lambda: int(lib.SSL_do_handshake(self._ssl)))
+        self._completed()
+
+    def _completed(self) -> None:
         self._through = True
         now = self._loop.time()
         self._dialler.established(self._context.established(self._handle, now), now)
@@ -195,7 +198,7 @@ class TlsConnection:
 
     def close(self) -> None:
         """Leave the server as cleanly as it lets us, behind the caller's back. Must be called on the running loop."""
-        if self._broken is not None or not self._through:
+        if self._broken is not None:
             self._release()
             return
         self._dialler.leaves(self)
@@ -204,6 +207,16 @@ class TlsConnection:
         if not self._watching:
             self._watching = True
             self._loop.add_reader(self._fd, self._readable)
+        if not self._through:
+            # To break a handshake off would cost the session that it resumes, with Java's servers at least.
+            self._timer = self._loop.call_later(HANDSHAKE, self._release)
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._handle.awaits_ticket:
             self._timer = self._loop.call_later(TICKET, self._say_goodbye)
             self._look_for_tickets()
@@ -214,12 +227,28 @@ class TlsConnection:
         """The loop's call."""
         if self._saying_goodbye:
             self._drain()
+        elif self._leaving and not self._through:
+            self._end_handshake()
         elif self._leaving:
             self._look_for_tickets()
         elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         else:
             self._unwatch()  # nobody reads now, and the loop would call again at once
+
+    def _end_handshake(self) -> None:
+        """The handshake of a check that was given up goes on."""
+        lib.ERR_clear_error()
+        result = int(lib.SSL_do_handshake(self._ssl))
+        if result != 1:
+            kind = lib.SSL_get_error(self._ssl, result)
+            if kind != WANT_READ:
+                lib.ERR_clear_error()
+                self._broken = Cause.UNCLEAN_BY_SERVER
+                self._release()
+            return
+        self._completed()
+        self._leave()
 
     def _look_for_tickets(self) -> None:
         lib.ERR_clear_error()
