@@ -7,6 +7,7 @@ pools, checks, TLS contexts. Every process of a generation does the same, in the
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from headgate.app.prepare import check_context
