@@ -147,7 +147,7 @@ class Changes:
         """Connect over TLS or not; False when no TLS options are known for the server."""
         if id(server.spec) not in self._contexts:
             return False
-        self._live.endpoints[server].tls = self._live.dialler(server) if enabled else None
+        self._live.endpoints[server].tls = self._live.dialler(backend.name, server) if enabled else None
         server.tls = enabled
         backend.pools[server.name].clear()
         return True

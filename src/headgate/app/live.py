@@ -177,7 +177,7 @@ class Live:
             family,
             host,
             spec.address,
-            tls=self.dialler(server),
+            tls=self.dialler(proxy.name, server),
             send_proxy=spec.send_proxy,
             source=spec.source or proxy.source,
             options=tuple(options),
@@ -198,14 +198,15 @@ class Live:
                 self.world.process_variables[name] = value(scratch)
             break
 
-    def dialler(self, server: ServerState) -> TlsOpener | None:
+    def dialler(self, backend: str, server: ServerState) -> TlsOpener | None:
         """What makes TLS connections to a server; None where no TLS options are known for it."""
         context = self.prepared.server_contexts.get(id(server.spec))
         if context is None:
             return None
+        from headgate.app.server_handshakes import failure_teller
         from headgate.runtime.tls_channel import Dialler
 
-        return Dialler(context, server.counters)
+        return Dialler(context, server.counters, failure_teller(self, backend, server))
 
     def open_tables(self, directory: str | None) -> Tables | None:
         """Open the stick tables, if there are some; see `tables.opening.open_tables`."""

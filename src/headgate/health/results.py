@@ -81,7 +81,7 @@ class CheckResult:
 
 
 #: Longest text of a peer's that is kept: it goes to logs and to `show stat`.
-LONGEST_INFO = 120
+LONGEST_INFO = 400
 
 
 def printable(text: str) -> str:

@@ -18,6 +18,7 @@ import fcntl
 import socket
 import struct
 import termios
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from headgate.observe.counters import ServerCounters
@@ -42,6 +43,8 @@ RECORD = 16384
 _RECORDS_MOST = 4
 #: How long what a peer still sends is read away after our last word, seconds, and how much of it, bytes.
 LINGER = 2.0
+#: What is looked at of a server's first bytes.
+_PEEK = 128
 #: How many tickets are looked for when a connection that has read nothing closes.
 _TICKETS_MOST = 4
 #: How long a peer has to read what was unsent when its owner closed, seconds.
@@ -75,13 +78,20 @@ class Dialler:
     Args:
         context: of the server's line.
         counters: of the server: handshakes are counted there, with the reason why they were full ones.
+        failed: told of each handshake that fails.
     """
 
-    __slots__ = ("context", "counters")
+    __slots__ = ("context", "counters", "failed")
 
-    def __init__(self, context: ServerContext, counters: ServerCounters | None = None) -> None:
+    def __init__(
+        self,
+        context: ServerContext,
+        counters: ServerCounters | None = None,
+        failed: Callable[[HandshakeRecord], None] | None = None,
+    ) -> None:
         self.context = context
         self.counters = counters
+        self.failed = failed
 
     def open(
         self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: object, owner: HandshakeOwner
@@ -89,7 +99,9 @@ class Dialler:
         """Begin the handshake on a socket that is connected to `where`."""
         context = self.context
         handle = context.dial(sock, sni, where, reactor.now)
-        return TlsChannel(reactor, sock, handle, context, owner, dialled=(context, handle), counters=self.counters)
+        channel = TlsChannel(reactor, sock, handle, context, owner, dialled=(context, handle), counters=self.counters)
+        channel.tell = self.failed
+        return channel
 
 
 class Answerer:
@@ -152,7 +164,8 @@ class TlsChannel:
         record: of the handshake; None before it is over. On success that of the owner, if it keeps one: an alert that comes
             before anything else is noted there.
         truncated: the peer ended the connection without close_notify.
-        hello: the client's first bytes, where the listener has peeked them: parsed only to explain a failure.
+        hello: the client's first bytes, where the listener has peeked them, or the server's: only to explain a failure.
+        tell: told of a handshake with a server that fails.
         deadline, armed: the reactor's, for lingering.
     """
 
@@ -160,7 +173,7 @@ class TlsChannel:
         "_awaits_ticket", "_closing", "_context", "_counters", "_dialled", "_eof", "_established", "_events", "_failed",
         "_gone", "_late", "_leaves", "_left", "_lingers", "_notified", "_pending", "_read_wants_write", "_reading", "_said",
         "_shut", "_ssl", "_write_wants_read", "armed", "blocked", "deadline", "failure", "fd", "hello", "owner", "reactor",
-        "record", "sock", "tls", "truncated",
+        "record", "sock", "tell", "tls", "truncated",
     )  # fmt: skip
 
     def __init__(
@@ -199,6 +212,7 @@ class TlsChannel:
         self.record: HandshakeRecord | None = None
         self.truncated = False
         self.hello = b""
+        self.tell: Callable[[HandshakeRecord], None] | None = None
         self.deadline = 0.0
         self.armed = 0.0
         self._ssl = handle.ssl
@@ -234,6 +248,8 @@ class TlsChannel:
 
     def _first_step(self) -> None:
         """What can be done before the first event; its outcome, if there is one already, is told after the current event."""
+        if self._dialled is not None and self._unread():
+            self._peek()  # a server that speaks first
         _clear_errors()
         result = _do_handshake(self._ssl)
         if result == 1:
@@ -249,6 +265,8 @@ class TlsChannel:
 
     def _handshake(self, _events: int) -> None:
         """The reactor's call until the handshake is through. Errors of the socket show in the operation itself."""
+        if self._dialled is not None and not self.hello:
+            self._peek()
         _clear_errors()
         result = _do_handshake(self._ssl)
         if result == 1:
@@ -263,6 +281,11 @@ class TlsChannel:
             self._watch(WRITE)
         else:
             self._handshake_failed(take_error(kind, system_error))
+
+    def _peek(self) -> None:
+        """What a server says first, in case that it is no TLS."""
+        with contextlib.suppress(OSError):
+            self.hello = self.sock.recv(_PEEK, socket.MSG_PEEK)
 
     def _established_now(self) -> None:
         if self._failed or self._closing:
@@ -292,16 +315,20 @@ class TlsChannel:
         # OpenSSL has sent its alert: it must not be lost to the reset that unread bytes would cause.
         owner = self.owner
         self._finish()
+        if self.tell is not None:
+            self.tell(record)
         owner.connection_lost(Lost.HANDSHAKE)
 
     def explain(self, error: TlsError) -> HandshakeRecord:
         """The record of this handshake, which `error` ends (or the owner, with one of its own)."""
-        record = self.record = HandshakeRecord(outgoing=self._dialled is not None)
+        if self._dialled is not None:
+            context, handle = self._dialled
+            record = self.record = context.explain(handle, self.sock, error, self.hello)
+            return record
+        record = self.record = HandshakeRecord(outgoing=False)
         record.first_bytes = self.hello
         record.describe = self._context.describe
         note_failure(record, self._ssl, self.sock, error)
-        if self._dialled is not None and self._dialled[1].name:
-            record.sni = self._dialled[1].name  # what is verified, also when it is an address, which is not sent
         return record
 
     # --- events ---
@@ -396,6 +423,7 @@ class TlsChannel:
         self.failure = end.text
         if self.record is not None:
             self.record.late = end
+        self._refused_late(end)
         self._gone = bool(end.errno)
         if not end.errno:
             self._notified = True  # after a protocol error OpenSSL must not be asked to send anything
@@ -464,8 +492,28 @@ class TlsChannel:
         error = take_error(kind, system_error)
         self.failure = error.text
         self._gone = bool(error.errno) or error.eof
+        if self._awaits_ticket and self._gone:
+            self._hear_last_words()
         self._fail_later(_reason(error))
         return False
+
+    def _hear_last_words(self) -> None:
+        """A server that is gone before it sent anything may have said why: that is still to be read."""
+        _clear_errors()
+        result = self._read_behind_tickets(_read(self._ssl, _buffer, RECORD))
+        if result <= 0:
+            system_error = ffi.errno
+            kind = _get_error(self._ssl, result)
+            if kind not in (WANT_READ, WANT_WRITE, ZERO_RETURN):
+                self._refused_late(take_error(kind, system_error))
+        _clear_errors()
+
+    def _refused_late(self, end: TlsError) -> None:
+        """In TLS 1.3 a server that does not accept us, or our certificate, says so behind our handshake."""
+        if self._awaits_ticket and end.alert is not None and self.record is None:
+            self.failure = self.explain(end).reason
+            if self.tell is not None and self.record is not None:
+                self.tell(self.record)
 
     def _flush(self) -> bool:
         """Send what waits; False when the connection is gone."""

@@ -19,9 +19,10 @@ from OpenSSL import SSL
 from headgate.base.diagnostics import Bug, ConfigError, Location, Report, config_error
 from headgate.config.tls_options import ServerTls, Verify
 from headgate.observe.full_handshakes import Cause
+from headgate.tls.handshake_facts import note_failure
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names
-from headgate.tls.openssl import MODE, lib, new_ssl
+from headgate.tls.openssl import MODE, TlsError, lib, new_ssl
 from headgate.tls.pem import read_certified_key
 from headgate.tls.policy import (
     SYSTEM_CA,
@@ -34,6 +35,7 @@ from headgate.tls.policy import (
 )
 from headgate.tls.revocation import add_revocations, check_revocations, read_revocations
 from headgate.tls.server_context import install, shown
+from headgate.tls.server_verification import ServerVerification
 from headgate.tls.session_store import Dialled, Key, ServerSessions
 
 #: What may be sent and verified as a name. Names can come from requests: one with a NUL in it, say, would be cut by OpenSSL and
@@ -43,6 +45,8 @@ _NOBODY = b"unusable-name.invalid"
 #: What OpenSSL offers when `curves` is not set, in its order.
 _GROUPS = "X25519MLKEM768:x25519:secp256r1:x448:secp384r1:secp521r1"
 _ALIASES = {b"p-256": b"secp256r1", b"p-384": b"secp384r1", b"p-521": b"secp521r1", b"prime256v1": b"secp256r1"}
+#: First bytes of TLS: a handshake message, an alert.
+_TLS_RECORDS = (b"\x16", b"\x15", b"")
 _AUTO_RETRY: int = lib.SSL_MODE_AUTO_RETRY
 #: X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS: `*.example` matches, `f*.example` does not (RFC 6125 section 6.4.3).
 _NO_PARTIAL_WILDCARDS = 0x4
@@ -63,7 +67,7 @@ class ServerContext:
         ConfigError: an option or a file can't be used.
     """
 
-    __slots__ = ("_alpn", "_context", "_foretold", "_pointer", "_policy", "_shown", "sessions", "tls")
+    __slots__ = ("_alpn", "_context", "_foretold", "_pointer", "_policy", "_shown", "_verification", "sessions", "tls")
 
     def __init__(self, tls: ServerTls, sessions: ServerSessions | None = None) -> None:
         context = _client_method() if tls.renegotiate else new_context(SSL.TLS_CLIENT_METHOD)
@@ -90,7 +94,9 @@ class ServerContext:
                 store = lib.SSL_CTX_get_cert_store(context._context)
                 add_revocations(store, revoked)
                 check_revocations(store)
-        context.set_verify(SSL.VERIFY_PEER if tls.verify is Verify.REQUIRED else SSL.VERIFY_NONE)
+        self._verification = ServerVerification()
+        if tls.verify is Verify.REQUIRED:
+            self._verification.put_on(context._context)
         # Sessions are kept by `sessions`; OpenSSL's own cache is of no use to clients.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         self.tls = tls
@@ -155,6 +161,25 @@ class ServerContext:
         handle.awaits_ticket = False
         lib.SSL_set_mode(handle.ssl, _AUTO_RETRY)
 
+    def explain(self, handle: Dialled, sock: socket.socket, error: TlsError, first_bytes: bytes) -> HandshakeRecord:
+        """The record of a handshake that failed.
+
+        Args:
+            handle: of the connection, as the failing call left it.
+            sock: still open.
+            error: what the failing call says.
+            first_bytes: what the server sent first: it is kept only where it is no TLS.
+        """
+        record = HandshakeRecord(outgoing=True)
+        if first_bytes[:1] not in _TLS_RECORDS:
+            record.first_bytes = first_bytes
+        record.describe = self.describe
+        note_failure(record, handle.ssl, sock, error)
+        record.findings = self._verification.take(handle.ssl)
+        if handle.name:
+            record.sni = handle.name  # what is verified, also when it is an address, which is not sent
+        return record
+
     def ended(self, handle: Dialled, unclean: Cause | None, now: float) -> None:
         """An established connection is over; see `ServerSessions.ended`."""
         self.sessions.ended(handle, unclean, now)
@@ -164,7 +189,7 @@ class ServerContext:
         tls = self.tls
         record.line = LineFacts(
             tls.location, tuple(enabled_versions(tls.versions)), group_names(tls.curves), tls.alpn, ca_file=tls.ca_file,
-            verify_host=tls.verify_host or "", certificates=self._shown,
+            crl_file=tls.crl_file, verify_host=tls.verify_host or "", certificates=self._shown,
         )  # fmt: skip
 
 

@@ -169,6 +169,20 @@ def _dates(record: HandshakeRecord, *, end: bool) -> str:
     return f" on {moment:%Y-%m-%d}" if end else f" before {moment:%Y-%m-%d}"
 
 
+def _presented(record: HandshakeRecord) -> str:
+    """`: it is for a.example and b.example`."""
+    findings = record.findings
+    if findings is None or not findings.certificate:
+        return ""
+    try:
+        extensions = x509.load_der_x509_certificate(findings.certificate).extensions
+        found = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return ": it has no names"
+    names = [*found.get_values_for_type(x509.DNSName), *(str(one) for one in found.get_values_for_type(x509.IPAddress))]
+    return f": it is for {_listed([printable(one) for one in names])}" if names else ": it has no names"
+
+
 def _ca_file(record: HandshakeRecord) -> str:
     line = record.line
     return f"ca-file {line.ca_file}" if line is not None and line.ca_file else "ca-file"
@@ -375,7 +389,7 @@ def _client_certificate(text: str) -> Callable[[HandshakeRecord], str]:
         filled = text.format(
             peer=_peer(record), subject=_subject(record), issuer=_issuer(record), ca_file=_ca_file(record), where=_where(record),
             crl_file=_crl_file(record), until=_dates(record, end=True), since=_dates(record, end=False), on=_on(record),
-            name=record.name or (record.line.verify_host if record.line is not None else ""),
+            name=record.name or (record.line.verify_host if record.line is not None else ""), presented=_presented(record),
         )  # fmt: skip
         return filled[:1].upper() + filled[1:]
 
@@ -422,7 +436,9 @@ def _plain_http(record: HandshakeRecord) -> str:
 
 def _not_tls(record: HandshakeRecord) -> str:
     if record.outgoing:
-        return f"The server does not speak TLS on this port. Remove `ssl` {_on(record)}, or use the server's TLS port."
+        start = printable(record.first_bytes.splitlines()[0].decode("latin-1")) if record.first_bytes else ""
+        said = f" (it begins with {start!r})" if start else ""
+        return f"The server does not speak TLS on this port{said}. Remove `ssl` {_on(record)}, or use the server's TLS port."
     start = printable(record.first_bytes[:16].decode("latin-1"))
     return f"What the client sent is not TLS (it begins with {start!r}); {_where(record)} has `ssl`. A wrong port, or a scanner."
 
@@ -537,7 +553,7 @@ _ADVICE: Final[dict[Cause, Callable[[HandshakeRecord], str]]] = {
     Cause.SERVER_CERTIFICATE_WEAK: _client_certificate("{subject} has a key or a signature that is too weak ({where})."),
     Cause.SERVER_CERTIFICATE_CA_EXPIRED: _client_certificate("{subject} is not valid now ({ca_file}, {where}): renew that CA."),
     Cause.SERVER_CERTIFICATE_NAME: _client_certificate(
-        "{subject} is not valid for the name {name!r} that is verified. See `sni` and `verifyhost` ({where}).",
+        "{subject} is not valid for the name {name!r} that is verified{presented}. See `sni` and `verifyhost` ({where}).",
     ),
     Cause.SERVER_CERTIFICATE_INVALID: _client_certificate("{subject} is not accepted ({where})."),
     Cause.SERVER_REQUIRES_CERTIFICATE: lambda record: (

@@ -283,7 +283,10 @@ def test_tls_check_of_a_plain_server() -> None:
 
     result = run(scenario)
     assert result.status is CheckStatus.L6RSP
-    assert result.info == "the server does not speak TLS on this port (test.cfg:1)"
+    assert result.info == (
+        "not-tls: The server does not speak TLS on this port (it begins with 'HTTP/1.1 400 Bad Request'). Remove `ssl` on that"
+        " server line, or use the server's TLS port."
+    )
 
 
 def test_tls_check_of_a_silent_server() -> None:

@@ -77,5 +77,8 @@ def test_wrong_certificate_fails_the_check(tmp_path: Path) -> None:
     trusting = ServerTls(verify=Verify.REQUIRED, ca_file=str(tmp_path / "ca.pem"), location=HERE)
     result, read = checked(tmp_path, trusting, "other.example")
     assert result.status is CheckStatus.L6RSP
-    assert result.info == "the server's certificate is not accepted: it is not valid for the name we asked for (test.cfg:1)"
+    assert result.info == (
+        "server-certificate-wrong-name: The server's certificate .CN=www.example. is not valid for the name 'other.example' that"
+        " is verified: it is for www.example. See `sni` and `verifyhost` (test.cfg:1)."
+    )
     assert read != b""

@@ -7,22 +7,28 @@ says close_notify and waits for the server's, since servers that insist on it (J
 
 from __future__ import annotations
 
+import array
 import asyncio
+import contextlib
+import fcntl
 import socket
+import termios
 from collections.abc import Callable
 
 from headgate.observe.full_handshakes import Cause
 from headgate.observe.key_exchanges import CheckKeys, KeyExchanges
 from headgate.runtime.checks.connection import READ_SIZE, TlsFailure
 from headgate.tls.client_context import ServerContext
-from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, take_error
 
 #: How long a connection that was closed waits for the end of its handshake, for a ticket, and then for the server, seconds.
 HANDSHAKE, TICKET, GOODBYE = 1.0, 1.0, 1.0
 #: What is read away meanwhile at most, bytes.
 _MOST = 1 << 18
+#: What is looked at of the server's first bytes.
+_PEEK = 128
 _CLOSED = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
+_unread = array.array("i", [0])
 _buffer = ffi.new("char[]", READ_SIZE)
 
 
@@ -89,8 +95,8 @@ class TlsConnection:
     """
 
     __slots__ = (
-        "_broken", "_context", "_dialler", "_fd", "_gone", "_handle", "_leaving", "_left", "_loop", "_saying_goodbye", "_sock",
-        "_ssl", "_through", "_timer", "_waiter", "_watching",
+        "_broken", "_context", "_dialler", "_fd", "_first", "_gone", "_handle", "_leaving", "_left", "_loop", "_saying_goodbye",
+        "_sock", "_ssl", "_through", "_timer", "_waiter", "_watching",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +112,7 @@ class TlsConnection:
         self._handle = self._context.dial(sock, sni, where, loop.time())
         self._ssl = self._handle.ssl
         self._through = False  # the handshake
+        self._first = b""
         self._broken: Cause | None = None
         self._saying_goodbye = False
         self._left = _MOST
@@ -121,6 +128,9 @@ class TlsConnection:
         Raises:
             TlsFailure: it failed, for instance because the certificate was not accepted.
         """
+        fcntl.ioctl(self._fd, termios.FIONREAD, _unread)
+        if _unread[0]:
+            self._peek()  # a server that speaks first
         await self._drive(lambda: int(lib.SSL_do_handshake(self._ssl)))
         self._completed()
 
@@ -159,6 +169,8 @@ class TlsConnection:
                 if self._handle.awaits_ticket and self._context.look(self._handle, self._loop.time()):
                     continue  # it stopped at a ticket: more may be there already
                 await self._readable_now()
+                if not self._through and not self._first:
+                    self._peek()
             elif kind == WANT_WRITE:
                 await _ready(self._loop.add_writer, self._loop.remove_writer, self._fd)
             elif kind == ZERO_RETURN:
@@ -174,25 +186,38 @@ class TlsConnection:
             self._loop.add_reader(self._fd, self._readable)
         await waiter
 
+    def _peek(self) -> None:
+        """What the server says first, in case that it is no TLS."""
+        with contextlib.suppress(OSError):
+            self._first = self._sock.recv(_PEEK, socket.MSG_PEEK)
+
     def _unwatch(self) -> None:
         if self._watching:
             self._watching = False
             self._loop.remove_reader(self._fd)
 
+    def _last_words(self) -> TlsError | None:
+        """Why a server that is gone before it sent anything has left, if it said so: that is still to be read."""
+        lib.ERR_clear_error()
+        result = int(lib.SSL_read(self._ssl, _buffer, READ_SIZE))
+        if result > 0:
+            return None
+        system_error = ffi.errno
+        kind = lib.SSL_get_error(self._ssl, result)
+        said = None if kind in (WANT_READ, WANT_WRITE, ZERO_RETURN) else take_error(kind, system_error)
+        return said if said is not None and said.alert is not None else None
+
     def _fail(self, error: TlsError) -> None:
         self._broken = Cause.UNCLEAN_BY_SERVER if error.errno or error.eof else Cause.UNCLEAN_BY_US
         if not self._through:
             self._dialler.exchanges.failed += 1
+        elif error.errno and self._handle.awaits_ticket:
+            error = self._last_words() or error
         if error.errno:
             raise OSError(error.errno, error.text) from None
-        if self._through:
+        if self._through and error.alert is None:
             raise TlsFailure("connection closed by the server" if error.eof else error.text) from None
-        record = HandshakeRecord(outgoing=True)
-        record.failed(error)
-        record.sni = self._handle.name or None
-        record.verify_error = lib.SSL_get_verify_result(self._ssl)
-        self._context.describe(record)
-        raise TlsFailure(record.reason) from None
+        raise TlsFailure(self._context.explain(self._handle, self._sock, error, self._first).reason) from None
 
     # --- its end ---
 

@@ -1,0 +1,187 @@
+"""Servers whose TLS is broken in six ways: six causes, in the status of checks, in the log of traffic, in records and metrics."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import pathlib
+import ssl
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+
+from headgate.tls.authority import Authority, issue, make_authority
+from tests.interop.backends import Backend, LogReceiver, Wire, read_response
+from tests.interop.conftest import StartProxy
+from tests.interop.programs import ask_socket, wait_until
+from tests.interop.strict_servers import StrictServer, server_context
+
+DAY = datetime.timedelta(days=1)
+
+
+def greeting(backend: Backend, wire: Wire) -> None:
+    wire.send(b"220 mail.example ESMTP\r\n")
+    wire.rest()
+
+
+class Broken:
+    """The servers, with what is said of each: cause, and words of the advice."""
+
+    expected: ClassVar[dict[str, tuple[str, str]]] = {
+        "stranger": ("server-certificate-unknown-ca", 'its issuer "CN=nobody you know"'),
+        "expired": ("server-certificate-expired", "has expired on 20"),
+        "name": ("server-certificate-wrong-name", "for the name 'www.example' that is verified: it is for other.example"),
+        "version": ("no-common-version", "Lower `ssl-min-ver`"),
+        "certificate": ("server-requires-certificate", "Add `crt` with one that it accepts"),
+        "plain": ("not-tls", "it begins with '220 mail.example ESMTP'"),
+    }
+
+    def __init__(self, authority: Authority, directory: pathlib.Path, stack: contextlib.ExitStack) -> None:
+        now = datetime.datetime.now(datetime.UTC)
+        old = {"not_before": now - 10 * DAY, "not_after": now - DAY}
+        self.ca = directory / "ca.pem"
+        self.ca.write_bytes(authority.certificate_pem)
+        issued = {
+            "stranger": issue(make_authority("nobody you know"), ["www.example"]),
+            "expired": issue(authority, ["www.example"], **old),
+            "name": issue(authority, ["other.example"]),
+            "good": issue(authority, ["www.example"]),
+        }
+        for name, one in issued.items():
+            (directory / f"{name}.pem").write_bytes(one.pem)
+        contexts = {name: server_context(directory / f"{name}.pem") for name in ("stranger", "expired", "name")}
+        contexts["version"] = server_context(directory / "good.pem", ssl.TLSVersion.TLSv1_2)
+        contexts["certificate"] = server_context(directory / "good.pem", ssl.TLSVersion.TLSv1_2)
+        contexts["certificate"].verify_mode = ssl.CERT_REQUIRED
+        contexts["certificate"].load_verify_locations(self.ca)
+        self.ports = {}
+        for name, context in contexts.items():
+            server = StrictServer(context)
+            stack.callback(server.close)
+            self.ports[name] = server.port
+        plain = Backend(greeting)
+        stack.callback(plain.close)
+        self.ports["plain"] = plain.port
+
+    def config(self, directory: pathlib.Path, options: str, log: int) -> str:
+        lines = "\n".join(
+            f"    server {name} 127.0.0.1:{port} ssl ca-file {self.ca} verifyhost www.example no-sni-auto check-sni www.example"
+            f" {'ssl-min-ver TLSv1.3' if name == 'version' else ''} {options}"
+            for name, port in self.ports.items()
+        )
+        return f"""
+global
+    stats socket {directory}/stats.sock level admin
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 10s
+    timeout server 10s
+    retries 0
+frontend f
+    bind 127.0.0.1:{{port}}
+    http-request use-service prometheus-exporter if {{ path /metrics }}
+    default_backend app
+backend app
+    log 127.0.0.1:{log} local0
+    use-server %[req.hdr(x-server)] if TRUE
+{lines}
+"""
+
+
+@pytest.fixture
+def broken(authority: Authority, tmp_path: pathlib.Path, stack: contextlib.ExitStack) -> Iterator[Broken]:
+    yield Broken(authority, tmp_path, stack)
+
+
+def test_in_the_status_of_checks(
+    broken: Broken, proxy: StartProxy, tmp_path: pathlib.Path, logs: LogReceiver
+) -> None:
+    proxy(broken.config(tmp_path, "check inter 200ms", logs.port))
+    for name, (cause, words) in broken.expected.items():
+        said = logs.line(f"Server app/{name} is DOWN", "Layer6 invalid response")
+        assert cause in said and words.replace('"', ".") in said, said
+    answer = ask_socket(tmp_path / "stats.sock", "show stat -1 4 -1")
+    header, *rows = [line.split(",") for line in answer.removeprefix("# ").splitlines() if line]
+    column = header.index("check_status")
+    assert {row[column] for row in rows if len(row) > column} == {"L6RSP"}
+    lines = json.loads(ask_socket(tmp_path / "stats.sock", "show ssl reuse json"))
+    assert {line["server"] for line in lines if line["kind"] == "checks" and line["failed"]} == set(broken.expected)
+
+
+def test_in_traffic(
+    broken: Broken, proxy: StartProxy, tmp_path: pathlib.Path, logs: LogReceiver
+) -> None:
+    at = proxy(broken.config(tmp_path, "", logs.port))
+
+    def ask(target: str, server: str) -> bytes:
+        wire = at.connect()
+        wire.send(f"GET {target} HTTP/1.1\r\nhost: www.example\r\nx-server: {server}\r\nconnection: close\r\n\r\n".encode())
+        response = read_response(wire)
+        assert response.status == (200 if target == "/metrics" else 503)
+        return response.body
+
+    for name, (cause, words) in broken.expected.items():
+        ask("/", name)
+        said = logs.line(f"Server app/{name}: TLS handshake failed")
+        assert cause in said and words in said, said
+    records = json.loads(ask_socket(tmp_path / "stats.sock", "show ssl handshakes failed json"))
+    assert {(one["frontend"], one["listener"], one["cause"]) for one in records} == {
+        ("app", name, cause) for name, (cause, _) in broken.expected.items()
+    }
+    metrics = ask("/metrics", "").decode()
+    for name, (cause, _) in broken.expected.items():
+        assert f'headgate_tls_handshake_failures_total{{proxy="app",listener="{name}",cause="{cause}"}} 1' in metrics
+
+
+def test_a_flood_of_failures_is_a_few_lines(
+    broken: Broken, proxy: StartProxy, tmp_path: pathlib.Path, logs: LogReceiver
+) -> None:
+    at = proxy(broken.config(tmp_path, "", logs.port))
+    for _ in range(30):
+        wire = at.connect()
+        wire.send(b"GET / HTTP/1.1\r\nhost: www.example\r\nx-server: plain\r\nconnection: close\r\n\r\n")
+        assert read_response(wire).status == 503
+    logs.line("Server app/plain: TLS handshake failed")
+    assert sum("TLS handshake failed" in line for line in logs.lines) == 1
+
+
+def test_tls_1_3_servers_refuse_behind_the_handshake(
+    authority: Authority, tmp_path: pathlib.Path, stack: contextlib.ExitStack, proxy: StartProxy, logs: LogReceiver
+) -> None:
+    """A server that wants a certificate says so after our Finished: still a cause, not just a connection that broke."""
+    (tmp_path / "ca.pem").write_bytes(authority.certificate_pem)
+    (tmp_path / "good.pem").write_bytes(issue(authority, ["www.example"]).pem)
+    context = server_context(tmp_path / "good.pem", ssl.TLSVersion.TLSv1_3)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(tmp_path / "ca.pem")
+    server = StrictServer(context)
+    stack.callback(server.close)
+    at = proxy(f"""
+global
+    stats socket {tmp_path}/stats.sock level admin
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 10s
+    timeout server 10s
+    retries 0
+frontend f
+    bind 127.0.0.1:{{port}}
+    default_backend app
+backend app
+    log 127.0.0.1:{logs.port} local0
+    option httpchk
+    server s1 127.0.0.1:{server.port} ssl verify none no-sni-auto check inter 100ms fall 1
+    server s2 127.0.0.1:{server.port} ssl verify none no-sni-auto
+    use-server s2 if TRUE
+""")
+    down = logs.line("Server app/s1 is DOWN")
+    assert "server-requires-certificate" in down
+    wire = at.connect()
+    wire.send(b"GET / HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n")
+    assert read_response(wire).status in (502, 503)
+    assert "server-requires-certificate" in logs.line("Server app/s2: TLS handshake failed")
+    wait_until(lambda: "server-requires-certificate" in ask_socket(tmp_path / "stats.sock", "show ssl handshakes"), "the record")
