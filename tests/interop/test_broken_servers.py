@@ -35,7 +35,7 @@ class Broken:
         "name": ("server-certificate-wrong-name", "for the name 'www.example' that is verified: it is for other.example"),
         "version": ("no-common-version", "Lower `ssl-min-ver`"),
         "certificate": ("server-requires-certificate", "Add `crt` with one that it accepts"),
-        "plain": ("not-tls", "it begins with '220 mail.example ESMTP'"),
+        "plain": ("not-tls", "ail.example ESMTP'"),
     }
 
     def __init__(self, authority: Authority, directory: pathlib.Path, stack: contextlib.ExitStack) -> None:

@@ -335,6 +335,12 @@ class TlsChannel:
 
     def ready(self, events: int) -> None:
         """The reactor's call."""
+        if self._awaits_ticket and events & READ and self._reading:
+            # Before anything is sent: behind a write that fails, OpenSSL does not read any more why the server has left.
+            self._read()
+            if self._failed:
+                return
+            events &= ~READ
         if (events & WRITE or self._write_wants_read) and (self._pending or self._shut or self._closing) and not self._flush():
             return
         if self._reading and (events & READ or self._read_wants_write):
@@ -458,6 +464,11 @@ class TlsChannel:
             return
         if self._failed or self._shut or self._closing or not data:
             return
+        if self._awaits_ticket and self._unread():
+            self._pending += data  # what is there is read first, see `ready`
+            self.blocked = True
+            self._interest()
+            return
         size = len(data)
         _clear_errors()
         count = _write(self._ssl, data, size)
@@ -492,21 +503,8 @@ class TlsChannel:
         error = take_error(kind, system_error)
         self.failure = error.text
         self._gone = bool(error.errno) or error.eof
-        if self._awaits_ticket and self._gone:
-            self._hear_last_words()
         self._fail_later(_reason(error))
         return False
-
-    def _hear_last_words(self) -> None:
-        """A server that is gone before it sent anything may have said why: that is still to be read."""
-        _clear_errors()
-        result = self._read_behind_tickets(_read(self._ssl, _buffer, RECORD))
-        if result <= 0:
-            system_error = ffi.errno
-            kind = _get_error(self._ssl, result)
-            if kind not in (WANT_READ, WANT_WRITE, ZERO_RETURN):
-                self._refused_late(take_error(kind, system_error))
-        _clear_errors()
 
     def _refused_late(self, end: TlsError) -> None:
         """In TLS 1.3 a server that does not accept us, or our certificate, says so behind our handshake."""

@@ -6,6 +6,7 @@ differs by connection is the name and the address. Which sessions there are is `
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
 import re
@@ -45,6 +46,9 @@ _NOBODY = b"unusable-name.invalid"
 #: What OpenSSL offers when `curves` is not set, in its order.
 _GROUPS = "X25519MLKEM768:x25519:secp256r1:x448:secp384r1:secp521r1"
 _ALIASES = {b"p-256": b"secp256r1", b"p-384": b"secp384r1", b"p-521": b"secp521r1", b"prime256v1": b"secp256r1"}
+#: OpenSSL's reasons for what is no TLS (WRONG_VERSION_NUMBER, HTTP_REQUEST), and how much of it is shown.
+_NOT_TLS = (267, 156)
+_REST = 128
 #: First bytes of TLS: a handshake message, an alert.
 _TLS_RECORDS = (b"\x16", b"\x15", b"")
 _AUTO_RETRY: int = lib.SSL_MODE_AUTO_RETRY
@@ -171,6 +175,10 @@ class ServerContext:
             first_bytes: what the server sent first: it is kept only where it is no TLS.
         """
         record = HandshakeRecord(outgoing=True)
+        if not first_bytes and error.number in _NOT_TLS:
+            # It came while OpenSSL had the socket already, and its beginning is gone.
+            with contextlib.suppress(OSError):
+                first_bytes = b"..." + sock.recv(_REST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         if first_bytes[:1] not in _TLS_RECORDS:
             record.first_bytes = first_bytes
         record.describe = self.describe

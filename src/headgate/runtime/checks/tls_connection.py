@@ -95,8 +95,8 @@ class TlsConnection:
     """
 
     __slots__ = (
-        "_broken", "_context", "_dialler", "_fd", "_first", "_gone", "_handle", "_leaving", "_left", "_loop", "_saying_goodbye",
-        "_sock", "_ssl", "_through", "_timer", "_waiter", "_watching",
+        "_broken", "_context", "_dialler", "_early", "_fd", "_first", "_gone", "_handle", "_leaving", "_left", "_loop",
+        "_saying_goodbye", "_sock", "_ssl", "_through", "_timer", "_waiter", "_watching",
     )  # fmt: skip
 
     def __init__(
@@ -113,6 +113,7 @@ class TlsConnection:
         self._ssl = self._handle.ssl
         self._through = False  # the handshake
         self._first = b""
+        self._early = b""
         self._broken: Cause | None = None
         self._saying_goodbye = False
         self._left = _MOST
@@ -141,13 +142,37 @@ class TlsConnection:
 
     async def send(self, data: bytes) -> None:
         """Send all of `data`."""
+        if self._handle.awaits_ticket:
+            self._listen_first()
         at = 0
         while at < len(data):
             rest = data[at:]
             at += await self._drive(lambda: int(lib.SSL_write(self._ssl, rest, len(rest))))  # noqa: B023 -- before the next round
 
+    def _listen_first(self) -> None:
+        """In TLS 1.3 a server that does not accept us says so behind our handshake, and is gone.
+
+        After a write that fails for that, OpenSSL would not read any more why.
+        """
+        lib.ERR_clear_error()
+        while True:
+            result = int(lib.SSL_read(self._ssl, _buffer, READ_SIZE))
+            if result > 0:
+                self._early = bytes(ffi.unpack(_buffer, result))
+                return
+            system_error = ffi.errno
+            kind = lib.SSL_get_error(self._ssl, result)
+            if kind in (WANT_READ, WANT_WRITE, ZERO_RETURN):
+                if kind == WANT_READ and self._context.look(self._handle, self._loop.time()):
+                    continue
+                return
+            self._fail(take_error(kind, system_error))
+
     async def receive(self) -> bytes:
         """What arrived, b"" at the end, be it a clean one or not: the conversation knows whether it was complete."""
+        if self._early:
+            early, self._early = self._early, b""
+            return early
         count = await self._drive(lambda: int(lib.SSL_read(self._ssl, _buffer, READ_SIZE)))
         data = bytes(ffi.unpack(_buffer, count)) if count > 0 else b""
         if data and self._handle.awaits_ticket:
@@ -196,23 +221,10 @@ class TlsConnection:
             self._watching = False
             self._loop.remove_reader(self._fd)
 
-    def _last_words(self) -> TlsError | None:
-        """Why a server that is gone before it sent anything has left, if it said so: that is still to be read."""
-        lib.ERR_clear_error()
-        result = int(lib.SSL_read(self._ssl, _buffer, READ_SIZE))
-        if result > 0:
-            return None
-        system_error = ffi.errno
-        kind = lib.SSL_get_error(self._ssl, result)
-        said = None if kind in (WANT_READ, WANT_WRITE, ZERO_RETURN) else take_error(kind, system_error)
-        return said if said is not None and said.alert is not None else None
-
     def _fail(self, error: TlsError) -> None:
         self._broken = Cause.UNCLEAN_BY_SERVER if error.errno or error.eof else Cause.UNCLEAN_BY_US
         if not self._through:
             self._dialler.exchanges.failed += 1
-        elif error.errno and self._handle.awaits_ticket:
-            error = self._last_words() or error
         if error.errno:
             raise OSError(error.errno, error.text) from None
         if self._through and error.alert is None:
