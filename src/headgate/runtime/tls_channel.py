@@ -338,9 +338,9 @@ class TlsChannel:
         if self._awaits_ticket and events & READ and self._reading:
             # Before anything is sent: behind a write that fails, OpenSSL does not read any more why the server has left.
             self._read()
-            if self._failed:
+            if self.sock.fileno() < 0:
                 return
-            events &= ~READ
+            events &= WRITE
         if (events & WRITE or self._write_wants_read) and (self._pending or self._shut or self._closing) and not self._flush():
             return
         if self._reading and (events & READ or self._read_wants_write):

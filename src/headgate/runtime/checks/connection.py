@@ -118,7 +118,7 @@ async def open_socket(
 
 
 async def _connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, target: tuple[object, ...] | str | bytes) -> None:
-    number = sock.connect_ex(target)  # type: ignore[arg-type]  # as `_resolve` has it
+    number = sock.connect_ex(target)
     if number == errno.EINPROGRESS:
         # On this machine, or a near one, it is there already: asking is cheaper than having the loop watch for it.
         polled = select.poll()
