@@ -254,6 +254,7 @@ class ProcessCounters:
 
     Attributes:
         tls_sessions: TLS connections of clients now.
+        tls_cache_lookups, tls_cache_misses: sessions of clients that were looked for by their number, and not found.
         tls_reused: handshakes of clients that resumed a session, and so needed no new key.
         busy: percentage of the last second that the process was working; `bytes_rate` is what it sent in that second, bytes;
             `resident` is its memory, bytes; `pipes_used` and `pipes_free` are those of splicing. Gauges, set once a second.
@@ -261,8 +262,9 @@ class ProcessCounters:
 
     __slots__ = (
         "accept_failures", "busy", "bytes_rate", "connection_rate", "connections", "maximum_sessions", "pipes_free",
-        "pipes_used", "requests", "resident", "session_rate", "spliced_bytes", "tls_connections", "tls_failures",
-        "tls_key_rate", "tls_rate", "tls_reused", "tls_server_connections", "tls_server_key_rate", "tls_sessions",
+        "pipes_used", "requests", "resident", "session_rate", "spliced_bytes", "tls_cache_lookups", "tls_cache_misses",
+        "tls_connections", "tls_failures", "tls_key_rate", "tls_rate", "tls_reused", "tls_server_connections",
+        "tls_server_key_rate", "tls_sessions",
     )
 
     def __init__(self) -> None:
@@ -281,6 +283,8 @@ class ProcessCounters:
         self.tls_sessions = 0
         self.tls_reused = 0
         self.tls_server_connections = 0
+        self.tls_cache_lookups = 0
+        self.tls_cache_misses = 0
         self.connection_rate = RateMeter()
         self.session_rate = RateMeter()
         self.tls_rate = RateMeter()

@@ -5,14 +5,17 @@ What each row says was found by sending the same traffic through HAProxy.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from headgate.balance.server import ServerState
 from headgate.base.termination import Outcome
 from headgate.config.model import ProxyKind
-from headgate.observe.counters import ListenerCounters, ProxyCounters, ServerCounters
+from headgate.observe.counters import ListenerCounters, ProcessCounters, ProxyCounters, ServerCounters
 from headgate.plan.facts import TlsFacts
 from headgate.proxy.sides import Backend, Frontend
+
+if TYPE_CHECKING:
+    from headgate.tls.handshake_record import HandshakeRecord
 
 _CONNECT: Final = ("connection_errors",)
 _RESPONSE: Final = ("response_errors",)
@@ -99,6 +102,27 @@ def count_handshake(tls: TlsFacts, *touched: _Counters | None) -> None:
     column = "tls_reused" if tls.resumed else "tls_full"
     for counters in touched:
         _add(counters, column)
+
+
+#: Where a ClientHello has the length of its session's number: behind the headers of record and message, version and random bytes.
+_SESSION_ID_AT: Final = 43
+
+
+def count_lookup(counters: ProcessCounters, record: HandshakeRecord) -> None:
+    """Count a session that a client asked for by its number (up to TLS 1.2, without a ticket), and whether it was there.
+
+    Args:
+        counters: of the process.
+        record: of the finished handshake. With TLS 1.3 the number only is there to please middleboxes.
+    """
+    data = record.first_bytes
+    if record.version == "TLSv1.3" or len(data) <= _SESSION_ID_AT or not data[_SESSION_ID_AT]:
+        return
+    hello = record.hello
+    if hello is not None and not hello.has_ticket:
+        counters.tls_cache_lookups += 1
+        if not record.resumed:
+            counters.tls_cache_misses += 1
 
 
 def own_backend(side: Frontend) -> Backend | None:

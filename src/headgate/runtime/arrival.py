@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from headgate.base.connection_errors import ConnectionFailure
 from headgate.plan.facts import Stream
-from headgate.proxy.accounts import count_handshake
+from headgate.proxy.accounts import count_handshake, count_lookup
 from headgate.proxy.handshakes import handshake_completed, handshake_failed
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel, Lost
@@ -154,6 +154,7 @@ class Arrival:
         self._note(record)
         self.session.handshake = record
         handshake_completed(self.listener.side, record)
+        count_lookup(self.listener.side.shared.counters, record)
         self._established(channel)
 
     def connection_lost(self, reason: Lost) -> None:

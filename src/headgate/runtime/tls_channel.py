@@ -509,9 +509,10 @@ class TlsChannel:
     def _refused_late(self, end: TlsError) -> None:
         """In TLS 1.3 a server that does not accept us, or our certificate, says so behind our handshake."""
         if self._awaits_ticket and end.alert is not None and self.record is None:
-            self.failure = self.explain(end).reason
-            if self.tell is not None and self.record is not None:
-                self.tell(self.record)
+            record = self.explain(end)
+            self.failure = record.reason
+            if self.tell is not None:
+                self.tell(record)
 
     def _flush(self) -> bool:
         """Send what waits; False when the connection is gone."""
