@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from headgate.base.diagnostics import Report
-from headgate.config.tls_options import BindTls, CertificateFile, TlsVersions, Verify
+from headgate.config.tls_options import BindTls, TlsVersions, Verify
 from headgate.proxy.port import Lost
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.openssl import lib
 from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
-from tests.tls.tls_peers import HERE, Pki, Recorder, World, bind_context, bind_tls
+from tests.tls.tls_peers import HERE, Pki, Recorder, World, bind_context, bind_tls, lines
 
 ONLY_12 = TlsVersions(highest="TLSv1.2")
 ONLY_13 = TlsVersions(lowest="TLSv1.3")
@@ -347,7 +347,7 @@ def test_options_that_cannot_work(pki: Pki, options: dict[str, Any], message: st
 def test_every_broken_certificate_is_reported(pki: Pki) -> None:
     empty = pki.write("empty.pem", b"")
     report = Report()
-    files = (CertificateFile("/nowhere/x.pem", HERE), CertificateFile(empty, HERE), CertificateFile(pki.path("a.pem"), HERE))
+    files = lines("/nowhere/x.pem", empty, pki.path("a.pem"))
     assert build_bind_context(BindTls(files, location=HERE), SessionCache(), report) is None
     assert len(report.alerts) == 2
 
@@ -377,7 +377,7 @@ def test_system_ca_for_clients_is_a_warning(pki: Pki) -> None:
 
 
 def test_no_certificate_needs_strict_sni(pki: Pki, tmp_path: Path) -> None:
-    empty = (CertificateFile(str(tmp_path), HERE),)
+    empty = lines(str(tmp_path))
     report = Report()
     assert build_bind_context(BindTls(empty, location=HERE), SessionCache(), report) is None
     assert "there is no certificate" in report.alerts[0].message

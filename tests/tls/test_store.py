@@ -7,22 +7,28 @@ from pathlib import Path
 import pytest
 
 from headgate.base.diagnostics import Report
-from headgate.config.tls_options import CertificateFile
+from headgate.config.tls_options import BindTls
 from headgate.tls.authority import issue
-from headgate.tls.store import CertificateStore, Choice, load_store, names_of
-from tests.tls.tls_peers import HERE, Pki
+from headgate.tls.pem import names_of
+from headgate.tls.storage import Storage
+from headgate.tls.store import CertificateStore, Choice, load_store
+from tests.tls.tls_peers import HERE, Pki, lines
 
 
 def load(*paths: str, strict_sni: bool = False) -> tuple[CertificateStore, Report]:
     report = Report()
-    files = [CertificateFile(path, HERE) for path in paths]
-    return load_store(files, strict_sni=strict_sni, location=HERE, report=report), report
+    tls = BindTls(lines(*paths), strict_sni=strict_sni, location=HERE)
+    return load_store(tls, Storage(), report), report
+
+
+def kinds(choice: Choice) -> set[str]:
+    return {one.kind for one in choice}
 
 
 def only(choice: Choice | None) -> object:
     assert choice is not None
-    (one,) = choice.certificates.values()
-    return one.certificate
+    (one,) = choice
+    return one.entry.contents.certificate
 
 
 def test_exact_before_wildcard_before_default(pki: Pki, tmp_path: Path) -> None:
@@ -57,15 +63,15 @@ def test_directory_in_lexical_order_without_extra_files(pki: Pki, tmp_path: Path
     (tmp_path / "folder").mkdir()
     store, report = load(str(tmp_path))
     assert not report.items
-    assert [one.path[-5:] for one in store.certificates] == ["a.pem", "b.pem", "c.pem"]
+    assert [one.entry.name[-5:] for one in store.served] == ["a.pem", "b.pem", "c.pem"]
     assert only(store.default) == issued["a"].certificate
 
 
 def test_both_kinds_of_key_are_kept(pki: Pki) -> None:
     store, _ = load(pki.path("b_rsa.pem"), pki.path("b.pem"))
     found = store.find(b"b.example")
-    assert found is not None and set(found.certificates) == {"rsa", "ecdsa"}
-    assert store.default is not None and set(store.default.certificates) == {"rsa"}
+    assert found is not None and kinds(found) == {"rsa", "ecdsa"}
+    assert store.default is not None and kinds(store.default) == {"rsa"}
 
 
 def test_bundle(pki: Pki, tmp_path: Path) -> None:
@@ -73,13 +79,13 @@ def test_bundle(pki: Pki, tmp_path: Path) -> None:
     (tmp_path / "x.pem.ecdsa").write_bytes(pki.b.pem)
     store, report = load(str(tmp_path / "x.pem"))
     assert not report.items
-    assert store.default is not None and set(store.default.certificates) == {"rsa", "ecdsa"}
+    assert store.default is not None and kinds(store.default) == {"rsa", "ecdsa"}
 
 
 def test_every_error_is_reported_and_the_rest_is_loaded(pki: Pki, tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_bytes(b"junk")
     store, report = load(str(tmp_path / "bad.pem"), "/nowhere", pki.path("a.pem"))
-    assert len(report.alerts) == 2 and len(store.certificates) == 1
+    assert len(report.alerts) == 2 and len(store.served) == 1
 
 
 @pytest.mark.parametrize("strict_sni", [False, True])

@@ -136,11 +136,14 @@ def _build_contexts(
     from headgate.tls.client_context import build_server_context
     from headgate.tls.server_context import SessionCache, build_bind_context
     from headgate.tls.session_context import session_name
+    from headgate.tls.storage import Storage
 
     lines = {bind.tls for proxy in config.proxies if not proxy.disabled for bind in proxy.binds if bind.tls is not None}
     names = {tls: session_name(tls) for tls in lines}
     origins = session_contexts.assign(names.values()) if session_contexts is not None else {}
     cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime)
+    storage = Storage()
+    now = time.time()
     # A line with several addresses is several binds with the same options: one context, so that sessions resume across them.
     built_for: dict[BindTls, BindContext | None] = {}
     for proxy in config.proxies:
@@ -152,7 +155,9 @@ def _build_contexts(
                     # A context can carry one line only: lines that differ in other options take it in their order.
                     origin = origins.pop(names[bind.tls], None)
                     http = proxy.mode is Mode.HTTP
-                    built_for[bind.tls] = build_bind_context(bind.tls, cache, report, http=http, origin=origin)
+                    built_for[bind.tls] = build_bind_context(
+                        bind.tls, cache, report, storage=storage, http=http, origin=origin, now=now
+                    )
                 context = built_for[bind.tls]
                 if context is not None:
                     bind_contexts[id(bind)] = context

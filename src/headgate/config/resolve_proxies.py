@@ -31,7 +31,8 @@ from headgate.config.model import (
     Timeouts,
 )
 from headgate.config.registry import Scope
-from headgate.config.resolve_lines import LineDefaults, build_binds, build_server
+from headgate.config.resolve_bind_tls import LineDefaults
+from headgate.config.resolve_lines import build_binds, build_server
 
 _KINDS = {Scope.FRONTEND: ProxyKind.FRONTEND, Scope.BACKEND: ProxyKind.BACKEND, Scope.LISTEN: ProxyKind.LISTEN}
 

@@ -16,7 +16,7 @@ from headgate.base.diagnostics import Bug, ConfigError, Location, Report, config
 from headgate.config.tls_options import ServerTls, Verify
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import Handle, ffi, lib
-from headgate.tls.pem import read_certified_key
+from headgate.tls.pem import read_authorities, read_certified_key
 from headgate.tls.policy import (
     SYSTEM_CA,
     enabled_versions,
@@ -57,7 +57,8 @@ class ServerContext:
         if tls.certificate is not None:
             install(context, (read_certified_key(tls.certificate, tls.location),))
         if tls.verify is Verify.REQUIRED:
-            load_trust(context, tls.ca_file or SYSTEM_CA, tls.location)
+            ca_file = tls.ca_file or SYSTEM_CA
+            load_trust(context, ca_file, () if ca_file == SYSTEM_CA else read_authorities(ca_file, tls.location))
         context.set_verify(SSL.VERIFY_PEER if tls.verify is Verify.REQUIRED else SSL.VERIFY_NONE)
         # Sessions are kept here by name; OpenSSL's own cache is of no use to clients.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)

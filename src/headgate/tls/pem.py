@@ -6,6 +6,7 @@ Called by `store`, `server_context` and `client_context` while a configuration i
 
 from __future__ import annotations
 
+import binascii
 import os
 import re
 from collections.abc import Iterable
@@ -14,9 +15,10 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from headgate.base.diagnostics import ConfigError, Location, config_error
-from headgate.base.records import dataclass, field
+from headgate.base.records import dataclass
 
 PrivateKey = (
     rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | dsa.DSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
@@ -33,31 +35,79 @@ _COMBINE = "the file must hold the certificate, its chain and the private key: c
 _LARGEST = 16 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
 class CertifiedKey:
-    """A certificate, the chain above it and its private key.
+    """A certificate, what belongs above it and its private key: checked, and kept as it is encoded.
+
+    A storage holds thousands of these, and few are asked for in a day: objects are made of the encoded forms when wanted.
 
     Attributes:
         path: the file it came from, for messages.
         location: where the configuration names that file.
-        certificate: the leaf.
-        chain: the issuers that are sent with it, nearest first; a self-signed root is left out, peers have it or don't trust it.
-        key: the private key of the leaf.
+        leaf: the certificate, DER.
+        others: the other certificates of its file, DER, in the order of the file.
+        kind: `ecdsa`, `rsa`, `dsa` or `eddsa`: OpenSSL keeps one certificate of each kind in a context.
+        names: the server names in it, lower case; see `names_of`.
+        not_before, not_after: its validity, Unix time.
+        issuer: DER of the certificate that answers for its OCSP responses, where a file of its own holds it.
+        ocsp: an OCSP response, DER; b"" for an empty file, which only asks for stapling; None for none.
+        sctl: a SignedCertificateTimestampList (RFC 6962 section 3.3), None for none.
         has_dh_parameters: the file holds a `DH PARAMETERS` block too.
     """
 
-    path: str
-    location: Location | None
-    certificate: x509.Certificate
-    chain: tuple[x509.Certificate, ...]
-    key: PrivateKey = field(repr=False)
-    has_dh_parameters: bool = False
+    __slots__ = (
+        "_secret", "has_dh_parameters", "issuer", "kind", "leaf", "location", "names", "not_after", "not_before", "ocsp",
+        "others", "path", "sctl",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        path: str,
+        location: Location | None,
+        certificate: x509.Certificate,
+        others: tuple[bytes, ...],
+        secret: bytes,
+        kind: str,
+    ) -> None:
+        """`secret` is the private key, DER, which is seen nowhere but in `key`."""
+        self.path = path
+        self.location = location
+        self.leaf = certificate.public_bytes(serialization.Encoding.DER)
+        self.others = others
+        self._secret = secret
+        self.kind = kind
+        self.names = tuple(names_of(certificate))
+        self.not_before = certificate.not_valid_before_utc.timestamp()
+        self.not_after = certificate.not_valid_after_utc.timestamp()
+        self.issuer: bytes | None = None
+        self.ocsp: bytes | None = None
+        self.sctl: bytes | None = None
+        self.has_dh_parameters = False
+
+    def __repr__(self) -> str:
+        return f"<CertifiedKey {self.path} {self.kind}>"
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The leaf."""
+        return x509.load_der_x509_certificate(self.leaf)
+
+    @property
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """The issuers that are sent with it, nearest first; a self-signed root is left out: peers have it or don't trust it."""
+        return _ordered_chain(self.certificate, map(x509.load_der_x509_certificate, self.others))
+
+    @property
+    def key(self) -> PrivateKey:
+        """The private key of the leaf."""
+        key = serialization.load_der_private_key(self._secret, None, unsafe_skip_rsa_key_validation=True)
+        assert isinstance(key, _KEYS)
+        return key
 
 
 @dataclass(slots=True)
 class _Blocks:
     certificates: list[x509.Certificate]
-    keys: list[PrivateKey]
+    keys: list[tuple[PrivateKey, bytes]]  # with its DER
     has_dh_parameters: bool = False
 
 
@@ -90,8 +140,11 @@ def read_certified_key(path: str, location: Location | None) -> CertifiedKey:
             remedy="the key must be the one that the certificate was requested with: "
             f"{_described(blocks.certificates[0])} has another public key",
         )
-    leaf, key = found
-    return CertifiedKey(path, location, leaf, _ordered_chain(leaf, blocks.certificates), key, blocks.has_dh_parameters)
+    leaf, key, secret = found
+    others = tuple(dict.fromkeys(one.public_bytes(serialization.Encoding.DER) for one in blocks.certificates if one is not leaf))
+    certified = CertifiedKey(path, location, leaf, others, secret, _kind(key))
+    certified.has_dh_parameters = blocks.has_dh_parameters
+    return certified
 
 
 def read_authorities(path: str, location: Location | None) -> tuple[x509.Certificate, ...]:
@@ -204,31 +257,57 @@ def _load_certificate(body: bytes, number: int, path: str, location: Location | 
     return certificate
 
 
-def _load_key(match: re.Match[bytes], path: str, location: Location | None) -> PrivateKey:
+def _load_key(match: re.Match[bytes], path: str, location: Location | None) -> tuple[PrivateKey, bytes]:
     if match[1].startswith(b"ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in match[2]:
         raise config_error(
             f"the private key in {path!r} is encrypted: a proxy has nobody to ask for the pass phrase", location,
             remedy="decrypt it: openssl pkey -in FILE -out FILE.key, and protect the file by its permissions",
         )
     try:
-        key = serialization.load_pem_private_key(match[0] + b"\n", password=None)
+        secret = binascii.a2b_base64(match[2])
+        # The whole validation of an RSA key takes 40 ms. What counts is compared: its public half with the certificate's.
+        key = serialization.load_der_private_key(secret, None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # The library's text is not passed on: nothing that was derived from a key belongs in a message.
         raise config_error(f"the private key in {path!r} is damaged or of an unknown kind", location) from None
     if not isinstance(key, _KEYS):
         raise config_error(f"the private key in {path!r} is of a kind that can't sign TLS handshakes", location)
-    return key
+    return key, secret
 
 
-def _match(blocks: _Blocks) -> tuple[x509.Certificate, PrivateKey] | None:
+def _match(blocks: _Blocks) -> tuple[x509.Certificate, PrivateKey, bytes] | None:
     """The first certificate that one of the keys belongs to."""
-    publics = [(_spki(key.public_key()), key) for key in blocks.keys]
+    publics = [(_spki(key.public_key()), key, secret) for key, secret in blocks.keys]
     for certificate in blocks.certificates:
         public = _spki(certificate.public_key())
-        for candidate, key in publics:
+        for candidate, key, secret in publics:
             if candidate == public:
-                return certificate, key
+                return certificate, key, secret
     return None
+
+
+def _kind(key: PrivateKey) -> str:
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return "ecdsa"
+    if isinstance(key, rsa.RSAPrivateKey):
+        return "rsa"
+    return "dsa" if isinstance(key, dsa.DSAPrivateKey) else "eddsa"
+
+
+def names_of(certificate: x509.Certificate) -> list[bytes]:
+    """The server names that a certificate answers to: its alternative DNS names and its common names, in lower case."""
+    found: dict[bytes, None] = {}
+    try:
+        alternative = certificate.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME).value
+    except x509.ExtensionNotFound:
+        alternative = None
+    if isinstance(alternative, x509.SubjectAlternativeName):
+        for name in alternative.get_values_for_type(x509.DNSName):
+            found[name.lower().encode("utf-8", "replace")] = None
+    for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME):
+        value = attribute.value
+        found[(value if isinstance(value, bytes) else value.encode("utf-8", "replace")).lower()] = None
+    return list(found)
 
 
 def _spki(key: object) -> bytes:

@@ -8,39 +8,25 @@ apart: a session that was made without asking for a certificate can't be resumed
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL
 
 from headgate.base.diagnostics import ConfigError, Report, Severity, config_error
 from headgate.base.records import dataclass
-from headgate.config.tls_options import BindTls, Verify
+from headgate.config.tls_options import BindPolicy, BindTls, Verify
+from headgate.tls.applied_policy import AppliedPolicy
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, error_text, ffi, lib, new_ssl
 from headgate.tls.pem import CertifiedKey
-from headgate.tls.policy import (
-    SYSTEM_CA,
-    alpn_wire,
-    enabled_versions,
-    load_trust,
-    new_context,
-    set_algorithms,
-    set_common,
-    set_versions,
-    share_trust,
-)
+from headgate.tls.policy import SYSTEM_CA, enabled_versions, new_context, set_common
+from headgate.tls.storage import Entry, Storage
 from headgate.tls.store import CertificateStore, Choice, load_store
 
-_VERIFY = {
-    Verify.NONE: SSL.VERIFY_NONE,
-    Verify.OPTIONAL: SSL.VERIFY_PEER,
-    Verify.REQUIRED: SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT,
-}
 #: Capacity of OpenSSL's session cache; the binding has no call to change it.
 LIBRARY_CACHE_SIZE = 20480
 _UNRECOGNIZED_NAME = 112  # alert, RFC 6066 section 3
@@ -64,12 +50,12 @@ class BindContext:
     Attributes:
         tls: the options it was built from.
         store: its certificates.
-        alpn: the protocols it agrees to, best first; empty: no ALPN.
+        storage: where they come from.
+        policies: all policies on the line; the line's own is `policies[tls.policy]`.
     """
 
     __slots__ = (
-        "_alpn_callback", "_authorities", "_contexts", "_name_callback", "_session", "_session_id", "_switches", "alpn", "store",
-        "tls",
+        "__weakref__", "_contexts", "_http", "_name_callback", "_session", "_switches", "policies", "storage", "store", "tls",
     )
 
     def __init__(
@@ -77,28 +63,31 @@ class BindContext:
         tls: BindTls,
         cache: SessionCache,
         store: CertificateStore,
-        alpn: tuple[str, ...],
+        storage: Storage,
+        alpn: Callable[[BindPolicy], tuple[str, ...]],
         origin: SSL.Context | None = None,
     ) -> None:
         self.tls = tls
         self.store = store
-        self.alpn = alpn
-        self._authorities: tuple[x509.Certificate, ...] = ()
-        self._contexts: dict[tuple[int, ...], SSL.Context] = {}
+        self.storage = storage
+        self._contexts: dict[Choice, SSL.Context] = {}
         self._switches: dict[bytes, Any] = {}
-        self._alpn_callback = _alpn_selector(alpn) if alpn else None
-        session = self._policy_context(origin)
-        if tls.ca_file is not None:
-            self._authorities = load_trust(session, tls.ca_file, tls.location)
-        self._session_id = self._policy_digest()
+        wanted = dict.fromkeys((tls.policy, *(one.policy for one in store.served)))
+        self.policies = {policy: AppliedPolicy(policy, tls, storage, alpn(policy)) for policy in wanted}
+        session = self._context(self.policies[tls.policy], store.default, origin)
         self._session = session
-        self._complete(session, store.default)
         self._set_cache(session, cache)
         self._name_callback = ffi.callback("int (*)(SSL *, int *, void *)", self._choose, error=_FATAL)
         lib.SSL_CTX_set_tlsext_servername_callback(session._context, self._name_callback)
         # OpenSSL calls back into this object as long as a connection lives, also after a reload dropped the bind line.
         session.set_app_data(self)
+        storage.join(self)
         self._build_early()
+
+    @property
+    def alpn(self) -> tuple[str, ...]:
+        """The protocols that the line agrees to where nothing else is said, best first; empty: no ALPN."""
+        return self.policies[self.tls.policy].alpn
 
     def connection(self, sock: socket.socket) -> Handle:
         """A connection for an accepted, non-blocking socket, ready for its handshake."""
@@ -109,55 +98,39 @@ class BindContext:
     def describe(self, record: HandshakeRecord) -> None:
         """Say in a handshake record what applied on our side."""
         record.location = self.tls.location
-        record.lowest = enabled_versions(self.tls.versions)[0]
+        record.lowest = enabled_versions(self.tls.policy.versions)[0]
 
     def remember(self, handle: Handle) -> None:
         """Nothing to do: OpenSSL keeps the sessions of servers."""
 
+    def replaced(self, entry: Entry[Any]) -> None:
+        """See `storage.StorageUser`: contexts are built again when a client next asks for them."""
+        self._contexts.clear()
+        self._switches.clear()
+
     def _build_early(self) -> None:
         """Contexts that can't wait: DH parameters are read from the file again, which may be out of reach after `chroot`."""
         for choice in self.store.choices():
-            if any(one.has_dh_parameters for one in choice.certificates.values()):
+            if any(one.entry.contents.has_dh_parameters for one in choice):
                 self._context_for(choice)
 
     # --- contexts ---
 
-    def _policy_context(self, context: SSL.Context | None = None) -> SSL.Context:
-        """A context with everything but trust and certificate: the bare one given, or a new one."""
+    def _context(self, policy: AppliedPolicy, choice: Choice | None, context: SSL.Context | None = None) -> SSL.Context:
+        """A context with everything in it, made of the bare one given, or of a new one."""
         tls = self.tls
         if context is None:
             context = new_context(SSL.TLS_SERVER_METHOD)
         else:
             set_common(context)
-        set_versions(context, tls.versions, tls.ciphers, tls.location)
-        set_algorithms(context, tls.ciphers, tls.ciphersuites, tls.curves, tls.location)
+        policy.dress(context, tls)
         if not tls.prefer_client_ciphers:
             context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | OP_PRIORITIZE_CHACHA)
         if not tls.tickets:
             context.set_options(SSL.OP_NO_TICKET)
-        context.set_verify(_VERIFY[tls.verify])
-        return context
-
-    def _complete(self, context: SSL.Context, choice: Choice | None) -> None:
-        """Add what the context must have of its own to be switched to: certificates, CA names, ALPN, session id context."""
-        tls = self.tls
         if choice is not None:
-            install(context, tuple(choice.certificates.values()))
-        if tls.verify is not Verify.NONE:
-            for authority in self._authorities:
-                context.add_client_ca(authority)
-        context.set_session_id(self._session_id)
-        if self._alpn_callback is not None:
-            lib.SSL_CTX_set_alpn_select_cb(context._context, self._alpn_callback, ffi.NULL)
-
-    def _policy_digest(self) -> bytes:
-        """Session id context: equal for equal client-certificate policies only."""
-        digest = hashlib.sha256(self.tls.verify.value.encode())
-        if self.tls.verify is not Verify.NONE:
-            digest.update((self.tls.ca_file or "").encode("utf-8", "surrogateescape"))
-            for authority in self._authorities:
-                digest.update(authority.fingerprint(SHA256()))
-        return digest.digest()
+            install(context, tuple(one.entry.contents for one in choice))
+        return context
 
     def _set_cache(self, context: SSL.Context, cache: SessionCache) -> None:
         context.set_session_cache_mode(SSL.SESS_CACHE_SERVER if cache.size else SSL.SESS_CACHE_OFF)
@@ -165,14 +138,9 @@ class BindContext:
 
     def _context_for(self, choice: Choice) -> SSL.Context:
         """The context of these certificates, built when a client first asks for them."""
-        identity = choice.identity
-        context = self._contexts.get(identity)
+        context = self._contexts.get(choice)
         if context is None:
-            context = self._policy_context()
-            if self.tls.ca_file is not None:
-                share_trust(self._session, context)
-            self._complete(context, choice)
-            self._contexts[identity] = context
+            context = self._contexts[choice] = self._context(self.policies[choice[0].policy], choice)
         return context
 
     # --- OpenSSL's callback, once a handshake ---
@@ -187,8 +155,7 @@ class BindContext:
             choice = self.store.find(name.lower().rstrip(b"."))
             if choice is None:
                 return self._unknown(alert)
-            default = self.store.default
-            context = self._session if default and choice.identity == default.identity else self._context_for(choice)
+            context = self._session if choice == self.store.default else self._context_for(choice)
             switch = context._context
             if len(self._switches) < 65536:  # wildcards: clients choose the names, so the table needs an end
                 self._switches[name] = switch
@@ -205,7 +172,14 @@ class BindContext:
 
 
 def build_bind_context(
-    tls: BindTls, cache: SessionCache, report: Report, *, http: bool = True, origin: SSL.Context | None = None
+    tls: BindTls,
+    cache: SessionCache,
+    report: Report,
+    *,
+    storage: Storage | None = None,
+    http: bool = True,
+    origin: SSL.Context | None = None,
+    now: float | None = None,
 ) -> BindContext | None:
     """Build the TLS side of a bind line; certificates and options are checked now, not with the first client.
 
@@ -213,36 +187,30 @@ def build_bind_context(
         tls: the `ssl` options of the line.
         cache: tune.ssl.cachesize and tune.ssl.lifetime.
         report: where errors and warnings go.
+        storage: the process's, which all bind lines share; None: one of its own.
         http: the frontend is in HTTP mode, where ALPN has a default (manual 5.1 alpn).
         origin: a bare context whose ticket keys are to be used (`tls.session_context`); None: keys of its own.
+        now: Unix time, see `store.CertificateStore`.
 
     Returns:
         The context, or None when something is wrong with it (`report` says what).
     """
     before = len(report.alerts)
-    store = load_store(tls.certificates, strict_sni=tls.strict_sni, location=tls.location, report=report)
-    alpn = _negotiable(tls, report, http=http)
+    storage = storage if storage is not None else Storage()
+    store = load_store(tls, storage, report, now)
     if cache.size > LIBRARY_CACHE_SIZE:
         report.note(
             Severity.NOTICE,
             f"tune.ssl.cachesize {cache.size}: the TLS library caches at most {LIBRARY_CACHE_SIZE} sessions a bind line",
         )
-    if tls.verify is not Verify.NONE and tls.ca_file is None:
-        report.add(
-            config_error(
-                f"verify {tls.verify.value} is set but there is no ca-file to verify client certificates with", tls.location,
-                remedy="add ca-file FILE with the CA that issues your client certificates",
-            ).diagnostic
-        )
-    if tls.ca_file == SYSTEM_CA and tls.verify is not Verify.NONE:
-        report.warn(
-            "ca-file @system-ca on a bind line accepts client certificates of every public CA", tls.location,
-            remedy="name the CA that issues your client certificates",
-        )
+    protocols = {}
+    for policy in dict.fromkeys((tls.policy, *(one.policy for one in store.served))):
+        protocols[policy] = _negotiable(policy, tls, report, http=http)
+        _check_trust(policy, tls, report)
     if len(report.alerts) > before:
         return None
     try:
-        context = BindContext(tls, cache, store, alpn, origin)
+        context = BindContext(tls, cache, store, storage, protocols.__getitem__, origin)
         _try_certificates(store)
     except ConfigError as error:
         report.add(error.diagnostic)
@@ -250,11 +218,26 @@ def build_bind_context(
     return context
 
 
-def _negotiable(tls: BindTls, report: Report, *, http: bool) -> tuple[str, ...]:
+def _check_trust(policy: BindPolicy, tls: BindTls, report: Report) -> None:
+    if policy.verify is not Verify.NONE and policy.ca_file is None:
+        report.add(
+            config_error(
+                f"verify {policy.verify.value} is set but there is no ca-file to verify client certificates with", tls.location,
+                remedy="add ca-file FILE with the CA that issues your client certificates",
+            ).diagnostic
+        )
+    if policy.ca_file == SYSTEM_CA and policy.verify is not Verify.NONE:
+        report.warn(
+            "ca-file @system-ca on a bind line accepts client certificates of every public CA", tls.location,
+            remedy="name the CA that issues your client certificates",
+        )
+
+
+def _negotiable(policy: BindPolicy, tls: BindTls, report: Report, *, http: bool) -> tuple[str, ...]:
     """The protocols to agree to. Only what we speak is offered in HTTP mode; in TCP mode the protocol is not our business."""
     if not http:
-        return tls.alpn
-    wanted = tls.alpn or ("http/1.1",)
+        return policy.alpn
+    wanted = policy.alpn or ("http/1.1",)
     spoken = tuple(one for one in wanted if one in _SPOKEN)
     unspoken = [one for one in wanted if one not in _SPOKEN]
     if not spoken:
@@ -272,8 +255,8 @@ def _negotiable(tls: BindTls, report: Report, *, http: bool) -> tuple[str, ...]:
 def _try_certificates(store: CertificateStore) -> None:
     """Hand each certificate to OpenSSL once: what it refuses (a weak key, say) must show at the start."""
     scratch = new_context(SSL.TLS_SERVER_METHOD)
-    for one in store.certificates:
-        install(scratch, (one,), chain=False)
+    for one in store.served:
+        install(scratch, (one.entry.contents,), chain=False)
 
 
 def install(context: SSL.Context, certificates: tuple[CertifiedKey, ...], *, chain: bool = True) -> None:
@@ -310,38 +293,3 @@ def _load_dh_parameters(context: SSL.Context, one: CertifiedKey) -> None:
             f"OpenSSL refuses the DH parameters in {one.path!r}: {error_text(error)}", one.location,
             remedy="remove them (ECDHE needs none), or make new ones: openssl dhparam 2048",
         ) from None
-
-
-def _alpn_selector(protocols: tuple[str, ...]) -> Any:
-    """OpenSSL's ALPN callback: the first of `protocols` that the client offers, or go on without (RFC 7301 section 3.2)."""
-    wire = alpn_wire(protocols)
-    # OpenSSL copies the answer after the callback: it must lie in memory that stays. Pointers into it don't keep it alive.
-    memory = ffi.new("unsigned char[]", wire)
-    places: dict[bytes, tuple[int, int]] = {}
-    offset = 0
-    for name in protocols:
-        places[name.encode("ascii")] = (offset + 1, len(name))
-        offset += 1 + len(name)
-
-    def select(_ssl: Any, out: Any, out_length: Any, offered: Any, length: int, _argument: Any) -> int:
-        theirs = set(_split(ffi.unpack(ffi.cast("char *", offered), length)))
-        for name, (start, size) in places.items():
-            if name in theirs:
-                out[0] = memory + start
-                out_length[0] = size
-                return _OK
-        return _NOACK
-
-    return ffi.callback(
-        "int (*)(SSL *, unsigned char **, unsigned char *, const unsigned char *, unsigned int, void *)", select, error=_NOACK
-    )
-
-
-def _split(wire: bytes) -> list[bytes]:
-    names = []
-    at = 0
-    while at < len(wire):
-        size = wire[at]
-        names.append(wire[at + 1 : at + 1 + size])
-        at += 1 + size
-    return names

@@ -24,7 +24,7 @@ from headgate.config.keywords.line_options import (
 from headgate.config.keywords.tls_options import shared_options
 from headgate.config.model import Bind
 from headgate.config.registry import KEYWORDS, Keyword, Parser, Scope, Status
-from headgate.config.tls_options import CertificateFile, Verify
+from headgate.config.tls_options import CertificateFile, CertificateLine, CrtList, Verify
 
 
 def parse_bind(cursor: Cursor, draft: ProxyDraft) -> None:
@@ -43,8 +43,9 @@ def parse_bind(cursor: Cursor, draft: ProxyDraft) -> None:
 def _certificate(cursor: Cursor, draft: BindDraft) -> None:
     """`crt <file|directory>`; may stand several times, the first is the default."""
     word = cursor.next("a certificate file or directory")
-    known: tuple[CertificateFile, ...] = draft.settings.value("crt", ())
-    draft.settings.put("crt", (*known, CertificateFile(word.text, word.location)), word.location)
+    known: tuple[CertificateLine | CrtList, ...] = draft.settings.value("crt", ())
+    line = CertificateLine(CertificateFile(word.text, word.location))
+    draft.settings.put("crt", (*known, line), word.location)
 
 
 def _octal(cursor: Cursor) -> int:
