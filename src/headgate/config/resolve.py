@@ -12,8 +12,8 @@ from headgate.base.diagnostics import ConfigError, Report
 from headgate.config import cross_checks, mode_checks
 from headgate.config.drafts import ConfigDraft, ProxyDraft
 from headgate.config.model import Config, Proxy
-from headgate.config.resolve_global import build_global
 from headgate.config.resolve_bind_tls import LineDefaults
+from headgate.config.resolve_global import build_global
 from headgate.config.resolve_lines import line_defaults
 from headgate.config.resolve_proxies import build_proxy
 
