@@ -36,6 +36,7 @@ _OF_TLS: Final = frozenset({
     ConnectionFailure.SSL_ABORT, ConnectionFailure.SSL_EMPTY, ConnectionFailure.SSL_HANDSHAKE, ConnectionFailure.SSL_TIMEOUT,
 })
 
+_INTERNET_SOCKETS = (socket.AF_INET, socket.AF_INET6)
 _INTERNET = (Family.INET, Family.INET6)
 
 ClientSession = HttpSession | RelaySession
@@ -49,7 +50,7 @@ class Arrival:
     """
 
     __slots__ = (
-        "_part", "armed", "channel", "deadline", "hello", "listener", "reactor", "session", "sock", "stage", "started",
+        "_part", "_wanted", "armed", "channel", "deadline", "hello", "listener", "reactor", "session", "sock", "stage", "started",
     )
 
     def __init__(self, listener: Listener, sock: socket.socket, session: ClientSession) -> None:
@@ -62,6 +63,7 @@ class Arrival:
         self.started = self.reactor.now
         self.hello = b""
         self._part = b""
+        self._wanted = 0
         self.channel: TlsClientChannel | None = None
         self.stage = AWAIT_PROXY_HEADER if listener.accept_proxy else AWAIT_CLIENT_HELLO
         patience = listener.side.t_client_hs
@@ -122,6 +124,14 @@ class Arrival:
         context = self.listener.tls
         if context is None:
             return
+        wanted = context.wanted(data)
+        if len(data) < wanted <= _PEEK and wanted != self._wanted and self.sock.family in _INTERNET_SOCKETS:
+            # Unread bytes keep the socket readable: the kernel shall wake us when there are more, or at the end.
+            self._wanted = wanted
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
+            return
+        if self._wanted:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         self.stage = HANDSHAKE
         self.hello = data
         counters = self.listener.side.shared.counters

@@ -57,6 +57,9 @@ NO_LINGER = struct.pack("ii", 1, 0)
 class TlsAcceptor(Protocol):
     """Makes the TLS layer of client connections; `runtime.tls_channel.Answerer`."""
 
+    def wanted(self, hello: bytes) -> int:
+        """How many bytes must be there before `accept` may be called, as far as `hello` tells; 0: any."""
+
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsClientChannel:
         """Begin the handshake on a socket whose first bytes, `hello`, were seen but not taken."""
 

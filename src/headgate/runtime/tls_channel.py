@@ -85,10 +85,14 @@ class Answerer:
     def __init__(self, context: BindContext) -> None:
         self.context = context
 
+    def wanted(self, hello: bytes) -> int:
+        """How many bytes must be there before `accept` may be called, as far as `hello` tells; 0: any."""
+        return self.context.wanted(hello)
+
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsChannel:
         """Begin the handshake on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""
         context = self.context
-        channel = TlsChannel(reactor, sock, context.connection(sock), context, owner, readable=True, registered=True)
+        channel = TlsChannel(reactor, sock, context.connection(sock, hello), context, owner, readable=True, registered=True)
         channel.hello = hello
         return channel
 

@@ -8,6 +8,7 @@ again when the connection is switched: `adjust` sets these on the connection, be
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import Any
 
 from cryptography import x509
@@ -19,6 +20,7 @@ from headgate.tls.openssl import ffi, lib
 from headgate.tls.policy import (
     SYSTEM_CA,
     alpn_wire,
+    enabled_versions,
     load_trust,
     new_context,
     set_algorithms,
@@ -26,7 +28,7 @@ from headgate.tls.policy import (
     share_trust,
     version_mask,
 )
-from headgate.tls.storage import Storage
+from headgate.tls.storage import Entry, Storage
 
 VERIFY_MODES = {
     Verify.NONE: SSL.VERIFY_NONE,
@@ -44,10 +46,15 @@ class AppliedPolicy:
         alpn: the protocols it agrees to, best first; empty: no ALPN.
         session_id: session id context: equal for equal client-certificate policies only, so that a session that was made
             without asking for a certificate can't be resumed where one is required.
-        entries: names of the storage's entries that it was made of (CA files and the like).
+        suites: cipher suites up to TLS 1.2 that are enabled, by number, and the kind of key that each needs.
+        newest: TLS 1.3 is enabled.
+        entries: of the storage that it was made of (CA files and the like).
     """
 
-    __slots__ = ("_alpn_callback", "_authorities", "_curves", "_mask", "_trust", "alpn", "entries", "policy", "session_id")
+    __slots__ = (
+        "_alpn_callback", "_authorities", "_curves", "_mask", "_trust", "alpn", "entries", "newest", "policy", "session_id",
+        "suites",
+    )  # fmt: skip
 
     def __init__(self, policy: BindPolicy, tls: BindTls, storage: Storage, alpn: tuple[str, ...]) -> None:
         """Check everything that can be wrong with it.
@@ -57,7 +64,7 @@ class AppliedPolicy:
         """
         self.policy = policy
         self.alpn = alpn
-        self.entries: frozenset[str] = frozenset()
+        self.entries: list[Entry[Any]] = []
         self._authorities: tuple[x509.Certificate, ...] = ()
         self._alpn_callback = alpn_selector(alpn) if alpn else None
         self._mask = version_mask(policy.versions)
@@ -67,10 +74,13 @@ class AppliedPolicy:
         set_algorithms(self._trust, policy.ciphers, policy.ciphersuites, policy.curves, tls.location)
         if policy.ca_file is not None:
             if policy.ca_file != SYSTEM_CA:
-                self._authorities = storage.authority(policy.ca_file, tls.location).contents
-                self.entries |= {policy.ca_file}
+                authorities = storage.authority(policy.ca_file, tls.location)
+                self._authorities = authorities.contents
+                self.entries.append(authorities)
             load_trust(self._trust, policy.ca_file, self._authorities)
         self.session_id = self._digest()
+        self.newest = "TLSv1.3" in enabled_versions(policy.versions)
+        self.suites = Suites(self._trust)
 
     def _digest(self) -> bytes:
         policy = self.policy
@@ -104,8 +114,37 @@ class AppliedPolicy:
             lib.SSL_set1_curves_list(ssl, self._curves)
 
 
+class Suites(dict[int, str]):
+    """Cipher suites of a context by number, as far as they were asked for: the kind of key that each needs.
+
+    "" for those that are not enabled, and for those of TLS 1.3, which go with any.
+    """
+
+    def __init__(self, context: SSL.Context) -> None:
+        super().__init__()
+        self._ssl = ffi.gc(lib.SSL_new(context._context), lib.SSL_free)
+        self._enabled = set()
+        while name := lib.SSL_get_cipher_list(self._ssl, len(self._enabled)):
+            self._enabled.add(ffi.string(name))
+
+    def __missing__(self, number: int) -> str:
+        if number > 0xFFFF:  # of an SSLv2 hello
+            return ""
+        cipher = lib.SSL_CIPHER_find(self._ssl, number.to_bytes(2, "big"))
+        name = ffi.string(lib.SSL_CIPHER_get_name(cipher)) if cipher else b""
+        kind = ""
+        if name in self._enabled and not name.startswith((b"TLS_", b"ADH", b"AECDH")) and b"PSK" not in name:
+            kind = "ecdsa" if b"ECDSA" in name else "dsa" if b"DSS" in name else "rsa"
+        self[number] = kind
+        return kind
+
+
+@cache
 def alpn_selector(protocols: tuple[str, ...]) -> Any:
-    """OpenSSL's ALPN callback: the first of `protocols` that the client offers, or go on without (RFC 7301 section 3.2)."""
+    """OpenSSL's ALPN callback: the first of `protocols` that the client offers, or go on without (RFC 7301 section 3.2).
+
+    Kept for ever: contexts that are no longer in use here may still be in that of a handshake.
+    """
     wire = alpn_wire(protocols)
     # OpenSSL copies the answer after the callback: it must lie in memory that stays. Pointers into it don't keep it alive.
     memory = ffi.new("unsigned char[]", wire)

@@ -46,6 +46,7 @@ class CertifiedKey:
         leaf: the certificate, DER.
         others: the other certificates of its file, DER, in the order of the file.
         kind: `ecdsa`, `rsa`, `dsa` or `eddsa`: OpenSSL keeps one certificate of each kind in a context.
+        curve: of an ECDSA key, `secp256r1` and the like, or `ed25519` and `ed448`; "" for others.
         names: the server names in it, lower case; see `names_of`.
         not_before, not_after: its validity, Unix time.
         issuer: DER of the certificate that answers for its OCSP responses, where a file of its own holds it.
@@ -55,8 +56,8 @@ class CertifiedKey:
     """
 
     __slots__ = (
-        "_secret", "has_dh_parameters", "issuer", "kind", "leaf", "location", "names", "not_after", "not_before", "ocsp",
-        "others", "path", "sctl",
+        "_secret", "curve", "has_dh_parameters", "issuer", "kind", "leaf", "location", "names", "not_after", "not_before",
+        "ocsp", "others", "path", "sctl",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +68,7 @@ class CertifiedKey:
         others: tuple[bytes, ...],
         secret: bytes,
         kind: str,
+        curve: str = "",
     ) -> None:
         """`secret` is the private key, DER, which is seen nowhere but in `key`."""
         self.path = path
@@ -75,6 +77,7 @@ class CertifiedKey:
         self.others = others
         self._secret = secret
         self.kind = kind
+        self.curve = curve
         self.names = tuple(names_of(certificate))
         self.not_before = certificate.not_valid_before_utc.timestamp()
         self.not_after = certificate.not_valid_after_utc.timestamp()
@@ -142,7 +145,7 @@ def read_certified_key(path: str, location: Location | None) -> CertifiedKey:
         )
     leaf, key, secret = found
     others = tuple(dict.fromkeys(one.public_bytes(serialization.Encoding.DER) for one in blocks.certificates if one is not leaf))
-    certified = CertifiedKey(path, location, leaf, others, secret, _kind(key))
+    certified = CertifiedKey(path, location, leaf, others, secret, *_kind(key))
     certified.has_dh_parameters = blocks.has_dh_parameters
     return certified
 
@@ -286,12 +289,15 @@ def _match(blocks: _Blocks) -> tuple[x509.Certificate, PrivateKey, bytes] | None
     return None
 
 
-def _kind(key: PrivateKey) -> str:
+def _kind(key: PrivateKey) -> tuple[str, str]:
+    """`CertifiedKey.kind` and `curve`."""
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return "ecdsa"
+        return "ecdsa", key.curve.name
     if isinstance(key, rsa.RSAPrivateKey):
-        return "rsa"
-    return "dsa" if isinstance(key, dsa.DSAPrivateKey) else "eddsa"
+        return "rsa", ""
+    if isinstance(key, dsa.DSAPrivateKey):
+        return "dsa", ""
+    return "eddsa", "ed25519" if isinstance(key, ed25519.Ed25519PrivateKey) else "ed448"
 
 
 def names_of(certificate: x509.Certificate) -> list[bytes]:
