@@ -24,6 +24,8 @@ def test_asks_for_more_until_the_hello_is_there(cuts: tuple[int, ...]) -> None:
         assert length < bytes_wanted(whole[:length]) <= len(whole)
 
 
-@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n", b"\x80\x2e\x01\x03\x01", b"\x16\x03\x01\x00\x00", b"\x15\x03\x01\x00\x02\x02\x28"])
+@pytest.mark.parametrize(
+    "data", [b"GET / HTTP/1.1\r\n", b"\x80\x2e\x01\x03\x01", b"\x16\x03\x01\x00\x00", b"\x15\x03\x01\x00\x02\x02\x28"]
+)
 def test_what_is_no_hello_wants_nothing(data: bytes) -> None:
     assert bytes_wanted(data) == 0

@@ -15,7 +15,8 @@ from headgate.config.cursor import Word
 from headgate.config.drafts import BindDraft, ServerDraft, Settings
 from headgate.config.model import Bind, Mode, ProxyProtocolSend, Server, ServerCheck, UnixPermissions
 from headgate.config.parse_expression import parse_expression
-from headgate.config.resolve_bind_tls import LineDefaults, based, bind_tls, tls_versions
+from headgate.config.resolve_bind_tls import LineDefaults, bind_tls, tls_versions
+from headgate.config.resolve_certificates import Certificates, FrontendCertificates, based
 from headgate.config.resolvers import Resolution
 from headgate.config.tls_options import ServerTls, Verify
 
@@ -25,7 +26,7 @@ def line_defaults(settings: Settings) -> LineDefaults:
     return LineDefaults(
         _side_defaults(settings, "bind"),
         _side_defaults(settings, "server"),
-        settings.value("crt-base", "") or "",
+        Certificates(settings.value("crt-base", "") or "", settings.value("key-base", "") or ""),
         settings.value("ca-base", "") or "",
         settings.value("ssl-server-verify", Verify.REQUIRED),
         settings.value("unix-bind", Settings()),
@@ -42,10 +43,12 @@ def _side_defaults(settings: Settings, side: str) -> Settings:
     return found
 
 
-def build_binds(draft: BindDraft, mode: Mode, defaults: LineDefaults, report: Report) -> list[Bind]:
-    """One `Bind` for each address of the line."""
+def build_binds(
+    draft: BindDraft, mode: Mode, defaults: LineDefaults, report: Report, frontend: FrontendCertificates = ("", ())
+) -> list[Bind]:
+    """One `Bind` for each address of the line; `frontend`: see `resolve_bind_tls.bind_tls`."""
     settings = draft.settings
-    tls = bind_tls(draft, mode, defaults, report) if settings.is_on("ssl") else None
+    tls = bind_tls(draft, mode, defaults, report, frontend) if settings.is_on("ssl") else None
     if tls is None and "crt" in settings:
         report.warn("'crt' has no effect without 'ssl' on the bind line", settings.place("crt"), remedy="write 'ssl crt ...'")
     identifier = settings.value("id")
@@ -178,7 +181,7 @@ def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: 
         ca_file=ca_file,
         verify_host=settings.value("verifyhost"),
         sni=sni,
-        certificate=based(settings.value("crt"), defaults.crt_base),
+        certificate=based(settings.value("crt"), defaults.certificates.crt_base),
         versions=tls_versions(settings, report),
         ciphers=settings.value("ciphers"),
         ciphersuites=settings.value("ciphersuites"),

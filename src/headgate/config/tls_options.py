@@ -85,20 +85,6 @@ class BindTls:
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateFile:
-    """A certificate or a directory of them, and where it was written.
-
-    Attributes:
-        path: made absolute with `crt-base`, or the name of one that a crt-store loads (`@web/site`).
-        files: what a crt-list line, `ssl-f-use` or `load` says about further files, None for nothing.
-    """
-
-    path: str
-    location: Location
-    files: LoadFiles | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class LoadFiles:
     """Files that belong to a certificate (12.7.1), made absolute, and whether its OCSP response is kept up to date."""
 
@@ -107,6 +93,24 @@ class LoadFiles:
     issuer: str | None = None
     sctl: str | None = None
     ocsp_update: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFile:
+    """A certificate or a directory of them, and where it was written.
+
+    Attributes:
+        path: its name in the storage: the path, made absolute with `crt-base`, or what a crt-store calls it (`@web/site`).
+        files: what a crt-list line, `ssl-f-use` or `load` says about further files.
+        source: the file to read, "" where that is `path`.
+        detect: further files are looked for beside it (`ssl-load-extra-files`); not those of a crt-store (12.7).
+    """
+
+    path: str
+    location: Location
+    files: LoadFiles = LoadFiles()
+    source: str = ""
+    detect: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,7 @@ class CertificateLine:
         options: what it says otherwise than the bind line.
         written: those options as they were written, for `show ssl crt-list`.
         line: number of the line in the crt-list, 0 elsewhere.
+        location: where it is used; `file.location` is where a crt-store loads it.
     """
 
     file: CertificateFile
@@ -128,6 +133,7 @@ class CertificateLine:
     options: PolicyOptions = ()
     written: str = ""
     line: int = 0
+    location: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +149,6 @@ class CrtList:
     name: str
     lines: tuple[CertificateLine, ...]
     location: Location
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateLoad:
-    """`load` in a crt-store (12.7): `name` is what refers to it, `@store/file` or `@store/alias`."""
-
-    name: str
-    file: CertificateFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,7 @@ class Suites(dict[int, str]):
     def __init__(self, context: SSL.Context) -> None:
         super().__init__()
         self._ssl = ffi.gc(lib.SSL_new(context._context), lib.SSL_free)
-        self._enabled = set()
+        self._enabled: set[bytes] = set()
         while name := lib.SSL_get_cipher_list(self._ssl, len(self._enabled)):
             self._enabled.add(ffi.string(name))
 
