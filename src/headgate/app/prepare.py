@@ -133,17 +133,16 @@ def _build_contexts(
     server_contexts: dict[int, ServerContext],
     session_contexts: SessionContexts | None,
 ) -> None:
+    from headgate.app.certificate_files import certificate_storage
     from headgate.tls.client_context import build_server_context
     from headgate.tls.server_context import SessionCache, build_bind_context
     from headgate.tls.session_context import session_name
-    from headgate.tls.storage import Storage
 
     lines = {bind.tls for proxy in config.proxies if not proxy.disabled for bind in proxy.binds if bind.tls is not None}
     names = {tls: session_name(tls) for tls in lines}
     origins = session_contexts.assign(names.values()) if session_contexts is not None else {}
-    cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime)
-    storage = Storage()
-    now = time.time()
+    cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime, config.global_.tls_generated_size)
+    storage = certificate_storage(config, report)
     # A line with several addresses is several binds with the same options: one context, so that sessions resume across them.
     built_for: dict[BindTls, BindContext | None] = {}
     for proxy in config.proxies:
@@ -156,7 +155,7 @@ def _build_contexts(
                     origin = origins.pop(names[bind.tls], None)
                     http = proxy.mode is Mode.HTTP
                     built_for[bind.tls] = build_bind_context(
-                        bind.tls, cache, report, storage=storage, http=http, origin=origin, now=now
+                        bind.tls, cache, report, storage=storage, http=http, origin=origin, clock=time.time
                     )
                 context = built_for[bind.tls]
                 if context is not None:
@@ -166,6 +165,7 @@ def _build_contexts(
                 built = build_server_context(server.tls, report)
                 if built is not None:
                     server_contexts[id(server)] = built
+    storage.reader.forget()
 
 
 def _build_check_contexts(

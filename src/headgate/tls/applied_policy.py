@@ -106,6 +106,12 @@ class AppliedPolicy:
         if self._alpn_callback is not None:
             lib.SSL_CTX_set_alpn_select_cb(context._context, self._alpn_callback, ffi.NULL)
 
+    def scratch(self) -> SSL.Context:
+        """An empty context with its algorithms and security level, for trying what OpenSSL takes."""
+        context = new_context(SSL.TLS_SERVER_METHOD)
+        set_algorithms(context, self.policy.ciphers, None, None, None)
+        return context
+
     def adjust(self, ssl: Any) -> None:
         """Give a connection what OpenSSL took from the context that it was created from, before its handshake."""
         lib.SSL_set_options(ssl, self._mask)

@@ -15,6 +15,7 @@ from OpenSSL import SSL
 from headgate.base.diagnostics import Bug, ConfigError, Location, Report, config_error
 from headgate.config.tls_options import ServerTls, Verify
 from headgate.tls.handshake_record import HandshakeRecord
+from headgate.tls.installing import install
 from headgate.tls.openssl import Handle, ffi, lib
 from headgate.tls.pem import read_authorities, read_certified_key
 from headgate.tls.policy import (
@@ -25,7 +26,6 @@ from headgate.tls.policy import (
     set_algorithms,
     set_versions,
 )
-from headgate.tls.server_context import install
 
 #: Names whose latest session is kept for one server line; `sni` may come from requests, so the table needs an end.
 SESSIONS_MOST = 256

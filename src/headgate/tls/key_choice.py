@@ -64,8 +64,8 @@ def _usable_12(one: Served, hello: ClientHello, suites: Mapping[int, str]) -> bo
 
 
 def alike(one: Served, other: Served) -> bool:
-    """Whether two certificates may share a context: their clients are told the same, and are sent the same chain."""
+    """Whether two certificates may share a context: their clients are told the same, and are sent the same beside the leaf."""
     if one.policy != other.policy:
         return False
     first, second = one.entry.contents, other.entry.contents
-    return first.others == second.others and first.certificate.issuer == second.certificate.issuer
+    return first.sctl == second.sctl and first.others == second.others and first.certificate.issuer == second.certificate.issuer

@@ -18,26 +18,26 @@ Measured, one core, TLS 1.3 with ECDSA: PLACE_FOR_FIGURES
 
 from __future__ import annotations
 
-import os
 import socket
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from cryptography import x509
 from OpenSSL import SSL
 
-from headgate.base.diagnostics import ConfigError, Report, Severity, config_error
+from headgate.base.diagnostics import NOWHERE, ConfigError, Report, Severity, config_error
 from headgate.base.records import dataclass
-from headgate.config.tls_options import BindPolicy, BindTls, Verify
+from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, Verify
 from headgate.tls.applied_policy import AppliedPolicy
+from headgate.tls.forging import Forger
 from headgate.tls.handshake_record import HandshakeRecord
+from headgate.tls.installing import check_acceptable, install
 from headgate.tls.key_choice import alike, choose
-from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, error_text, ffi, lib, new_ssl
-from headgate.tls.pem import CertifiedKey
+from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, ffi, lib, new_ssl
 from headgate.tls.policy import SYSTEM_CA, enabled_versions, new_context, set_common, span_versions
-from headgate.tls.storage import Entry, Storage
-from headgate.tls.store import CertificateStore, Choice, Served, load_store
+from headgate.tls.storage import CertificateEntry, Entry, Storage
+from headgate.tls.store import CertificateStore, Choice, Served, load_served, skipped
 from headgate.wire.client_hello import parse_client_hello
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.hello_length import bytes_wanted
@@ -53,10 +53,11 @@ _SPOKEN = ("http/1.1", "http/1.0")
 
 @dataclass(frozen=True, slots=True)
 class SessionCache:
-    """`tune.ssl.cachesize` (sessions; 0: none are cached) and `tune.ssl.lifetime` (seconds)."""
+    """`tune.ssl.cachesize` (sessions; 0: none are cached), `tune.ssl.lifetime` (seconds) and `tune.ssl.ssl-ctx-cache-size`."""
 
     size: int = 20000
     lifetime: float = 300.0
+    generated: int = 1000
 
 
 class BindContext:
@@ -71,8 +72,8 @@ class BindContext:
     """
 
     __slots__ = (
-        "__weakref__", "_callbacks", "_contexts", "_protocols", "_session", "_switches", "policies", "selective", "storage",
-        "store", "tls",
+        "__weakref__", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_session", "_switches", "policies",
+        "selective", "storage", "store", "tls",
     )  # fmt: skip
 
     def __init__(
@@ -81,27 +82,25 @@ class BindContext:
         cache: SessionCache,
         store: CertificateStore,
         storage: Storage,
-        protocols: Mapping[BindPolicy, tuple[str, ...]],
+        policies: dict[BindPolicy, AppliedPolicy],
         origin: SSL.Context | None = None,
+        forger: Forger | None = None,
     ) -> None:
-        """See `build_bind_context`; `protocols` says what each policy agrees to by ALPN.
-
-        Raises:
-            ConfigError: OpenSSL can't follow the options, or refuses a certificate.
-        """
+        """See `build_bind_context`, which has checked everything."""
         self.tls = tls
         self.store = store
         self.storage = storage
         self._contexts: dict[Choice, SSL.Context] = {}
         self._switches: dict[bytes, Any] = {}
-        self._protocols = protocols
-        self.policies = {policy: self._applied(policy) for policy in protocols}
+        self.policies = policies
+        self._forger = forger
+        self._forged: OrderedDict[bytes, Choice] = OrderedDict()
+        self._forged_most = cache.generated
         self.selective = len(self.policies) > 1 or any(_apart(choice) for choice in store.choices())
         # OpenSSL may call them as long as a connection or a context lives: they are never taken back.
         self._callbacks: dict[BindPolicy | None, Any] = {}
         self._session = self._session_context(cache, origin)
         storage.join(self)
-        self._build_early()
 
     @property
     def alpn(self) -> tuple[str, ...]:
@@ -134,7 +133,7 @@ class BindContext:
         if not touched and all(one.entry is not entry for one in self.store.served):
             return
         for policy in touched:
-            self.policies[policy] = self._applied(policy)
+            self.policies[policy] = AppliedPolicy(policy, self.tls, self.storage, self.policies[policy].alpn)
         self._session.set_session_id(self.policies[self.tls.policy].session_id)
         self.store = CertificateStore(self.store.served)
         # What was built for one that has become another: whoever asks next gets it anew.
@@ -142,17 +141,7 @@ class BindContext:
         self._switches.clear()
         self.selective = self.selective or any(_apart(choice) for choice in self.store.choices())
 
-    def _build_early(self) -> None:
-        """Contexts that can't wait: DH parameters are read from the file again, which may be out of reach after `chroot`."""
-        for choice in self.store.choices():
-            if any(one.entry.contents.has_dh_parameters for one in choice):
-                for one in choice:
-                    self._context_for(_group(choice, one))
-
     # --- contexts ---
-
-    def _applied(self, policy: BindPolicy) -> AppliedPolicy:
-        return AppliedPolicy(policy, self.tls, self.storage, self._protocols[policy])
 
     def _session_context(self, cache: SessionCache, context: SSL.Context | None) -> SSL.Context:
         """What creates all connections: the bare context given, or a new one. It has ticket keys and sessions, no certificate."""
@@ -202,8 +191,31 @@ class BindContext:
 
     def _answer(self, name: bytes) -> Choice | None:
         """What a server name is answered with, b"" for none: its certificates, or the default ones unless `strict-sni`."""
-        found = self.store.find(name.lower().rstrip(b".")) if name else None
-        return found if found is not None or self.tls.strict_sni else self.store.default
+        if name:
+            name = name.lower().rstrip(b".")
+            found = self.store.find(name)
+            if found is None and self._forger is not None:
+                found = self._forge(name, self._forger)
+            if found is not None:
+                return found
+        return None if self.tls.strict_sni else self.store.default
+
+    def _forge(self, name: bytes, forger: Forger) -> Choice | None:
+        """A certificate made for a name; those that were not asked for longest are forgotten (tune.ssl.ssl-ctx-cache-size)."""
+        known = self._forged.get(name)
+        if known is not None:
+            self._forged.move_to_end(name)
+            return known
+        contents = forger.forge(name)
+        if contents is None:
+            return None
+        file = CertificateFile(contents.path, self.tls.location or NOWHERE)
+        choice = (Served(CertificateEntry(file, contents), self.tls.policy, CertificateLine(file)),)
+        self._forged[name] = choice
+        while len(self._forged) > max(1, self._forged_most):
+            _, oldest = self._forged.popitem(last=False)
+            self._contexts.pop(oldest, None)
+        return choice
 
     # --- before a handshake ---
 
@@ -236,7 +248,8 @@ class BindContext:
                 alert[0] = _UNRECOGNIZED_NAME
                 return _FATAL
             switch = self._context_for(choice)._context
-            if len(self._switches) < 65536:  # wildcards: clients choose the names, so the table needs an end
+            # Clients choose the names that a wildcard covers, so the table needs an end; generated ones are counted elsewhere.
+            if self._forger is None and len(self._switches) < 65536:
                 self._switches[name] = switch
         lib.SSL_set_SSL_CTX(ssl, switch)
         return _OK
@@ -268,7 +281,7 @@ def build_bind_context(
     storage: Storage | None = None,
     http: bool = True,
     origin: SSL.Context | None = None,
-    now: float | None = None,
+    clock: Callable[[], float] = lambda: 0.0,
 ) -> BindContext | None:
     """Build the TLS side of a bind line; certificates and options are checked now, not with the first client.
 
@@ -279,32 +292,44 @@ def build_bind_context(
         storage: the process's, which all bind lines share; None: one of its own.
         http: the frontend is in HTTP mode, where ALPN has a default (manual 5.1 alpn).
         origin: a bare context whose ticket keys are to be used (`tls.session_context`); None: keys of its own.
-        now: Unix time, see `store.CertificateStore`.
+        clock: Unix time; 0: unknown, nothing has expired.
 
     Returns:
         The context, or None when something is wrong with it (`report` says what).
     """
     before = len(report.alerts)
     storage = storage if storage is not None else Storage()
-    store = load_store(tls, storage, report, now)
     if cache.size > LIBRARY_CACHE_SIZE:
         report.note(
             Severity.NOTICE,
             f"tune.ssl.cachesize {cache.size}: the TLS library caches at most {LIBRARY_CACHE_SIZE} sessions a bind line",
         )
-    protocols = {}
-    for policy in dict.fromkeys((tls.policy, *(one.policy for one in store.served))):
-        protocols[policy] = _negotiable(policy, tls, report, http=http)
+    served = load_served(tls, storage, report)
+    policies = {}
+    for policy in dict.fromkeys((tls.policy, *(one.policy for one in served))):
+        alpn = _negotiable(policy, tls, report, http=http)
         _check_trust(policy, tls, report)
-    if len(report.alerts) > before:
-        return None
+        try:
+            policies[policy] = AppliedPolicy(policy, tls, storage, alpn)
+        except ConfigError as error:
+            report.add(error.diagnostic)
     try:
-        context = BindContext(tls, cache, store, storage, protocols, origin)
-        _try_certificates(store)
+        forger = Forger(tls.generate, storage.reader, clock) if tls.generate is not None else None
     except ConfigError as error:
         report.add(error.diagnostic)
+    if len(report.alerts) > before:
         return None
-    return context
+    served = _acceptable(served, policies, storage, report)
+    if not served and not tls.strict_sni and forger is None and len(report.alerts) == before:
+        report.add(
+            config_error(
+                "ssl is enabled but there is no certificate", tls.location,
+                remedy="add `crt FILE` (certificate, chain and key in PEM form), or `strict-sni` to start without any",
+            ).diagnostic
+        )
+    if len(report.alerts) > before:
+        return None
+    return BindContext(tls, cache, CertificateStore(served, clock()), storage, policies, origin, forger)
 
 
 def _check_trust(policy: BindPolicy, tls: BindTls, report: Report) -> None:
@@ -341,44 +366,17 @@ def _negotiable(policy: BindPolicy, tls: BindTls, report: Report, *, http: bool)
     return spoken
 
 
-def _try_certificates(store: CertificateStore) -> None:
-    """Hand each certificate to OpenSSL once: what it refuses (a weak key, say) must show at the start."""
-    scratch = new_context(SSL.TLS_SERVER_METHOD)
-    for one in store.served:
-        install(scratch, (one.entry.contents,), chain=False)
-
-
-def install(context: SSL.Context, certificates: tuple[CertifiedKey, ...], *, chain: bool = True) -> None:
-    """Put certificates with their keys and chains into a context; at most one of each type of key.
-
-    Raises:
-        ConfigError: OpenSSL refuses one.
-    """
-    sent: set[x509.Certificate] = set()
-    for one in certificates:
+def _acceptable(
+    served: list[Served], policies: Mapping[BindPolicy, AppliedPolicy], storage: Storage, report: Report
+) -> list[Served]:
+    """Those that OpenSSL takes; the others are reported."""
+    contexts = {policy: applied.scratch() for policy, applied in policies.items()}
+    found = []
+    for one in served:
         try:
-            context.use_certificate(one.certificate)
-            context.use_privatekey(one.key)
-            context.check_privatekey()
-            # OpenSSL keeps these per context: certificates of two key types with different chains send both.
-            for above in one.chain if chain else ():
-                if above not in sent:
-                    sent.add(above)
-                    context.add_extra_chain_cert(above)
-        except SSL.Error as error:
-            raise config_error(
-                f"OpenSSL refuses the certificate in {one.path!r}: {error_text(error)}", one.location,
-                remedy="a key of at least 2048 bits (RSA) or P-256 (ECDSA), signed with SHA-256 or better",
-            ) from None
-        if one.has_dh_parameters:
-            _load_dh_parameters(context, one)
-
-
-def _load_dh_parameters(context: SSL.Context, one: CertifiedKey) -> None:
-    try:
-        context.load_tmp_dh(os.fsencode(one.path))
-    except SSL.Error as error:
-        raise config_error(
-            f"OpenSSL refuses the DH parameters in {one.path!r}: {error_text(error)}", one.location,
-            remedy="remove them (ECDHE needs none), or make new ones: openssl dhparam 2048",
-        ) from None
+            check_acceptable(contexts[one.policy], one.entry.contents)
+        except ConfigError as error:
+            report.add(skipped(error) if storage.reader.loading.skip_bad and one.listed else error.diagnostic)
+            continue
+        found.append(one)
+    return found

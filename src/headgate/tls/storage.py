@@ -16,10 +16,12 @@ from weakref import WeakSet
 
 from cryptography import x509
 
-from headgate.base.diagnostics import Location
+from headgate.base.diagnostics import Location, config_error
 from headgate.base.records import dataclass
 from headgate.config.tls_options import CertificateFile, CertificateLine
-from headgate.tls.pem import CertifiedKey, read_authorities, read_certified_key
+from headgate.tls.certified_key import CertifiedKey
+from headgate.tls.loading import CertificateReader
+from headgate.tls.pem import read_authorities
 
 T = TypeVar("T")
 
@@ -43,7 +45,16 @@ class Entry(Generic[T]):
         self.location = location
 
 
-CertificateEntry = Entry[CertifiedKey]
+class CertificateEntry(Entry[CertifiedKey]):
+    """A certificate; `file` is how it was named when it was loaded."""
+
+    __slots__ = ("file",)
+
+    def __init__(self, file: CertificateFile, contents: CertifiedKey) -> None:
+        super().__init__(file.path, contents, file.location)
+        self.file = file
+
+
 #: A `ca-file` or `ca-verify-file`.
 AuthoritiesEntry = Entry[tuple[x509.Certificate, ...]]
 #: A `crl-file`.
@@ -82,13 +93,15 @@ class Storage:
     """All entries of a process.
 
     Attributes:
+        reader: reads certificates.
         certificates, authorities, revocations: entries by name, in the order of their loading.
         lists: crt-lists and directories by name.
     """
 
-    __slots__ = ("_users", "authorities", "certificates", "lists", "revocations")
+    __slots__ = ("_users", "authorities", "certificates", "lists", "reader", "revocations")
 
-    def __init__(self) -> None:
+    def __init__(self, reader: CertificateReader | None = None) -> None:
+        self.reader = reader if reader is not None else CertificateReader()
         self.certificates: dict[str, CertificateEntry] = {}
         self.authorities: dict[str, AuthoritiesEntry] = {}
         self.revocations: dict[str, RevocationsEntry] = {}
@@ -99,9 +112,17 @@ class Storage:
         """The certificate of a file, read now unless it is there already.
 
         Raises:
-            ConfigError: the file is wrong (see `pem.read_certified_key`).
+            ConfigError: one of its files is wrong, or it was loaded with another `ocsp-update` (12.7.1).
         """
-        return _entry(self.certificates, file.path, file.location, read_certified_key)
+        entry = self.certificates.get(file.path)
+        if entry is None:
+            entry = self.certificates[file.path] = CertificateEntry(file, self.reader.read(file))
+        elif file.files.ocsp_update is not entry.file.files.ocsp_update:
+            raise config_error(
+                f"certificate {file.path!r} is used with different values of 'ocsp-update': first in {entry.file.location.short}",
+                file.location, remedy="say the same wherever it is used, or load it in a crt-store, which says it once",
+            )
+        return entry
 
     def authority(self, path: str, location: Location | None) -> AuthoritiesEntry:
         """The CAs of a `ca-file`, read now unless they are there already.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from headgate.base.diagnostics import ConfigError, Report, config_error
+from headgate.base.diagnostics import ConfigError, Diagnostic, Report, Severity
 from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, CrtList
 from headgate.tls.pem import list_directory
 from headgate.tls.storage import CertificateEntry, LoadedLine, LoadedList, Storage
@@ -29,15 +30,19 @@ class Served:
         line: what named it.
         excluded: names that its wildcards don't cover (`!not.example.org`).
         bundle: base name of the bundle that the bind line named, "" for none.
+        listed: a directory or crt-list has it, not the bind line itself.
     """
 
-    __slots__ = ("bundle", "entry", "excluded", "line", "policy")
+    __slots__ = ("bundle", "entry", "excluded", "line", "listed", "policy")
 
-    def __init__(self, entry: CertificateEntry, policy: BindPolicy, line: CertificateLine, bundle: str = "") -> None:
+    def __init__(
+        self, entry: CertificateEntry, policy: BindPolicy, line: CertificateLine, *, bundle: str = "", listed: bool = False
+    ) -> None:
         self.entry = entry
         self.policy = policy
         self.line = line
         self.bundle = bundle
+        self.listed = listed
         self.excluded = frozenset(name[1:].lower().encode() for name in line.filters if name.startswith("!"))
 
     @property
@@ -127,75 +132,85 @@ def _with(choice: Choice, one: Served, now: float | None) -> Choice:
     return (*choice, one)
 
 
-def load_store(tls: BindTls, storage: Storage, report: Report, now: float | None = None) -> CertificateStore:
+def load_served(tls: BindTls, storage: Storage, report: Report) -> list[Served]:
     """Read all certificates of a bind line. Files that are wrong are reported, each of them, and left out.
 
     Args:
         tls: the line.
         storage: where certificates are read into, or are already.
         report: where errors go.
-        now: see `CertificateStore`.
     """
     served: list[Served] = []
-    alerts_before = len(report.alerts)
     for item in tls.certificates:
-        if isinstance(item, CrtList):
-            known = storage.lists.get(item.name)
-            if known is None:
-                known = storage.lists[item.name] = LoadedList(item.name, list(_load(item.lines, storage, report)))
-            served += (Served(one.entry, tls.policy.overlaid(one.line.options), one.line) for one in known.lines)
-            continue
-        bundle = ""
-        lines: Iterable[LoadedLine]
-        if os.path.isdir(item.file.path):
-            known = storage.lists.get(item.file.path)
-            if known is None:
-                known = storage.lists[item.file.path] = LoadedList(item.file.path, list(_load_directory(item, storage, report)))
-            lines = known.lines
+        listed = isinstance(item, CrtList) or _is_directory(item.file, storage)
+        if listed:
+            lines = _listed(item, storage, report)
+            bundle = ""
         else:
-            lines = list(_load((item,), storage, report))
+            assert isinstance(item, CertificateLine)
+            lines = list(_load((item,), storage, report, skip_bad=False))
             bundle = item.file.path if len(lines) > 1 else ""
-        served += (Served(one.entry, tls.policy.overlaid(one.line.options), one.line, bundle) for one in lines)
-    if not served and not tls.strict_sni and len(report.alerts) == alerts_before:
-        report.add(
-            config_error(
-                "ssl is enabled but there is no certificate", tls.location,
-                remedy="add `crt FILE` (certificate, chain and key in PEM form), or `strict-sni` to start without any",
-            ).diagnostic
-        )
-    return CertificateStore(served, now)
+        served += [
+            Served(one.entry, tls.policy.overlaid(one.line.options), one.line, bundle=bundle, listed=listed) for one in lines
+        ]
+    return served
 
 
-def _load(lines: Iterable[CertificateLine], storage: Storage, report: Report) -> Iterator[LoadedLine]:
+def _is_directory(file: CertificateFile, storage: Storage) -> bool:
+    return not file.source and file.path not in storage.certificates and os.path.isdir(file.path)
+
+
+def _listed(item: CertificateLine | CrtList, storage: Storage, report: Report) -> list[LoadedLine]:
+    """The lines of a crt-list or directory, which is loaded once."""
+    name = item.name if isinstance(item, CrtList) else item.file.path
+    known = storage.lists.get(name)
+    if known is None:
+        lines = item.lines if isinstance(item, CrtList) else _directory(item, report)
+        loaded = list(_load(lines, storage, report, skip_bad=storage.reader.loading.skip_bad))
+        known = storage.lists[name] = LoadedList(name, loaded)
+    return known.lines
+
+
+def _load(lines: Iterable[CertificateLine], storage: Storage, report: Report, *, skip_bad: bool) -> Iterator[LoadedLine]:
     """The lines with their entries; a bundle has one for each of its files."""
     for line in lines:
         for file in _files(line.file, storage):
             try:
                 yield LoadedLine(line, storage.certificate(file))
             except ConfigError as error:
-                report.add(error.diagnostic)
+                report.add(error.diagnostic if not skip_bad else skipped(error))
+
+
+def skipped(error: ConfigError) -> Diagnostic:
+    """What is said of a certificate that `ssl-skip-bad-certificates` leaves out."""
+    problem = error.diagnostic
+    message = f"{problem.message}; it is skipped, and its names are not served"
+    return replace(problem, severity=Severity.WARNING, message=message)
 
 
 def _files(file: CertificateFile, storage: Storage) -> Iterable[CertificateFile]:
     """A file, or those of the bundle that it stands for."""
     path = file.path
-    if path not in storage.certificates and not os.path.exists(path):
-        bundle = [CertificateFile(path + suffix, file.location) for suffix in BUNDLE_SUFFIXES if os.path.exists(path + suffix)]
-        if bundle:
-            return bundle
+    if not file.source and "bundle" in storage.reader.loading.extra and path not in storage.certificates:
+        if not os.path.exists(path):
+            bundle = [path + suffix for suffix in BUNDLE_SUFFIXES if os.path.exists(path + suffix)]
+            if bundle:
+                return [replace(file, path=one) for one in bundle]
     return (file,)
 
 
-def _load_directory(directory: CertificateLine, storage: Storage, report: Report) -> Iterator[LoadedLine]:
+def _directory(directory: CertificateLine, report: Report) -> list[CertificateLine]:
+    """The certificates of a directory, as lines of a crt-list."""
     path, location = directory.file.path, directory.file.location
     try:
         names = list_directory(path, location)
     except ConfigError as error:
         report.add(error.diagnostic)
-        return
+        return []
     lines = []
     for name in names:
         full = os.path.join(path, name)
         if not name.startswith(".") and not name.endswith(EXTRA_SUFFIXES) and not os.path.isdir(full):
-            lines.append(CertificateLine(CertificateFile(full, location), is_default=directory.is_default))
-    yield from _load(lines, storage, report)
+            file = CertificateFile(full, location)
+            lines.append(CertificateLine(file, is_default=directory.is_default, location=location))
+    return lines
