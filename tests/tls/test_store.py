@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from headgate.base.diagnostics import Report
 from headgate.config.tls_options import BindTls
 from headgate.tls.authority import issue
