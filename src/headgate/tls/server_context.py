@@ -41,9 +41,12 @@ from headgate.tls.store import CertificateStore, Choice, Served, load_served, sk
 from headgate.wire.client_hello import parse_client_hello
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.hello_length import bytes_wanted
+from headgate.wire.server_name import server_name
 
 #: Capacity of OpenSSL's session cache; the binding has no call to change it.
 LIBRARY_CACHE_SIZE = 20480
+#: Names whose context is remembered: clients choose the names that a wildcard covers, so the table needs an end.
+_NAMES_MOST = 65536
 _UNRECOGNIZED_NAME = 112  # alert, RFC 6066 section 3
 _OK, _FATAL = 0, 2  # SSL_TLSEXT_ERR_*
 _set_accept_state = lib.SSL_set_accept_state
@@ -91,7 +94,7 @@ class BindContext:
         self.store = store
         self.storage = storage
         self._contexts: dict[Choice, SSL.Context] = {}
-        self._switches: dict[bytes, Any] = {}
+        self._switches: dict[bytes, tuple[AppliedPolicy, Any]] = {}
         self.policies = policies
         self._forger = forger
         self._forged: OrderedDict[bytes, Choice] = OrderedDict()
@@ -135,7 +138,7 @@ class BindContext:
         for policy in touched:
             self.policies[policy] = AppliedPolicy(policy, self.tls, self.storage, self.policies[policy].alpn)
         self._session.set_session_id(self.policies[self.tls.policy].session_id)
-        self.store = CertificateStore(self.store.served)
+        self.store = CertificateStore(self.store.served, self.store.now)
         # What was built for one that has become another: whoever asks next gets it anew.
         self._contexts.clear()
         self._switches.clear()
@@ -221,19 +224,26 @@ class BindContext:
 
     def _select(self, ssl: Any, data: bytes) -> None:
         """Switch a new connection to the context that its hello asks for. The callbacks end what this can't decide."""
+        name = server_name(data) or b""
+        switch = self._switches.get(name)
+        if switch is None:
+            choice = self._answer(name)
+            if choice is None:
+                return
+            one = choice[0] if len(choice) == 1 else self._usable(choice, data)
+            switch = self.policies[one.policy], self._context_for(_group(choice, one))._context
+            if len(choice) == 1:
+                self._remember(name, switch)
+        switch[0].adjust(ssl)
+        lib.SSL_set_SSL_CTX(ssl, switch[1])
+
+    def _usable(self, choice: Choice, data: bytes) -> Served:
         try:
             hello = parse_client_hello(data)
         except ProtocolViolation:
             hello = None
-        choice = self._answer(hello.sni or b"" if hello is not None else b"")
-        if choice is None:
-            return
-        one = choice[0]
-        if len(choice) > 1 and hello is not None:
-            applied = self.policies[one.policy]
-            one = choose(choice, hello, applied.suites, applied.newest)
-        self.policies[one.policy].adjust(ssl)
-        lib.SSL_set_SSL_CTX(ssl, self._context_for(_group(choice, one))._context)
+        applied = self.policies[choice[0].policy]
+        return choice[0] if hello is None else choose(choice, hello, applied.suites, applied.newest)
 
     # --- OpenSSL's callbacks, once a handshake ---
 
@@ -247,21 +257,28 @@ class BindContext:
             if choice is None or self.selective:  # selective: `_select` had nothing for it
                 alert[0] = _UNRECOGNIZED_NAME
                 return _FATAL
-            switch = self._context_for(choice)._context
-            # Clients choose the names that a wildcard covers, so the table needs an end; generated ones are counted elsewhere.
-            if self._forger is None and len(self._switches) < 65536:
-                self._switches[name] = switch
-        lib.SSL_set_SSL_CTX(ssl, switch)
+            switch = self.policies[choice[0].policy], self._context_for(choice)._context
+            self._remember(name, switch)
+        lib.SSL_set_SSL_CTX(ssl, switch[1])
         return _OK
 
     def _confirm(self, policy: BindPolicy, ssl: Any, alert: Any, _argument: Any) -> int:
         """Go on if the name that OpenSSL read belongs to the policy that was applied."""
         pointer = lib.SSL_get_servername(ssl, 0)
-        choice = self._answer(ffi.string(pointer) if pointer else b"")
+        name = ffi.string(pointer) if pointer else b""
+        switch = self._switches.get(name.lower())
+        if switch is not None and switch[0].policy is policy:
+            return _OK
+        choice = self._answer(name)
         if choice is None or all(one.policy != policy for one in choice):
             alert[0] = _UNRECOGNIZED_NAME
             return _FATAL
         return _OK
+
+    def _remember(self, name: bytes, switch: tuple[AppliedPolicy, Any]) -> None:
+        """Spare the next client of a name the search; what was generated is forgotten by other rules."""
+        if self._forger is None and len(self._switches) < _NAMES_MOST:
+            self._switches[name] = switch
 
 
 def _group(choice: Choice, one: Served) -> Choice:

@@ -70,11 +70,12 @@ class CertificateStore:
         default: what is presented when no name matches; None without any certificate.
     """
 
-    __slots__ = ("_exact", "_filtered", "_wildcards", "default", "served")
+    __slots__ = ("_exact", "_filtered", "_wildcards", "default", "now", "served")
 
     def __init__(self, served: Iterable[Served], now: float | None = None) -> None:
         """`now`, Unix time, is what certificates have expired by: such a one leaves its names to others. None: not looked at."""
         self.served = tuple(served)
+        self.now = now
         self._exact: dict[bytes, Choice] = {}
         self._wildcards: dict[bytes, Choice] = {}
         self._filtered: dict[bytes, list[Served]] = {}  # wildcards with names left out: decided for each name
@@ -98,23 +99,32 @@ class CertificateStore:
         return found
 
     def find(self, name: bytes) -> Choice | None:
-        """The certificates for a server name (lower case, no trailing dot), or None."""
-        found = self._exact.get(name)
-        if found is None:
-            dot = name.find(b".")
-            if dot > 0:
-                domain = name[dot:]
-                found = self._wildcards.get(domain)
-                if found is None and domain in self._filtered:
-                    for one in self._filtered[domain]:
-                        if name not in one.excluded:
-                            found = _with(found or (), one, None)
-        return found
+        """The certificates for a server name (lower case, no trailing dot), or None: of each kind of key the nearest one."""
+        found = self._exact.get(name, ())
+        dot = name.find(b".")
+        if dot > 0:
+            domain = name[dot:]
+            wildcards = self._wildcards.get(domain)
+            if wildcards is not None:
+                found = self._joined(found, wildcards) if found else wildcards
+            elif domain in self._filtered:
+                found = self._joined(found, [one for one in self._filtered[domain] if name not in one.excluded])
+        return found or None
 
-    def choices(self) -> list[Choice]:
-        """What all the names are answered with."""
-        filtered = [(one,) for several in self._filtered.values() for one in several]
-        return [*self._exact.values(), *self._wildcards.values(), *filtered]
+    def _joined(self, choice: Choice, more: Iterable[Served]) -> Choice:
+        for one in more:
+            choice = _with(choice, one, self.now)
+        return choice
+
+    def choices(self) -> Iterator[Choice]:
+        """Everything that a name may be answered with, and the default; what depends on the name as a whole."""
+        for name, choice in self._exact.items():
+            yield self.find(name) or choice
+        yield from self._wildcards.values()
+        for several in self._filtered.values():
+            yield tuple(several)
+        if self.default is not None:
+            yield self.default
 
     def names(self) -> list[bytes]:
         """All names that are served, wildcards too, sorted."""
