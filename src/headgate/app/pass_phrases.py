@@ -5,8 +5,10 @@ Called while a configuration is loaded, once for each key that no pass phrase le
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -58,7 +60,8 @@ class PassPhraseCommand:
                 return phrase
             except (ValueError, subprocess.TimeoutExpired) as error:
                 phrase[:] = bytes(len(phrase))
-                process.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # and what it started
                 if isinstance(error, subprocess.TimeoutExpired):
                     raise ValueError(f"'{program}' did not end within {self._patience:g} s") from None
                 raise
