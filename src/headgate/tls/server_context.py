@@ -10,11 +10,12 @@ When the switch happens depends on the line. Where one policy holds for all name
 of a name, the server name callback does it: nothing is parsed twice, and it works however the ClientHello arrives. But by then
 OpenSSL has chosen the version, looked for the session and for extensions of ours. So a line with several policies, with
 certificates of one name that have different chains, or with signed certificate timestamps is *selective*: the ClientHello, which
-the listener has peeked, is read first, and the connection is switched and adjusted before its handshake begins. The callback then only confirms that OpenSSL saw a name of the same policy, and
-ends the handshake otherwise: whoever hides the name from us (a hello that did not come in whole) gets no policy but its own.
+the listener has peeked, is read first, and the connection is switched and adjusted before its handshake begins. The callback then
+only confirms that OpenSSL saw a name of the same policy, and ends the handshake otherwise: whoever hides the name from us (a
+hello that did not come in whole) gets no policy but its own.
 
-Measured (CPU time of connection and first flight, TLS 1.3, ECDSA): 218 us where the callback switches, 240 us on a selective line.
-Of these 3 are for finding the name (`wire.server_name`), the rest for the switch before the handshake and the second callback.
+Measured (CPU time of connection and first flight, TLS 1.3, ECDSA): 218 us where the callback switches, 240 us on a selective
+line. Of these 3 are for finding the name (`wire.server_name`), the rest for the early switch and the second callback.
 """
 
 from __future__ import annotations
