@@ -174,9 +174,15 @@ def ca_names(bind: BindContext, name: bytes) -> list[str | None]:
 
 
 def test_a_name_hidden_from_us_gets_no_policy_but_its_own(world: World, pki: Pki) -> None:
-    """Without the hello, the default applies; a name of another policy ends the handshake, one of the same goes on."""
-    bind = mutual(pki, TlsVersions())
-    for name, welcome in ((b"a.example", False), (b"b.example", True)):
+    """Without the hello, the default applies; a name of another policy ends the handshake, one of the same goes on.
+
+    With strict-sni there is no default, so every name ends it, also one that was served before.
+    """
+    bind, strict = mutual(pki, TlsVersions()), mutual(pki, TlsVersions(), strict_sni=True)
+    assert Visit(world, strict, client(pki, certificate="client.pem"), "a.example").error is None
+    for bind, name, welcome in (
+        (bind, b"a.example", False), (bind, b"b.example", True), (strict, b"a.example", False), (strict, b"b.example", False)
+    ):
         near, far = world.pair()
         connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), near)
         connection.set_tlsext_host_name(name)

@@ -253,10 +253,11 @@ class BindContext:
         """Switch to the context of the name that was asked for."""
         pointer = lib.SSL_get_servername(ssl, 0)
         name = ffi.string(pointer) if pointer else b""
-        switch = self._switches.get(name)
+        # Selective: `_select` had nothing for the connection, and no policy was applied to it.
+        switch = None if self.selective else self._switches.get(name)
         if switch is None:
             choice = self._answer(name)
-            if choice is None or self.selective:  # selective: `_select` had nothing for it
+            if choice is None or self.selective:
                 alert[0] = _UNRECOGNIZED_NAME
                 return _FATAL
             switch = self.policies[choice[0].policy], self._context_for(choice)._context
