@@ -178,10 +178,10 @@ def test_a_name_hidden_from_us_gets_no_policy_but_its_own(world: World, pki: Pki
 
     With strict-sni there is no default, so every name ends it, also one that was served before.
     """
-    bind, strict = mutual(pki, TlsVersions()), mutual(pki, TlsVersions(), strict_sni=True)
+    usual, strict = mutual(pki, TlsVersions()), mutual(pki, TlsVersions(), strict_sni=True)
     assert Visit(world, strict, client(pki, certificate="client.pem"), "a.example").error is None
     for bind, name, welcome in (
-        (bind, b"a.example", False), (bind, b"b.example", True), (strict, b"a.example", False), (strict, b"b.example", False)
+        (usual, b"a.example", False), (usual, b"b.example", True), (strict, b"a.example", False), (strict, b"b.example", False)
     ):
         near, far = world.pair()
         connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), near)
@@ -210,3 +210,21 @@ def test_several_policies_wait_for_the_whole_hello(pki: Pki) -> None:
     bind = mutual(pki, TlsVersions())
     assert bind.wanted(b"") == 5 and bind.wanted(b"\x16\x03\x01\x02\x00\x01") == 517
     assert listed(line(pki.path("b.pem")), line(pki.path("a.pem"))).wanted(b"") == 0
+
+
+def test_a_wildcard_of_another_policy_does_not_add_its_key(world: World, pki: Pki) -> None:
+    """Whoever can use RSA only must not get around the client certificate that the exact name requires."""
+    strict = line(pki.path("b.pem"), "x.example", verify=Verify.REQUIRED, ca_file=pki.ca)
+    bind = listed(line(pki.path("a.pem")), strict, line(pki.path("b_rsa.pem"), "*.example"), policy=BindPolicy(versions=ONLY_12))
+    only_rsa = client(pki)
+    only_rsa.set_ciphers("aRSA")
+    only_rsa.verify_mode = ssl.CERT_NONE
+    assert Visit(world, bind, only_rsa, "y.example").error is None
+    assert Visit(world, bind, only_rsa, "x.example").server.lost is Lost.HANDSHAKE
+
+
+def test_one_name_with_two_ideas_of_verify_is_said(pki: Pki) -> None:
+    lines = (line(pki.path("b.pem"), verify=Verify.REQUIRED, ca_file=pki.ca), line(pki.path("b_rsa.pem")))
+    report = Report()
+    build_bind_context(BindTls((CrtList("a.list", lines, HERE),), location=HERE), SessionCache(), report)
+    assert "differ in 'verify'" in report.warnings[0].message

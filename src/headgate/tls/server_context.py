@@ -352,7 +352,23 @@ def build_bind_context(
         )
     if len(report.alerts) > before:
         return None
-    return BindContext(tls, cache, CertificateStore(served, clock()), storage, policies, origin, forger)
+    store = CertificateStore(served, clock())
+    _compare_verification(store, report)
+    return BindContext(tls, cache, store, storage, policies, origin, forger)
+
+
+def _compare_verification(store: CertificateStore, report: Report) -> None:
+    """Say where a client may choose whether it must show a certificate."""
+    for choice in store.choices():
+        first = choice[0]
+        for one in choice[1:]:
+            verification = one.policy.verify, one.policy.ca_file
+            if one.kind != first.kind and verification != (first.policy.verify, first.policy.ca_file):
+                report.warn(
+                    f"{one.entry.name!r} and {first.entry.name!r} answer to one name and differ in 'verify': by the kind of key"
+                    " that it can use, a client chooses whether it must show a certificate",
+                    one.line.location, remedy="give both the same 'verify' and 'ca-file'",
+                )
 
 
 def _check_trust(policy: BindPolicy, tls: BindTls, report: Report) -> None:

@@ -99,22 +99,24 @@ class CertificateStore:
         return found
 
     def find(self, name: bytes) -> Choice | None:
-        """The certificates for a server name (lower case, no trailing dot), or None: of each kind of key the nearest one."""
+        """The certificates for a server name (lower case, no trailing dot), or None: of each kind of key the nearest one.
+
+        A wildcard adds its kind to that of an exact name only where the policies are the same: else a client could choose by its
+        algorithms whether it must show a certificate.
+        """
         found = self._exact.get(name, ())
         dot = name.find(b".")
         if dot > 0:
             domain = name[dot:]
-            wildcards = self._wildcards.get(domain)
-            if wildcards is not None:
-                found = self._joined(found, wildcards) if found else wildcards
-            elif domain in self._filtered:
-                found = self._joined(found, [one for one in self._filtered[domain] if name not in one.excluded])
+            wildcards: Iterable[Served] = self._wildcards.get(domain, ())
+            if not wildcards and domain in self._filtered:
+                wildcards = [one for one in self._filtered[domain] if name not in one.excluded]
+            if not found and isinstance(wildcards, tuple):
+                return wildcards or None
+            for one in wildcards:
+                if not found or one.policy == found[0].policy:
+                    found = _with(found, one, self.now)
         return found or None
-
-    def _joined(self, choice: Choice, more: Iterable[Served]) -> Choice:
-        for one in more:
-            choice = _with(choice, one, self.now)
-        return choice
 
     def choices(self) -> Iterator[Choice]:
         """Everything that a name may be answered with, and the default; what depends on the name as a whole."""
