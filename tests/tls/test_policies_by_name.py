@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from OpenSSL import SSL
 
-from headgate.base.diagnostics import Report
+from headgate.base.diagnostics import Location, Report
 from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, CrtList, TlsVersions, Verify
 from headgate.proxy.port import Lost
 from headgate.runtime.tls_channel import TlsChannel
@@ -228,3 +229,16 @@ def test_one_name_with_two_ideas_of_verify_is_said(pki: Pki) -> None:
     report = Report()
     build_bind_context(BindTls((CrtList("a.list", lines, HERE),), location=HERE), SessionCache(), report)
     assert "differ in 'verify'" in report.warnings[0].message
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"ciphers": "NONSENSE"}, {"curves": "K-9"}, {"lowest": "TLSv1.3", "highest": "TLSv1.2"}, {"verify": Verify.REQUIRED}],
+    ids=lambda options: next(iter(options)),
+)
+def test_what_is_wrong_with_a_line_is_said_of_that_line(pki: Pki, options: dict[str, Any]) -> None:
+    place = Location("a.list", 2)
+    lines = (line(pki.path("a.pem")), replace(line(pki.path("b.pem"), **options), location=place))
+    report = Report()
+    assert build_bind_context(BindTls((CrtList("a.list", lines, HERE),), location=HERE), SessionCache(), report) is None
+    assert [alert.location for alert in report.alerts] == [place]

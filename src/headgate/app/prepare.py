@@ -115,7 +115,7 @@ def _read_file(path: str) -> bytes:
 def _speaks_tls(config: Config) -> bool:
     bound = any(bind.tls is not None for proxy in config.proxies for bind in proxy.binds)
     servers = [server for proxy in config.proxies for server in proxy.servers]
-    return bound or any(server.tls is not None or _checked_over_tls(server) for server in servers)
+    return bound or bool(config.certificates) or any(server.tls is not None or _checked_over_tls(server) for server in servers)
 
 
 def _checked_over_tls(server: Server) -> bool:

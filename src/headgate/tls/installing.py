@@ -63,9 +63,7 @@ def check_acceptable(context: SSL.Context, one: CertifiedKey) -> None:
     accepted = bool(certificate) and lib.SSL_CTX_use_certificate(context._context, certificate) == 1
     lib.X509_free(certificate)
     if not accepted:
-        reason = lib.ERR_reason_error_string(lib.ERR_get_error())
-        lib.ERR_clear_error()
-        raise _refused(one, ffi.string(reason).decode("ascii", "replace") if reason else "OpenSSL does not say why")
+        raise _refused(one, _queued_reason())
     if one.dh_parameters is not None:
         _set_dh_parameters(context, one)
 
@@ -77,6 +75,13 @@ def _refused(one: CertifiedKey, reason: str) -> ConfigError:
     )
 
 
+def _queued_reason() -> str:
+    """Why the last operation failed; the error queue is empty then."""
+    reason = lib.ERR_reason_error_string(lib.ERR_get_error())
+    lib.ERR_clear_error()
+    return ffi.string(reason).decode("ascii", "replace") if reason else "OpenSSL does not say why"
+
+
 def _set_dh_parameters(context: SSL.Context, one: CertifiedKey) -> None:
     data = one.dh_parameters or b""
     memory = lib.BIO_new_mem_buf(data, len(data))
@@ -85,11 +90,8 @@ def _set_dh_parameters(context: SSL.Context, one: CertifiedKey) -> None:
     accepted = bool(parameters) and lib.SSL_CTX_set_tmp_dh(context._context, parameters) == 1
     lib.DH_free(parameters)
     if not accepted:
-        reason = lib.ERR_reason_error_string(lib.ERR_get_error())
-        lib.ERR_clear_error()
-        text = ffi.string(reason).decode("ascii", "replace") if reason else "OpenSSL does not say why"
         raise config_error(
-            f"OpenSSL refuses the DH parameters in {one.path!r}: {text}", one.location,
+            f"OpenSSL refuses the DH parameters in {one.path!r}: {_queued_reason()}", one.location,
             remedy="remove them (ECDHE needs none), or make new ones: openssl dhparam 2048",
         )
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 import socket
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -329,11 +330,14 @@ def build_bind_context(
         )
     served = load_served(tls, storage, report)
     policies = {}
-    for policy in dict.fromkeys((tls.policy, *(one.policy for one in served))):
-        alpn = _negotiable(policy, tls, report, http=http)
-        _check_trust(policy, tls, report)
+    # A policy that a crt-list line has made is wrong on that line.
+    places = {tls.policy: tls.location, **{one.policy: one.line.location for one in served if one.policy != tls.policy}}
+    for policy, place in places.items():
+        line = replace(tls, location=place)
+        alpn = _negotiable(policy, line, report, http=http)
+        _check_trust(policy, line, report)
         try:
-            policies[policy] = AppliedPolicy(policy, tls, storage, alpn)
+            policies[policy] = AppliedPolicy(policy, line, storage, alpn)
         except ConfigError as error:
             report.add(error.diagnostic)
     try:
