@@ -16,8 +16,8 @@ from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, Ce
 from headgate.proxy.port import Lost
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.openssl import lib
-from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
-from headgate.tls.storage import Storage
+from headgate.tls.server_context import BindContext, SessionCache, build_bind_context, relist
+from headgate.tls.storage import LoadedLine, Storage
 from tests.tls.tls_peers import HERE, Pki, Recorder, World
 from tests.tls.visits import Visit, client
 
@@ -242,3 +242,25 @@ def test_what_is_wrong_with_a_line_is_said_of_that_line(pki: Pki, options: dict[
     report = Report()
     assert build_bind_context(BindTls((CrtList("a.list", lines, HERE),), location=HERE), SessionCache(), report) is None
     assert [alert.location for alert in report.alerts] == [place]
+
+
+def test_a_list_that_changes_while_running(world: World, pki: Pki) -> None:
+    """What the runtime API does: lines come and go, and bring policies of their own."""
+    storage = Storage()
+    bind = listed(line(pki.path("a.pem")), storage=storage)
+    assert not bind.selective
+    added = line(pki.path("b.pem"), verify=Verify.REQUIRED, ca_file=pki.ca, lowest="TLSv1.3")
+    lines = storage.lists["a.list"].lines
+    lines.append(LoadedLine(added, storage.certificate(added.file)))
+    assert relist(bind, Report(), time.time())
+    assert Visit(world, bind, client(pki), "b.example").error is not None
+    welcome = Visit(world, bind, client(pki, certificate="client.pem"), "b.example")
+    assert welcome.version == "TLSv1.3" and welcome.tls.own_certificate == pki.b.certificate
+    wrong = line(pki.path("b_rsa.pem"), ciphers="NONSENSE")
+    lines.append(LoadedLine(wrong, storage.certificate(wrong.file)))
+    report = Report()
+    assert not relist(bind, report, time.time()) and report.alerts
+    assert Visit(world, bind, client(pki, certificate="client.pem"), "b.example").error is None
+    del lines[1:]
+    assert relist(bind, Report(), time.time())
+    assert Visit(world, bind, client(pki), "b.example").tls.own_certificate == pki.a.certificate

@@ -202,7 +202,8 @@ def _load_certificate(body: bytes, number: int, path: str, location: Location | 
         certificate = x509.load_pem_x509_certificate(pem)
         # Parsing is lazy: touch what we use, so that nonsense is found here and not in the data plane.
         certificate.public_key()
-        certificate.subject, certificate.issuer, certificate.extensions  # noqa: B018
+        certificate.subject, certificate.issuer, certificate.extensions, certificate.not_valid_before_utc  # noqa: B018
+        certificate.not_valid_after_utc  # noqa: B018
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise config_error(
             f"block {number} of {path!r} is not a valid certificate: {_short(error)}", location,

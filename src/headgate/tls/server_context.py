@@ -75,11 +75,12 @@ class BindContext:
         storage: where they come from.
         policies: all policies on the line; the line's own is `policies[tls.policy]`.
         selective: connections are switched to their context before the handshake: see the module.
+        http: the frontend is in HTTP mode.
     """
 
     __slots__ = (
-        "__weakref__", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_session", "_switches", "policies",
-        "selective", "storage", "store", "tls",
+        "__weakref__", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_session", "_switches", "http",
+        "policies", "selective", "storage", "store", "tls",
     )  # fmt: skip
 
     def __init__(
@@ -91,8 +92,10 @@ class BindContext:
         policies: dict[BindPolicy, AppliedPolicy],
         origin: SSL.Context | None = None,
         forger: Forger | None = None,
+        http: bool = True,
     ) -> None:
         """See `build_bind_context`, which has checked everything."""
+        self.http = http
         self.tls = tls
         self.store = store
         self.storage = storage
@@ -136,16 +139,24 @@ class BindContext:
     def replaced(self, entry: Entry[Any]) -> None:
         """See `storage.StorageUser`: contexts are built again when a client next asks for them."""
         touched = [policy for policy, applied in self.policies.items() if entry in applied.entries]
-        if not touched and all(one.entry is not entry for one in self.store.served):
-            return
-        for policy in touched:
-            self.policies[policy] = AppliedPolicy(policy, self.tls, self.storage, self.policies[policy].alpn)
-        self._session.set_session_id(self.policies[self.tls.policy].session_id)
-        self.store = CertificateStore(self.store.served, self.store.now)
+        if touched or any(one.entry is entry for one in self.store.served):
+            anew = {
+                policy: AppliedPolicy(policy, self.tls, self.storage, self.policies[policy].alpn) for policy in touched
+            }
+            self.serve(CertificateStore(self.store.served, self.store.now), {**self.policies, **anew})
+
+    def serve(self, store: CertificateStore, policies: dict[BindPolicy, AppliedPolicy]) -> None:
+        """Serve other certificates from now on, under these policies; see `relist`."""
+        self.store = store
+        self.policies = policies
         # What was built for one that has become another: whoever asks next gets it anew.
         self._contexts.clear()
         self._switches.clear()
-        self.selective = self.selective or _needs_hello(self.store)
+        if not self.selective and (len(policies) > 1 or _needs_hello(store)):
+            self.selective = True
+        if self.selective:
+            span_versions(self._session, [policy.versions for policy in policies])
+        self._session.set_session_id(policies[self.tls.policy].session_id)
 
     # --- contexts ---
 
@@ -328,6 +339,53 @@ def build_bind_context(
             Severity.NOTICE,
             f"tune.ssl.cachesize {cache.size}: the TLS library caches at most {LIBRARY_CACHE_SIZE} sessions a bind line",
         )
+    forger: Forger | None = None
+    if tls.generate is not None:
+        try:
+            forger = Forger(tls.generate, storage.reader, clock)
+        except ConfigError as error:
+            report.add(error.diagnostic)
+    checked = _checked(tls, storage, report, http=http)
+    if checked is None or len(report.alerts) > before:
+        return None
+    served, policies = checked
+    if not served and not tls.strict_sni and forger is None:
+        report.add(
+            config_error(
+                "ssl is enabled but there is no certificate", tls.location,
+                remedy="add `crt FILE` (certificate, chain and key in PEM form), or `strict-sni` to start without any",
+            ).diagnostic
+        )
+        return None
+    store = CertificateStore(served, clock())
+    _compare_verification(store, report)
+    return BindContext(tls, cache, store, storage, policies, origin, forger, http)
+
+
+def relist(bind: BindContext, report: Report, now: float) -> bool:
+    """Let a bind line serve what its lists hold now: for the runtime API, when it has changed `storage.lists`.
+
+    Args:
+        bind: the line.
+        report: where errors go.
+        now: Unix time.
+
+    Returns:
+        False when something is wrong; the line then serves what it served before.
+    """
+    checked = _checked(bind.tls, bind.storage, report, http=bind.http)
+    if checked is None:
+        return False
+    served, policies = checked
+    bind.serve(CertificateStore(served, now), policies)
+    return True
+
+
+def _checked(
+    tls: BindTls, storage: Storage, report: Report, *, http: bool
+) -> tuple[list[Served], dict[BindPolicy, AppliedPolicy]] | None:
+    """The certificates of a line and their policies; None when one of them can't work, which was reported then."""
+    before = len(report.alerts)
     served = load_served(tls, storage, report)
     policies = {}
     # A policy that a crt-list line has made is wrong on that line.
@@ -340,25 +398,10 @@ def build_bind_context(
             policies[policy] = AppliedPolicy(policy, line, storage, alpn)
         except ConfigError as error:
             report.add(error.diagnostic)
-    try:
-        forger = Forger(tls.generate, storage.reader, clock) if tls.generate is not None else None
-    except ConfigError as error:
-        report.add(error.diagnostic)
     if len(report.alerts) > before:
         return None
     served = _acceptable(served, policies, storage, report)
-    if not served and not tls.strict_sni and forger is None and len(report.alerts) == before:
-        report.add(
-            config_error(
-                "ssl is enabled but there is no certificate", tls.location,
-                remedy="add `crt FILE` (certificate, chain and key in PEM form), or `strict-sni` to start without any",
-            ).diagnostic
-        )
-    if len(report.alerts) > before:
-        return None
-    store = CertificateStore(served, clock())
-    _compare_verification(store, report)
-    return BindContext(tls, cache, store, storage, policies, origin, forger)
+    return None if len(report.alerts) > before else (served, policies)
 
 
 def _compare_verification(store: CertificateStore, report: Report) -> None:
