@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from headgate.base.diagnostics import ConfigError, Diagnostic, Report, Severity
-from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, CrtList
+from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, CrtList, PolicyOptions
 from headgate.tls.pem import list_directory
 from headgate.tls.storage import CertificateEntry, LoadedLine, LoadedList, Storage
 
@@ -153,6 +153,7 @@ def load_served(tls: BindTls, storage: Storage, report: Report) -> list[Served]:
         report: where errors go.
     """
     served: list[Served] = []
+    policies: dict[PolicyOptions, BindPolicy] = {(): tls.policy}  # lines with the same options share one
     for item in tls.certificates:
         listed = isinstance(item, CrtList) or _is_directory(item.file, storage)
         if listed:
@@ -162,9 +163,13 @@ def load_served(tls: BindTls, storage: Storage, report: Report) -> list[Served]:
             assert isinstance(item, CertificateLine)
             lines = list(_load((item,), storage, report, skip_bad=False))
             bundle = item.file.path if len(lines) > 1 else ""
-        served += [
-            Served(one.entry, tls.policy.overlaid(one.line.options), one.line, bundle=bundle, listed=listed) for one in lines
-        ]
+        for one in lines:
+            options = one.line.options
+            policy = policies.get(options)
+            if policy is None:
+                overlaid = tls.policy.overlaid(options)
+                policy = policies[options] = next((other for other in policies.values() if other == overlaid), overlaid)
+            served.append(Served(one.entry, policy, one.line, bundle=bundle, listed=listed))
     return served
 
 
