@@ -153,7 +153,8 @@ def load_served(tls: BindTls, storage: Storage, report: Report) -> list[Served]:
         report: where errors go.
     """
     served: list[Served] = []
-    policies: dict[PolicyOptions, BindPolicy] = {(): tls.policy}  # lines with the same options share one
+    by_options: dict[PolicyOptions, BindPolicy] = {(): tls.policy}
+    equal = {tls.policy: tls.policy}  # lines that mean the same share one
     for item in tls.certificates:
         listed = isinstance(item, CrtList) or _is_directory(item.file, storage)
         if listed:
@@ -165,10 +166,10 @@ def load_served(tls: BindTls, storage: Storage, report: Report) -> list[Served]:
             bundle = item.file.path if len(lines) > 1 else ""
         for one in lines:
             options = one.line.options
-            policy = policies.get(options)
+            policy = by_options.get(options)
             if policy is None:
-                overlaid = tls.policy.overlaid(options)
-                policy = policies[options] = next((other for other in policies.values() if other == overlaid), overlaid)
+                policy = tls.policy.overlaid(options)
+                policy = by_options[options] = equal.setdefault(policy, policy)
             served.append(Served(one.entry, policy, one.line, bundle=bundle, listed=listed))
     return served
 
