@@ -59,6 +59,8 @@ def parse_crt_list_line(text: str, file: str, number: int, report: Report) -> Ce
         place = _place(match.start(), match[0], text, file, number)
         if match[0].startswith("!*"):
             report.warn(f"filter '{match[0]}' is ignored: only names can be excluded, not wildcards", place)
+        elif "[" in match[0] or "]" in match[0]:
+            raise config_error("options in brackets stand between the file and the filters", place)
         elif match[0] == "!":
             raise config_error("a '!' without a name", place)
         elif "*" in match[0] and match[0] != "*" and (not match[0].startswith("*.") or "*" in match[0][1:]):
