@@ -136,10 +136,10 @@ def _build_contexts(
     from headgate.app.certificate_files import certificate_storage
     from headgate.tls.client_context import build_server_context
     from headgate.tls.server_context import SessionCache, build_bind_context
-    from headgate.tls.session_context import session_name
+    from headgate.tls.session_context import session_names
 
-    lines = {bind.tls for proxy in config.proxies if not proxy.disabled for bind in proxy.binds if bind.tls is not None}
-    names = {tls: session_name(tls) for tls in lines}
+    proxies = [proxy for proxy in config.proxies if not proxy.disabled]
+    names = session_names(bind.tls for proxy in proxies for bind in proxy.binds if bind.tls is not None)
     origins = session_contexts.assign(names.values()) if session_contexts is not None else {}
     cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime, config.global_.tls_generated_size)
     storage = certificate_storage(config, report)
@@ -151,8 +151,7 @@ def _build_contexts(
         for bind in proxy.binds:
             if bind.tls is not None:
                 if bind.tls not in built_for:
-                    # A context can carry one line only: lines that differ in other options take it in their order.
-                    origin = origins.pop(names[bind.tls], None)
+                    origin = origins.get(names[bind.tls])
                     http = proxy.mode is Mode.HTTP
                     built_for[bind.tls] = build_bind_context(
                         bind.tls, cache, report, storage=storage, http=http, origin=origin, clock=time.time
