@@ -115,7 +115,7 @@ def _read_file(path: str) -> bytes:
 def _speaks_tls(config: Config) -> bool:
     bound = any(bind.tls is not None for proxy in config.proxies for bind in proxy.binds)
     servers = [server for proxy in config.proxies for server in proxy.servers]
-    return bound or any(server.tls is not None or _checked_over_tls(server) for server in servers)
+    return bound or bool(config.certificates) or any(server.tls is not None or _checked_over_tls(server) for server in servers)
 
 
 def _checked_over_tls(server: Server) -> bool:
@@ -133,14 +133,16 @@ def _build_contexts(
     server_contexts: dict[int, ServerContext],
     session_contexts: SessionContexts | None,
 ) -> None:
+    from headgate.app.certificate_files import certificate_storage
     from headgate.tls.client_context import build_server_context
     from headgate.tls.server_context import SessionCache, build_bind_context
-    from headgate.tls.session_context import session_name
+    from headgate.tls.session_context import session_names
 
-    lines = {bind.tls for proxy in config.proxies if not proxy.disabled for bind in proxy.binds if bind.tls is not None}
-    names = {tls: session_name(tls) for tls in lines}
+    proxies = [proxy for proxy in config.proxies if not proxy.disabled]
+    names = session_names(bind.tls for proxy in proxies for bind in proxy.binds if bind.tls is not None)
     origins = session_contexts.assign(names.values()) if session_contexts is not None else {}
-    cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime)
+    cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime, config.global_.tls_generated_size)
+    storage = certificate_storage(config, report)
     # A line with several addresses is several binds with the same options: one context, so that sessions resume across them.
     built_for: dict[BindTls, BindContext | None] = {}
     for proxy in config.proxies:
@@ -149,10 +151,11 @@ def _build_contexts(
         for bind in proxy.binds:
             if bind.tls is not None:
                 if bind.tls not in built_for:
-                    # A context can carry one line only: lines that differ in other options take it in their order.
-                    origin = origins.pop(names[bind.tls], None)
+                    origin = origins.get(names[bind.tls])
                     http = proxy.mode is Mode.HTTP
-                    built_for[bind.tls] = build_bind_context(bind.tls, cache, report, http=http, origin=origin)
+                    built_for[bind.tls] = build_bind_context(
+                        bind.tls, cache, report, storage=storage, http=http, origin=origin, clock=time.time
+                    )
                 context = built_for[bind.tls]
                 if context is not None:
                     bind_contexts[id(bind)] = context
@@ -161,6 +164,7 @@ def _build_contexts(
                 built = build_server_context(server.tls, report)
                 if built is not None:
                     server_contexts[id(server)] = built
+    storage.reader.forget()
 
 
 def _build_check_contexts(

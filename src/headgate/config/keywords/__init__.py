@@ -5,6 +5,8 @@ from headgate.config.keywords import (  # noqa: F401
     bind,
     checks,
     cookie,
+    crt_list,
+    crt_store,
     error_pages,
     global_process,
     global_tls,
