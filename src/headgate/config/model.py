@@ -561,6 +561,7 @@ class Global:
     nosplice: bool = False  # never forward with splice()
     quiet: bool = False
     zero_warning: bool = False
+    lint_ignore: frozenset[str] = frozenset()  # kinds of findings, of `base.findings`
     server_state_base: str | None = None
     server_state_file: str | None = None
     variables: tuple[tuple[str, SampleExpression | LogFormat], ...] = ()  # set-var proc.x
