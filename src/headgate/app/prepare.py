@@ -8,8 +8,10 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from headgate.app.findings import add_findings
 from headgate.app.names import ServerAddress, resolve_names
 from headgate.app.server_states import StateText, read_state_files
 from headgate.base.diagnostics import Diagnostic, Report
@@ -92,6 +94,7 @@ def prepare(config: Config, report: Report, session_contexts: SessionContexts | 
         # OpenSSL is loaded only where it is needed: a plain configuration starts in half the time.
         _build_contexts(config, report, bind_contexts, server_contexts, session_contexts)
         _build_check_contexts(config, report, server_contexts, check_contexts)
+    add_findings(config, bind_contexts, report, datetime.now(UTC))
     addresses = resolve_names(config, report)
     if report.alerts:
         return None
