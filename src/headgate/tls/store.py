@@ -184,6 +184,8 @@ def load_served(tls: BindTls, storage: Storage, report: Report) -> list[Served]:
 
 
 def _is_directory(file: CertificateFile, storage: Storage) -> bool:
+    if file.path in storage.lists:  # also where a chroot has put it out of sight
+        return True
     return not file.source and file.path not in storage.certificates and os.path.isdir(file.path)
 
 
