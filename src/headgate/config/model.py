@@ -561,6 +561,7 @@ class Global:
     nosplice: bool = False  # never forward with splice()
     quiet: bool = False
     zero_warning: bool = False
+    lint_ignore: frozenset[str] = frozenset()  # kinds of findings, of `base.findings`
     server_state_base: str | None = None
     server_state_file: str | None = None
     variables: tuple[tuple[str, SampleExpression | LogFormat], ...] = ()  # set-var proc.x
@@ -573,6 +574,8 @@ class Global:
     issuers_chain_path: str | None = None
     ssl_passphrase_cmd: tuple[str, ...] = ()
     ssl_skip_bad_certificates: bool = False
+    crt_state_dir: str | None = None  # certificates that are installed at run time are kept here
+    crt_watch: float | None = None  # seconds between two looks at the files of certificates
     tls_generated_size: int = 1000  # tune.ssl.ssl-ctx-cache-size
     tune: Mapping[str, int] = field(default_factory=dict)
 

@@ -32,6 +32,7 @@ def resolve(draft: ConfigDraft, report: Report) -> Config | None:
     before = len(report.alerts)
     for proxy in draft.proxies:
         mode_checks.drop_what_mode_ignores(proxy, report)
+    cross_checks.check_global(draft, report)
     cross_checks.check_names(draft, report)
     cross_checks.check_defaults_usage(draft, report)
     certificates = build_certificates(draft, report)

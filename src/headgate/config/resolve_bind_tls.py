@@ -119,13 +119,17 @@ def _options_of_lines(defaults: LineDefaults, report: Report) -> Callable[[Setti
     return lambda settings: policy_options(settings, Mode.TCP, defaults, report)
 
 
+_NEEDS_CA = "write 'ca-file <file>', with the CA that issues your client certificates"
+
+
 def _check_verify(
     policy: BindPolicy, certificates: Iterable[CertificateLine | CrtList], settings: Settings, report: Report
 ) -> None:
     """`verify` without a CA: on the line itself, and on the lines of its lists."""
     if policy.verify is not Verify.NONE and policy.ca_file is None:
         report.alert(
-            f"'verify {policy.verify.value}' needs 'ca-file': there is nothing to verify with", settings.place("verify")
+            f"'verify {policy.verify.value}' needs 'ca-file': there is nothing to verify with", settings.place("verify"),
+            remedy=_NEEDS_CA,
         )
         return
     for item in certificates:
@@ -133,7 +137,7 @@ def _check_verify(
             own = policy.overlaid(line.options)
             if own.verify is not Verify.NONE and own.ca_file is None:
                 message = f"'verify {own.verify.value}' needs 'ca-file': there is nothing to verify with"
-                problem = config_error(message, line.location).diagnostic
+                problem = config_error(message, line.location, remedy=_NEEDS_CA).diagnostic
                 if problem not in report.items:  # several bind lines may have the list
                     report.add(problem)
 
@@ -187,5 +191,8 @@ def tls_versions(settings: Settings, report: Report) -> TlsVersions:
     """`ssl-min-ver`, `ssl-max-ver`, `no-*` and `force-*` of a line."""
     lowest, highest = settings.value("ssl-min-ver"), settings.value("ssl-max-ver")
     if lowest and highest and VERSIONS.index(lowest) > VERSIONS.index(highest):
-        report.alert(f"no TLS version is left between {lowest} and {highest}", settings.place("ssl-min-ver"))
+        report.alert(
+            f"no TLS version is left between {lowest} and {highest}: nobody could connect", settings.place("ssl-min-ver"),
+            remedy=f"write 'ssl-min-ver {highest} ssl-max-ver {lowest}', or leave one of them out",
+        )
     return TlsVersions(lowest, highest, settings.value("excluded versions", frozenset()))

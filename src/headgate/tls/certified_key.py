@@ -99,6 +99,13 @@ class CertifiedKey:
         assert isinstance(key, PRIVATE_KEYS)
         return key
 
+    @property
+    def pem(self) -> bytes:
+        """Private key, leaf and chain, as `dump ssl cert` has them. With a key in it: for those only who may have it."""
+        encoding = serialization.Encoding.PEM
+        key = self.key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        return b"".join([key, *(one.public_bytes(encoding) for one in (self.certificate, *self.chain))])
+
 
 class IssuerChains:
     """The chains of `issuers-chain-path`, by whom they can stand above: each begins with the issuer (manual 3.1).

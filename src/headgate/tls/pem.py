@@ -71,7 +71,24 @@ def read_certified_key(
         blocks.keys = _parse(read_file(key_path, location, "private key file"), key_path, location, decrypt).keys
         if not blocks.keys:
             raise config_error(f"no private key in {path!r} and none in {key_path!r}", location, remedy=_COMBINE)
-    key_path = key_path or path
+    return _certified(path, location, blocks, key_path or path)
+
+
+def certified_key_of(name: str, location: Location | None, data: bytes) -> CertifiedKey:
+    """A certificate with its chain and key from the contents of a PEM file; `name` is for messages.
+
+    Raises:
+        ConfigError: as `read_certified_key`.
+    """
+    blocks = _parse(data, name, location)
+    if not blocks.certificates:
+        raise config_error(f"no certificate in {name!r}", location, remedy=_COMBINE)
+    if not blocks.keys:
+        raise config_error(f"no private key in {name!r}", location, remedy=_COMBINE)
+    return _certified(name, location, blocks, name)
+
+
+def _certified(path: str, location: Location | None, blocks: _Blocks, key_path: str) -> CertifiedKey:
     found = _match(blocks)
     if found is None:
         raise config_error(
@@ -105,6 +122,18 @@ def read_authorities(path: str, location: Location | None) -> tuple[x509.Certifi
     if not found:
         raise config_error(f"no CA certificate in {path!r}", location, remedy="ca-file takes CA certificates in PEM form")
     return tuple(found)
+
+
+def authorities_of(name: str, location: Location | None, data: bytes) -> tuple[x509.Certificate, ...]:
+    """CA certificates from the contents of a PEM file, each once.
+
+    Raises:
+        ConfigError: no certificate in it, or a damaged one.
+    """
+    found = tuple(dict.fromkeys(_parse(data, name, location, keys=False).certificates))
+    if not found:
+        raise config_error(f"no CA certificate in {name!r}", location, remedy="ca-file takes CA certificates in PEM form")
+    return found
 
 
 def read_certificates(path: str, location: Location | None, what: str) -> tuple[x509.Certificate, ...]:

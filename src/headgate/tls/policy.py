@@ -13,6 +13,7 @@ from OpenSSL import SSL, crypto
 
 from headgate.base.diagnostics import Location, config_error
 from headgate.config.tls_options import TlsVersions
+from headgate.tls.algorithm_names import CURVES, unknown_name
 from headgate.tls.openssl import MODE, error_text, lib
 
 #: The trusted CAs of the system (manual 5.2 ca-file).
@@ -116,12 +117,22 @@ def set_algorithms(
         _checked(context.set_cipher_list, ciphers, "ciphers", location)
     if ciphersuites is not None:
         _checked(context.set_tls13_ciphersuites, ciphersuites, "ciphersuites", location)
-    if curves is not None and lib.SSL_CTX_set1_curves_list(context._context, curves.encode("utf-8")) != 1:
+    if curves is not None:
+        _known(lib.SSL_CTX_set1_curves_list, context, "curves", curves, location, CURVES)
+
+
+def _known(
+    setter: Any, context: SSL.Context, option: str, value: str, location: Location | None, known: tuple[str, ...]
+) -> None:
+    """Set a list of names that OpenSSL refuses as a whole when it does not know one of them."""
+
+    def takes(names: bytes) -> bool:
+        accepted: bool = setter(context._context, names) == 1
         lib.ERR_clear_error()
-        raise config_error(
-            f"curves {curves!r}: OpenSSL does not know all of them", location,
-            remedy="a colon-separated list such as X25519MLKEM768:X25519:P-256",
-        )
+        return accepted
+
+    if not takes(value.encode("utf-8")):
+        raise unknown_name(option, value, location, known, takes)
 
 
 def _checked(setter: Any, value: str, keyword: str, location: Location | None) -> None:

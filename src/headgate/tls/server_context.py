@@ -32,7 +32,7 @@ from OpenSSL import SSL
 
 from headgate.base.diagnostics import NOWHERE, ConfigError, Report, Severity, config_error
 from headgate.base.records import dataclass
-from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, Verify
+from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, CrtList, Verify
 from headgate.tls.applied_policy import AppliedPolicy
 from headgate.tls.forging import Forger
 from headgate.tls.handshake_record import HandshakeRecord
@@ -174,6 +174,14 @@ class BindContext:
         if self.selective:
             span_versions(self._session, [policy.versions for policy in policies])
         self._session.set_session_id(policies[self.tls.policy].session_id)
+
+    def entries(self) -> set[Entry[Any]]:
+        """All of the storage that the line uses."""
+        return {one.entry for one in self.store.served} | {one for applied in self.policies.values() for one in applied.entries}
+
+    def uses_list(self, name: str) -> bool:
+        """Whether the line serves what a crt-list or a directory names."""
+        return any(name == (item.name if isinstance(item, CrtList) else item.file.path) for item in self.tls.certificates)
 
     # --- contexts ---
 

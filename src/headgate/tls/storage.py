@@ -11,12 +11,12 @@ the runtime API.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 from weakref import WeakSet
 
 from cryptography import x509
 
-from headgate.base.diagnostics import Location, config_error
+from headgate.base.diagnostics import NOWHERE, Location, config_error
 from headgate.base.records import dataclass
 from headgate.config.tls_options import CertificateFile, CertificateLine
 from headgate.tls.certified_key import CertifiedKey
@@ -131,6 +131,29 @@ class Storage:
             ConfigError: the file is wrong (see `pem.read_authorities`).
         """
         return _entry(self.authorities, path, location, read_authorities)
+
+    def of(self, kind: str) -> dict[str, Entry[tuple[Any, ...]]]:
+        """The entries of `ca-file` or of `crl-file`, by name."""
+        return cast("dict[str, Entry[tuple[Any, ...]]]", self.authorities if kind == "ca-file" else self.revocations)
+
+    def put_certificate(self, name: str, contents: CertifiedKey) -> CertificateEntry:
+        """Replace what is called `name`, or add it."""
+        entry = self.certificates.get(name)
+        if entry is None:
+            entry = self.certificates[name] = CertificateEntry(CertificateFile(name, NOWHERE), contents)
+        else:
+            self.replace(entry, contents)
+        return entry
+
+    def put(self, kind: str, name: str, contents: tuple[Any, ...]) -> Entry[tuple[Any, ...]]:
+        """Replace the CA file or CRL file that is called `name`, or add it."""
+        entries = self.of(kind)
+        entry = entries.get(name)
+        if entry is None:
+            entry = entries[name] = Entry(name, contents)
+        else:
+            self.replace(entry, contents)
+        return entry
 
     def join(self, user: StorageUser) -> None:
         """Tell `user` of every replacement from now on, as long as it lives."""

@@ -96,7 +96,16 @@ class CertificateStore:
             first = self.served[0]
             if number == 0 or one.line.is_default or (first.bundle and one.bundle == first.bundle):
                 found = _with(found, one, now)
-        return found
+        return tuple(self._successor(one, now) for one in found)
+
+    def _successor(self, one: Served, now: float | None) -> Served:
+        """The one that has taken the names of an expired certificate over; without any the certificate itself."""
+        if now is not None and one.entry.contents.not_after < now:
+            for name in one.names:
+                for other in self.find(name) or () if not name.startswith(b"*.") else self._wildcards.get(name[1:], ()):
+                    if other.kind == one.kind and other.entry.contents.not_after >= now:
+                        return other
+        return one
 
     def find(self, name: bytes) -> Choice | None:
         """The certificates for a server name (lower case, no trailing dot), or None: of each kind of key the nearest one.
@@ -175,6 +184,8 @@ def load_served(tls: BindTls, storage: Storage, report: Report) -> list[Served]:
 
 
 def _is_directory(file: CertificateFile, storage: Storage) -> bool:
+    if file.path in storage.lists:  # also where a chroot has put it out of sight
+        return True
     return not file.source and file.path not in storage.certificates and os.path.isdir(file.path)
 
 

@@ -8,6 +8,7 @@ from headgate.config.keywords import (  # noqa: F401
     crt_list,
     crt_store,
     error_pages,
+    global_lint,
     global_process,
     global_tls,
     global_tuning,

@@ -69,6 +69,19 @@ def _command(cursor: Cursor, section: GlobalSection) -> None:
     section.settings.put("ssl-passphrase-cmd", tuple(words), cursor.keyword.location)
 
 
+def _watch(cursor: Cursor, section: GlobalSection) -> None:
+    """`crt-watch <interval>`, our own: files of certificates are looked at so often, and read when they have changed."""
+    word = cursor.rest[0] if cursor.more else cursor.keyword
+    seconds = cursor.time("an interval", "s")
+    if seconds < _SHORTEST_WATCH:
+        raise cursor.wrong(word, f"files can't be looked at more often than each {_SHORTEST_WATCH:g} s")
+    cursor.finish()
+    section.settings.put("crt-watch", seconds, cursor.keyword.location)
+
+
+#: Of `crt-watch`, seconds.
+_SHORTEST_WATCH = 1.0
+
 KEYWORDS.add(
     _directory("ca-base"),
     _directory("crt-base"),
@@ -78,6 +91,8 @@ KEYWORDS.add(
     switch("ssl-load-extra-del-ext"),
     implemented("ssl-passphrase-cmd", _command),
     switch("ssl-skip-bad-certificates", negatable=True),
+    _directory("crt-state-dir"),
+    implemented("crt-watch", _watch),
     *without_effect("self-signed roots are never sent", "ssl-skip-self-issued-ca"),
     value("ssl-default-bind-ciphers", _word("a cipher list")),
     value("ssl-default-bind-ciphersuites", _word("a list of TLS 1.3 cipher suites")),
