@@ -150,7 +150,7 @@ class Answerer:
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsChannel:
         """Begin the handshake on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""
         context = self.context
-        channel = TlsChannel(reactor, sock, context.connection(sock), context, owner, readable=True, registered=True)
+        channel = TlsChannel(reactor, sock, context.connection(sock, hello), context, owner, readable=True, registered=True)
         channel.hello = hello
         return channel
 

@@ -22,9 +22,10 @@ from headgate.config.tls_options import ServerTls, Verify
 from headgate.observe.full_handshakes import Cause
 from headgate.tls.handshake_facts import note_failure
 from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names
+from headgate.tls.installing import install
+from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names, shown
 from headgate.tls.openssl import MODE, TlsError, lib, new_ssl
-from headgate.tls.pem import read_certified_key
+from headgate.tls.pem import read_authorities, read_certified_key
 from headgate.tls.policy import (
     SYSTEM_CA,
     alpn_wire,
@@ -35,7 +36,6 @@ from headgate.tls.policy import (
     set_versions,
 )
 from headgate.tls.revocation import add_revocations, check_revocations, read_revocations
-from headgate.tls.server_context import install, shown
 from headgate.tls.server_verification import ServerVerification
 from headgate.tls.session_store import Dialled, Key, ServerSessions
 
@@ -92,7 +92,9 @@ class ServerContext:
             self._shown = (shown(certified),)
             own = (certified.certificate, *certified.chain)
         if tls.verify is Verify.REQUIRED:
-            trusted = load_trust(context, tls.ca_file or SYSTEM_CA, tls.location)
+            ca_file = tls.ca_file or SYSTEM_CA
+            trusted = () if ca_file == SYSTEM_CA else read_authorities(ca_file, tls.location)
+            load_trust(context, ca_file, trusted)
             if tls.crl_file is not None:
                 revoked = read_revocations(tls.crl_file, tls.location)
                 store = lib.SSL_CTX_get_cert_store(context._context)
