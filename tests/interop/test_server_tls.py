@@ -81,22 +81,22 @@ def test_checks_resume_and_close_cleanly(
 ) -> None:
     servers = [strict(version) for _ in range(20)]
     lines = "\n    ".join(
-        f"server s{number} 127.0.0.1:{server.port} ssl verify none check inter 200ms" for number, server in enumerate(servers)
+        f"server s{number} 127.0.0.1:{server.port} ssl verify none check inter 500ms" for number, server in enumerate(servers)
     )
     program = proxy(site(tmp_path, lines, more=kind)).program
     for server in servers:
-        server.wait_for(lambda server: len(server.ended) >= 11, "eleven checks")
+        server.wait_for(lambda server: len(server.ended) >= 7, "seven checks")
     assert info(tmp_path, "SslBackendKeyRate") <= 1
     checks = reuse(tmp_path, "checks")
     assert len(checks) == 20
     for line in checks:
-        assert line["causes"] == {"first_contact": 1} and line["resumed"] >= 10 and not line["failed"]
+        assert line["causes"] == {"first_contact": 1} and line["resumed"] >= 6 and not line["failed"]
     program.process.send_signal(signal.SIGTERM)
     program.process.wait(20)
     for server in servers:
         server.wait_for(lambda server: len(server.ended) == len(server.connections), "all are over")
         assert server.ends == {"close_notify"}
-        assert [one.resumed for one in server.connections[:11]] == [False] + [True] * 10
+        assert [one.resumed for one in server.connections[:7]] == [False] + [True] * 6
 
 
 def test_checks_of_several_workers_resume_what_traffic_left(
@@ -279,7 +279,7 @@ def test_look_ups_of_clients_sessions(
     session = str(tmp_path / "session.pem")
 
     def connect(port: int, *options: str) -> None:
-        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-no_ticket", *options]
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-no_ticket", "-tls1_2", *options]
         subprocess.run(command, input=b"Q", check=True, capture_output=True, timeout=20)
 
     at = proxy(text)
