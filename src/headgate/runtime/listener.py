@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from headgate.base.addresses import Family
 from headgate.config.model import Bind, Mode
 from headgate.observe.counters import ListenerCounters
-from headgate.plan.facts import Stream
+from headgate.plan.facts import Stream, TlsFacts
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel
 from headgate.proxy.relay import RelaySession
@@ -53,6 +53,9 @@ class TlsClientChannel(Channel, Protocol):
 
     failure: str
     record: HandshakeRecord | None
+
+    def so_far(self) -> TlsFacts:
+        """What is known of the connection, whether its handshake is done, under way or failed."""
 
 
 #: SO_LINGER on, for no time: a close resets the connection and leaves no TIME_WAIT behind (manual, "option nolinger").

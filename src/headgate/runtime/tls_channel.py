@@ -141,8 +141,8 @@ class TlsChannel:
     """
 
     __slots__ = (
-        "_closing", "_context", "_eof", "_established", "_events", "_failed", "_handle", "_late", "_lingers", "_notified",
-        "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked",
+        "_closing", "_context", "_eof", "_established", "_events", "_facts", "_failed", "_handle", "_late", "_lingers",
+        "_notified", "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked",
         "deadline", "failure", "fd", "hello", "owner", "reactor", "record", "sock", "tls", "truncated",
     )  # fmt: skip
 
@@ -189,6 +189,7 @@ class TlsChannel:
         self._events = READ
         self._reading = True
         self._established = False
+        self._facts: ConnectionFacts | None = None  # once the handshake is over
         self._read_wants_write = False
         self._write_wants_read = False
         self._late: TlsError | None = None  # the end of input, met while the owner had paused us
@@ -243,15 +244,25 @@ class TlsChannel:
         if self._failed or self._closing:
             return
         self._established = True
-        self.tls = ConnectionFacts(self._ssl)
+        self.tls = self._facts = self._learned(established=True)
         self.reactor.rebind(self.fd, self.ready)
         if not self._reading or self._events != READ:
             self._interest()
         cast(HandshakeOwner, self.owner).handshake_completed()
 
+    def _learned(self, *, established: bool, error: int = 0) -> ConnectionFacts:
+        context = self._context
+        names = context if isinstance(context, BindContext) else None
+        return ConnectionFacts(self._ssl, names, outgoing=names is None, established=established, error=error)
+
+    def so_far(self) -> TlsFacts:
+        """What is known of the connection now, whether its handshake is done, under way or failed."""
+        return self._facts or self._learned(established=False)
+
     def _handshake_failed(self, error: TlsError) -> None:
         if self._failed or self._closing:
             return
+        self._facts = self._learned(established=False, error=error.code)
         record = self.explain(error)
         self.failure = record.reason
         self._closing = True
@@ -349,11 +360,17 @@ class TlsChannel:
             self.owner.eof_received()
             return
         self.failure = end.text
+        self._met(end)
         if self.record is not None:
             self.record.late = end
         if not end.errno:
             self._notified = True  # after a protocol error OpenSSL must not be asked to send anything
         self._lost(_reason(end))
+
+    def _met(self, error: TlsError) -> None:
+        """Tell the connection's facts of the first error (`ssl_fc_err`)."""
+        if self._facts is not None and not self._facts.error:
+            self._facts.error = error.code
 
     def _broken(self) -> None:
         """EPOLLERR or EPOLLHUP while we do not read."""
@@ -416,6 +433,7 @@ class TlsChannel:
             return True
         error = take_error(kind, system_error)
         self.failure = error.text
+        self._met(error)
         self._fail_later(_reason(error))
         return False
 

@@ -72,8 +72,8 @@ class BindContext:
     """
 
     __slots__ = (
-        "_alpn_callback", "_authorities", "_contexts", "_name_callback", "_session", "_session_id", "_switches", "alpn", "store",
-        "tls",
+        "_alpn_callback", "_authorities", "_contexts", "_name_callback", "_names", "_session", "_session_id", "_switches", "alpn",
+        "store", "tls",
     )
 
     def __init__(
@@ -89,6 +89,7 @@ class BindContext:
         self.alpn = alpn
         self._authorities: tuple[x509.Certificate, ...] = ()
         self._contexts: dict[tuple[int, ...], SSL.Context] = {}
+        self._names: dict[x509.Certificate, str] = {}
         self._switches: dict[bytes, Any] = {}
         self._alpn_callback = _alpn_selector(alpn) if alpn else None
         session = self._policy_context(origin)
@@ -131,6 +132,12 @@ class BindContext:
         """The names that are served and most resemble one."""
         served = [one.decode("ascii", "replace") for one in self.store.names()[:_NAMES_MOST]]
         return tuple(get_close_matches(name, served, 3, 0.6))
+
+    def certificate_name(self, certificate: x509.Certificate) -> str:
+        """What the configuration calls one of our certificates, "" when it is none of them (`ssl_fc_crtname`)."""
+        if not self._names:
+            self._names = {one.certificate: one.path for one in self.store.certificates}
+        return self._names.get(certificate, "")
 
     def remember(self, handle: Handle) -> None:
         """Nothing to do: OpenSSL keeps the sessions of servers."""
