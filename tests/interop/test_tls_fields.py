@@ -336,6 +336,25 @@ def test_the_server_side(
         assert seen[f"headgate {target}"] == seen[f"haproxy {target}"], target
 
 
+def test_cause_and_advice_in_the_error_log(directory: pathlib.Path, proxy: StartProxy, logs: LogReceiver) -> None:
+    """What HAProxy's fields do not say: why, what to change, and who that was."""
+    started = proxy(f"""
+frontend web
+    bind 127.0.0.1:{{port}} ssl crt {directory}/site.pem
+    log 127.0.0.1:{logs.port} len 4096 local0
+    log-format "succeeded %[ssl_fc_cause] %[ssl_fc_advice]"
+    error-log-format "failed %[ssl_fc_cause] %[ssl_fc_ja4] %[ssl_fc_sni] %{{+Q}}[ssl_fc_advice]"
+    http-request return status 200
+""")
+    visit(VISITORS["no common cipher"], started.port, directory)
+    line = logs.line("failed")
+    assert re.search(r'failed no-common-cipher t12d\d{4}00_[0-9a-f]{12}_[0-9a-f]{12} localhost "[^"]*ciphers[^"]*"$', line)
+    visit(VISITORS["plain HTTP"], started.port, directory)
+    assert re.search(r'failed plain-http - - "[^"]+"$', logs.line("plain-http"))
+    visit(VISITORS["TLS 1.3 with ALPN"], started.port, directory)
+    assert logs.line("succeeded").endswith("succeeded - -")
+
+
 def test_the_group_after_the_quantum_in_logs(
     directory: pathlib.Path, proxy: StartProxy, logs: LogReceiver
 ) -> None:
