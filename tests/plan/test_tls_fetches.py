@@ -429,7 +429,7 @@ def test_npn_is_no_more(read_config: Callable[[str], Config], make_plan: Callabl
     ]
 
 
-@pytest.mark.parametrize("name", ["ssl_bc_cipher", "ssl_s_s_dn", "bc_err", "ssl_bc_curve", "res.ssl_hello_type"])
+@pytest.mark.parametrize("name", ["ssl_bc_cipher", "bc_err", "ssl_bc_curve", "res.ssl_hello_type"])
 def test_requests_know_no_server(name: str, expression: Callable[..., Expression]) -> None:
     with pytest.raises(ConfigError, match="nothing to look at in an http-request rule"):
         expression(name, Place.FE_HTTP_REQUEST)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from headgate.plan.facts import Stream, TlsFacts, Value
 from headgate.plan.fetches import certificates
 from headgate.plan.fetches.layer5 import Side, back, front
-from headgate.plan.places import RESPONSE_MEMORY, SESSION, Place
+from headgate.plan.places import SESSION, Place
 from headgate.plan.registry import Argument, fetch, plain
 from headgate.plan.samples import Run, Type
 from headgate.plan.scope import Scope
@@ -60,7 +60,8 @@ def _register(prefix: str, side: Side, which: Which, places: Place) -> None:
 
 _register("ssl_c", front, _peer, SESSION)
 _register("ssl_f", front, _own, SESSION)
-_register("ssl_s", back, _peer, RESPONSE_MEMORY)
+# HAProxy takes these wherever there is a session; before there is a connection to the server they are no sample.
+_register("ssl_s", back, _peer, SESSION)
 _name("ssl_c_r_dn", front, _root, SESSION, issuer=False)
 plain("ssl_c_san", result=Type.STR, places=SESSION, run=_from_certificate(front, _peer, certificates.SAN))
 
@@ -81,4 +82,4 @@ def _chain(side: Side) -> Run:
 
 
 plain("ssl_c_chain_der", result=Type.BIN, places=SESSION, run=_chain(front))
-plain("ssl_s_chain_der", result=Type.BIN, places=RESPONSE_MEMORY, run=_chain(back))
+plain("ssl_s_chain_der", result=Type.BIN, places=SESSION, run=_chain(back))
