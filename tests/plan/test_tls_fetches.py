@@ -398,6 +398,20 @@ def test_response_buffer(name: str, expression: Callable[..., Expression], make_
     assert run(make_stream()) is None
 
 
+def test_the_session_id_of_either_hello(expression: Callable[..., Expression], make_stream: Callable[..., Stream]) -> None:
+    """The manual's example of `stick store-response`: the length at 43, the session ID behind it."""
+    head = b"\x16\3\3\0\x30\2\0\0\x2c\3\3" + b"r" * 32
+    stream = make_stream(request_buffer=head + b"\4ours" + b"rest", response_buffer=head + b"\6theirs" + b"rest")
+    for name, place, value in (
+        ("payload_lv(43,1)", Place.BE_SERVER_CHOICE, b"ours"),
+        ("payload_lv(43,1)", Place.BE_TCP_RESPONSE, b"theirs"),
+        ("payload(44,4)", Place.BE_TCP_CONTENT, b"ours"),
+        ("payload(44,6)", Place.FE_TCP_RESPONSE, b"theirs"),
+    ):
+        assert expression(name, place).run(stream) == value
+    assert expression("payload_lv(43,1)", Place.BE_SERVER_CHOICE).run(make_stream(request_buffer=head + b"\0rest")) is None
+
+
 # --- what is wrong in a configuration --------------------------------------------------------------------------------
 
 

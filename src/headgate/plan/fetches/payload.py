@@ -43,14 +43,23 @@ plain("wait_end", result=Type.BOOL, places=RUNNING, run=_wait_end)
 plain("req.len", "req_len", result=Type.SINT, places=REQUEST, run=_length)
 
 
-@fetch("req.payload", "payload", result=Type.BIN, places=REQUEST, arguments=(INTEGER, INTEGER))
+def _buffer(scope: Scope) -> Callable[[Stream], bytes]:
+    """The bytes that `payload` and `payload_lv` look at: the response's where there is one, else the request's."""
+    if scope.place & RESPONSE:
+        return lambda stream: stream.response_buffer
+    return lambda stream: stream.request_buffer
+
+
+@fetch("payload", result=Type.BIN, places=REQUEST | RESPONSE, arguments=(INTEGER, INTEGER))
+@fetch("req.payload", result=Type.BIN, places=REQUEST, arguments=(INTEGER, INTEGER))
 def payload(scope: Scope, offset: int, length: int) -> Run:
     if offset < 0 or length < 0:
         raise config_error("offset and length can't be negative", None)
     end = offset + length
+    of = _buffer(scope)
 
     def run(stream: Stream) -> Value:
-        buffer = stream.request_buffer
+        buffer = of(stream)
         if not length:
             if not stream.request_complete:
                 stream.need_more = True
@@ -63,7 +72,8 @@ def payload(scope: Scope, offset: int, length: int) -> Run:
     return run
 
 
-@fetch("req.payload_lv", "payload_lv", result=Type.BIN, places=REQUEST, arguments=(INTEGER, INTEGER, STRING), required=2)
+@fetch("payload_lv", result=Type.BIN, places=REQUEST | RESPONSE, arguments=(INTEGER, INTEGER, STRING), required=2)
+@fetch("req.payload_lv", result=Type.BIN, places=REQUEST, arguments=(INTEGER, INTEGER, STRING), required=2)
 def payload_lv(scope: Scope, offset: int, size: int, start: bytes | None) -> Run:
     text = (start or b"+0").decode("latin-1")
     relative = text[:1] in "+-"
@@ -72,11 +82,14 @@ def payload_lv(scope: Scope, offset: int, size: int, start: bytes | None) -> Run
     begin = offset + size + int(text) if relative else int(text)
     if offset < 0 or not 0 < size <= 8 or begin < 0:
         raise config_error("offsets can't be negative, and the length takes 1 to 8 bytes", None)
+    of = _buffer(scope)
 
     def run(stream: Stream) -> Value:
-        buffer = stream.request_buffer
+        buffer = of(stream)
         if len(buffer) >= offset + size:
             length = int.from_bytes(buffer[offset : offset + size], "big")
+            if not length:
+                return None  # a client without a session must not share a key with all the others
             if len(buffer) >= begin + length:
                 return bytes(buffer[begin : begin + length])
         stream.need_more = True
