@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from headgate.plan.facts import TlsFacts
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.authority import issue
 from headgate.tls.client_context import ServerContext, build_server_context
+from headgate.tls.facts import ConnectionFacts
 from headgate.tls.openssl import error_string
 from headgate.tls.server_context import BindContext
 from headgate.tls.unbegun import UNBEGUN
@@ -166,6 +168,44 @@ def test_a_client_that_is_not_trusted(world: World, pki: Pki) -> None:
     assert facts.failure is ConnectionFailure.SSL_CRT_FAIL
     assert facts.certificate_error == 20
     assert (facts.authority_error, facts.authority_error_depth) == (0, 0)
+
+
+@dataclass
+class Notes:
+    """Implements `tls.facts.Findings`."""
+
+    error: int = 0
+    ca_error: int = 0
+    ca_depth: int = 0
+    leaf: bytes | None = None
+
+
+@pytest.mark.parametrize(
+    ("notes", "failure"),
+    [
+        (Notes(error=10), ConnectionFailure.SSL_CRT_FAIL),
+        (Notes(ca_error=10, ca_depth=1), ConnectionFailure.SSL_CA_FAIL),
+        (Notes(error=20, ca_error=12, ca_depth=1), ConnectionFailure.SSL_CRT_FAIL),  # that of the CA was ignored
+    ],
+)
+def test_what_verification_noted(notes: Notes, failure: ConnectionFailure, world: World, pki: Pki) -> None:
+    bind = bind_context(pki, "a.pem", verify=Verify.REQUIRED, ca_file=pki.ca, versions=TLS_1_2)
+    facts = Handshake(world, bind, server_context(ca_file=pki.ca, certificate=pki.path("stranger.pem"))).server
+    assert isinstance(facts, ConnectionFacts)
+    notes.leaf = pki.stranger.certificate.public_bytes(Encoding.DER)
+    facts.findings = notes
+    assert (facts.certificate_error, facts.authority_error, facts.authority_error_depth) == (
+        notes.error, notes.ca_error, notes.ca_depth,
+    )
+    assert facts.failure is failure
+    assert facts.peer_certificate == pki.stranger.certificate
+
+
+def test_a_certificate_that_only_openssl_can_read(world: World, pki: Pki) -> None:
+    facts = Handshake(world, bind_context(pki, "a.pem"), server_context(ca_file=pki.ca)).server
+    assert isinstance(facts, ConnectionFacts)
+    facts.findings = Notes(leaf=b"0\3\2\1\1")
+    assert facts.peer_certificate is None
 
 
 def test_a_client_that_only_leaves(world: World, pki: Pki) -> None:

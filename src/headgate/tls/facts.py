@@ -31,6 +31,21 @@ class CertificateNames(Protocol):
         """Its name as `show ssl cert` has it, "" when it is none of ours."""
 
 
+class Findings(Protocol):
+    """What the verification of a peer met, ignored or not.
+
+    Attributes:
+        error: number of the first error of the peer's own certificate, 0 for none.
+        ca_error, ca_depth: of those above it, and how far above.
+        leaf: the peer's own certificate, DER; OpenSSL forgets it when the handshake fails.
+    """
+
+    error: int
+    ca_error: int
+    ca_depth: int
+    leaf: bytes | None
+
+
 class ConnectionFacts:
     """Facts of one connection after its handshake, or of the handshake that failed; they stay true after it is closed.
 
@@ -38,9 +53,10 @@ class ConnectionFacts:
         ssl: OpenSSL's connection, kept alive until the exchange that it belongs to was logged.
         established: the handshake was completed.
         error: OpenSSL's packed code of the first error met, 0 for none.
+        findings: what verification met, None when nobody took notes: then there is OpenSSL's verdict only.
     """
 
-    __slots__ = ("_names", "_outgoing", "_peer", "_peer_known", "error", "established", "ssl")
+    __slots__ = ("_names", "_outgoing", "_peer", "_peer_known", "error", "established", "findings", "ssl")
 
     def __init__(
         self, ssl: Any, names: CertificateNames | None = None, *, outgoing: bool = False, established: bool = True, error: int = 0
@@ -56,6 +72,7 @@ class ConnectionFacts:
         self.ssl = ssl
         self.established = established
         self.error = error
+        self.findings: Findings | None = None
         self._names = names
         self._outgoing = outgoing
         self._peer: x509.Certificate | None = None
@@ -189,6 +206,8 @@ class ConnectionFacts:
             if pointer:
                 owned = ffi.gc(pointer, lib.X509_free)
                 self._peer = _certificate(owned)
+            elif self.findings is not None and self.findings.leaf is not None:
+                self._peer = _parsed(self.findings.leaf)
             self._peer_known = True
         return self._peer
 
@@ -207,7 +226,7 @@ class ConnectionFacts:
         if not self.established or self.verify_error:
             return None
         chain = _stack(lib.SSL_get0_verified_chain(self.ssl))
-        return x509.load_der_x509_certificate(chain[-1]) if chain else None
+        return _parsed(chain[-1]) if chain else None
 
     @property
     def own_certificate(self) -> x509.Certificate | None:
@@ -229,15 +248,15 @@ class ConnectionFacts:
 
     @property
     def certificate_error(self) -> int:
-        return self.verify_error
+        return self.verify_error if self.findings is None else self.findings.error
 
     @property
     def authority_error(self) -> int:
-        return 0
+        return 0 if self.findings is None else self.findings.ca_error
 
     @property
     def authority_error_depth(self) -> int:
-        return 0
+        return 0 if self.findings is None else self.findings.ca_depth
 
 
 def _taken(take: Callable[[Any, int], int], most: int) -> bytes:
@@ -267,7 +286,15 @@ def _text(pointer: Any) -> str:
 def _certificate(pointer: Any) -> x509.Certificate | None:
     """OpenSSL's certificate as ours, by way of DER."""
     encoded = _der(pointer)
-    return None if encoded is None else x509.load_der_x509_certificate(encoded)
+    return None if encoded is None else _parsed(encoded)
+
+
+def _parsed(encoded: bytes) -> x509.Certificate | None:
+    """None for what OpenSSL takes and `cryptography` does not: peers send what they like."""
+    try:
+        return x509.load_der_x509_certificate(encoded)
+    except ValueError:
+        return None
 
 
 def _der(pointer: Any) -> bytes | None:
