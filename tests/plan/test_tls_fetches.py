@@ -162,7 +162,7 @@ def test_connection_errors(number: int, name: bytes | None, message: bytes, fron
     assert front("fc_err", None, error_code=number) == number
     assert front("fc_err_name", None, error_code=number) == name
     assert front("fc_err_str", None, error_code=number) == message
-    met = {"server_error": number, "server_address": b"192.0.2.1"}
+    met = {"server_error": number, "server_address": b"192.0.2.1", "t_connect": 3}
     assert back("bc_err", None, **met) == number
     assert back("bc_err_name", None, **met) == name
     assert back("bc_err_str", None, **met) == message
@@ -170,7 +170,8 @@ def test_connection_errors(number: int, name: bytes | None, message: bytes, fron
 
 def test_no_server_has_no_error(back: Evaluate) -> None:
     assert [back(f"bc_err{what}", None) for what in ("", "_name", "_str")] == [None] * 3
-    assert back("bc_err", Tls(error=5), server_address=b"192.0.2.1") == 43
+    assert back("bc_err", None, server_address=b"192.0.2.1") is None, "it is not connected yet"
+    assert back("bc_err", Tls(error=5), server_address=b"192.0.2.1", t_connect=0) == 43
 
 
 def test_cause_and_advice(front: Evaluate) -> None:

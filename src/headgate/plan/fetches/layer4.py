@@ -77,7 +77,8 @@ def _back_failure(stream: Stream) -> ConnectionFailure | None:
 
 
 def _has_no_server(stream: Stream) -> bool:
-    return not stream.server_error and not stream.server_address
+    """No connection, and no error of one: also while it is being made, and when it took too long."""
+    return not stream.server_error and (stream.t_connect < 0 or not stream.server_address)
 
 
 def _front_error(stream: Stream) -> Value:
