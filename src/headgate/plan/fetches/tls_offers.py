@@ -8,14 +8,16 @@ is set it bounds the answers here, too; when it is not nothing does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from headgate.base.diagnostics import config_error
 from headgate.plan.facts import Session, Stream, Value
 from headgate.plan.places import SESSION
-from headgate.plan.registry import Argument, fetch
+from headgate.plan.registry import Argument, fetch, plain
 from headgate.plan.samples import Run, Type
 from headgate.plan.scope import Scope
+from headgate.wire.fingerprints import ja3, ja4
 
 if TYPE_CHECKING:
     from headgate.wire.client_hello import ClientHello
@@ -187,16 +189,17 @@ def protocol_hello_id(scope: Scope) -> Run:
 
 # --- our own ---------------------------------------------------------------------------------------------------------
 
-
-@fetch("ssl_fc_ja3", result=Type.STR, places=SESSION)
-def ja3_fingerprint(scope: Scope) -> Run:
-    from headgate.wire.fingerprints import ja3
-
-    return of_hello(lambda hello: ja3(hello).encode())
+#: Connections whose fingerprints are remembered: each of their requests asks again, and a hash costs what a whole request does.
+_REMEMBERED = 512
 
 
-@fetch("ssl_fc_ja4", result=Type.STR, places=SESSION)
-def ja4_fingerprint(scope: Scope) -> Run:
-    from headgate.wire.fingerprints import ja4
+def _fingerprint(name: str, make: Callable[[ClientHello], str]) -> None:
+    @lru_cache(maxsize=_REMEMBERED)  # by the object: a connection keeps its hello
+    def remembered(hello: ClientHello) -> bytes:
+        return make(hello).encode()
 
-    return of_hello(lambda hello: ja4(hello).encode())
+    plain(name, result=Type.STR, places=SESSION, run=of_hello(remembered))
+
+
+_fingerprint("ssl_fc_ja3", ja3)
+_fingerprint("ssl_fc_ja4", ja4)
