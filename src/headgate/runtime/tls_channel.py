@@ -132,7 +132,6 @@ class TlsChannel:
 
     Attributes:
         see `proxy.port.Channel`, and:
-        failure: why the handshake or the connection failed, in a sentence for the log; "" while all is well.
         record: of the handshake; None before it is over. On success that of the owner, if it keeps one: an alert that comes
             before anything else is noted there.
         truncated: the peer ended the connection without close_notify.
@@ -141,9 +140,9 @@ class TlsChannel:
     """
 
     __slots__ = (
-        "_closing", "_context", "_eof", "_established", "_events", "_failed", "_handle", "_late", "_lingers", "_notified",
-        "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked",
-        "deadline", "failure", "fd", "hello", "owner", "reactor", "record", "sock", "tls", "truncated",
+        "_closing", "_context", "_eof", "_established", "_events", "_failed", "_failure", "_handle", "_late", "_lingers",
+        "_notified", "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked",
+        "deadline", "fd", "hello", "owner", "reactor", "record", "sock", "tls", "truncated",
     )  # fmt: skip
 
     def __init__(
@@ -176,7 +175,7 @@ class TlsChannel:
         self.owner: Owner = owner
         self.blocked = False
         self.tls: TlsFacts | None = None
-        self.failure = ""
+        self._failure = ""
         self.record: HandshakeRecord | None = None
         self.truncated = False
         self.hello = b""
@@ -252,13 +251,18 @@ class TlsChannel:
     def _handshake_failed(self, error: TlsError) -> None:
         if self._failed or self._closing:
             return
-        record = self.explain(error)
-        self.failure = record.reason
+        self.explain(error)
         self._closing = True
         # OpenSSL has sent its alert: it must not be lost to the reset that unread bytes would cause.
         owner = self.owner
         self._finish()
         owner.connection_lost(Lost.HANDSHAKE)
+
+    @property
+    def failure(self) -> str:
+        """Why the handshake or the connection failed, in a sentence for the log; "" while all is well."""
+        record = self.record
+        return self._failure or (record.reason if record is not None and not record.completed else "")
 
     def explain(self, error: TlsError) -> HandshakeRecord:
         """The record of this handshake, which `error` ends (or the owner, with one of its own)."""
@@ -348,7 +352,7 @@ class TlsChannel:
             self._interest()
             self.owner.eof_received()
             return
-        self.failure = end.text
+        self._failure = end.text
         if self.record is not None:
             self.record.late = end
         if not end.errno:
@@ -415,7 +419,7 @@ class TlsChannel:
         if kind == WANT_WRITE or kind == WANT_READ:
             return True
         error = take_error(kind, system_error)
-        self.failure = error.text
+        self._failure = error.text
         self._fail_later(_reason(error))
         return False
 

@@ -50,7 +50,7 @@ from headgate.wire.server_name import server_name
 #: Capacity of OpenSSL's session cache; the binding has no call to change it.
 LIBRARY_CACHE_SIZE = 20480
 #: Names that are compared with one that nothing matches, for a message.
-_COMPARED_MOST = 2000
+_COMPARED_MOST = 300
 #: Names whose context is remembered: clients choose the names that a wildcard covers, so the table needs an end.
 _NAMES_MOST = 65536
 _UNRECOGNIZED_NAME = 112  # alert, RFC 6066 section 3
@@ -147,8 +147,11 @@ class BindContext:
 
     def _near(self, name: str) -> tuple[str, ...]:
         """The names that are served and most resemble one."""
-        served = [one.decode("ascii", "replace") for one in self.store.names()[:_COMPARED_MOST]]
-        return tuple(get_close_matches(name, served, 3, 0.6))
+        served = self.store.names()
+        if len(served) > _COMPARED_MOST:
+            domain = name.partition(".")[2].encode("ascii", "replace")
+            served = [one for one in served if one.endswith(domain)][:_COMPARED_MOST]
+        return tuple(get_close_matches(name, [one.decode("ascii", "replace") for one in served], 3, 0.6))
 
     def remember(self, handle: Handle) -> None:
         """Nothing to do: OpenSSL keeps the sessions of servers."""
