@@ -34,6 +34,7 @@ bench: $(VENV)/developing
 	@scripts/test-programs
 	$(BIN)/python -m bench.run $(BENCH_ARGS)
 	$(BIN)/python -m bench.workers
+	$(BIN)/python -m bench.certificates
 
 lint: $(VENV)/developing
 	$(BIN)/ruff check

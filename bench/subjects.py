@@ -65,7 +65,10 @@ class Subject:
         seconds_to_accept: from the command to the first accepted connection.
     """
 
-    def __init__(self, name: str, command: Sequence[str], ports: dict[str, int], cpus: Iterable[int], log: pathlib.Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], ports: dict[str, int], cpus: Iterable[int], log: pathlib.Path, *,
+        patience: float = 10.0,
+    ) -> None:
         self.name = name
         self.ports = ports
         self._log = log
@@ -77,7 +80,7 @@ class Subject:
             )
         try:
             for port in ports.values():
-                self._await_listener(port, begin + 10)
+                self._await_listener(port, begin + patience)
         except CannotStart:
             self.stop()
             raise

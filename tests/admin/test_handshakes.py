@@ -95,6 +95,14 @@ def test_counters_as_text(shaken: Any) -> None:
     assert any(line.endswith("1 probe from 1 address in the last hour.") for line in lines)
 
 
+def test_clear_counters_all(shaken: Any) -> None:
+    ask(shaken, "clear counters")
+    assert json.loads(ask(shaken, "show ssl handshake-counters json"))["counters"]
+    ask(shaken, "clear counters all")
+    assert not json.loads(ask(shaken, "show ssl handshake-counters json"))["counters"]
+    assert shown(shaken, "failed"), "what was seen stays"
+
+
 def test_nothing_happened(process: Any) -> None:
     assert ask(process, "show ssl handshakes") == "No handshakes."
     assert json.loads(ask(process, "show ssl handshakes json")) == []

@@ -75,7 +75,7 @@ def test_levels_only_go_down(process: Any) -> None:
 
 def test_unknown_commands_say_what_there_is(process: Any) -> None:
     assert session(process).line("frob").startswith(
-        "Unknown command: 'frob'. Please enter one of the following commands only:\n  add acl "
+        "Unknown command: 'frob'. Please enter one of the following commands only:\n  abort ssl ca-file "
     )
     answer = session(process).line("show servers")
     assert answer.startswith("Unknown command: 'servers', but maybe one of the following ones is a better match:")

@@ -23,6 +23,8 @@ def changed(options: Options) -> dict[str, Any]:
         ("-f a.cfg -f b", {"files": ["a.cfg", "b"]}),
         ("-f a.cfg -q -- b.cfg -c", {"files": ["a.cfg", "b.cfg", "-c"], "quiet": True}),
         ("-C /etc -c", {"directory": "/etc", "check": True}),
+        ("-c --strict", {"check": True, "strict": True}),
+        ("--strict -c", {"check": True, "strict": True}),
         ("-cc streq(a,b)", {"condition": "streq(a,b)"}),
         ("-v", {"version": "v"}),
         ("-vv", {"version": "vv"}),
@@ -58,6 +60,7 @@ def test_a_list_of_pids_may_come_as_one_word_or_an_empty_one() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ("--strict", "'--strict' belongs to '-c'"),
         ("-zz", "unknown option '-zz'"),
         ("--check", "unknown option '--check'"),
         ("-dX", "unknown option '-dX'"),

@@ -139,6 +139,40 @@ def test_warnings_are_counted_and_fail_where_that_is_asked_for(check: Check, wri
     assert "'zero-warning' is set" in strict.stderr
 
 
+#: A finding: nothing else is wrong with it.
+_UNREACHABLE = "    use_backend b\n    use_backend b if { path / }\n"
+
+
+def test_findings_fail_where_that_is_asked_for_only(check: Check, write: Write) -> None:
+    path = write(extra=_UNREACHABLE)
+    done = check("-dW", "-f", path)
+    assert done.returncode == 0
+    assert done.stdout == "Warnings were found: 2.\nConfiguration file is valid\n"
+    assert "[unreachable-backend]" in done.stderr
+    strict = check("--strict", "-f", path)
+    assert strict.returncode == 1 and strict.stdout == ""
+    assert strict.stderr.splitlines()[-1].endswith(": config : 2 warnings found, and '--strict' is set: the check fails.")
+    silent = check("--strict", "-q", "-f", path)
+    assert (silent.returncode, silent.stdout, silent.stderr) == (1, "", "")
+    assert check("--strict", "-f", write(extra=_UNREACHABLE, settings="    lint-ignore unreachable-backend\n")).returncode == 0
+
+
+def test_other_warnings_fail_the_strict_check_too(check: Check, write: Write) -> None:
+    path = write(extra="    reqadd X-Forwarded-Proto:\\ https\n")
+    done = check("--strict", "-f", path)
+    assert done.returncode == 1
+    assert "1 warning found, and '--strict' is set" in done.stderr
+    assert check("--strict", "-f", write()).returncode == 0
+
+
+def test_findings_are_said_at_a_start_and_keep_nothing_from_it(write: Write, address: str) -> None:
+    with running("-f", write(extra=_UNREACHABLE, settings="    zero-warning\n")) as process:
+        assert connects(address)
+        process.terminate()
+        assert process.stderr is not None
+        assert process.stderr.read().count("[unreachable-backend]") == 2
+
+
 def test_the_directory_changes_before_files_are_loaded(check: Check, write: Write, tmp_path: Path) -> None:
     write("b.cfg")
     assert check("-C", str(tmp_path), "-f", "b.cfg").returncode == 0

@@ -84,7 +84,7 @@ defaults
     timeout connect 5s
     timeout client 10s
     timeout server 10s
-    log 127.0.0.1:{logs.port} local0
+    log 127.0.0.1:{logs.port} len 8192 local0
     {lines}
 frontend web
     bind 127.0.0.1:{{port}} name tls ssl crt {tmp_path}/site.pem {options}
@@ -354,6 +354,14 @@ def test_a_rule_can_block_an_offender(scene: Callable[..., Scene]) -> None:
         assert sock.recv(100) == b""
     assert "tls_fail_cnt=3 tls_fail_rate(10000)=3" in running.ask("show table web")
     assert json.loads(running.ask("show headgate"))["tls"]["failures"] == 3
+
+
+def test_the_log_can_have_it_as_json(scene: Callable[..., Scene]) -> None:
+    running = scene(lines="error-log-format %{+bin}o%[ssl_fc_handshake]")
+    with running.raw(b"GET / HTTP/1.1\r\n\r\n"):
+        line = running.logs.line('"cause":"plain-http"')
+    record = json.loads(line[line.index("{"):])
+    assert (record["result"], record["frontend"], record["listener"]) == ("failed", "web", "tls")
 
 
 def test_a_flood_is_one_line_with_a_count(scene: Callable[..., Scene]) -> None:

@@ -196,6 +196,7 @@ def test_ca_file_without_certificate(pki: Pki, tmp_path: Path) -> None:
 # --- anything at all ---
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")  # the library says so of some of what comes out
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_never_anything_but_config_error(pki: Pki, tmp_path: Path, data: st.DataObject) -> None:

@@ -5,85 +5,22 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headgate.base.diagnostics import Report
-from headgate.config.tls_options import BindTls, CertificateFile, TlsVersions, Verify
+from headgate.config.tls_options import BindTls, TlsVersions, Verify
 from headgate.proxy.port import Lost
 from headgate.runtime.tls_channel import TlsChannel
-from headgate.tls.facts import ConnectionFacts
 from headgate.tls.openssl import lib
-from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
-from tests.tls.tls_peers import HERE, Pki, Recorder, World, bind_context, bind_tls
+from headgate.tls.server_context import SessionCache, build_bind_context
+from tests.tls.tls_peers import HERE, Pki, Recorder, World, bind_context, bind_tls, lines
+from tests.tls.visits import Visit, client
 
 ONLY_12 = TlsVersions(highest="TLSv1.2")
 ONLY_13 = TlsVersions(lowest="TLSv1.3")
-
-
-class Visit:
-    """One visit of a client (Python's ssl, in a thread of its own): what both sides saw."""
-
-    def __init__(
-        self,
-        world: World,
-        bind: BindContext,
-        context: ssl.SSLContext,
-        name: str | None = "a.example",
-        session: ssl.SSLSession | None = None,
-    ) -> None:
-        near, far = world.pair()
-        near.setblocking(True)
-        near.settimeout(10)
-        self.server = Recorder()
-        self.channel = TlsChannel(world.reactor, far, bind.connection(far), bind, self.server)
-        self.error: Exception | None = None
-        self.session: ssl.SSLSession | None = None
-        self.reused = False
-        self.alpn: str | None = None
-        self.version: str | None = None
-        self.certificate: bytes | None = None
-
-        def client() -> None:
-            try:
-                with context.wrap_socket(near, server_hostname=name, session=session) as tls:
-                    tls.sendall(b"ping")
-                    assert tls.recv(4) == b"pong"  # tickets of TLS 1.3 have come by now
-                    self.session = tls.session
-                    self.reused = bool(tls.session_reused)
-                    self.alpn = tls.selected_alpn_protocol()
-                    self.version = tls.version()
-                    self.certificate = tls.getpeercert(binary_form=True)
-                    assert tls.recv(1) == b""  # close_notify
-            except (ssl.SSLError, OSError) as error:
-                self.error = error
-
-        thread = threading.Thread(target=client)
-        thread.start()
-        world.wait(lambda: self.server.data == b"ping" or self.server.lost)
-        if not self.server.lost:
-            self.channel.send(b"pong")
-            self.channel.close()
-        thread.join(10)
-        assert not thread.is_alive()
-
-    @property
-    def tls(self) -> ConnectionFacts:
-        assert isinstance(self.channel.tls, ConnectionFacts), (self.channel.failure, self.error)
-        return self.channel.tls
-
-
-def client(pki: Pki, *, certificate: str | None = None, alpn: list[str] | None = None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=pki.ca)
-    context.check_hostname = False
-    if certificate is not None:
-        context.load_cert_chain(pki.path(certificate))
-    if alpn is not None:
-        context.set_alpn_protocols(alpn)
-    return context
 
 
 # --- server names ---
@@ -348,7 +285,7 @@ def test_options_that_cannot_work(pki: Pki, options: dict[str, Any], message: st
 def test_every_broken_certificate_is_reported(pki: Pki) -> None:
     empty = pki.write("empty.pem", b"")
     report = Report()
-    files = (CertificateFile("/nowhere/x.pem", HERE), CertificateFile(empty, HERE), CertificateFile(pki.path("a.pem"), HERE))
+    files = lines("/nowhere/x.pem", empty, pki.path("a.pem"))
     assert build_bind_context(BindTls(files, location=HERE), SessionCache(), report) is None
     assert len(report.alerts) == 2
 
@@ -378,7 +315,7 @@ def test_system_ca_for_clients_is_a_warning(pki: Pki) -> None:
 
 
 def test_no_certificate_needs_strict_sni(pki: Pki, tmp_path: Path) -> None:
-    empty = (CertificateFile(str(tmp_path), HERE),)
+    empty = lines(str(tmp_path))
     report = Report()
     assert build_bind_context(BindTls(empty, location=HERE), SessionCache(), report) is None
     assert "there is no certificate" in report.alerts[0].message

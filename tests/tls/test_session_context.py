@@ -13,7 +13,7 @@ from headgate.base.diagnostics import Bug, Report
 from headgate.config.tls_options import TlsVersions, Verify
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.server_context import SessionCache, build_bind_context
-from headgate.tls.session_context import SessionContexts, make_session_context, session_name
+from headgate.tls.session_context import SessionContexts, make_session_context, session_name, session_names
 from tests.tls.tls_peers import Pki, Recorder, World, bind_tls
 
 
@@ -47,6 +47,8 @@ def test_the_name_follows_certificates_and_client_policy(pki: Pki) -> None:
     one = bind_tls(pki, "a.pem")
     assert session_name(one) == session_name(bind_tls(pki, "a.pem", versions=TlsVersions(highest="TLSv1.2")))
     assert session_name(one) != session_name(bind_tls(pki, "b.pem"))
+    older = bind_tls(pki, "a.pem", versions=TlsVersions(highest="TLSv1.2"))
+    assert list(session_names([one, older, one]).values()) == [session_name(one), session_name(one) + "|1"]
     assert session_name(one) != session_name(bind_tls(pki, "a.pem", verify=Verify.REQUIRED, ca_file="x"))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from headgate.base.diagnostics import Location, Report
-from headgate.config.tls_options import BindTls, CertificateFile
+from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine
 from headgate.proxy.port import Lost
 from headgate.runtime.reactor import Reactor
 from headgate.runtime.tls_channel import TlsChannel
@@ -120,8 +121,17 @@ class World:
 
 
 def bind_tls(pki: Pki, *certificates: str, **options: Any) -> BindTls:
-    files = tuple(CertificateFile(pki.path(name), HERE) for name in certificates)
-    return BindTls(files, location=HERE, **options)
+    """A bind line; `options` are fields of its policy or its own."""
+    policy = {name: options.pop(name) for name in list(options) if name in _POLICY}
+    return BindTls(lines(*map(pki.path, certificates)), BindPolicy(**policy), location=HERE, **options)
+
+
+def lines(*paths: str) -> tuple[CertificateLine, ...]:
+    """`crt` for each path."""
+    return tuple(CertificateLine(CertificateFile(path, HERE)) for path in paths)
+
+
+_POLICY = {one.name for one in fields(BindPolicy)}
 
 
 def bind_context(

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from headgate.wire.client_hello import (
     SERVER_HELLO,
     ClientHello,
-    bytes_wanted,
     is_grease,
     is_whole,
+    looks_like_tls,
     parse_client_hello,
     server_hello_type,
     version_name,
@@ -178,17 +178,12 @@ def test_a_changed_byte_never_escapes(place: int, byte: int) -> None:
 
 
 @given(st.integers(1, 300), st.data())
-def test_how_much_is_wanted(size: int, data: st.DataObject) -> None:
-    """Waiting for what is wanted, again and again, comes to an end exactly when the hello is whole."""
+def test_whether_it_is_whole(size: int, data: st.DataObject) -> None:
     whole = records(FULL, size)
     seen = data.draw(st.integers(1, len(whole)))
-    while (wanted := bytes_wanted(whole[:seen])) != 0:
-        assert seen < wanted <= len(whole) and not is_whole(whole[:seen])
-        seen = wanted
-    assert is_whole(whole[:seen]) and parse_client_hello(whole[:seen]) is not None
+    assert is_whole(whole[:seen]) is (seen == len(whole))
 
 
-def test_nothing_more_is_wanted_of_what_is_no_hello() -> None:
-    unfinished = ("SSLv2", "record m", "record v")
-    assert all(bytes_wanted(data) == 0 for name, data in REFUSED.items() if not name.startswith(unfinished))
-    assert bytes_wanted(b"\x80") == 2 and bytes_wanted(b"\x80\x2e") == 48 and bytes_wanted(b"\x16\x03") == 5
+def test_what_looks_like_tls() -> None:
+    assert looks_like_tls(b"\x16") and looks_like_tls(b"\x80\x2e\x01") and not looks_like_tls(b"\x80\x2e\x02")
+    assert not looks_like_tls(b"GET ") and not looks_like_tls(b"")

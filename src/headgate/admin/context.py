@@ -5,8 +5,8 @@ The commands read live objects directly (frontends, backends, counters); whateve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from headgate.admin.inspection import Inspection
 from headgate.balance.backend import BackendState
@@ -22,6 +22,12 @@ from headgate.plan.frontends import Plan
 from headgate.plan.references import References
 from headgate.proxy.sides import Backend, Frontend
 from headgate.tables.table import Table
+
+if TYPE_CHECKING:
+    # OpenSSL is loaded only where TLS is spoken.
+    from headgate.tls.storage import Entry, Storage
+    from headgate.tls.store import CertificateStore
+    from headgate.tls.transactions import CertificateText, Transactions
 
 
 class Checked(Protocol):
@@ -89,6 +95,70 @@ class Certificate(Protocol):
 
     @property
     def used_by(self) -> Sequence[str]: ...
+
+
+class TlsLine(Protocol):
+    """A line of the configuration that uses certificates, CA files or CRL files."""
+
+    @property
+    def frontend(self) -> str:
+        """Name of its proxy."""
+
+    @property
+    def place(self) -> str:
+        """`frontend/file:line`."""
+
+    @property
+    def store(self) -> CertificateStore:
+        """The certificates by name."""
+
+    def entries(self) -> Collection[Entry[Any]]:
+        """All of the storage that it uses."""
+
+    def instances(self, entry: Entry[Any]) -> int:
+        """How many of its certificates are this one, or are used with this CA file or CRL file."""
+
+    def uses(self, name: str) -> bool:
+        """Whether it serves what the crt-list or directory of that name lists."""
+
+
+class TlsSide(Protocol):
+    """The certificates of a process, to be looked at and changed.
+
+    Attributes:
+        config: for lines of crt-lists.
+        storage: everything that was loaded.
+        transactions: what is being put together.
+    """
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def storage(self) -> Storage: ...
+
+    @property
+    def transactions(self) -> Transactions: ...
+
+    @property
+    def lines(self) -> Sequence[TlsLine]:
+        """The bind lines."""
+
+    def relist(self, name: str) -> None:
+        """A crt-list has other lines: serve what it names now. Raises ConfigError when a line can't follow."""
+
+    def installed(self, name: str, text: CertificateText) -> None:
+        """A certificate was put into effect: keep it over a reload where that is wanted."""
+
+    def text_installed(self, kind: str, name: str, text: str) -> None:
+        """The same for a CA file (`ca-file`) or CRL file (`crl-file`)."""
+
+    def deleted(self, name: str) -> None:
+        """A certificate was removed."""
+
+    @property
+    def changes(self) -> Sequence[str]:
+        """What differs from the files, a line each, for `show ssl changes`."""
 
 
 class Context(Protocol):
@@ -203,6 +273,10 @@ class Context(Protocol):
     @property
     def resolvers(self) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
         """The counters of all name servers, by section and name."""
+
+    @property
+    def tls(self) -> TlsSide | None:
+        """Certificates, CA files and CRL files; None where no TLS is spoken."""
 
     @property
     def certificates(self) -> Sequence[Certificate]:

@@ -86,6 +86,8 @@ class Command:
         key: of its arguments, for changes (`Scope.EVERYWHERE`): what they are about. A change takes the place of earlier ones
             whose key begins with its own in what a new worker is told: ("map", "x") of `clear map x` that of
             ("map", "x", "set", "key"). Without one, the whole line is the key; None as the key: it counts for ever, in its order.
+        tells: for changes: the words that the other processes are told in the place of these, from the arguments and the process
+            as it is before the change.
         looks: a change that depends on what there is now: the workers are asked for it first.
         listed: `help` shows it.
         kept: processes that come later are told of this change; False for what is done once and over, as closing connections.
@@ -104,6 +106,7 @@ class Command:
     kept: bool = True
     listed: bool = True
     looks: bool = False
+    tells: Callable[[Sequence[str], Context], Sequence[str]] | None = None
 
     @property
     def supported(self) -> bool:

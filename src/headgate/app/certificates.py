@@ -22,19 +22,16 @@ def certificates_of(prepared: Prepared) -> Sequence[ShownCertificate]:
     """All certificates that bind lines present, each once."""
     if not prepared.bind_contexts:
         return ()
-    from headgate.tls.store import names_of
-
-    found: dict[tuple[str, int], ShownCertificate] = {}
+    found: dict[tuple[str, bytes], ShownCertificate] = {}
     for proxy in prepared.config.proxies:
         for bind in proxy.binds:
             context = prepared.bind_contexts.get(id(bind))
-            for one in context.store.certificates if context is not None else ():
-                certificate = one.certificate
-                shown = found.get((one.path, certificate.serial_number))
+            for served in context.store.served if context is not None else ():
+                one = served.entry.contents
+                shown = found.get((one.path, one.leaf))
                 if shown is None:
-                    names = sorted(name.decode("utf-8", "replace") for name in names_of(certificate))
-                    shown = ShownCertificate(names, one.path, certificate.not_valid_after_utc.timestamp())
-                    found[one.path, certificate.serial_number] = shown
+                    names = sorted(name.decode("utf-8", "replace") for name in one.names)
+                    shown = found[one.path, one.leaf] = ShownCertificate(names, one.path, one.not_after)
                 if proxy.name not in shown.used_by:
                     shown.used_by.append(proxy.name)
     return list(found.values())

@@ -49,9 +49,9 @@ class ClusterExecutor:
         """Here first. Nothing comes between its success here and its way to the others."""
         if command.looks:
             await self._controller.collect()
+        words = [*command.name.split(), *arguments] if command.tells is None else command.tells(arguments, context)
         answer = self._local.execute(command, arguments, context)
         text = answer if isinstance(answer, str) else await whole(answer)
-        words = [*command.name.split(), *arguments]
         key = tuple(words) if command.key is None else command.key(arguments)
         lost = self._controller.journal.lost
         asked = self._controller.spread(key, (COMMAND_ENTRY, *words), kept=command.kept)

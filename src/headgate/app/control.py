@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from headgate.app.changes import Changes
     from headgate.app.inspection import ProcessInspection
     from headgate.app.process import App
+    from headgate.app.tls_side import ProcessTls
 
 #: The level of syslog of what an operator did to a frontend.
 _WARNING_LEVEL = 4
@@ -177,6 +178,15 @@ class Control:
             name: {server: asdict(counters) for server, counters in resolver.counters.items()}
             for name, resolver in resolving.resolvers.items()
         }
+
+    @cached_property
+    def tls(self) -> ProcessTls | None:
+        storage = self._app.prepared.storage
+        if storage is None:
+            return None
+        from headgate.app.tls_side import ProcessTls
+
+        return ProcessTls(self._app, storage)
 
     @cached_property
     def certificates(self) -> Sequence[Certificate]:

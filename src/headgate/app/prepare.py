@@ -8,8 +8,10 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from headgate.app.findings import add_findings
 from headgate.app.names import ServerAddress, resolve_names
 from headgate.app.server_states import StateText, read_state_files
 from headgate.base.diagnostics import Diagnostic, Report
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from headgate.tls.client_context import ServerContext
     from headgate.tls.server_context import BindContext
     from headgate.tls.session_context import SessionContexts
+    from headgate.tls.storage import Storage
 
 
 class StartError(Exception):
@@ -62,6 +65,7 @@ class Prepared:
     addresses: Mapping[int, ServerAddress]  # by id() of the Server
     check_contexts: Mapping[int, ServerContext]  # of checks over TLS, by id() of the Server
     states: tuple[StateText, ...] = ()  # load-server-state-from-file
+    storage: Storage | None = None  # certificates, where TLS is spoken
 
 
 def prepare(config: Config, report: Report, session_contexts: SessionContexts | None = None) -> Prepared | None:
@@ -88,15 +92,17 @@ def prepare(config: Config, report: Report, session_contexts: SessionContexts | 
     bind_contexts: dict[int, BindContext] = {}
     server_contexts: dict[int, ServerContext] = {}
     check_contexts: dict[int, ServerContext] = {}
+    storage: Storage | None = None
     if _speaks_tls(config):
         # OpenSSL is loaded only where it is needed: a plain configuration starts in half the time.
-        _build_contexts(config, report, bind_contexts, server_contexts, session_contexts)
+        storage = _build_contexts(config, report, bind_contexts, server_contexts, session_contexts)
         _build_check_contexts(config, report, server_contexts, check_contexts)
+    add_findings(config, bind_contexts, report, datetime.now(UTC))
     addresses = resolve_names(config, report)
     if report.alerts:
         return None
     states = read_state_files(config, report)
-    return Prepared(config, plan, bind_contexts, server_contexts, state, addresses, check_contexts, states)
+    return Prepared(config, plan, bind_contexts, server_contexts, state, addresses, check_contexts, states, storage)
 
 
 #: Longest pattern or map file that is read, bytes.
@@ -115,7 +121,7 @@ def _read_file(path: str) -> bytes:
 def _speaks_tls(config: Config) -> bool:
     bound = any(bind.tls is not None for proxy in config.proxies for bind in proxy.binds)
     servers = [server for proxy in config.proxies for server in proxy.servers]
-    return bound or any(server.tls is not None or _checked_over_tls(server) for server in servers)
+    return bound or bool(config.certificates) or any(server.tls is not None or _checked_over_tls(server) for server in servers)
 
 
 def _checked_over_tls(server: Server) -> bool:
@@ -132,15 +138,17 @@ def _build_contexts(
     bind_contexts: dict[int, BindContext],
     server_contexts: dict[int, ServerContext],
     session_contexts: SessionContexts | None,
-) -> None:
+) -> Storage:
+    from headgate.app.certificate_files import certificate_storage
     from headgate.tls.client_context import build_server_context
     from headgate.tls.server_context import SessionCache, build_bind_context
-    from headgate.tls.session_context import session_name
+    from headgate.tls.session_context import session_names
 
-    lines = {bind.tls for proxy in config.proxies if not proxy.disabled for bind in proxy.binds if bind.tls is not None}
-    names = {tls: session_name(tls) for tls in lines}
+    proxies = [proxy for proxy in config.proxies if not proxy.disabled]
+    names = session_names(bind.tls for proxy in proxies for bind in proxy.binds if bind.tls is not None)
     origins = session_contexts.assign(names.values()) if session_contexts is not None else {}
-    cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime)
+    cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime, config.global_.tls_generated_size)
+    storage = certificate_storage(config, report)
     # A line with several addresses is several binds with the same options: one context, so that sessions resume across them.
     built_for: dict[BindTls, BindContext | None] = {}
     for proxy in config.proxies:
@@ -149,10 +157,11 @@ def _build_contexts(
         for bind in proxy.binds:
             if bind.tls is not None:
                 if bind.tls not in built_for:
-                    # A context can carry one line only: lines that differ in other options take it in their order.
-                    origin = origins.pop(names[bind.tls], None)
+                    origin = origins.get(names[bind.tls])
                     http = proxy.mode is Mode.HTTP
-                    built_for[bind.tls] = build_bind_context(bind.tls, cache, report, http=http, origin=origin)
+                    built_for[bind.tls] = build_bind_context(
+                        bind.tls, cache, report, storage=storage, http=http, origin=origin, clock=time.time
+                    )
                 context = built_for[bind.tls]
                 if context is not None:
                     bind_contexts[id(bind)] = context
@@ -161,6 +170,12 @@ def _build_contexts(
                 built = build_server_context(server.tls, report)
                 if built is not None:
                     server_contexts[id(server)] = built
+    if config.global_.crt_state_dir is not None and not report.alerts:
+        from headgate.app.certificate_states import restore_certificates
+
+        restore_certificates(config.global_.crt_state_dir, storage, report)
+    storage.reader.forget()
+    return storage
 
 
 def _build_check_contexts(

@@ -31,6 +31,7 @@ from headgate.runtime.process.place import Place, Role, alone
 if TYPE_CHECKING:
     from headgate.admin.context import Checks
     from headgate.admin.executor import Executor
+    from headgate.app.certificate_watch import CertificateWatch
     from headgate.app.control import Control
     from headgate.app.controller import Controller
     from headgate.app.joining import Joining
@@ -169,6 +170,8 @@ class App:
             problems += self.api.open()
         if problems:
             self.doors.refuse(problems)
+        if self.config.global_.crt_state_dir is not None and self.api is not None:
+            self.control.tls  # noqa: B018  # opens it
         # Behind this, privileges are dropped and this program's files may be out of reach: load what serving needs.
         import uvloop  # noqa: F401
 
@@ -180,7 +183,12 @@ class App:
             import headgate.app.resolving
         if self.place.role is not Role.SINGLE or leaves:
             import headgate.admin.commands
-            import headgate.app.control  # noqa: F401
+            import headgate.app.control
+
+            if self.prepared.storage is not None:
+                import headgate.admin.tls
+                import headgate.app.certificate_watch
+                import headgate.app.tls_side  # noqa: F401
 
     def _is_checking(self) -> bool:
         """Whether a server is checked here, or a stats socket asks for the results."""
@@ -232,6 +240,7 @@ class App:
 
             self.resolving = Resolving(self)
             self.resolving.start()
+        watch = self._watch_certificates()
         joining = self._join()
         if self.tables is not None:
             self._settle_tables(self.tables)
@@ -252,6 +261,8 @@ class App:
                 await self.resolving.stop()
             if self.api is not None:
                 await self.api.stop(unlink=self.doors.owns_files and not self.shared.stopping)
+            if watch is not None:
+                watch.stop()
             if sampler is not None:
                 sampler.stop()
             self.doors.shut()
@@ -263,6 +274,16 @@ class App:
             if self.tables is not None:
                 self.tables.close()
             self.live.close()
+
+    def _watch_certificates(self) -> CertificateWatch | None:
+        interval, storage = self.config.global_.crt_watch, self.prepared.storage
+        if interval is None or storage is None or self.api is None:
+            return None
+        from headgate.app.certificate_watch import CertificateWatch
+
+        watch = CertificateWatch(self, storage, interval)
+        watch.start()
+        return watch
 
     def _heed_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         for number, action in (

@@ -45,7 +45,7 @@ class Severity(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One message to the operator: what is wrong, where, and what to do about it."""
+    """One message to the operator: what is wrong, where, and what to do about it. `code`: kind of a finding, see `findings`."""
 
     severity: Severity
     message: str
@@ -53,6 +53,7 @@ class Diagnostic:
     allowed: tuple[str, ...] = ()
     nearest: str | None = None
     remedy: str | None = None
+    code: str | None = None
 
 
 class ConfigError(Exception):

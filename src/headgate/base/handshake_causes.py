@@ -273,7 +273,6 @@ class Cause(enum.Enum):
     CONFIGURATION = (
         120, "configuration-error", _ERROR, _ADMIN, "Our own configuration can't work: no usable certificate, key or algorithm.",
     )
-    STOPPED = (121, "stopped", _INFO, _PROXY, "The connection was ended from our side: a shutdown, or a command.")
     INTERNAL = (122, "internal-error", _ERROR, _PROXY, "An error of our own, or of the TLS library.")
     UNKNOWN = (123, "unknown", _WARNING, _NOBODY, "None of the other causes; the TLS library's own words say more.")
 

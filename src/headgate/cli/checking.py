@@ -82,7 +82,8 @@ def check(
         count = len(report.alerts)
         console.say(Severity.ALERT, f"config : {count} error{'' if count == 1 else 's'} found in configuration.")
         return None
-    if report.warnings and config.global_.zero_warning:
+    # Findings don't count: a certificate that gets old must not keep its site from starting.
+    if config.global_.zero_warning and any(item.code is None for item in report.warnings):
         console.say(Severity.ALERT, "config : Some warnings were found and 'zero-warning' is set. Aborting.")
         return None
     return Checked(prepared, identity)

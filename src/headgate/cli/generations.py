@@ -58,7 +58,12 @@ class Generations:
         settings = checked.prepared.config.global_
         link.settings(settings.mworker_max_reloads, settings.keeps_after_crash, bool(checked.prepared.bind_contexts))
         if before is not None:
-            heritage.server_states = ask_states(before)
+            heritage.server_states = ask(before, "show servers state")
+            if checked.prepared.storage is not None:
+                from headgate.app.certificate_states import drifted
+
+                for warning in drifted(ask(before, "show ssl changes"), checked.prepared.storage):
+                    console.say(Severity.WARNING, warning)
         generation = Generation(
             checked.prepared, self._options, checked.identity, console, heritage, _UnderMaster(link, console)
         )
@@ -94,13 +99,13 @@ class _UnderMaster(Upwards):
         self._master.ready()
 
 
-def ask_states(path: str) -> str:
-    """The answer of a runtime API to `show servers state`; "" when there is none."""
+def ask(path: str, command: str) -> str:
+    """The answer of a runtime API to a command; "" when there is none."""
     data = b""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(_PATIENCE)
         sock.connect(path)
-        sock.sendall(b"show servers state\n")
+        sock.sendall(command.encode() + b"\n")
         while len(data) < _LONGEST_STATES:
             more = sock.recv(65536)
             if not more:

@@ -20,6 +20,7 @@ class Options:
         files: configuration files and directories, in order (`-f`, `--`).
         directory: `-C`.
         check: `-c`.
+        strict: `--strict`: with `-c`, warnings fail the check.
         condition: `-cc`.
         version: None, or which of `-v`, `-vv`, `-vq`, `-vqs`, `-vqb` was given, without the dash.
         daemon, master_worker, notify_systemd: `-D`, `-W`, `-Ws`.
@@ -47,7 +48,7 @@ class Options:
         "check", "condition", "daemon", "debug", "diagnostics", "directory", "dump_configuration", "dump_keywords", "files",
         "finish_pids", "foreground", "ignore_resolution", "inherit_from", "ipv4_only", "local_peer", "master_sockets",
         "master_worker", "maxconn", "memory_megabytes", "no_reuse_port", "no_server_verify", "no_splice", "notify_systemd",
-        "pidfile", "proxy_maxconn", "quiet", "remarks", "terminate_pids", "verbose", "version", "without_effect",
+        "pidfile", "proxy_maxconn", "quiet", "remarks", "strict", "terminate_pids", "verbose", "version", "without_effect",
         "zero_warning",
     )  # fmt: skip
 
@@ -55,6 +56,7 @@ class Options:
         self.files: list[str] = []
         self.directory: str | None = None
         self.check = False
+        self.strict = False
         self.condition: str | None = None
         self.version: str | None = None
         self.daemon = False
@@ -230,6 +232,7 @@ TABLE = (
     Row("--", _files, "all that follows are configuration files", "<cfgfile>*"),
     Row("-C", _text("-C", "directory", "a directory"), "changes to <dir> before loading files", "<dir>"),
     Row("-c", _sets("check"), "check mode: only checks the configuration and exits"),
+    Row("--strict", _sets("strict"), "with -c: warnings and findings fail the check"),
     Row("-cc", _text("-cc", "condition", "a condition"), "evaluates a condition: exit code 0 is true, 1 false", "<condition>"),
     Row("-v", _version("v"), "displays the version"),
     Row("-vv", _version("vv"), "displays version, features and library versions"),
@@ -310,6 +313,8 @@ def parse(words: Sequence[str]) -> Options:
             raise CommandLineError(f"{what} '{word}'")
         row, suffix = found
         position += 1 + row.read(options, suffix, words[position + 1 :])
+    if options.strict and not options.check:
+        raise CommandLineError("'--strict' belongs to '-c'; a start that refuses warnings is '-dW', or 'zero-warning'")
     return options
 
 

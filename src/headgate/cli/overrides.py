@@ -32,6 +32,8 @@ def _global(settings: Global, options: Options) -> Global:
         pidfile=options.pidfile or settings.pidfile,
         quiet=(settings.quiet or options.quiet) and not options.verbose,
         zero_warning=settings.zero_warning or options.zero_warning,
+        # What is skipped at a start is an error to whoever checks the file.
+        ssl_skip_bad_certificates=settings.ssl_skip_bad_certificates and not options.check,
     )
 
 

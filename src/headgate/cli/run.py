@@ -77,6 +77,9 @@ def _checked(config: Config | None, options: Options, report: Report, console: C
     if not listens(checked.prepared.config):
         return _nothing_to_do(console)
     if options.check:
+        if options.strict and report.warnings:
+            console.say(Severity.ALERT, f"config : {_counted(report)}, and '--strict' is set: the check fails.")
+            return _INVALID
         if not console.quiet:
             _print_verdict(len(report.warnings))
         return _VALID
@@ -104,6 +107,12 @@ def _print_verdict(warnings: int) -> None:
     if warnings:
         print(f"Warnings were found: {warnings}.")
     print("Configuration file is valid")
+
+
+def _counted(report: Report) -> str:
+    """`2 warnings found`"""
+    count = len(report.warnings)
+    return f"{count} warning{'' if count == 1 else 's'} found"
 
 
 def _run_master(

@@ -36,6 +36,16 @@ def missing(
     report.alert(message, place)
 
 
+def check_global(draft: ConfigDraft, report: Report) -> None:
+    """What keywords of the global section say of each other."""
+    settings = draft.global_.settings
+    if "crt-watch" in settings and "chroot" in settings:
+        report.alert(
+            "'crt-watch' can't look at files from within a 'chroot'", settings.place("crt-watch"),
+            remedy="leave one of them out; a reload, or 'set ssl cert' on the stats socket, renews certificates as well",
+        )
+
+
 def check_names(draft: ConfigDraft, report: Report) -> None:
     """Proxies have different names whatever they are (4); servers have different names and ids within their backend."""
     seen: dict[str, ProxyDraft] = {}

@@ -93,6 +93,33 @@ class GlobalDraft:
 
 
 @dataclass(slots=True)
+class CertificateDraft:
+    """A certificate as a line names it: `crt`, `default-crt`, a line of a crt-list, `ssl-f-use`, or `load` in a crt-store.
+
+    Attributes:
+        path: as written.
+        settings: options of the line, by keyword.
+        written: what stood between the brackets of a crt-list line.
+    """
+
+    path: str
+    location: Location
+    settings: Settings = field(default_factory=Settings)
+    filters: tuple[str, ...] = ()
+    is_default: bool = False
+    written: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CrtListFile:
+    """`crt-list FILE` on a bind line; the file is read when the line is resolved."""
+
+    path: str
+    location: Location
+
+
+@dataclass(slots=True)
 class BindDraft:
     """A bind line: one `Bind` an address, and the options of its `ssl` part, which the global section still completes."""
 
@@ -157,6 +184,7 @@ class ProxyDraft:
     response_captures: list[HeaderCapture] = field(default_factory=list)
     declared_captures: list[tuple[str, int]] = field(default_factory=list)
     cookie_capture: CookieCapture | None = None
+    frontend_certificates: list[CertificateDraft] = field(default_factory=list)  # ssl-f-use
     check_headers: list[tuple[str, str]] = field(default_factory=list)
     latest_rule: tuple[int, str] = (0, "")  # of the rules so far, the one that is evaluated last
 
@@ -185,6 +213,16 @@ class ProxyDraft:
 
 
 @dataclass(slots=True)
+class CrtStoreDraft:
+    """A `crt-store` section (12.7). `settings` has its crt-base and key-base."""
+
+    name: str
+    location: Location
+    settings: Settings = field(default_factory=Settings)
+    loads: list[CertificateDraft] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class ConfigDraft:
     """Everything that was read.
 
@@ -202,6 +240,7 @@ class ConfigDraft:
     error_sections: dict[str, ErrorSection] = field(default_factory=dict)
     resolvers: dict[str, Resolvers] = field(default_factory=dict)
     named_sections: dict[tuple[str, str], Location] = field(default_factory=dict)
+    crt_stores: list[CrtStoreDraft] = field(default_factory=list)
     path_base: str = ""
 
     def path(self, written: str) -> str:

@@ -16,7 +16,7 @@ from headgate.config.expression import Condition, Criterion, LogFormat, SampleEx
 from headgate.config.model import Config, Proxy
 
 #: Never shown, whatever holds them.
-_SECRETS = frozenset({"password", "dynamic_cookie_key"})
+_SECRETS = frozenset({"password", "dynamic_cookie_key", "ca_sign_pass"})
 
 #: What the path says already.
 _OBVIOUS = {"Proxy": ("name", "kind", "mode"), "Rule": ("ruleset",), "Userlist": ("name",), "Ring": ("name",)}

@@ -205,7 +205,7 @@ _RUN = {
 
 
 #: Lines that hold a password: they are not shown below a message.
-_SECRET_LINE = regex(r"\b(?:insecure-password|password|stats\s+auth|cluster-secret|dynamic-cookie-key)\b")
+_SECRET_LINE = regex(r"\b(?:insecure-password|password|stats\s+auth|cluster-secret|dynamic-cookie-key|ca-sign-pass)\b")
 
 
 def _hide_secrets(report: Report) -> None:

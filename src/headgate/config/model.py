@@ -17,7 +17,7 @@ from headgate.config.actions import Rule, Ruleset
 from headgate.config.expression import AclDefinition, Condition, LogFormat, SampleExpression
 from headgate.config.resolvers import Resolution, Resolvers
 from headgate.config.stick_tables import StickRule, StickTable
-from headgate.config.tls_options import BindTls, ServerTls
+from headgate.config.tls_options import BindTls, CertificateFile, ServerTls
 
 
 class Mode(enum.Enum):
@@ -516,6 +516,10 @@ class StatsSocket:
     expose_listeners: bool = False  # expose-fd listeners
 
 
+#: What `ssl-load-extra-files` may look for (3.1).
+EXTRA_FILES = frozenset({"bundle", "sctl", "ocsp", "issuer", "key"})
+
+
 @dataclass(frozen=True, slots=True)
 class Global:
     """The global section (3). Times in seconds."""
@@ -557,6 +561,7 @@ class Global:
     nosplice: bool = False  # never forward with splice()
     quiet: bool = False
     zero_warning: bool = False
+    lint_ignore: frozenset[str] = frozenset()  # kinds of findings, of `base.findings`
     server_state_base: str | None = None
     server_state_file: str | None = None
     variables: tuple[tuple[str, SampleExpression | LogFormat], ...] = ()  # set-var proc.x
@@ -565,6 +570,14 @@ class Global:
     tls_lifetime: float = 300.0
     tls_capture_size: int | None = None  # bytes of a ClientHello that fetches may tell; None: all
     dh_param_size: int = 2048
+    ssl_load_extra_files: frozenset[str] = EXTRA_FILES
+    ssl_load_extra_del_ext: bool = False
+    issuers_chain_path: str | None = None
+    ssl_passphrase_cmd: tuple[str, ...] = ()
+    ssl_skip_bad_certificates: bool = False
+    crt_state_dir: str | None = None  # certificates that are installed at run time are kept here
+    crt_watch: float | None = None  # seconds between two looks at the files of certificates
+    tls_generated_size: int = 1000  # tune.ssl.ssl-ctx-cache-size
     tune: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -578,6 +591,7 @@ class Config:
     rings: Mapping[str, Ring]
     error_sections: Mapping[str, ErrorSection]
     resolvers: Mapping[str, Resolvers] = field(default_factory=dict)
+    certificates: tuple[CertificateFile, ...] = ()  # of crt-stores
     #: what the sections were parsed into, for servers and backends that are added while running (see `runtime_lines`)
     origin: object = field(default=None, repr=False, compare=False)
 

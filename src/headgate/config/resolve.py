@@ -12,8 +12,10 @@ from headgate.base.diagnostics import ConfigError, Report
 from headgate.config import cross_checks, mode_checks
 from headgate.config.drafts import ConfigDraft, ProxyDraft
 from headgate.config.model import Config, Proxy
+from headgate.config.resolve_bind_tls import LineDefaults
+from headgate.config.resolve_certificates import build_certificates
 from headgate.config.resolve_global import build_global
-from headgate.config.resolve_lines import LineDefaults, line_defaults
+from headgate.config.resolve_lines import line_defaults
 from headgate.config.resolve_proxies import build_proxy
 
 
@@ -30,9 +32,11 @@ def resolve(draft: ConfigDraft, report: Report) -> Config | None:
     before = len(report.alerts)
     for proxy in draft.proxies:
         mode_checks.drop_what_mode_ignores(proxy, report)
+    cross_checks.check_global(draft, report)
     cross_checks.check_names(draft, report)
     cross_checks.check_defaults_usage(draft, report)
-    lines = line_defaults(draft.global_.settings)
+    certificates = build_certificates(draft, report)
+    lines = replace(line_defaults(draft.global_.settings), certificates=certificates)
     proxies: list[Proxy] = []
     for proxy, identifier in zip(draft.proxies, _ids(draft.proxies, report), strict=True):
         built = _build(proxy, identifier, lines, report)
@@ -51,6 +55,7 @@ def resolve(draft: ConfigDraft, report: Report) -> Config | None:
         rings=dict(draft.rings),
         error_sections=dict(draft.error_sections),
         resolvers=dict(draft.resolvers),
+        certificates=tuple(dict.fromkeys(certificates.stored.values())),
         origin=draft,
     )
 

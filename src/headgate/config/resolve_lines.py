@@ -5,36 +5,20 @@ Called by `resolve_proxies`; knows one line at a time and no other section.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from headgate.base.addresses import Family
 from headgate.base.diagnostics import Report
-from headgate.base.records import dataclass, field
 from headgate.config.cursor import Word
 from headgate.config.drafts import BindDraft, ServerDraft, Settings
-from headgate.config.keywords.tls_options import VERSIONS
 from headgate.config.model import Bind, Mode, ProxyProtocolSend, Server, ServerCheck, UnixPermissions
 from headgate.config.parse_expression import parse_expression
+from headgate.config.resolve_bind_tls import LineDefaults, bind_tls, tls_versions
+from headgate.config.resolve_certificates import Certificates, FrontendCertificates, based
 from headgate.config.resolvers import Resolution
-from headgate.config.tls_options import BindTls, CertificateFile, ServerTls, TlsVersions, Verify
-
-#: What ALPN may offer so far.
-SUPPORTED_PROTOCOLS = ("http/1.1", "http/1.0")
-
-
-@dataclass(frozen=True, slots=True)
-class LineDefaults:
-    """What the global section says about all lines: `ssl-default-*` and `unix-bind` as settings, and base directories."""
-
-    bind: Settings
-    server: Settings
-    crt_base: str = ""
-    ca_base: str = ""
-    server_verify: Verify = Verify.REQUIRED
-    unix: Settings = field(default_factory=Settings)
+from headgate.config.tls_options import ServerTls, Verify
 
 
 def line_defaults(settings: Settings) -> LineDefaults:
@@ -42,7 +26,7 @@ def line_defaults(settings: Settings) -> LineDefaults:
     return LineDefaults(
         _side_defaults(settings, "bind"),
         _side_defaults(settings, "server"),
-        settings.value("crt-base", "") or "",
+        Certificates(settings.value("crt-base", "") or "", settings.value("key-base", "") or ""),
         settings.value("ca-base", "") or "",
         settings.value("ssl-server-verify", Verify.REQUIRED),
         settings.value("unix-bind", Settings()),
@@ -59,10 +43,12 @@ def _side_defaults(settings: Settings, side: str) -> Settings:
     return found
 
 
-def build_binds(draft: BindDraft, mode: Mode, defaults: LineDefaults, report: Report) -> list[Bind]:
-    """One `Bind` for each address of the line."""
+def build_binds(
+    draft: BindDraft, mode: Mode, defaults: LineDefaults, report: Report, frontend: FrontendCertificates = ("", ())
+) -> list[Bind]:
+    """One `Bind` for each address of the line; `frontend`: see `resolve_bind_tls.bind_tls`."""
     settings = draft.settings
-    tls = _bind_tls(draft, mode, defaults, report) if settings.is_on("ssl") else None
+    tls = bind_tls(draft, mode, defaults, report, frontend) if settings.is_on("ssl") else None
     if tls is None and "crt" in settings:
         report.warn("'crt' has no effect without 'ssl' on the bind line", settings.place("crt"), remedy="write 'ssl crt ...'")
     identifier = settings.value("id")
@@ -96,65 +82,6 @@ def _unix(bind: Bind, settings: Settings, common: Settings) -> Bind:
     path = common.value("prefix", "") + bind.address.host
     permissions = UnixPermissions(merged.value("mode"), merged.value("user"), merged.value("group"))
     return replace(bind, address=replace(bind.address, host=path), permissions=permissions)
-
-
-def _bind_tls(draft: BindDraft, mode: Mode, defaults: LineDefaults, report: Report) -> BindTls | None:
-    settings = Settings({**defaults.bind, **draft.settings})
-    place = draft.settings.place("ssl")
-    certificates: tuple[CertificateFile, ...] = settings.value("crt", ())
-    strict = settings.is_on("strict-sni")
-    if not certificates and not strict:
-        report.alert("'ssl' is set and no certificate is: the bind line needs 'crt'", place, remedy="write 'ssl crt <file>'")
-        return None
-    verify = settings.value("verify", Verify.NONE)
-    ca_file = based(settings.value("ca-file"), defaults.ca_base)
-    if verify is not Verify.NONE and ca_file is None:
-        report.alert(f"'verify {verify.value}' needs 'ca-file': there is nothing to verify with", settings.place("verify"))
-    return BindTls(
-        tuple(CertificateFile(based(item.path, defaults.crt_base) or "", item.location) for item in certificates),
-        ca_file=ca_file,
-        verify=verify,
-        versions=_versions(settings, report),
-        ciphers=settings.value("ciphers"),
-        ciphersuites=settings.value("ciphersuites"),
-        curves=settings.value("curves"),
-        alpn=_alpn(settings, mode, report),
-        strict_sni=strict,
-        tickets=settings.value("tls-tickets", True),
-        prefer_client_ciphers=settings.is_on("prefer-client-ciphers"),
-        location=place,
-    )
-
-
-def _alpn(settings: Settings, mode: Mode, report: Report) -> tuple[str, ...]:
-    """What is offered; unset it is HTTP/1.1 in HTTP mode, where HAProxy also offers h2."""
-    if "alpn" not in settings:
-        return ("http/1.1",) if mode is Mode.HTTP else ()
-    written: tuple[str, ...] = settings.value("alpn")
-    place = settings.place("alpn")
-    if mode is not Mode.HTTP:
-        return written
-    offered = tuple(name for name in written if name in SUPPORTED_PROTOCOLS)
-    if written and not offered:
-        report.alert(f"ALPN '{','.join(written)}': none of these protocols is supported yet", place, allowed=SUPPORTED_PROTOCOLS)
-    elif len(offered) < len(written):
-        left_out = ", ".join(name for name in written if name not in offered)
-        report.warn(f"ALPN {left_out} is not yet supported and not offered: clients use {offered[0]}", place)
-    return offered
-
-
-def _versions(settings: Settings, report: Report) -> TlsVersions:
-    lowest, highest = settings.value("ssl-min-ver"), settings.value("ssl-max-ver")
-    if lowest and highest and VERSIONS.index(lowest) > VERSIONS.index(highest):
-        report.alert(f"no TLS version is left between {lowest} and {highest}", settings.place("ssl-min-ver"))
-    return TlsVersions(lowest, highest, settings.value("excluded versions", frozenset()))
-
-
-def based(path: str | None, base: str) -> str | None:
-    """A file name with `crt-base` or `ca-base` in front, unless it is absolute or names no file (`@system-ca`)."""
-    if path is None or not base or path.startswith(("/", "@")):
-        return path
-    return os.path.join(base, path)
 
 
 def build_server(draft: ServerDraft, number: int, mode: Mode, defaults: LineDefaults, report: Report) -> Server:
@@ -254,8 +181,8 @@ def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: 
         ca_file=ca_file,
         verify_host=settings.value("verifyhost"),
         sni=sni,
-        certificate=based(settings.value("crt"), defaults.crt_base),
-        versions=_versions(settings, report),
+        certificate=based(settings.value("crt"), defaults.certificates.crt_base),
+        versions=tls_versions(settings, report),
         ciphers=settings.value("ciphers"),
         ciphersuites=settings.value("ciphersuites"),
         curves=settings.value("curves"),

@@ -16,6 +16,7 @@ from headgate.config.drafts import ConfigDraft, ProxyDraft, Settings
 from headgate.config.expression import AclDefinition
 from headgate.config.model import (
     Balance,
+    Bind,
     CheckSpec,
     ConnectionMode,
     ErrorPage,
@@ -31,7 +32,8 @@ from headgate.config.model import (
     Timeouts,
 )
 from headgate.config.registry import Scope
-from headgate.config.resolve_lines import LineDefaults, build_binds, build_server
+from headgate.config.resolve_bind_tls import LineDefaults
+from headgate.config.resolve_lines import build_binds, build_server
 
 _KINDS = {Scope.FRONTEND: ProxyKind.FRONTEND, Scope.BACKEND: ProxyKind.BACKEND, Scope.LISTEN: ProxyKind.LISTEN}
 
@@ -75,7 +77,7 @@ def build_proxy(draft: ProxyDraft, identifier: int, lines: LineDefaults, report:
         mode=mode,
         disabled=settings.is_on("disabled"),
         description=settings.value("description"),
-        binds=tuple(bind for line in draft.binds for bind in build_binds(line, mode, lines, report)),
+        binds=_binds(draft, mode, lines, report),
         servers=_servers(draft, mode, lines, report) if draft.is_backend else (),
         acls=acls,
         rules=rules,
@@ -102,6 +104,14 @@ def build_proxy(draft: ProxyDraft, identifier: int, lines: LineDefaults, report:
         stick_rules=tuple(draft.stick_rules),
         **(_backend_fields(draft, mode) if draft.is_backend else {}),
     )
+
+
+def _binds(draft: ProxyDraft, mode: Mode, lines: LineDefaults, report: Report) -> tuple[Bind, ...]:
+    shared = (draft.name, draft.frontend_certificates)
+    if draft.frontend_certificates and not any(line.settings.is_on("ssl") for line in draft.binds):
+        place = draft.frontend_certificates[0].location
+        report.warn("'ssl-f-use' has no effect: no bind line of the section has 'ssl'", place)
+    return tuple(bind for line in draft.binds for bind in build_binds(line, mode, lines, report, shared))
 
 
 def _backend_fields(draft: ProxyDraft, mode: Mode) -> dict[str, Any]:

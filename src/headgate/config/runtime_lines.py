@@ -10,13 +10,17 @@ from dataclasses import replace
 
 from headgate.base.diagnostics import ConfigError, Location, Report, config_error
 from headgate.config import mode_checks
+from headgate.config.crt_list import parse_crt_list_line
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ConfigDraft, ProxyDraft, ServerDraft, Settings
 from headgate.config.keywords.server import SERVER_NAME, parse_server
 from headgate.config.model import Config, Mode, Proxy, Server
 from headgate.config.registry import KEYWORDS, Scope, Status
+from headgate.config.resolve_bind_tls import policy_options
+from headgate.config.resolve_certificates import certificate_line
 from headgate.config.resolve_lines import build_server, has_port, line_defaults
 from headgate.config.resolve_proxies import build_proxy
+from headgate.config.tls_options import CertificateLine
 
 #: Options that make no sense on a server that is added while running: its name is not looked up, and it has no redirects.
 _NOT_DYNAMIC = ("init-addr", "redir", "resolve-net", "resolve-opts", "resolve-prefer", "resolvers")
@@ -209,3 +213,23 @@ def read_backend(config: Config, name: str, defaults: str, mode: str | None, ide
     if report.alerts:
         raise ConfigError(report.alerts[0])
     return replace(built, location=place)
+
+
+def read_crt_list_line(config: Config, text: str, name: str, number: int) -> CertificateLine:
+    """A line for a crt-list, as `add ssl crt-list` has it.
+
+    Args:
+        config: what its options and file names refer to.
+        text: the line.
+        name: of the list.
+        number: the line's.
+
+    Raises:
+        ConfigError: an unknown option, a filter that can't match, or nothing at all.
+    """
+    report = Report()
+    draft = parse_crt_list_line(text, name, number, report)
+    if draft is None:
+        raise config_error("the line names no certificate", None)
+    defaults = line_defaults(_draft(config, name).global_.settings)
+    return certificate_line(draft, defaults.certificates, lambda settings: policy_options(settings, Mode.TCP, defaults, report))

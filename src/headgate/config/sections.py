@@ -12,7 +12,7 @@ from headgate.base.diagnostics import ConfigError, Location, Report, config_erro
 from headgate.base.records import dataclass
 from headgate.base.regex import regex
 from headgate.config.cursor import Cursor, Word
-from headgate.config.drafts import ConfigDraft, ProxyDraft
+from headgate.config.drafts import ConfigDraft, CrtStoreDraft, ProxyDraft
 from headgate.config.model import ErrorSection, Ring, User, Userlist
 from headgate.config.registry import Scope
 from headgate.config.resolvers import Resolvers
@@ -206,6 +206,17 @@ def _open_resolvers(cursor: Cursor, opening: Opening) -> OpenSection:
     return OpenSection(Scope.RESOLVERS, name, draft, close)
 
 
+def _open_crt_store(cursor: Cursor, opening: Opening) -> OpenSection:
+    """`crt-store [<name>]`; several without a name are one."""
+    if cursor.more:
+        name, location = _unique_name(cursor, opening.config)
+    else:
+        name, location = "", cursor.keyword.location
+    draft = CrtStoreDraft(name, location)
+    opening.config.crt_stores.append(draft)
+    return OpenSection(Scope.CRT_STORE, name or "crt-store", draft)
+
+
 @dataclass(frozen=True, slots=True)
 class SectionRow:
     """One section keyword. Without an opener it is known but not yet supported, or `removed` says why it is gone."""
@@ -226,7 +237,7 @@ SECTIONS: dict[str, SectionRow] = {
     "ring": SectionRow(Scope.RING, _open_ring),
     "acme": SectionRow(Scope.ACME),
     "cache": SectionRow(Scope.CACHE),
-    "crt-store": SectionRow(Scope.CRT_STORE),
+    "crt-store": SectionRow(Scope.CRT_STORE, _open_crt_store),
     "fcgi-app": SectionRow(Scope.FCGI_APP),
     "healthcheck": SectionRow(Scope.HEALTHCHECK),
     "log-forward": SectionRow(Scope.LOG_FORWARD),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import replace
+from typing import Any
 
 from headgate.base.diagnostics import Location
-from headgate.base.records import dataclass
+from headgate.base.records import dataclass, field
 from headgate.config.expression import SampleExpression
 
 
@@ -25,32 +27,137 @@ class TlsVersions:
 
 
 @dataclass(frozen=True, slots=True)
+class BindPolicy:
+    """What a bind line says to the clients of its certificates, and a line of a crt-list or `ssl-f-use` may say otherwise.
+
+    The fields are exactly the options that manual 5.1 "crt-list" lists (`ecdhe` is a `curves` of one). Each name on a bind line
+    has one policy: its own options laid over the line's, see `overlaid`.
+    """
+
+    alpn: tuple[str, ...] = ()
+    allow_0rtt: bool = False
+    ca_file: str | None = None
+    ca_verify_file: str | None = None
+    ciphers: str | None = None
+    ciphersuites: str | None = None
+    client_sigalgs: str | None = None
+    crl_file: str | None = None
+    curves: str | None = None
+    no_ca_names: bool = False
+    sigalgs: str | None = None
+    verify: Verify = Verify.NONE
+    versions: TlsVersions = TlsVersions()
+
+    def overlaid(self, options: PolicyOptions) -> BindPolicy:
+        """This policy with what a crt-list line writes in the place of what it inherits."""
+        if not options:
+            return self
+        fields = dict(options)
+        lowest, highest = fields.pop("lowest", self.versions.lowest), fields.pop("highest", self.versions.highest)
+        return replace(self, versions=TlsVersions(lowest, highest, self.versions.excluded), **fields)
+
+
+#: Options of a crt-list line: names of fields of `BindPolicy`, or `lowest` and `highest` of its versions, with their values.
+PolicyOptions = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BindTls:
     """The `ssl` options of a bind line (5.1), `ssl-default-bind-*` merged in.
 
-    `certificates` are the paths behind `crt`, in order, made absolute with `crt-base`; the first one is the default.
+    Attributes:
+        certificates: what `crt`, `default-crt` and `crt-list` name, in order, and behind them the frontend's `ssl-f-use`.
+        policy: what holds for all its certificates that say nothing else.
+        ca_ignore_err, crt_ignore_err: verification errors of client certificates that are passed over, by OpenSSL's number;
+            "all" stands for all of them.
+        generate: `generate-certificates` with its CA, None without.
     """
 
-    certificates: tuple[CertificateFile, ...]
-    ca_file: str | None = None
-    verify: Verify = Verify.NONE
-    versions: TlsVersions = TlsVersions()
-    ciphers: str | None = None
-    ciphersuites: str | None = None
-    curves: str | None = None
-    alpn: tuple[str, ...] = ()
+    certificates: tuple[CertificateLine | CrtList, ...]
+    policy: BindPolicy = BindPolicy()
     strict_sni: bool = False
     tickets: bool = True
     prefer_client_ciphers: bool = False
+    ca_ignore_err: tuple[str, ...] = ()
+    crt_ignore_err: tuple[str, ...] = ()
+    generate: GenerateCertificates | None = None
     location: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
+class LoadFiles:
+    """Files that belong to a certificate (12.7.1), made absolute, and whether its OCSP response is kept up to date."""
+
+    key: str | None = None
+    ocsp: str | None = None
+    issuer: str | None = None
+    sctl: str | None = None
+    ocsp_update: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateFile:
-    """A `crt FILE|DIR` argument and where it was written."""
+    """A certificate or a directory of them, and where it was written.
+
+    Attributes:
+        path: its name in the storage: the path, made absolute with `crt-base`, or what a crt-store calls it (`@web/site`).
+        files: what a crt-list line, `ssl-f-use` or `load` says about further files.
+        source: the file to read, "" where that is `path`.
+        detect: further files are looked for beside it (`ssl-load-extra-files`); not those of a crt-store (12.7).
+    """
 
     path: str
     location: Location
+    files: LoadFiles = LoadFiles()
+    source: str = ""
+    detect: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateLine:
+    """One use of a certificate: `crt`, `default-crt`, a line of a crt-list, or `ssl-f-use`.
+
+    Attributes:
+        file: what is used; a directory only behind `crt` and `default-crt`.
+        filters: server names that it answers to in the place of those in the certificate; `*.example.org` and `!not.example.org`.
+        is_default: `default-crt`, or the filter `*`: answers also when nothing else does.
+        options: what it says otherwise than the bind line.
+        written: those options as they were written, for `show ssl crt-list`.
+        line: number of the line in the crt-list, 0 elsewhere.
+        location: where it is used; `file.location` is where a crt-store loads it.
+    """
+
+    file: CertificateFile
+    filters: tuple[str, ...] = ()
+    is_default: bool = False
+    options: PolicyOptions = ()
+    written: str = ""
+    line: int = 0
+    location: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CrtList:
+    """A list of certificates with a name, as the runtime API shows and changes it: a `crt-list` file, or an `ssl-f-use` one.
+
+    Attributes:
+        name: of the file, or `@frontend`.
+        lines: in order.
+        location: where it was named.
+    """
+
+    name: str
+    lines: tuple[CertificateLine, ...]
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateCertificates:
+    """`generate-certificates`: a certificate is made for each unknown name. `ca_sign_pass` decrypts the key in `ca_sign_file`."""
+
+    ca_sign_file: str
+    ca_sign_pass: str | None = field(default=None, repr=False)
+    location: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)

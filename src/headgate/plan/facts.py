@@ -165,6 +165,9 @@ class HandshakeFacts(Protocol):
     def error(self) -> str:
         """OpenSSL's reason in its own words, "" for none."""
 
+    def facts(self) -> Mapping[str, object]:
+        """All of it, as JSON can carry it (`ssl_fc_handshake`)."""
+
 
 class ServerFacts(Protocol):
     """The server of an exchange, as rules and logs see it."""

@@ -18,8 +18,8 @@ from headgate.proxy.relay import RelaySession
 from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.reactor import READ, Reactor
 from headgate.tls.unbegun import UNBEGUN
-from headgate.wire.client_hello import bytes_wanted
 from headgate.wire.errors import ProtocolViolation
+from headgate.wire.hello_length import bytes_wanted
 from headgate.wire.proxy_protocol import Command, Family, parse
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Arrival:
         The kernel wakes us when enough is there, or when nothing more will come: then OpenSSL may have what there is.
         """
         wanted = bytes_wanted(data)
-        waits = 0 < wanted <= _PEEK and len(data) > len(self._seen) and self.sock.family in _TCP
+        waits = len(self._seen) < len(data) < wanted <= _PEEK and self.sock.family in _TCP
         if waits or self._seen:
             self._seen = data
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted if waits else 1)

@@ -122,7 +122,7 @@ class Answerer:
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsChannel:
         """Begin the handshake on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""
         context = self.context
-        channel = TlsChannel(reactor, sock, context.connection(sock), context, owner, readable=True, registered=True)
+        channel = TlsChannel(reactor, sock, context.connection(sock, hello), context, owner, readable=True, registered=True)
         channel.hello = hello
         return channel
 
@@ -132,7 +132,6 @@ class TlsChannel:
 
     Attributes:
         see `proxy.port.Channel`, and:
-        failure: why the handshake or the connection failed, in a sentence for the log; "" while all is well.
         record: of the handshake; None before it is over. On success that of the owner, if it keeps one: an alert that comes
             before anything else is noted there.
         truncated: the peer ended the connection without close_notify.
@@ -141,9 +140,9 @@ class TlsChannel:
     """
 
     __slots__ = (
-        "_closing", "_context", "_eof", "_established", "_events", "_facts", "_failed", "_handle", "_late", "_lingers",
-        "_notified", "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked",
-        "deadline", "failure", "fd", "hello", "owner", "reactor", "record", "sock", "tls", "truncated",
+        "_closing", "_context", "_eof", "_established", "_events", "_facts", "_failed", "_failure", "_handle", "_late",
+        "_lingers", "_notified", "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed",
+        "blocked", "deadline", "fd", "hello", "owner", "reactor", "record", "sock", "tls", "truncated",
     )  # fmt: skip
 
     def __init__(
@@ -176,7 +175,7 @@ class TlsChannel:
         self.owner: Owner = owner
         self.blocked = False
         self.tls: TlsFacts | None = None
-        self.failure = ""
+        self._failure = ""
         self.record: HandshakeRecord | None = None
         self.truncated = False
         self.hello = b""
@@ -263,13 +262,18 @@ class TlsChannel:
         if self._failed or self._closing:
             return
         self._facts = self._learned(established=False, error=error.code)
-        record = self.explain(error)
-        self.failure = record.reason
+        self.explain(error)
         self._closing = True
         # OpenSSL has sent its alert: it must not be lost to the reset that unread bytes would cause.
         owner = self.owner
         self._finish()
         owner.connection_lost(Lost.HANDSHAKE)
+
+    @property
+    def failure(self) -> str:
+        """Why the handshake or the connection failed, in a sentence for the log; "" while all is well."""
+        record = self.record
+        return self._failure or (record.reason if record is not None and not record.completed else "")
 
     def explain(self, error: TlsError) -> HandshakeRecord:
         """The record of this handshake, which `error` ends (or the owner, with one of its own)."""
@@ -359,7 +363,7 @@ class TlsChannel:
             self._interest()
             self.owner.eof_received()
             return
-        self.failure = end.text
+        self._failure = end.text
         self._met(end)
         if self.record is not None:
             self.record.late = end
@@ -432,7 +436,7 @@ class TlsChannel:
         if kind == WANT_WRITE or kind == WANT_READ:
             return True
         error = take_error(kind, system_error)
-        self.failure = error.text
+        self._failure = error.text
         self._met(error)
         self._fail_later(_reason(error))
         return False

@@ -113,6 +113,7 @@ def issue(
     names: Sequence[str],
     *,
     key: str = "ecdsa",
+    private: PrivateKey | None = None,
     client: bool = False,
     not_before: datetime.datetime | None = None,
     not_after: datetime.datetime | None = None,
@@ -124,13 +125,15 @@ def issue(
         names: DNS names (wildcards too) or IP addresses; the first is the common name too. For a client certificate the
             first is the common name only.
         key: "ecdsa" (P-256) or "rsa" (2048 bits).
+        private: a key that there is already, in the place of a new one.
         client: a client certificate instead of a server's.
         not_before, not_after: validity, timezone-aware; by default from an hour ago for 825 days.
     """
-    private = make_key(key)
+    private = private or make_key(key)
     begin, end = _validity(not_before, not_after, days=825)
+    encipherment = isinstance(private, rsa.RSAPrivateKey)
     usage = x509.KeyUsage(
-        digital_signature=True, content_commitment=False, key_encipherment=key == "rsa", data_encipherment=False,
+        digital_signature=True, content_commitment=False, key_encipherment=encipherment, data_encipherment=False,
         key_agreement=False, key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False,
     )
     purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH

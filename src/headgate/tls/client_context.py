@@ -15,9 +15,10 @@ from OpenSSL import SSL
 from headgate.base.diagnostics import Bug, ConfigError, Location, Report, config_error
 from headgate.config.tls_options import ServerTls, Verify
 from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names
+from headgate.tls.installing import install
+from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names, shown
 from headgate.tls.openssl import Handle, ffi, lib
-from headgate.tls.pem import read_certified_key
+from headgate.tls.pem import read_authorities, read_certified_key
 from headgate.tls.policy import (
     SYSTEM_CA,
     enabled_versions,
@@ -26,7 +27,6 @@ from headgate.tls.policy import (
     set_algorithms,
     set_versions,
 )
-from headgate.tls.server_context import install, shown
 
 #: Names whose latest session is kept for one server line; `sni` may come from requests, so the table needs an end.
 SESSIONS_MOST = 256
@@ -61,7 +61,8 @@ class ServerContext:
             install(context, (own,))
             self._shown = (shown(own),)
         if tls.verify is Verify.REQUIRED:
-            load_trust(context, tls.ca_file or SYSTEM_CA, tls.location)
+            ca_file = tls.ca_file or SYSTEM_CA
+            load_trust(context, ca_file, () if ca_file == SYSTEM_CA else read_authorities(ca_file, tls.location))
         context.set_verify(SSL.VERIFY_PEER if tls.verify is Verify.REQUIRED else SSL.VERIFY_NONE)
         # Sessions are kept here by name; OpenSSL's own cache is of no use to clients.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)

@@ -10,6 +10,7 @@ from typing import Final
 
 from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass
+from headgate.tls.certified_key import CertifiedKey
 from headgate.wire.tls_names import GROUP_ALIASES
 
 #: What OpenSSL agrees to where `curves` is not set, best first.
@@ -72,6 +73,15 @@ class LineFacts:
     verify_host: str = ""
     certificates: tuple[ShownCertificate, ...] = ()
     near: Callable[[str], tuple[str, ...]] | None = None
+
+
+def shown(one: CertifiedKey) -> ShownCertificate:
+    """What advice says about a certificate."""
+    certificate = one.certificate
+    return ShownCertificate(
+        one.path, one.kind, tuple(name.decode("utf-8", "replace") for name in one.names), one.not_before, one.not_after,
+        len(one.chain), certificate.issuer == certificate.subject,
+    )  # fmt: skip
 
 
 def group_names(curves: str | None) -> tuple[str, ...]:

@@ -6,24 +6,18 @@ Called by `store`, `server_context` and `client_context` while a configuration i
 
 from __future__ import annotations
 
+import binascii
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 
 from headgate.base.diagnostics import ConfigError, Location, config_error
-from headgate.base.records import dataclass, field
-
-PrivateKey = (
-    rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | dsa.DSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
-)
-_KEYS = (
-    rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, dsa.DSAPrivateKey, ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey,
-)
+from headgate.base.records import dataclass
+from headgate.tls.certified_key import PRIVATE_KEYS, CertifiedKey, PrivateKey, kind_of
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----[ \t]*\r?\n(.*?)-----END \1-----", re.DOTALL)
 _CERTIFICATES = (b"CERTIFICATE", b"X509 CERTIFICATE")
@@ -33,55 +27,68 @@ _COMBINE = "the file must hold the certificate, its chain and the private key: c
 _LARGEST = 16 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class CertifiedKey:
-    """A certificate, the chain above it and its private key.
-
-    Attributes:
-        path: the file it came from, for messages.
-        location: where the configuration names that file.
-        certificate: the leaf.
-        chain: the issuers that are sent with it, nearest first; a self-signed root is left out, peers have it or don't trust it.
-        key: the private key of the leaf.
-        has_dh_parameters: the file holds a `DH PARAMETERS` block too.
-    """
-
-    path: str
-    location: Location | None
-    certificate: x509.Certificate
-    chain: tuple[x509.Certificate, ...]
-    key: PrivateKey = field(repr=False)
-    has_dh_parameters: bool = False
-
-
 @dataclass(slots=True)
 class _Blocks:
     certificates: list[x509.Certificate]
-    keys: list[PrivateKey]
-    has_dh_parameters: bool = False
+    keys: list[tuple[PrivateKey, bytes]]  # with its DER
+    dh_parameters: bytes | None = None
 
 
-def read_certified_key(path: str, location: Location | None) -> CertifiedKey:
-    """Read a certificate with its chain and key; the key may stand in `path`.key instead (manual 3.1 ssl-load-extra-files).
+#: Decrypts an encrypted key block of a file: block, path, location -> DER. Raises ConfigError.
+Decrypt = Callable[[bytes, str, Location | None], bytes]
+
+
+def read_certified_key(
+    path: str,
+    location: Location | None,
+    *,
+    key_path: str | None = None,
+    beside: str | None = "",
+    decrypt: Decrypt | None = None,
+) -> CertifiedKey:
+    """Read a certificate with its chain and key; the key may stand in a file of its own (manual 3.1 ssl-load-extra-files).
 
     Args:
         path: the PEM file.
         location: where the configuration names it.
+        key_path: the file of the key, which counts more than one in `path`; None: not said.
+        beside: what a key file beside it is called, without `.key`; "" stands for `path`, None for no such file.
+        decrypt: makes encrypted keys readable; None: they are an error.
 
     Raises:
         ConfigError: the file can't be read, holds no certificate or no usable key, or the key fits none of the certificates.
     """
-    blocks = _parse(read_file(path, location, "certificate file"), path, location)
+    blocks = _parse(read_file(path, location, "certificate file"), path, location, decrypt, keys=key_path is None)
     if not blocks.certificates:
         raise config_error(f"no certificate in {path!r}", location, remedy=_COMBINE)
-    key_path = path
     if not blocks.keys:
-        key_path = path + ".key"
-        if not os.path.exists(key_path):
-            raise config_error(f"no private key in {path!r}, and there is no file {key_path!r}", location, remedy=_COMBINE)
-        blocks.keys = _parse(read_file(key_path, location, "private key file"), key_path, location).keys
+        if key_path is None:
+            if beside is None:
+                raise config_error(f"no private key in {path!r}", location, remedy=_COMBINE)
+            key_path = (beside or path) + ".key"
+            if not os.path.exists(key_path):
+                raise config_error(f"no private key in {path!r}, and there is no file {key_path!r}", location, remedy=_COMBINE)
+        blocks.keys = _parse(read_file(key_path, location, "private key file"), key_path, location, decrypt).keys
         if not blocks.keys:
             raise config_error(f"no private key in {path!r} and none in {key_path!r}", location, remedy=_COMBINE)
+    return _certified(path, location, blocks, key_path or path)
+
+
+def certified_key_of(name: str, location: Location | None, data: bytes) -> CertifiedKey:
+    """A certificate with its chain and key from the contents of a PEM file; `name` is for messages.
+
+    Raises:
+        ConfigError: as `read_certified_key`.
+    """
+    blocks = _parse(data, name, location)
+    if not blocks.certificates:
+        raise config_error(f"no certificate in {name!r}", location, remedy=_COMBINE)
+    if not blocks.keys:
+        raise config_error(f"no private key in {name!r}", location, remedy=_COMBINE)
+    return _certified(name, location, blocks, name)
+
+
+def _certified(path: str, location: Location | None, blocks: _Blocks, key_path: str) -> CertifiedKey:
     found = _match(blocks)
     if found is None:
         raise config_error(
@@ -90,8 +97,11 @@ def read_certified_key(path: str, location: Location | None) -> CertifiedKey:
             remedy="the key must be the one that the certificate was requested with: "
             f"{_described(blocks.certificates[0])} has another public key",
         )
-    leaf, key = found
-    return CertifiedKey(path, location, leaf, _ordered_chain(leaf, blocks.certificates), key, blocks.has_dh_parameters)
+    leaf, key, secret = found
+    others = tuple(dict.fromkeys(one.public_bytes(serialization.Encoding.DER) for one in blocks.certificates if one is not leaf))
+    certified = CertifiedKey(path, location, leaf, others, secret, *kind_of(key))
+    certified.dh_parameters = blocks.dh_parameters
+    return certified
 
 
 def read_authorities(path: str, location: Location | None) -> tuple[x509.Certificate, ...]:
@@ -111,6 +121,30 @@ def read_authorities(path: str, location: Location | None) -> tuple[x509.Certifi
             found[certificate] = None
     if not found:
         raise config_error(f"no CA certificate in {path!r}", location, remedy="ca-file takes CA certificates in PEM form")
+    return tuple(found)
+
+
+def authorities_of(name: str, location: Location | None, data: bytes) -> tuple[x509.Certificate, ...]:
+    """CA certificates from the contents of a PEM file, each once.
+
+    Raises:
+        ConfigError: no certificate in it, or a damaged one.
+    """
+    found = tuple(dict.fromkeys(_parse(data, name, location, keys=False).certificates))
+    if not found:
+        raise config_error(f"no CA certificate in {name!r}", location, remedy="ca-file takes CA certificates in PEM form")
+    return found
+
+
+def read_certificates(path: str, location: Location | None, what: str) -> tuple[x509.Certificate, ...]:
+    """The certificates of a PEM file, at least one, in their order.
+
+    Raises:
+        ConfigError: unreadable, or no certificate in it.
+    """
+    found = _parse(read_file(path, location, what), path, location, keys=False).certificates
+    if not found:
+        raise config_error(f"no certificate in {what} {path!r}", location)
     return tuple(found)
 
 
@@ -164,7 +198,9 @@ def _whoami() -> str:
     return f"user {name}, uid {os.geteuid()}"
 
 
-def _parse(data: bytes, path: str, location: Location | None, *, keys: bool = True) -> _Blocks:
+def _parse(
+    data: bytes, path: str, location: Location | None, decrypt: Decrypt | None = None, *, keys: bool = True
+) -> _Blocks:
     """All certificates and keys of a PEM file. Blocks that we don't know, such as EC PARAMETERS, are passed over."""
     blocks = _Blocks([], [])
     for number, match in enumerate(_BLOCK.finditer(data), 1):
@@ -177,9 +213,9 @@ def _parse(data: bytes, path: str, location: Location | None, *, keys: bool = Tr
                 remedy="convert it: openssl x509 -in FILE -out FILE",
             )
         elif label.endswith(b"PRIVATE KEY") and keys:
-            blocks.keys.append(_load_key(match, path, location))
+            blocks.keys.append(_load_key(match, path, location, decrypt))
         elif label == b"DH PARAMETERS":
-            blocks.has_dh_parameters = True
+            blocks.dh_parameters = match[0] + b"\n"
     if not blocks.certificates and not blocks.keys and b"-----BEGIN" not in data:
         shape = "it is empty" if not data.strip() else "it looks like DER" if data[:1] == b"\x30" else "no -----BEGIN line"
         raise config_error(
@@ -195,7 +231,8 @@ def _load_certificate(body: bytes, number: int, path: str, location: Location | 
         certificate = x509.load_pem_x509_certificate(pem)
         # Parsing is lazy: touch what we use, so that nonsense is found here and not in the data plane.
         certificate.public_key()
-        certificate.subject, certificate.issuer, certificate.extensions  # noqa: B018
+        certificate.subject, certificate.issuer, certificate.extensions, certificate.not_valid_before_utc  # noqa: B018
+        certificate.not_valid_after_utc  # noqa: B018
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise config_error(
             f"block {number} of {path!r} is not a valid certificate: {_short(error)}", location,
@@ -204,30 +241,35 @@ def _load_certificate(body: bytes, number: int, path: str, location: Location | 
     return certificate
 
 
-def _load_key(match: re.Match[bytes], path: str, location: Location | None) -> PrivateKey:
-    if match[1].startswith(b"ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in match[2]:
+def _load_key(
+    match: re.Match[bytes], path: str, location: Location | None, decrypt: Decrypt | None
+) -> tuple[PrivateKey, bytes]:
+    encrypted = match[1].startswith(b"ENCRYPTED") or b"Proc-Type: 4,ENCRYPTED" in match[2]
+    if encrypted and decrypt is None:
         raise config_error(
             f"the private key in {path!r} is encrypted: a proxy has nobody to ask for the pass phrase", location,
             remedy="decrypt it: openssl pkey -in FILE -out FILE.key, and protect the file by its permissions",
         )
     try:
-        key = serialization.load_pem_private_key(match[0] + b"\n", password=None)
+        secret = decrypt(match[0] + b"\n", path, location) if encrypted and decrypt else binascii.a2b_base64(match[2])
+        # The whole validation of an RSA key takes 40 ms. What counts is compared: its public half with the certificate's.
+        key = serialization.load_der_private_key(secret, None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # The library's text is not passed on: nothing that was derived from a key belongs in a message.
         raise config_error(f"the private key in {path!r} is damaged or of an unknown kind", location) from None
-    if not isinstance(key, _KEYS):
+    if not isinstance(key, PRIVATE_KEYS):
         raise config_error(f"the private key in {path!r} is of a kind that can't sign TLS handshakes", location)
-    return key
+    return key, secret
 
 
-def _match(blocks: _Blocks) -> tuple[x509.Certificate, PrivateKey] | None:
+def _match(blocks: _Blocks) -> tuple[x509.Certificate, PrivateKey, bytes] | None:
     """The first certificate that one of the keys belongs to."""
-    publics = [(_spki(key.public_key()), key) for key in blocks.keys]
+    publics = [(_spki(key.public_key()), key, secret) for key, secret in blocks.keys]
     for certificate in blocks.certificates:
         public = _spki(certificate.public_key())
-        for candidate, key in publics:
+        for candidate, key, secret in publics:
             if candidate == public:
-                return certificate, key
+                return certificate, key, secret
     return None
 
 
@@ -235,31 +277,6 @@ def _spki(key: object) -> bytes:
     return key.public_bytes(  # type: ignore[attr-defined, no-any-return]
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-
-
-def _ordered_chain(leaf: x509.Certificate, certificates: Iterable[x509.Certificate]) -> tuple[x509.Certificate, ...]:
-    """The issuers of `leaf`, nearest first. Certificates that don't lead upwards from it are left out."""
-    rest = [one for one in dict.fromkeys(certificates) if one != leaf]
-    chain: list[x509.Certificate] = []
-    current = leaf
-    while current.issuer != current.subject:
-        above = next((one for one in rest if _issued(one, current)), None)
-        if above is None or above.subject == above.issuer:
-            break
-        chain.append(above)
-        rest.remove(above)
-        current = above
-    return tuple(chain)
-
-
-def _issued(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
-    if issuer.subject != subject.issuer:
-        return False
-    try:
-        subject.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
-        return False  # two CAs of one name, for instance after a re-key: another certificate may be the issuer
-    return True
 
 
 def _described(certificate: x509.Certificate) -> str:

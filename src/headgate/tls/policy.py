@@ -13,8 +13,8 @@ from OpenSSL import SSL, crypto
 
 from headgate.base.diagnostics import Location, config_error
 from headgate.config.tls_options import TlsVersions
+from headgate.tls.algorithm_names import CURVES, unknown_name
 from headgate.tls.openssl import MODE, error_text, lib
-from headgate.tls.pem import read_authorities
 
 #: The trusted CAs of the system (manual 5.2 ca-file).
 SYSTEM_CA = "@system-ca"
@@ -85,11 +85,24 @@ def set_versions(context: SSL.Context, versions: TlsVersions, ciphers: str | Non
             f"{enabled[-1]} can't be negotiated at OpenSSL's security level", location,
             remedy="add `ciphers DEFAULT:@SECLEVEL=0` if you must serve such clients",
         )
-    context.set_min_proto_version(_VERSIONS[enabled[0]])
-    context.set_max_proto_version(_VERSIONS[enabled[-1]])
+    span_versions(context, (versions,))
     between = _EXCLUDE.keys() & versions.excluded
     if between:
         context.set_options(sum(_EXCLUDE[one] for one in between))
+
+
+def span_versions(context: SSL.Context, several: Sequence[TlsVersions]) -> None:
+    """Let a context speak all that any of `several` allows; what one of them forbids is up to the connection (`version_mask`)."""
+    order = list(_VERSIONS)
+    numbers = [order.index(one) for versions in several for one in enabled_versions(versions)]
+    context.set_min_proto_version(_VERSIONS[order[min(numbers)]])
+    context.set_max_proto_version(_VERSIONS[order[max(numbers)]])
+
+
+def version_mask(versions: TlsVersions) -> int:
+    """The `SSL_OP_NO_*` of what is not enabled."""
+    enabled = enabled_versions(versions)
+    return sum(bit for one, bit in _EXCLUDE.items() if one not in enabled)
 
 
 def set_algorithms(
@@ -104,12 +117,22 @@ def set_algorithms(
         _checked(context.set_cipher_list, ciphers, "ciphers", location)
     if ciphersuites is not None:
         _checked(context.set_tls13_ciphersuites, ciphersuites, "ciphersuites", location)
-    if curves is not None and lib.SSL_CTX_set1_curves_list(context._context, curves.encode("utf-8")) != 1:
+    if curves is not None:
+        _known(lib.SSL_CTX_set1_curves_list, context, "curves", curves, location, CURVES)
+
+
+def _known(
+    setter: Any, context: SSL.Context, option: str, value: str, location: Location | None, known: tuple[str, ...]
+) -> None:
+    """Set a list of names that OpenSSL refuses as a whole when it does not know one of them."""
+
+    def takes(names: bytes) -> bool:
+        accepted: bool = setter(context._context, names) == 1
         lib.ERR_clear_error()
-        raise config_error(
-            f"curves {curves!r}: OpenSSL does not know all of them", location,
-            remedy="a colon-separated list such as X25519MLKEM768:X25519:P-256",
-        )
+        return accepted
+
+    if not takes(value.encode("utf-8")):
+        raise unknown_name(option, value, location, known, takes)
 
 
 def _checked(setter: Any, value: str, keyword: str, location: Location | None) -> None:
@@ -122,24 +145,15 @@ def _checked(setter: Any, value: str, keyword: str, location: Location | None) -
         ) from None
 
 
-def load_trust(context: SSL.Context, ca_file: str, location: Location | None) -> tuple[x509.Certificate, ...]:
-    """Let a context trust the CAs of `ca-file`.
-
-    Returns:
-        Those CAs; none for @system-ca.
-
-    Raises:
-        ConfigError: the file can't be used.
-    """
+def load_trust(context: SSL.Context, ca_file: str, authorities: Sequence[x509.Certificate]) -> None:
+    """Let a context trust the CAs of a `ca-file` (`authorities`, read by the storage), or the system's for @system-ca."""
     if ca_file == SYSTEM_CA:
         context.set_default_verify_paths()
-        return ()
-    authorities = read_authorities(ca_file, location)
+        return
     store = context.get_cert_store()
     assert store is not None
     for one in authorities:
         store.add_cert(crypto.X509.from_cryptography(one))
-    return authorities
 
 
 def share_trust(source: SSL.Context, target: SSL.Context) -> None:

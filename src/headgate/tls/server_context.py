@@ -1,54 +1,62 @@
-"""The TLS side of a bind line: one session context that creates every connection, one context per certificate to switch to.
+"""The TLS side of a bind line: one session context that creates every connection, and contexts to switch to for what it serves.
 
-Session tickets and cached sessions belong to the context that a connection was created from. So that a client may resume
-whatever name it asks for, all connections of a bind line are created from its *session context*, and the server name callback
-switches them to the context of the certificate. The session id context keeps lines with different client-certificate policies
-apart: a session that was made without asking for a certificate can't be resumed where one is required.
+Session tickets and cached sessions belong to the context that a connection was created from. So that a client may resume whatever
+name it asks for, at any worker and after a reload, all connections of a bind line are created from its *session context*, which
+holds no certificate, and are then switched to the context of their certificate and policy. Such contexts are built when a client
+first asks for them. The session id context keeps client-certificate policies apart: a session that was made without asking for a
+certificate can't be resumed where one is required.
+
+When the switch happens depends on the line. Where one policy holds for all names, and OpenSSL can choose among the certificates
+of a name, the server name callback does it: nothing is parsed twice, and it works however the ClientHello arrives. But by then
+OpenSSL has chosen the version, looked for the session and for extensions of ours. So a line with several policies, with
+certificates of one name that have different chains, or with signed certificate timestamps is *selective*: the ClientHello, which
+the listener has peeked, is read first, and the connection is switched and adjusted before its handshake begins. The callback then
+only confirms that OpenSSL saw a name of the same policy, and ends the handshake otherwise: whoever hides the name from us (a
+hello that did not come in whole) gets no policy but its own.
+
+Measured (CPU time of connection and first flight, TLS 1.3, ECDSA): 218 us where the callback switches, 240 us on a selective
+line. Of these 3 are for finding the name (`wire.server_name`), the rest for the early switch and the second callback.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import socket
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
-from headgate.base.diagnostics import ConfigError, Report, Severity, config_error
+from headgate.base.diagnostics import NOWHERE, ConfigError, Report, Severity, config_error
 from headgate.base.records import dataclass
-from headgate.config.tls_options import BindTls, Verify
+from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, CrtList, Verify
+from headgate.tls.applied_policy import AppliedPolicy
+from headgate.tls.forging import Forger
 from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names
-from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, error_text, ffi, lib, new_ssl
-from headgate.tls.pem import CertifiedKey
-from headgate.tls.policy import (
-    SYSTEM_CA,
-    alpn_wire,
-    enabled_versions,
-    load_trust,
-    new_context,
-    set_algorithms,
-    set_common,
-    set_versions,
-    share_trust,
-)
-from headgate.tls.store import CertificateStore, Choice, key_type, load_store, names_of
+from headgate.tls.installing import check_acceptable, install
+from headgate.tls.key_choice import alike, choose
+from headgate.tls.line_facts import LineFacts, group_names, shown
+from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, ffi, lib, new_ssl
+from headgate.tls.policy import SYSTEM_CA, enabled_versions, new_context, set_common, span_versions
+from headgate.tls.storage import CertificateEntry, Entry, Storage
+from headgate.tls.store import CertificateStore, Choice, Served, load_served, skipped
+from headgate.wire.client_hello import parse_client_hello
+from headgate.wire.errors import ProtocolViolation
+from headgate.wire.server_name import server_name
 
-_VERIFY = {
-    Verify.NONE: SSL.VERIFY_NONE,
-    Verify.OPTIONAL: SSL.VERIFY_PEER,
-    Verify.REQUIRED: SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT,
-}
 #: Capacity of OpenSSL's session cache; the binding has no call to change it.
 LIBRARY_CACHE_SIZE = 20480
 #: Names that are compared with one that nothing matches, for a message.
-_NAMES_MOST = 2000
+_COMPARED_MOST = 300
+#: Names whose context is remembered: clients choose the names that a wildcard covers, so the table needs an end.
+_NAMES_MOST = 65536
 _UNRECOGNIZED_NAME = 112  # alert, RFC 6066 section 3
-_OK, _FATAL, _NOACK = 0, 2, 3  # SSL_TLSEXT_ERR_*
+_OK, _FATAL = 0, 2  # SSL_TLSEXT_ERR_*
 _set_accept_state = lib.SSL_set_accept_state
 #: What we can speak behind TLS today, in HTTP mode.
 _SPOKEN = ("http/1.1", "http/1.0")
@@ -56,10 +64,11 @@ _SPOKEN = ("http/1.1", "http/1.0")
 
 @dataclass(frozen=True, slots=True)
 class SessionCache:
-    """`tune.ssl.cachesize` (sessions; 0: none are cached) and `tune.ssl.lifetime` (seconds)."""
+    """`tune.ssl.cachesize` (sessions; 0: none are cached), `tune.ssl.lifetime` (seconds) and `tune.ssl.ssl-ctx-cache-size`."""
 
     size: int = 20000
     lifetime: float = 300.0
+    generated: int = 1000
 
 
 class BindContext:
@@ -68,172 +77,284 @@ class BindContext:
     Attributes:
         tls: the options it was built from.
         store: its certificates.
-        alpn: the protocols it agrees to, best first; empty: no ALPN.
+        storage: where they come from.
+        policies: all policies on the line; the line's own is `policies[tls.policy]`.
+        selective: connections are switched to their context before the handshake: see the module.
+        http: the frontend is in HTTP mode.
     """
 
     __slots__ = (
-        "_alpn_callback", "_authorities", "_contexts", "_name_callback", "_names", "_session", "_session_id", "_switches", "alpn",
-        "store", "tls",
-    )
+        "__weakref__", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_names", "_session", "_switches",
+        "http", "policies", "selective", "storage", "store", "tls",
+    )  # fmt: skip
 
     def __init__(
         self,
         tls: BindTls,
         cache: SessionCache,
         store: CertificateStore,
-        alpn: tuple[str, ...],
+        storage: Storage,
+        policies: dict[BindPolicy, AppliedPolicy],
         origin: SSL.Context | None = None,
+        forger: Forger | None = None,
+        http: bool = True,
     ) -> None:
+        """See `build_bind_context`, which has checked everything."""
+        self.http = http
         self.tls = tls
         self.store = store
-        self.alpn = alpn
-        self._authorities: tuple[x509.Certificate, ...] = ()
-        self._contexts: dict[tuple[int, ...], SSL.Context] = {}
-        self._names: dict[x509.Certificate, str] = {}
-        self._switches: dict[bytes, Any] = {}
-        self._alpn_callback = _alpn_selector(alpn) if alpn else None
-        session = self._policy_context(origin)
-        if tls.ca_file is not None:
-            self._authorities = load_trust(session, tls.ca_file, tls.location)
-        self._session_id = self._policy_digest()
-        self._session = session
-        self._complete(session, store.default)
-        self._set_cache(session, cache)
-        self._name_callback = ffi.callback("int (*)(SSL *, int *, void *)", self._choose, error=_FATAL)
-        lib.SSL_CTX_set_tlsext_servername_callback(session._context, self._name_callback)
-        # OpenSSL calls back into this object as long as a connection lives, also after a reload dropped the bind line.
-        session.set_app_data(self)
-        self._build_early()
+        self.storage = storage
+        self._contexts: dict[Choice, SSL.Context] = {}
+        self._switches: dict[bytes, tuple[AppliedPolicy, Any]] = {}
+        self.policies = policies
+        self._names: dict[bytes, str] = {}
+        self._forger = forger
+        self._forged: OrderedDict[bytes, Choice] = OrderedDict()
+        self._forged_most = cache.generated
+        self.selective = len(self.policies) > 1 or _needs_hello(store)
+        # OpenSSL may call them as long as a connection or a context lives: they are never taken back.
+        self._callbacks: dict[BindPolicy | None, Any] = {}
+        self._session = self._session_context(cache, origin)
+        storage.join(self)
 
-    def connection(self, sock: socket.socket) -> Handle:
-        """A connection for an accepted, non-blocking socket, ready for its handshake."""
+    @property
+    def alpn(self) -> tuple[str, ...]:
+        """The protocols that the line agrees to where nothing else is said, best first; empty: no ALPN."""
+        return self.policies[self.tls.policy].alpn
+
+    def connection(self, sock: socket.socket, hello: bytes = b"") -> Handle:
+        """A connection for an accepted, non-blocking socket, ready for its handshake; `hello` is what was peeked of it."""
         ssl = new_ssl(self._session._context, sock.fileno())
         _set_accept_state(ssl)
+        if self.selective:
+            self._select(ssl, hello)
         return Handle(ssl)
 
     def describe(self, record: HandshakeRecord) -> None:
         """Say in a handshake record what applied on our side."""
         tls = self.tls
-        name = record.name.encode("ascii", "replace").lower().rstrip(b".")
-        choice = self.store.find(name) or self.store.default
+        choice = self._answer(record.name.encode("ascii", "replace"))
+        policy = choice[0].policy if choice else tls.policy
         record.line = LineFacts(
             tls.location,
-            tuple(enabled_versions(tls.versions)),
-            group_names(tls.curves),
-            self.alpn,
+            tuple(enabled_versions(policy.versions)),
+            group_names(policy.curves),
+            self.policies[policy].alpn if policy in self.policies else (),
             tls.strict_sni,
-            tls.verify is Verify.REQUIRED,
-            tls.ca_file,
-            certificates=tuple(map(shown, choice.certificates.values())) if choice is not None else (),
+            policy.verify is Verify.REQUIRED,
+            policy.ca_file,
+            policy.crl_file,
+            certificates=tuple(shown(one.entry.contents) for one in choice or ()),
             near=self._near,
         )
 
     def _near(self, name: str) -> tuple[str, ...]:
         """The names that are served and most resemble one."""
-        served = [one.decode("ascii", "replace") for one in self.store.names()[:_NAMES_MOST]]
-        return tuple(get_close_matches(name, served, 3, 0.6))
+        served = self.store.names()
+        if len(served) > _COMPARED_MOST:
+            domain = name.partition(".")[2].encode("ascii", "replace")
+            served = [one for one in served if one.endswith(domain)][:_COMPARED_MOST]
+        return tuple(get_close_matches(name, [one.decode("ascii", "replace") for one in served], 3, 0.6))
 
     def certificate_name(self, certificate: x509.Certificate) -> str:
         """What the configuration calls one of our certificates, "" when it is none of them (`ssl_fc_crtname`)."""
         if not self._names:
-            self._names = {one.certificate: one.path for one in self.store.certificates}
-        return self._names.get(certificate, "")
+            self._names = {one.entry.contents.leaf: one.entry.name for one in self.store.served}
+        return self._names.get(certificate.public_bytes(Encoding.DER), "")
 
     def remember(self, handle: Handle) -> None:
         """Nothing to do: OpenSSL keeps the sessions of servers."""
 
-    def _build_early(self) -> None:
-        """Contexts that can't wait: DH parameters are read from the file again, which may be out of reach after `chroot`."""
-        for choice in self.store.choices():
-            if any(one.has_dh_parameters for one in choice.certificates.values()):
-                self._context_for(choice)
+    def replaced(self, entry: Entry[Any]) -> None:
+        """See `storage.StorageUser`: contexts are built again when a client next asks for them."""
+        touched = [policy for policy, applied in self.policies.items() if entry in applied.entries]
+        if touched or any(one.entry is entry for one in self.store.served):
+            anew = {
+                policy: AppliedPolicy(policy, self.tls, self.storage, self.policies[policy].alpn) for policy in touched
+            }
+            self.serve(CertificateStore(self.store.served, self.store.now), {**self.policies, **anew})
+
+    def serve(self, store: CertificateStore, policies: dict[BindPolicy, AppliedPolicy]) -> None:
+        """Serve other certificates from now on, under these policies; see `relist`."""
+        self.store = store
+        self.policies = policies
+        # What was built for one that has become another: whoever asks next gets it anew.
+        self._contexts.clear()
+        self._switches.clear()
+        self._names.clear()
+        if not self.selective and (len(policies) > 1 or _needs_hello(store)):
+            self.selective = True
+        if self.selective:
+            span_versions(self._session, [policy.versions for policy in policies])
+        self._session.set_session_id(policies[self.tls.policy].session_id)
+
+    def entries(self) -> set[Entry[Any]]:
+        """All of the storage that the line uses."""
+        return {one.entry for one in self.store.served} | {one for applied in self.policies.values() for one in applied.entries}
+
+    def uses_list(self, name: str) -> bool:
+        """Whether the line serves what a crt-list or a directory names."""
+        return any(name == (item.name if isinstance(item, CrtList) else item.file.path) for item in self.tls.certificates)
 
     # --- contexts ---
 
-    def _policy_context(self, context: SSL.Context | None = None) -> SSL.Context:
-        """A context with everything but trust and certificate: the bare one given, or a new one."""
-        tls = self.tls
+    def _session_context(self, cache: SessionCache, context: SSL.Context | None) -> SSL.Context:
+        """What creates all connections: the bare context given, or a new one. It has ticket keys and sessions, no certificate."""
         if context is None:
             context = new_context(SSL.TLS_SERVER_METHOD)
         else:
             set_common(context)
-        set_versions(context, tls.versions, tls.ciphers, tls.location)
-        set_algorithms(context, tls.ciphers, tls.ciphersuites, tls.curves, tls.location)
-        if not tls.prefer_client_ciphers:
-            context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | OP_PRIORITIZE_CHACHA)
-        if not tls.tickets:
-            context.set_options(SSL.OP_NO_TICKET)
-        context.set_verify(_VERIFY[tls.verify])
-        return context
-
-    def _complete(self, context: SSL.Context, choice: Choice | None) -> None:
-        """Add what the context must have of its own to be switched to: certificates, CA names, ALPN, session id context."""
-        tls = self.tls
-        if choice is not None:
-            install(context, tuple(choice.certificates.values()))
-        if tls.verify is not Verify.NONE:
-            for authority in self._authorities:
-                context.add_client_ca(authority)
-        context.set_session_id(self._session_id)
-        if self._alpn_callback is not None:
-            lib.SSL_CTX_set_alpn_select_cb(context._context, self._alpn_callback, ffi.NULL)
-
-    def _policy_digest(self) -> bytes:
-        """Session id context: equal for equal client-certificate policies only."""
-        digest = hashlib.sha256(self.tls.verify.value.encode())
-        if self.tls.verify is not Verify.NONE:
-            digest.update((self.tls.ca_file or "").encode("utf-8", "surrogateescape"))
-            for authority in self._authorities:
-                digest.update(authority.fingerprint(SHA256()))
-        return digest.digest()
-
-    def _set_cache(self, context: SSL.Context, cache: SessionCache) -> None:
+        self._common(context)
+        self.policies[self.tls.policy].dress(context, self.tls)
+        if self.selective:
+            span_versions(context, [policy.versions for policy in self.policies])
         context.set_session_cache_mode(SSL.SESS_CACHE_SERVER if cache.size else SSL.SESS_CACHE_OFF)
         context.set_timeout(max(1, int(cache.lifetime)))
-
-    def _context_for(self, choice: Choice) -> SSL.Context:
-        """The context of these certificates, built when a client first asks for them."""
-        identity = choice.identity
-        context = self._contexts.get(identity)
-        if context is None:
-            context = self._policy_context()
-            if self.tls.ca_file is not None:
-                share_trust(self._session, context)
-            self._complete(context, choice)
-            self._contexts[identity] = context
+        lib.SSL_CTX_set_tlsext_servername_callback(context._context, self._callback(None, self._choose))
+        # OpenSSL calls back into this object as long as a connection lives, also after a reload dropped the bind line.
+        context.set_app_data(self)
         return context
 
-    # --- OpenSSL's callback, once a handshake ---
+    def _common(self, context: SSL.Context) -> None:
+        """What holds for the whole line."""
+        if not self.tls.prefer_client_ciphers:
+            context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | OP_PRIORITIZE_CHACHA)
+        if not self.tls.tickets:
+            context.set_options(SSL.OP_NO_TICKET)
 
-    def _choose(self, ssl: Any, alert: Any, _argument: Any) -> int:
-        pointer = lib.SSL_get_servername(ssl, 0)
-        if not pointer:
-            return self._unknown(alert)
-        name = ffi.string(pointer)
+    def _context_for(self, choice: Choice) -> SSL.Context:
+        """The context of certificates that may share one, built when a client first asks for them."""
+        context = self._contexts.get(choice)
+        if context is None:
+            context = new_context(SSL.TLS_SERVER_METHOD)
+            self._common(context)
+            policy = choice[0].policy
+            self.policies[policy].dress(context, self.tls)
+            install(context, tuple(one.entry.contents for one in choice))
+            if self.selective:
+                callback = self._callback(policy, partial(self._confirm, policy))
+                lib.SSL_CTX_set_tlsext_servername_callback(context._context, callback)
+            self._contexts[choice] = context
+        return context
+
+    def _callback(self, policy: BindPolicy | None, function: Callable[[Any, Any, Any], int]) -> Any:
+        callback = self._callbacks.get(policy)
+        if callback is None:
+            callback = ffi.callback("int (*)(SSL *, int *, void *)", function, error=_FATAL)
+            self._callbacks[policy] = callback
+        return callback
+
+    def _answer(self, name: bytes) -> Choice | None:
+        """What a server name is answered with, b"" for none: its certificates, or the default ones unless `strict-sni`."""
+        if name:
+            name = name.lower().rstrip(b".")
+            found = self.store.find(name)
+            if found is None and self._forger is not None:
+                found = self._forge(name, self._forger)
+            if found is not None:
+                return found
+        return None if self.tls.strict_sni else self.store.default
+
+    def _forge(self, name: bytes, forger: Forger) -> Choice | None:
+        """A certificate made for a name; those that were not asked for longest are forgotten (tune.ssl.ssl-ctx-cache-size)."""
+        known = self._forged.get(name)
+        if known is not None:
+            self._forged.move_to_end(name)
+            return known
+        contents = forger.forge(name)
+        if contents is None:
+            return None
+        file = CertificateFile(contents.path, self.tls.location or NOWHERE)
+        choice = (Served(CertificateEntry(file, contents), self.tls.policy, CertificateLine(file)),)
+        self._forged[name] = choice
+        while len(self._forged) > max(1, self._forged_most):
+            _, oldest = self._forged.popitem(last=False)
+            self._contexts.pop(oldest, None)
+        return choice
+
+    # --- before a handshake ---
+
+    def _select(self, ssl: Any, data: bytes) -> None:
+        """Switch a new connection to the context that its hello asks for. The callbacks end what this can't decide."""
+        name = server_name(data) or b""
         switch = self._switches.get(name)
         if switch is None:
-            choice = self.store.find(name.lower().rstrip(b"."))
+            choice = self._answer(name)
             if choice is None:
-                return self._unknown(alert)
-            default = self.store.default
-            context = self._session if default and choice.identity == default.identity else self._context_for(choice)
-            switch = context._context
-            if len(self._switches) < 65536:  # wildcards: clients choose the names, so the table needs an end
-                self._switches[name] = switch
-        if switch is not self._session._context:
-            lib.SSL_set_SSL_CTX(ssl, switch)
+                return
+            one = choice[0] if len(choice) == 1 else self._usable(choice, data)
+            switch = self.policies[one.policy], self._context_for(_group(choice, one))._context
+            if len(choice) == 1:
+                self._remember(name, switch)
+        switch[0].adjust(ssl)
+        lib.SSL_set_SSL_CTX(ssl, switch[1])
+
+    def _usable(self, choice: Choice, data: bytes) -> Served:
+        try:
+            hello = parse_client_hello(data)
+        except ProtocolViolation:
+            hello = None
+        applied = self.policies[choice[0].policy]
+        return choice[0] if hello is None else choose(choice, hello, applied.suites, applied.newest)
+
+    # --- OpenSSL's callbacks, once a handshake ---
+
+    def _choose(self, ssl: Any, alert: Any, _argument: Any) -> int:
+        """Switch to the context of the name that was asked for."""
+        pointer = lib.SSL_get_servername(ssl, 0)
+        name = ffi.string(pointer) if pointer else b""
+        # Selective: `_select` had nothing for the connection, and no policy was applied to it.
+        switch = None if self.selective else self._switches.get(name)
+        if switch is None:
+            choice = self._answer(name)
+            if choice is None or self.selective:
+                alert[0] = _UNRECOGNIZED_NAME
+                return _FATAL
+            switch = self.policies[choice[0].policy], self._context_for(choice)._context
+            self._remember(name, switch)
+        lib.SSL_set_SSL_CTX(ssl, switch[1])
         return _OK
 
-    def _unknown(self, alert: Any) -> int:
-        """No name, or one that nothing matches: the default certificate, or the end (strict-sni)."""
-        if self.tls.strict_sni or self.store.default is None:
+    def _confirm(self, policy: BindPolicy, ssl: Any, alert: Any, _argument: Any) -> int:
+        """Go on if the name that OpenSSL read belongs to the policy that was applied."""
+        pointer = lib.SSL_get_servername(ssl, 0)
+        name = ffi.string(pointer) if pointer else b""
+        switch = self._switches.get(name.lower())
+        if switch is not None and switch[0].policy is policy:
+            return _OK
+        choice = self._answer(name)
+        if choice is None or all(one.policy != policy for one in choice):
             alert[0] = _UNRECOGNIZED_NAME
             return _FATAL
-        return _NOACK
+        return _OK
+
+    def _remember(self, name: bytes, switch: tuple[AppliedPolicy, Any]) -> None:
+        """Spare the next client of a name the search; what was generated is forgotten by other rules."""
+        if self._forger is None and len(self._switches) < _NAMES_MOST:
+            self._switches[name] = switch
+
+
+def _group(choice: Choice, one: Served) -> Choice:
+    """Those of a choice that may share a context with one of them; OpenSSL chooses among them."""
+    return choice if len(choice) == 1 else tuple(other for other in choice if other is one or alike(one, other))
+
+
+def _needs_hello(store: CertificateStore) -> bool:
+    """Whether there are certificates whose context must be that of a connection before its handshake begins."""
+    if any(one.entry.contents.sctl is not None for one in store.served):
+        return True  # OpenSSL looks for such extensions before it calls back
+    return any(not alike(choice[0], other) for choice in store.choices() for other in choice[1:])
 
 
 def build_bind_context(
-    tls: BindTls, cache: SessionCache, report: Report, *, http: bool = True, origin: SSL.Context | None = None
+    tls: BindTls,
+    cache: SessionCache,
+    report: Report,
+    *,
+    storage: Storage | None = None,
+    http: bool = True,
+    origin: SSL.Context | None = None,
+    clock: Callable[[], float] = lambda: 0.0,
 ) -> BindContext | None:
     """Build the TLS side of a bind line; certificates and options are checked now, not with the first client.
 
@@ -241,58 +362,120 @@ def build_bind_context(
         tls: the `ssl` options of the line.
         cache: tune.ssl.cachesize and tune.ssl.lifetime.
         report: where errors and warnings go.
+        storage: the process's, which all bind lines share; None: one of its own.
         http: the frontend is in HTTP mode, where ALPN has a default (manual 5.1 alpn).
         origin: a bare context whose ticket keys are to be used (`tls.session_context`); None: keys of its own.
+        clock: Unix time; 0: unknown, nothing has expired.
 
     Returns:
         The context, or None when something is wrong with it (`report` says what).
     """
     before = len(report.alerts)
-    store = load_store(tls.certificates, strict_sni=tls.strict_sni, location=tls.location, report=report)
-    alpn = _negotiable(tls, report, http=http)
+    storage = storage if storage is not None else Storage()
     if cache.size > LIBRARY_CACHE_SIZE:
         report.note(
             Severity.NOTICE,
             f"tune.ssl.cachesize {cache.size}: the TLS library caches at most {LIBRARY_CACHE_SIZE} sessions a bind line",
         )
-    if tls.verify is not Verify.NONE and tls.ca_file is None:
+    forger: Forger | None = None
+    if tls.generate is not None:
+        try:
+            forger = Forger(tls.generate, storage.reader, clock)
+        except ConfigError as error:
+            report.add(error.diagnostic)
+    checked = _checked(tls, storage, report, http=http)
+    if checked is None or len(report.alerts) > before:
+        return None
+    served, policies = checked
+    if not served and not tls.strict_sni and forger is None:
         report.add(
             config_error(
-                f"verify {tls.verify.value} is set but there is no ca-file to verify client certificates with", tls.location,
+                "ssl is enabled but there is no certificate", tls.location,
+                remedy="add `crt FILE` (certificate, chain and key in PEM form), or `strict-sni` to start without any",
+            ).diagnostic
+        )
+        return None
+    store = CertificateStore(served, clock())
+    _compare_verification(store, report)
+    return BindContext(tls, cache, store, storage, policies, origin, forger, http)
+
+
+def relist(bind: BindContext, report: Report, now: float) -> bool:
+    """Let a bind line serve what its lists hold now: for the runtime API, when it has changed `storage.lists`.
+
+    Args:
+        bind: the line.
+        report: where errors go.
+        now: Unix time.
+
+    Returns:
+        False when something is wrong; the line then serves what it served before.
+    """
+    checked = _checked(bind.tls, bind.storage, report, http=bind.http)
+    if checked is None:
+        return False
+    served, policies = checked
+    bind.serve(CertificateStore(served, now), policies)
+    return True
+
+
+def _checked(
+    tls: BindTls, storage: Storage, report: Report, *, http: bool
+) -> tuple[list[Served], dict[BindPolicy, AppliedPolicy]] | None:
+    """The certificates of a line and their policies; None when one of them can't work, which was reported then."""
+    before = len(report.alerts)
+    served = load_served(tls, storage, report)
+    policies = {}
+    # A policy that a crt-list line has made is wrong on that line.
+    places = {tls.policy: tls.location, **{one.policy: one.line.location for one in served if one.policy != tls.policy}}
+    for policy, place in places.items():
+        line = replace(tls, location=place)
+        alpn = _negotiable(policy, line, report, http=http)
+        _check_trust(policy, line, report)
+        try:
+            policies[policy] = AppliedPolicy(policy, line, storage, alpn)
+        except ConfigError as error:
+            report.add(error.diagnostic)
+    if len(report.alerts) > before:
+        return None
+    served = _acceptable(served, policies, storage, report)
+    return None if len(report.alerts) > before else (served, policies)
+
+
+def _compare_verification(store: CertificateStore, report: Report) -> None:
+    """Say where a client may choose whether it must show a certificate."""
+    for choice in store.choices():
+        first = choice[0]
+        for one in choice[1:]:
+            verification = one.policy.verify, one.policy.ca_file
+            if one.kind != first.kind and verification != (first.policy.verify, first.policy.ca_file):
+                report.warn(
+                    f"{one.entry.name!r} and {first.entry.name!r} answer to one name and differ in 'verify': by the kind of key"
+                    " that it can use, a client chooses whether it must show a certificate",
+                    one.line.location, remedy="give both the same 'verify' and 'ca-file'",
+                )
+
+
+def _check_trust(policy: BindPolicy, tls: BindTls, report: Report) -> None:
+    if policy.verify is not Verify.NONE and policy.ca_file is None:
+        report.add(
+            config_error(
+                f"verify {policy.verify.value} is set but there is no ca-file to verify client certificates with", tls.location,
                 remedy="add ca-file FILE with the CA that issues your client certificates",
             ).diagnostic
         )
-    if tls.ca_file == SYSTEM_CA and tls.verify is not Verify.NONE:
+    if policy.ca_file == SYSTEM_CA and policy.verify is not Verify.NONE:
         report.warn(
             "ca-file @system-ca on a bind line accepts client certificates of every public CA", tls.location,
             remedy="name the CA that issues your client certificates",
         )
-    if len(report.alerts) > before:
-        return None
-    try:
-        context = BindContext(tls, cache, store, alpn, origin)
-        _try_certificates(store)
-    except ConfigError as error:
-        report.add(error.diagnostic)
-        return None
-    return context
 
 
-def shown(one: CertifiedKey) -> ShownCertificate:
-    """What advice says about a certificate."""
-    certificate = one.certificate
-    return ShownCertificate(
-        one.path, key_type(one), tuple(name.decode("utf-8", "replace") for name in names_of(certificate)),
-        certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp(), len(one.chain),
-        certificate.issuer == certificate.subject,
-    )  # fmt: skip
-
-
-def _negotiable(tls: BindTls, report: Report, *, http: bool) -> tuple[str, ...]:
+def _negotiable(policy: BindPolicy, tls: BindTls, report: Report, *, http: bool) -> tuple[str, ...]:
     """The protocols to agree to. Only what we speak is offered in HTTP mode; in TCP mode the protocol is not our business."""
     if not http:
-        return tls.alpn
-    wanted = tls.alpn or ("http/1.1",)
+        return policy.alpn
+    wanted = policy.alpn or ("http/1.1",)
     spoken = tuple(one for one in wanted if one in _SPOKEN)
     unspoken = [one for one in wanted if one not in _SPOKEN]
     if not spoken:
@@ -307,79 +490,17 @@ def _negotiable(tls: BindTls, report: Report, *, http: bool) -> tuple[str, ...]:
     return spoken
 
 
-def _try_certificates(store: CertificateStore) -> None:
-    """Hand each certificate to OpenSSL once: what it refuses (a weak key, say) must show at the start."""
-    scratch = new_context(SSL.TLS_SERVER_METHOD)
-    for one in store.certificates:
-        install(scratch, (one,), chain=False)
-
-
-def install(context: SSL.Context, certificates: tuple[CertifiedKey, ...], *, chain: bool = True) -> None:
-    """Put certificates with their keys and chains into a context; at most one of each type of key.
-
-    Raises:
-        ConfigError: OpenSSL refuses one.
-    """
-    sent: set[x509.Certificate] = set()
-    for one in certificates:
+def _acceptable(
+    served: list[Served], policies: Mapping[BindPolicy, AppliedPolicy], storage: Storage, report: Report
+) -> list[Served]:
+    """Those that OpenSSL takes; the others are reported."""
+    contexts = {policy: applied.scratch() for policy, applied in policies.items()}
+    found = []
+    for one in served:
         try:
-            context.use_certificate(one.certificate)
-            context.use_privatekey(one.key)
-            context.check_privatekey()
-            # OpenSSL keeps these per context: certificates of two key types with different chains send both.
-            for above in one.chain if chain else ():
-                if above not in sent:
-                    sent.add(above)
-                    context.add_extra_chain_cert(above)
-        except SSL.Error as error:
-            raise config_error(
-                f"OpenSSL refuses the certificate in {one.path!r}: {error_text(error)}", one.location,
-                remedy="a key of at least 2048 bits (RSA) or P-256 (ECDSA), signed with SHA-256 or better",
-            ) from None
-        if one.has_dh_parameters:
-            _load_dh_parameters(context, one)
-
-
-def _load_dh_parameters(context: SSL.Context, one: CertifiedKey) -> None:
-    try:
-        context.load_tmp_dh(os.fsencode(one.path))
-    except SSL.Error as error:
-        raise config_error(
-            f"OpenSSL refuses the DH parameters in {one.path!r}: {error_text(error)}", one.location,
-            remedy="remove them (ECDHE needs none), or make new ones: openssl dhparam 2048",
-        ) from None
-
-
-def _alpn_selector(protocols: tuple[str, ...]) -> Any:
-    """OpenSSL's ALPN callback: the first of `protocols` that the client offers, or go on without (RFC 7301 section 3.2)."""
-    wire = alpn_wire(protocols)
-    # OpenSSL copies the answer after the callback: it must lie in memory that stays. Pointers into it don't keep it alive.
-    memory = ffi.new("unsigned char[]", wire)
-    places: dict[bytes, tuple[int, int]] = {}
-    offset = 0
-    for name in protocols:
-        places[name.encode("ascii")] = (offset + 1, len(name))
-        offset += 1 + len(name)
-
-    def select(_ssl: Any, out: Any, out_length: Any, offered: Any, length: int, _argument: Any) -> int:
-        theirs = set(_split(ffi.unpack(ffi.cast("char *", offered), length)))
-        for name, (start, size) in places.items():
-            if name in theirs:
-                out[0] = memory + start
-                out_length[0] = size
-                return _OK
-        return _NOACK
-
-    return ffi.callback(
-        "int (*)(SSL *, unsigned char **, unsigned char *, const unsigned char *, unsigned int, void *)", select, error=_NOACK
-    )
-
-
-def _split(wire: bytes) -> list[bytes]:
-    names = []
-    at = 0
-    while at < len(wire):
-        size = wire[at]
-        names.append(wire[at + 1 : at + 1 + size])
-        at += 1 + size
-    return names
+            check_acceptable(contexts[one.policy], one.entry.contents)
+        except ConfigError as error:
+            report.add(skipped(error) if storage.reader.loading.skip_bad and one.listed else error.diagnostic)
+            continue
+        found.append(one)
+    return found

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from OpenSSL import SSL
 
 from headgate.base.diagnostics import Bug
-from headgate.config.tls_options import BindTls
+from headgate.config.tls_options import BindTls, CrtList
 
 #: How many bind lines can have a context of their own; 64 of them take 15 ms and 2.5 MB.
 SESSION_CONTEXTS = 64
@@ -62,5 +62,16 @@ def make_session_context() -> SessionContexts:
 
 def session_name(tls: BindTls) -> str:
     """What makes a bind line the same one after a reload, as far as its tickets go: the client policy and the certificates."""
-    certificates = "|".join([certificate.path for certificate in tls.certificates])
-    return f"{tls.verify.value}|{tls.ca_file or ''}|{certificates}"
+    named = [item.name if isinstance(item, CrtList) else item.file.path for item in tls.certificates]
+    return f"{tls.policy.verify.value}|{tls.policy.ca_file or ''}|{'|'.join(named)}"
+
+
+def session_names(lines: Iterable[BindTls]) -> dict[BindTls, str]:
+    """The names of all lines of a configuration, in its order: a context can carry one line only, so equal names get a number."""
+    found: dict[BindTls, str] = {}
+    known: dict[str, int] = {}
+    for tls in dict.fromkeys(lines):
+        name = session_name(tls)
+        number = known[name] = known.get(name, -1) + 1
+        found[tls] = f"{name}|{number}" if number else name
+    return found

@@ -174,18 +174,6 @@ def is_whole(data: bytes) -> bool:
         return True
 
 
-def bytes_wanted(data: bytes) -> int:
-    """How long the first bytes of a connection must at least become for a whole ClientHello; 0 when nothing more is wanted."""
-    if is_whole(data) or not looks_like_tls(data):
-        return 0
-    if data[0] & 0x80:
-        return 2 + ((data[0] & 0x7F) << 8 | data[1]) if len(data) > 1 else 2
-    end = 0
-    while len(data) >= end + 5:
-        end += 5 + (data[end + 3] << 8 | data[end + 4])
-    return end if end > len(data) else end + 5
-
-
 def server_hello_type(data: bytes) -> int | None:
     """The handshake type at the beginning of a server's answer, SERVER_HELLO for a hello (`rep.ssl_hello_type`).
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from headgate.base.addresses import Transport
 from headgate.config.addresses import parse_address, split_commas
 from headgate.config.cursor import Cursor
-from headgate.config.drafts import BindDraft, ProxyDraft
+from headgate.config.drafts import BindDraft, CertificateDraft, CrtListFile, ProxyDraft
 from headgate.config.keywords.line_options import (
     flag,
     integer,
@@ -24,7 +24,7 @@ from headgate.config.keywords.line_options import (
 from headgate.config.keywords.tls_options import shared_options
 from headgate.config.model import Bind
 from headgate.config.registry import KEYWORDS, Keyword, Parser, Scope, Status
-from headgate.config.tls_options import CertificateFile, Verify
+from headgate.config.tls_options import Verify
 
 
 def parse_bind(cursor: Cursor, draft: ProxyDraft) -> None:
@@ -40,11 +40,25 @@ def parse_bind(cursor: Cursor, draft: ProxyDraft) -> None:
     draft.binds.append(line)
 
 
-def _certificate(cursor: Cursor, draft: BindDraft) -> None:
-    """`crt <file|directory>`; may stand several times, the first is the default."""
-    word = cursor.next("a certificate file or directory")
-    known: tuple[CertificateFile, ...] = draft.settings.value("crt", ())
-    draft.settings.put("crt", (*known, CertificateFile(word.text, word.location)), word.location)
+def _certificate(*, is_default: bool) -> Parser:
+    """`crt <file|directory>` and `default-crt <file>`; may stand several times, the first is a default one anyway."""
+
+    def parse(cursor: Cursor, draft: BindDraft) -> None:
+        word = cursor.next("a certificate file or directory")
+        _add(draft, CertificateDraft(word.text, word.location, is_default=is_default))
+
+    return parse
+
+
+def _crt_list(cursor: Cursor, draft: BindDraft) -> None:
+    """`crt-list <file>`"""
+    word = cursor.next("a crt-list file")
+    _add(draft, CrtListFile(word.text, word.location))
+
+
+def _add(draft: BindDraft, item: CertificateDraft | CrtListFile) -> None:
+    known: tuple[CertificateDraft | CrtListFile, ...] = draft.settings.value("crt", ())
+    draft.settings.put("crt", (*known, item), item.location)
 
 
 def _octal(cursor: Cursor) -> int:
@@ -70,7 +84,12 @@ PERMISSIONS: dict[str, Parser] = {
 _OPTIONS: dict[str, Parser] = shared_options() | PERMISSIONS | {
     "accept-proxy": flag("accept-proxy"),
     "backlog": store("backlog", integer("backlog", 0)),
-    "crt": _certificate,
+    "ca-sign-file": store("ca-sign-file", text("a file with a CA certificate and its private key")),
+    "ca-sign-pass": store("ca-sign-pass", text("a pass phrase")),
+    "crt": _certificate(is_default=False),
+    "crt-list": _crt_list,
+    "default-crt": _certificate(is_default=True),
+    "generate-certificates": flag("generate-certificates"),
     "defer-accept": flag("defer-accept"),
     "ecdhe": store("curves", text("a named curve")),
     "id": store("id", integer("socket id", 1, 0x7FFFFFFF)),
@@ -91,8 +110,8 @@ _OPTIONS: dict[str, Parser] = shared_options() | PERMISSIONS | {
 }
 
 _UNSUPPORTED = (
-    "accept-netscaler-cip allow-0rtt ca-ignore-err ca-sign-file ca-sign-pass ca-verify-file cc client-sigalgs crl-file"
-    " crt-ignore-err crt-list default-crt ech expose-fd generate-certificates guid-prefix idle-ping ktls label level"
+    "accept-netscaler-cip allow-0rtt ca-ignore-err ca-verify-file cc client-sigalgs crl-file"
+    " crt-ignore-err ech expose-fd guid-prefix idle-ping ktls label level"
     " namespace nbconn no-ca-names npn quic-cc-algo quic-force-retry quic-socket severity-output sigalgs tcp-md5sig tcp-ss"
     " tls-ticket-keys"
 )

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from headgate.config.cursor import Cursor
 from headgate.config.drafts import BindDraft, Settings
-from headgate.config.keywords.global_rows import implemented, value, without_effect
+from headgate.config.keywords.global_rows import implemented, switch, value, without_effect
 from headgate.config.keywords.line_options import flag
 from headgate.config.keywords.tls_options import version_options
+from headgate.config.model import EXTRA_FILES
 from headgate.config.registry import KEYWORDS, Keyword, Parser
 from headgate.config.section_drafts import GlobalSection
 from headgate.config.tls_options import Verify
@@ -53,10 +54,46 @@ def _word(what: str) -> Callable[[Cursor], str]:
     return lambda cursor: cursor.next(what).text
 
 
+def _extra_files(cursor: Cursor, section: GlobalSection) -> None:
+    """`ssl-load-extra-files <none|all|bundle|sctl|ocsp|issuer|key>*`"""
+    kinds = {"none": frozenset[str](), "all": EXTRA_FILES, **{kind: frozenset({kind}) for kind in sorted(EXTRA_FILES)}}
+    found = cursor.choice("kind of file", kinds)
+    while cursor.more:
+        found = found | cursor.choice("kind of file", kinds)
+    section.settings.put("ssl-load-extra-files", found, cursor.keyword.location)
+
+
+def _command(cursor: Cursor, section: GlobalSection) -> None:
+    """`ssl-passphrase-cmd <cmd> <args> ...`"""
+    words = [cursor.next("a command").text, *(word.text for word in cursor.take_all())]
+    section.settings.put("ssl-passphrase-cmd", tuple(words), cursor.keyword.location)
+
+
+def _watch(cursor: Cursor, section: GlobalSection) -> None:
+    """`crt-watch <interval>`, our own: files of certificates are looked at so often, and read when they have changed."""
+    word = cursor.rest[0] if cursor.more else cursor.keyword
+    seconds = cursor.time("an interval", "s")
+    if seconds < _SHORTEST_WATCH:
+        raise cursor.wrong(word, f"files can't be looked at more often than each {_SHORTEST_WATCH:g} s")
+    cursor.finish()
+    section.settings.put("crt-watch", seconds, cursor.keyword.location)
+
+
+#: Of `crt-watch`, seconds.
+_SHORTEST_WATCH = 1.0
+
 KEYWORDS.add(
     _directory("ca-base"),
     _directory("crt-base"),
     _directory("key-base"),
+    _directory("issuers-chain-path"),
+    implemented("ssl-load-extra-files", _extra_files),
+    switch("ssl-load-extra-del-ext"),
+    implemented("ssl-passphrase-cmd", _command),
+    switch("ssl-skip-bad-certificates", negatable=True),
+    _directory("crt-state-dir"),
+    implemented("crt-watch", _watch),
+    *without_effect("self-signed roots are never sent", "ssl-skip-self-issued-ca"),
     value("ssl-default-bind-ciphers", _word("a cipher list")),
     value("ssl-default-bind-ciphersuites", _word("a list of TLS 1.3 cipher suites")),
     value("ssl-default-bind-curves", _word("a list of curves")),

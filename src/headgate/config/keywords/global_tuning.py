@@ -42,6 +42,7 @@ KEYWORDS.add(
     value("tune.ssl.capture-buffer-size", _count("a number of bytes")),
     value("tune.ssl.capture-cipherlist-size", _count("a number of bytes"), as_="tune.ssl.capture-buffer-size"),
     value("tune.ssl.lifetime", lambda cursor: cursor.time("a time", "s")),
+    value("tune.ssl.ssl-ctx-cache-size", _count("a number of certificates")),
     *without_effect("the event loop chooses how it polls", *"busy-polling noepoll noevports nokqueue nopoll".split()),
     *without_effect("the event loop chooses how it polls", *(
         "tune.epoll.mask-events tune.events.max-events-at-once tune.fd.edge-triggered tune.maxpollevents tune.runqueue-depth"
@@ -97,7 +98,6 @@ KEYWORDS.add(
     *without_effect("the TLS library decides", *(
         "tune.ssl.certificate-compression tune.ssl.default-dh-param tune.ssl.hard-maxrecord tune.ssl.maxrecord"
     ).split()),
-    *without_effect("certificates are not generated", "tune.ssl.ssl-ctx-cache-size"),
     *without_effect("sockets are written to as soon as they take data", "tune.notsent-lowat.client", "tune.notsent-lowat.server"),
     *without_effect("the kernel sizes the buffers of sockets", *(
         "tune.rcvbuf.client tune.rcvbuf.server tune.sndbuf.client tune.sndbuf.server"

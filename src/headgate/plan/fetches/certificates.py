@@ -172,14 +172,18 @@ def dn_reader(issuer: bool, entry: bytes | None, position: int | None, form: byt
         name = certificate.issuer if issuer else certificate.subject
         if wanted is not None:
             return _entry(name, wanted, occurrence)
-        attributes = list(name)
-        if not attributes or any(_nul_inside(attribute) for attribute in attributes):
-            return None
-        if form:
-            return name.rfc4514_string().encode()
-        return b"".join(f"/{_short(attribute)}=".encode() + _bytes(attribute) for attribute in attributes)
+        line = oneline(name)
+        return name.rfc4514_string().encode() if form and line is not None else line
 
     return _guard(read)
+
+
+def oneline(name: Name) -> bytes | None:
+    """A distinguished name as OpenSSL's `/C=FR/CN=x`; None for an empty one, and for one that must not be believed."""
+    attributes = list(name)
+    if not attributes or any(_nul_inside(attribute) for attribute in attributes):
+        return None
+    return b"".join(f"/{_short(attribute)}=".encode() + _bytes(attribute) for attribute in attributes)
 
 
 def _entry(name: Name, wanted: str, occurrence: int) -> bytes | None:

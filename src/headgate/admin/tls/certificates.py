@@ -1,0 +1,149 @@
+"""Certificates at run time: `show|new|set|commit|abort|del|dump ssl cert` (management manual 9.3).
+
+A transaction is put together in the process that has the stats socket. A commit is judged there; what it installs is told to the
+others as one change, under the certificate's name, so that a worker that comes later gets what is in use now and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headgate.admin.context import Context, TlsSide
+from headgate.admin.registry import CommandError
+from headgate.admin.tls.files import asked_for, committing, is_used, listing, one_name
+from headgate.admin.tls.texts import certificate_lines
+from headgate.tls.certified_key import CertifiedKey
+from headgate.tls.transactions import CertificateText, Refused, certified
+
+#: Behind the file name of a commit: installed whatever speaks against it.
+_FORCE = "force"
+
+
+def _show(words: Sequence[str], side: TlsSide, context: Context) -> str:
+    transactions, storage = side.transactions, side.storage
+    if not words:
+        return listing(list(transactions.certificates), sorted([*storage.certificates, *transactions.empty]))
+    name, pending = asked_for(words[0])
+    if pending:
+        text = transactions.certificates.get(name)
+        if text is None:
+            raise CommandError("Can't display the certificate: Not found or the certificate is a bundle!")
+        return "\n".join([f"Filename: *{name}", "Status: Unused", *_details(certified(name, text))])
+    if name in transactions.empty:
+        return f"Filename: {name}\nStatus: Empty\nOCSP Response Key: "
+    entry = storage.certificates.get(name)
+    if entry is None:
+        raise CommandError("Can't display the certificate: Not found or the certificate is a bundle!")
+    status = "Used" if is_used(entry, side) else "Unused"
+    return "\n".join([f"Filename: {name}", f"Status: {status}", *_details(entry.contents)])
+
+
+def _details(one: CertifiedKey) -> list[str]:
+    return [*certificate_lines(one.certificate, one.chain), "OCSP Response Key: "]
+
+
+def _new(words: Sequence[str], side: TlsSide, _: Context) -> str:
+    name = one_name(words, "new ssl cert")
+    side.transactions.create(name)
+    return f"New empty certificate store '{name}'!"
+
+
+def _set(words: Sequence[str], side: TlsSide, _: Context) -> str:
+    if len(words) < 2 or not words[0] or not words[1]:
+        raise CommandError("'set ssl cert' expects a filename and a certificate as a payload")
+    try:
+        name, begun = side.transactions.set_certificate(words[0], words[1])
+    except Refused as refusal:
+        raise CommandError(f"{refusal}\nCan't update {words[0]}!") from None
+    return f"Transaction {'created' if begun else 'updated'} for certificate {name}!"
+
+
+def _commit(words: Sequence[str], side: TlsSide, context: Context) -> str:
+    name = one_name(words, "commit ssl cert")
+    text = _committed(words, side, context)
+    return f"{_put(name, text, side, context)}\nSuccess!"
+
+
+def _committed(words: Sequence[str], side: TlsSide, context: Context) -> CertificateText:
+    name = words[0]
+    try:
+        return side.transactions.committable(name, context.wall(), forced=words[1:2] == [_FORCE])
+    except Refused as refusal:
+        raise Refused(f"{refusal}\nCan't commit {name}!", by_force=refusal.by_force) from None
+
+
+def _put(name: str, text: CertificateText, side: TlsSide, context: Context) -> str:
+    """Install it."""
+    entry = side.transactions.install_certificate(name, text)
+    side.installed(name, text)
+    return committing(name, entry, side)
+
+
+def _told(words: Sequence[str], side: TlsSide) -> Sequence[str]:
+    """What the others are told of a commit, before it ends the transaction: the whole certificate."""
+    text = side.transactions.certificates.get(words[0]) if words else None
+    if text is None:
+        return ("install", "ssl", "cert", *words[:1])
+    return ("install", "ssl", "cert", words[0], text.pem, text.issuer, text.ocsp, text.sctl)
+
+
+def _install(words: Sequence[str], side: TlsSide, context: Context) -> str:
+    """`install ssl cert <name> <pem> <issuer> <ocsp> <sctl>`: what a commit, or a changed file, becomes everywhere."""
+    if len(words) != 5:
+        raise CommandError("'install ssl cert' expects a filename and four texts")
+    _put(words[0], CertificateText(*words[1:]), side, context)
+    return ""
+
+
+def _abort(words: Sequence[str], side: TlsSide, _: Context) -> str:
+    name = one_name(words, "abort ssl cert")
+    if side.transactions.certificates.pop(name, None) is None:
+        raise CommandError("No ongoing transaction!")
+    return f"Transaction aborted for certificate '{name}'!"
+
+
+def _delete(words: Sequence[str], side: TlsSide, context: Context) -> str:
+    name = one_name(words, "del ssl cert")
+    storage = side.storage
+    if name in side.transactions.empty:
+        side.transactions.empty.discard(name)
+        return f"Certificate '{name}' deleted!"
+    entry = storage.certificates.get(name)
+    if entry is None:
+        # A worker that comes later never knew it: nothing is left to do there.
+        if context.catching_up:
+            return ""
+        raise CommandError(f"Can't remove the certificate: certificate '{name}' doesn't exist!")
+    if is_used(entry, side):
+        raise CommandError(f"Can't remove the certificate: certificate '{name}' in use, can't be deleted!")
+    del storage.certificates[name]
+    side.transactions.certificates.pop(name, None)
+    side.deleted(name)
+    return f"Certificate '{name}' deleted!"
+
+
+def _dump(words: Sequence[str], side: TlsSide, _: Context) -> str:
+    """Private key, certificate, chain: the one command that shows a key, for level admin only."""
+    name, pending = asked_for(one_name(words, "dump ssl cert"))
+    if pending:
+        text = side.transactions.certificates.get(name)
+        found = certified(name, text) if text is not None else None
+    else:
+        entry = side.storage.certificates.get(name)
+        found = entry.contents if entry is not None else None
+    if found is None:
+        raise CommandError("Can't dump the certificate: Not found or the certificate is a bundle!")
+    return found.pem.decode("ascii").rstrip("\n")
+
+
+HANDLERS = {
+    "show ssl cert": _show,
+    "new ssl cert": _new,
+    "set ssl cert": _set,
+    "commit ssl cert": _commit,
+    "install ssl cert": _install,
+    "abort ssl cert": _abort,
+    "del ssl cert": _delete,
+    "dump ssl cert": _dump,
+}
+TELLERS = {"commit ssl cert": _told}

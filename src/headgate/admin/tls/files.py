@@ -1,0 +1,51 @@
+"""What the commands about certificates, CA files and CRL files have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from headgate.admin.context import TlsSide
+from headgate.admin.registry import CommandError
+from headgate.tls.storage import Entry
+
+#: An escaped asterisk in front of a file name: it is the name's own and does not mark a transaction.
+_ESCAPED = "\\*"
+
+
+def is_used(entry: Entry[Any], side: TlsSide) -> bool:
+    """Whether a frontend or a server uses an entry of the storage."""
+    return any(entry in line.entries() for line in side.lines)
+
+
+def asked_for(written: str) -> tuple[str, bool]:
+    """The file name in a `show` command, and whether its transaction is meant (`*name`)."""
+    if written.startswith(_ESCAPED):
+        return written[1:], False
+    return (written[1:], True) if written.startswith("*") else (written, False)
+
+
+def with_index(written: str) -> tuple[str, int | None]:
+    """`name:2` in its parts. A name may have colons itself: only digits at its end are an index."""
+    name, colon, digits = written.rpartition(":")
+    return (name, int(digits)) if colon and digits.isdecimal() and len(digits) < 10 else (written, None)
+
+
+def listing(transactions: Sequence[str], names: Sequence[str]) -> str:
+    """Both lists, as `show ssl cert` has them."""
+    lines = []
+    if transactions:
+        lines += ["# transaction", *(f"*{name}" for name in transactions)]
+    return "\n".join([*lines, "# filename", *names])
+
+
+def committing(name: str, entry: Entry[Any], side: TlsSide) -> str:
+    """What a commit says: a dot for each instance that is built again, as HAProxy has it."""
+    return f"Committing {name}{'.' * sum(line.instances(entry) for line in side.lines)}"
+
+
+def one_name(words: Sequence[str], command: str) -> str:
+    """The only argument."""
+    if not words or not words[0]:
+        raise CommandError(f"'{command}' expects a filename")
+    return words[0]

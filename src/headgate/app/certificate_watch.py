@@ -1,0 +1,180 @@
+"""`crt-watch <interval>` (our own keyword): files of certificates are looked at, and what has changed takes effect everywhere.
+
+In the process that answers for all. A changed file is judged as a commit of the runtime API is: one that is wrong, expired, older
+or not valid for the names that are served stays outside, with a warning that says why. CA files and revocation lists likewise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from headgate.admin.registry import CommandError
+from headgate.app.api import whole
+from headgate.base.diagnostics import ConfigError
+from headgate.base.records import dataclass
+from headgate.runtime.logs.emitters import log_event
+from headgate.tls.pem import read_authorities
+from headgate.tls.revocation import read_revocations
+from headgate.tls.storage import CertificateEntry, Storage
+from headgate.tls.transactions import objection, text_of
+
+if TYPE_CHECKING:
+    from headgate.app.process import App
+
+_WARNING, _NOTICE = 4, 5
+#: Suffixes of files that are read with a certificate (manual 3.1 ssl-load-extra-files).
+_BESIDE = ("", ".key", ".issuer", ".sctl")
+
+#: What says that a file is another one, or has other contents: device, inode, size, time of change. None: it is not there.
+_Stamp = tuple[int, int, int, int] | None
+
+
+@dataclass(slots=True)
+class _Watched:
+    """Something of the storage that comes from files.
+
+    Attributes:
+        kind: "cert", "ca-file" or "crl-file".
+        name: in the storage.
+        paths: the files.
+        stamps: of the files as they were looked at last.
+    """
+
+    kind: str
+    name: str
+    paths: tuple[str, ...]
+    stamps: tuple[_Stamp, ...]
+
+
+class CertificateWatch:
+    """Looks at the files each `interval` seconds.
+
+    Args:
+        app: the process.
+        storage: what was loaded.
+        interval: seconds.
+    """
+
+    def __init__(self, app: App, storage: Storage, interval: float) -> None:
+        self._app = app
+        self._storage = storage
+        self._interval = interval
+        self._watched = [_Watched(kind, name, paths, _stamps(paths)) for kind, name, paths in _files(storage)]
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look from now on."""
+        self._task = asyncio.ensure_future(self._watch())
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._interval)
+            # Thousands of files on a slow disk: not in the loop.
+            for one, stamps in await loop.run_in_executor(None, self._look):
+                one.stamps = stamps
+                try:
+                    await self._changed(one)
+                except Exception as error:
+                    self._app.bug(error)
+
+    def _look(self) -> list[tuple[_Watched, tuple[_Stamp, ...]]]:
+        """What has changed since the last look. A file that is just being written is found again at the next one."""
+        found = []
+        for one in self._watched:
+            stamps = _stamps(one.paths)
+            if stamps != one.stamps:
+                found.append((one, stamps))
+        return found
+
+    async def _changed(self, one: _Watched) -> None:
+        try:
+            words = self._read(one)
+        except ConfigError as error:
+            self._refused(one, error.diagnostic.message)
+            return
+        if isinstance(words, str):
+            self._refused(one, words)
+            return
+        if words is None:
+            return
+        api = self._app.api
+        assert api is not None
+        command = api.registry.find(words)
+        assert command is not None
+        try:
+            await whole(api.executor.execute(*command, api.control))
+        except CommandError as error:
+            self._refused(one, str(error))
+            return
+        log_event(self._app.logs.process, _NOTICE, f"'{one.name}' has changed and is in use now.")
+
+    def _refused(self, one: _Watched, why: str) -> None:
+        text = f"'{one.name}' has changed but is not put to use: {why}. What was loaded before goes on serving."
+        log_event(self._app.logs.process, _WARNING, text)
+
+    def _read(self, one: _Watched) -> Sequence[str] | str | None:
+        """The command that puts the files' contents into effect; why they should not be; None when they say nothing new.
+
+        Raises:
+            ConfigError: a file is wrong.
+        """
+        if one.kind == "cert":
+            return self._read_certificate(self._storage.certificates[one.name])
+        read: Callable[..., Sequence[object]] = read_authorities if one.kind == "ca-file" else read_revocations
+        entry = self._storage.of(one.kind)[one.name]
+        found = read(one.name, entry.location)
+        if tuple(found) == tuple(entry.contents):
+            return None
+        text = b"".join(item.public_bytes(Encoding.PEM) for item in found).decode("ascii")  # type: ignore[attr-defined]
+        return ("install", "ssl", one.kind, one.name, text)
+
+    def _read_certificate(self, entry: CertificateEntry) -> Sequence[str] | str | None:
+        reader = self._storage.reader
+        try:
+            made = reader.read(entry.file)
+        finally:
+            reader.forget()
+        before = entry.contents
+        text = text_of(made)
+        if text == text_of(before):
+            return None
+        why = objection(before, made, time.time()) if made.leaf != before.leaf else None
+        if why is not None:
+            return why
+        return ("install", "ssl", "cert", entry.name, text.pem, text.issuer, text.ocsp, text.sctl)
+
+
+def _files(storage: Storage) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Kind, name and files of all that comes from files."""
+    for name, entry in storage.certificates.items():
+        path, files = entry.file.source or entry.file.path, entry.file.files
+        base = path[:-4] if storage.reader.loading.del_ext and path.endswith(".crt") else path
+        named = [one for one in (files.key, files.issuer, files.sctl) if one is not None]
+        yield "cert", name, tuple(dict.fromkeys([path, *(base + suffix for suffix in _BESIDE), *named]))
+    for kind in ("ca-file", "crl-file"):
+        for name in storage.of(kind):
+            yield kind, name, (name,)
+
+
+def _stamps(paths: Sequence[str]) -> tuple[_Stamp, ...]:
+    return tuple(_stamp(path) for path in paths)
+
+
+def _stamp(path: str) -> _Stamp:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

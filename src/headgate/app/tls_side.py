@@ -1,0 +1,137 @@
+"""The certificates of a process, as the runtime API looks at them and changes them: implements `admin.context.TlsSide`.
+
+What is changed at run time differs from the files. It is written down in `crt-state-dir` where there is one, by
+`certificate_states`, and reported at the next reload where there is none: nothing goes back to what it was without a word.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from headgate.app.certificate_states import CertificateStates, digest_of
+from headgate.base.diagnostics import ConfigError, Report
+from headgate.config.model import Config
+from headgate.runtime.logs.emitters import log_event
+from headgate.tls.server_context import BindContext, relist
+from headgate.tls.storage import Entry, Storage
+from headgate.tls.store import CertificateStore
+from headgate.tls.transactions import CertificateText, Transactions
+
+if TYPE_CHECKING:
+    from headgate.app.process import App
+
+
+_WARNING = 4
+
+
+class BoundLine:
+    """A bind line: implements `admin.context.TlsLine`."""
+
+    __slots__ = ("_context", "frontend", "place")
+
+    def __init__(self, frontend: str, context: BindContext) -> None:
+        self.frontend = frontend
+        location = context.tls.location
+        self.place = f"{frontend}/{location.short}" if location is not None else frontend
+        self._context = context
+
+    @property
+    def store(self) -> CertificateStore:
+        return self._context.store
+
+    def entries(self) -> Collection[Entry[Any]]:
+        return self._context.entries()
+
+    def instances(self, entry: Entry[Any]) -> int:
+        policies = {policy for policy, applied in self._context.policies.items() if entry in applied.entries}
+        return sum(1 for one in self._context.store.served if one.entry is entry or one.policy in policies)
+
+    def uses(self, name: str) -> bool:
+        return self._context.uses_list(name)
+
+    def relist(self, now: float) -> None:
+        """Serve what the line's lists hold now.
+
+        Raises:
+            ConfigError: that can't be served; the line goes on as it is.
+        """
+        report = Report()
+        if not relist(self._context, report, now):
+            raise ConfigError(report.alerts[0])
+
+
+class ProcessTls:
+    """See the module."""
+
+    def __init__(self, app: App, storage: Storage) -> None:
+        self._app = app
+        self.storage = storage
+        self.transactions = Transactions(storage)
+        self.lines: Sequence[BoundLine] = _lines(app)
+        self._states = self._open_states()
+        self._changes: dict[tuple[str, str], float] = {}
+
+    def _open_states(self) -> CertificateStates | None:
+        """One process writes for all."""
+        directory = self._app.config.global_.crt_state_dir
+        if directory is None or self._app.api is None:
+            return None
+        try:
+            return CertificateStates(directory)
+        except OSError as error:
+            text = f"crt-state-dir '{directory}' can't be opened: {error.strerror}; what is installed at run time is not kept"
+            log_event(self._app.logs.process, _WARNING, text)
+            return None
+
+    @property
+    def config(self) -> Config:
+        return self._app.config
+
+    def relist(self, name: str) -> None:
+        now = time.time()
+        for line in self.lines:
+            if line.uses(name):
+                line.relist(now)
+        self._changed("crt-list", name)
+
+    def installed(self, name: str, text: CertificateText) -> None:
+        self._changed("cert", name)
+        if self._states is not None and not self._app.catching_up:
+            try:
+                self._states.keep(name, text, time.time())
+            except OSError as error:
+                problem = f"certificate '{name}' can't be kept in crt-state-dir: {error.strerror}; a reload would take it back"
+                log_event(self._app.logs.process, _WARNING, problem)
+
+    def text_installed(self, kind: str, name: str, text: str) -> None:
+        self._changed(kind, name)
+
+    def deleted(self, name: str) -> None:
+        self._changes.pop(("cert", name), None)
+        if self._states is not None:
+            self._states.forget(name)
+
+    def _changed(self, kind: str, name: str) -> None:
+        self._changes[kind, name] = time.time()
+        self._app.control.__dict__.pop("certificates", None)  # shown anew
+
+    @property
+    def changes(self) -> Sequence[str]:
+        kept = self._states is not None
+        return [
+            f"{kind} {'kept' if kept and kind == 'cert' else 'lost'} {int(at)} {digest_of(kind, name, self.storage)} {name}"
+            for (kind, name), at in self._changes.items()
+        ]
+
+
+def _lines(app: App) -> list[BoundLine]:
+    """Each bind line once: one with several addresses has one context."""
+    found: dict[int, BoundLine] = {}
+    for proxy in app.config.proxies:
+        for bind in proxy.binds:
+            context = app.prepared.bind_contexts.get(id(bind))
+            if context is not None:
+                found.setdefault(id(context), BoundLine(proxy.name, context))
+    return list(found.values())

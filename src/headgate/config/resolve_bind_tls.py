@@ -1,0 +1,198 @@
+"""The `ssl` part of a bind line -> `tls_options.BindTls`: the defaults of the global section, file paths, what must go together.
+
+Called by `resolve_lines`; knows one line at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from headgate.base.diagnostics import ConfigError, Report, config_error
+from headgate.base.records import dataclass, field
+from headgate.config.drafts import BindDraft, CertificateDraft, CrtListFile, Settings
+from headgate.config.keywords.tls_options import VERSIONS
+from headgate.config.model import Mode
+from headgate.config.resolve_certificates import (
+    Certificates,
+    FrontendCertificates,
+    based,
+    certificate_line,
+    certificate_lines,
+    crt_list,
+)
+from headgate.config.tls_options import (
+    BindPolicy,
+    BindTls,
+    CertificateLine,
+    CrtList,
+    GenerateCertificates,
+    PolicyOptions,
+    TlsVersions,
+    Verify,
+)
+
+#: What ALPN may offer so far.
+SUPPORTED_PROTOCOLS = ("http/1.1", "http/1.0")
+
+
+@dataclass(frozen=True, slots=True)
+class LineDefaults:
+    """What the global section says about all lines: `ssl-default-*` and `unix-bind` as settings, and base directories."""
+
+    bind: Settings
+    server: Settings
+    certificates: Certificates = field(default_factory=Certificates)
+    ca_base: str = ""
+    server_verify: Verify = Verify.REQUIRED
+    unix: Settings = field(default_factory=Settings)
+
+
+#: Options that `BindPolicy` has as they were written, by keyword.
+_AS_WRITTEN = {
+    "allow-0rtt": "allow_0rtt", "ciphers": "ciphers", "ciphersuites": "ciphersuites", "client-sigalgs": "client_sigalgs",
+    "curves": "curves", "no-ca-names": "no_ca_names", "sigalgs": "sigalgs", "verify": "verify",
+}
+#: Those that name files below `ca-base`.
+_FILES = {"ca-file": "ca_file", "ca-verify-file": "ca_verify_file", "crl-file": "crl_file"}
+
+
+def bind_tls(
+    draft: BindDraft, mode: Mode, defaults: LineDefaults, report: Report, frontend: FrontendCertificates = ("", ())
+) -> BindTls | None:
+    """What follows `ssl` on a bind line; None when it can't work, which was reported then.
+
+    Args:
+        draft: the line.
+        mode: of its frontend.
+        defaults: of the global section.
+        report: where errors and warnings go.
+        frontend: name of the frontend, and its `ssl-f-use` lines.
+    """
+    settings = Settings({**defaults.bind, **draft.settings})
+    place = draft.settings.place("ssl")
+    strict = settings.is_on("strict-sni")
+    name, shared = frontend
+    if "crt" not in settings and not shared and not strict and not settings.is_on("generate-certificates"):
+        report.alert("'ssl' is set and no certificate is: the bind line needs 'crt'", place, remedy="write 'ssl crt <file>'")
+        return None
+    policy = BindPolicy(versions=tls_versions(settings, report)).overlaid(policy_options(settings, mode, defaults, report))
+    if "alpn" not in settings and mode is Mode.HTTP:
+        policy = replace(policy, alpn=("http/1.1",))
+    certificates = _certificates(settings, defaults, report)
+    if shared:
+        lines = certificate_lines(shared, defaults.certificates, _options_of_lines(defaults, report), report)
+        certificates.append(CrtList(f"@{name}", lines, shared[0].location))
+    _check_verify(policy, certificates, settings, report)
+    return BindTls(
+        tuple(certificates),
+        policy,
+        strict_sni=strict,
+        tickets=settings.value("tls-tickets", True),
+        prefer_client_ciphers=settings.is_on("prefer-client-ciphers"),
+        ca_ignore_err=settings.value("ca-ignore-err", ()),
+        crt_ignore_err=settings.value("crt-ignore-err", ()),
+        generate=_generate(settings, defaults, report),
+        location=place,
+    )
+
+
+def _certificates(settings: Settings, defaults: LineDefaults, report: Report) -> list[CertificateLine | CrtList]:
+    """What `crt`, `default-crt` and `crt-list` name."""
+    found: list[CertificateLine | CrtList] = []
+    items: Sequence[CertificateDraft | CrtListFile] = settings.value("crt", ())
+    options = _options_of_lines(defaults, report)
+    for item in items:
+        try:
+            if isinstance(item, CrtListFile):
+                found.append(crt_list(item, defaults.certificates, options, report))
+            else:
+                found.append(certificate_line(item, defaults.certificates, options))
+        except ConfigError as error:
+            report.add(error.diagnostic)
+    return found
+
+
+def _options_of_lines(defaults: LineDefaults, report: Report) -> Callable[[Settings], PolicyOptions]:
+    # One list serves bind lines of frontends in different modes: what of its ALPN can be spoken is looked at later.
+    return lambda settings: policy_options(settings, Mode.TCP, defaults, report)
+
+
+_NEEDS_CA = "write 'ca-file <file>', with the CA that issues your client certificates"
+
+
+def _check_verify(
+    policy: BindPolicy, certificates: Iterable[CertificateLine | CrtList], settings: Settings, report: Report
+) -> None:
+    """`verify` without a CA: on the line itself, and on the lines of its lists."""
+    if policy.verify is not Verify.NONE and policy.ca_file is None:
+        report.alert(
+            f"'verify {policy.verify.value}' needs 'ca-file': there is nothing to verify with", settings.place("verify"),
+            remedy=_NEEDS_CA,
+        )
+        return
+    for item in certificates:
+        for line in item.lines if isinstance(item, CrtList) else ():
+            own = policy.overlaid(line.options)
+            if own.verify is not Verify.NONE and own.ca_file is None:
+                message = f"'verify {own.verify.value}' needs 'ca-file': there is nothing to verify with"
+                problem = config_error(message, line.location, remedy=_NEEDS_CA).diagnostic
+                if problem not in report.items:  # several bind lines may have the list
+                    report.add(problem)
+
+
+def _generate(settings: Settings, defaults: LineDefaults, report: Report) -> GenerateCertificates | None:
+    """`generate-certificates` with `ca-sign-file` and `ca-sign-pass`."""
+    if not settings.is_on("generate-certificates"):
+        return None
+    place = settings.place("generate-certificates")
+    path = based(settings.value("ca-sign-file"), defaults.ca_base)
+    if path is None:
+        report.alert("'generate-certificates' needs 'ca-sign-file': the CA that signs them", place)
+        return None
+    return GenerateCertificates(path, settings.value("ca-sign-pass"), place)
+
+
+def policy_options(settings: Settings, mode: Mode, defaults: LineDefaults, report: Report) -> PolicyOptions:
+    """What the options written on a bind line, a crt-list line or an `ssl-f-use` line set in a `BindPolicy`.
+
+    Versions that are left out (`no-tlsv10`) are no part of it: only bind lines can say that.
+    """
+    options: list[tuple[str, Any]] = [
+        (field, settings.value(keyword)) for keyword, field in _AS_WRITTEN.items() if keyword in settings
+    ]
+    options += [
+        (field, based(settings.value(keyword), defaults.ca_base)) for keyword, field in _FILES.items() if keyword in settings
+    ]
+    if "alpn" in settings:
+        options.append(("alpn", _alpn(settings, mode, report)))
+    ends = (("ssl-min-ver", "lowest"), ("ssl-max-ver", "highest"))
+    options += [(end, settings.value(keyword)) for keyword, end in ends if keyword in settings]
+    return tuple(options)
+
+
+def _alpn(settings: Settings, mode: Mode, report: Report) -> tuple[str, ...]:
+    """What is offered of what was written."""
+    written: tuple[str, ...] = settings.value("alpn")
+    place = settings.place("alpn")
+    if mode is not Mode.HTTP:
+        return written
+    offered = tuple(name for name in written if name in SUPPORTED_PROTOCOLS)
+    if written and not offered:
+        report.alert(f"ALPN '{','.join(written)}': none of these protocols is supported yet", place, allowed=SUPPORTED_PROTOCOLS)
+    elif len(offered) < len(written):
+        left_out = ", ".join(name for name in written if name not in offered)
+        report.warn(f"ALPN {left_out} is not yet supported and not offered: clients use {offered[0]}", place)
+    return offered
+
+
+def tls_versions(settings: Settings, report: Report) -> TlsVersions:
+    """`ssl-min-ver`, `ssl-max-ver`, `no-*` and `force-*` of a line."""
+    lowest, highest = settings.value("ssl-min-ver"), settings.value("ssl-max-ver")
+    if lowest and highest and VERSIONS.index(lowest) > VERSIONS.index(highest):
+        report.alert(
+            f"no TLS version is left between {lowest} and {highest}: nobody could connect", settings.place("ssl-min-ver"),
+            remedy=f"write 'ssl-min-ver {highest} ssl-max-ver {lowest}', or leave one of them out",
+        )
+    return TlsVersions(lowest, highest, settings.value("excluded versions", frozenset()))

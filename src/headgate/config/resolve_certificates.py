@@ -1,0 +1,146 @@
+"""Certificates as lines name them -> `tls_options`: base directories, crt-stores, crt-list files.
+
+Called by `resolve` for the crt-stores, and by `resolve_bind_tls` for what bind lines and `ssl-f-use` name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from headgate.base.diagnostics import ConfigError, Report, config_error
+from headgate.base.records import dataclass, field
+from headgate.config.crt_list import read_crt_list
+from headgate.config.drafts import CertificateDraft, ConfigDraft, CrtListFile, CrtStoreDraft, Settings
+from headgate.config.source import read_lines
+from headgate.config.tls_options import CertificateFile, CertificateLine, CrtList, LoadFiles, PolicyOptions
+
+
+@dataclass(slots=True)
+class Certificates:
+    """What bind lines may refer to.
+
+    Attributes:
+        crt_base, key_base: directories of relative names.
+        stored: certificates of crt-stores, by all the names that refer to them.
+        lists: crt-list files that were read, by name.
+    """
+
+    crt_base: str = ""
+    key_base: str = ""
+    stored: Mapping[str, CertificateFile] = field(default_factory=dict)
+    lists: dict[str, list[CertificateDraft]] = field(default_factory=dict)
+
+
+#: The name of a frontend and its `ssl-f-use` lines.
+FrontendCertificates = tuple[str, Sequence[CertificateDraft]]
+
+
+def based(path: str | None, base: str) -> str | None:
+    """A file name with `crt-base` or `ca-base` in front, unless it is absolute or names no file (`@system-ca`)."""
+    if path is None or not base or path.startswith(("/", "@")):
+        return path
+    return os.path.join(base, path)
+
+
+def build_certificates(draft: ConfigDraft, report: Report) -> Certificates:
+    """Base directories and crt-stores of a configuration (3.1, 12.7)."""
+    settings = draft.global_.settings
+    crt_base, key_base = settings.value("crt-base", "") or "", settings.value("key-base", "") or ""
+    stored: dict[str, CertificateFile] = {}
+    for store in draft.crt_stores:
+        _fill(stored, store, crt_base, key_base, report)
+    return Certificates(crt_base, key_base, stored)
+
+
+def _fill(stored: dict[str, CertificateFile], store: CrtStoreDraft, crt_base: str, key_base: str, report: Report) -> None:
+    crt_base = store.settings.value("crt-base", crt_base)
+    key_base = store.settings.value("key-base", key_base)
+    for load in store.loads:
+        alias = load.settings.value("alias", "")
+        source = based(load.path, crt_base) or ""
+        names = [f"@{store.name}/{alias}"] if alias else []
+        names.append(f"@{store.name}/{load.path}")
+        if not store.name:
+            names.append(source)
+        # Without store and alias it is a file like others: that is how the runtime API calls it.
+        name = names[-1] if not store.name and not alias else names[0]
+        file = CertificateFile(name, load.location, _files(load.settings, crt_base, key_base), source, detect=False)
+        for one in names:
+            earlier = stored.setdefault(one, file)
+            if earlier is not file and (one == names[0] or earlier.files != file.files):
+                report.alert(f"certificate '{one}' is loaded twice: first in {earlier.location.short}", load.location)
+
+
+def _files(settings: Settings, crt_base: str, key_base: str) -> LoadFiles:
+    return LoadFiles(
+        based(settings.value("key"), key_base),
+        based(settings.value("ocsp"), crt_base),
+        based(settings.value("issuer"), crt_base),
+        based(settings.value("sctl"), crt_base),
+        settings.value("ocsp-update"),
+    )
+
+
+def certificate_line(
+    draft: CertificateDraft, known: Certificates, options: Callable[[Settings], PolicyOptions]
+) -> CertificateLine:
+    """A certificate as a bind line, a crt-list or `ssl-f-use` names it.
+
+    Args:
+        draft: what was read.
+        known: what it may refer to.
+        options: makes the options of a policy from those of the line.
+
+    Raises:
+        ConfigError: it refers to what no crt-store loads, or to one that is loaded with other files.
+    """
+    path = based(draft.path, known.crt_base) or ""
+    files = _files(draft.settings, known.crt_base, known.key_base)
+    explicit = any((files.key, files.ocsp, files.issuer, files.sctl))
+    file = known.stored.get(path)
+    if file is None and path.startswith("@"):
+        raise config_error(
+            f"no crt-store loads '{path}'", draft.location, allowed=[one for one in known.stored if one[0] == "@"], written=path
+        )
+    if file is None:
+        file = CertificateFile(path, draft.location, files, detect=not explicit)
+    elif explicit or files.ocsp_update not in (None, file.files.ocsp_update):
+        raise config_error(
+            f"certificate '{path}' is loaded by a crt-store ({file.location.short}), and this line says otherwise about it",
+            draft.location, remedy="write key, ocsp, issuer, sctl and ocsp-update in the crt-store only",
+        )
+    own = options(draft.settings)
+    return CertificateLine(file, draft.filters, draft.is_default, own, draft.written, draft.line, draft.location)
+
+
+def certificate_lines(
+    drafts: Iterable[CertificateDraft], known: Certificates, options: Callable[[Settings], PolicyOptions], report: Report
+) -> tuple[CertificateLine, ...]:
+    """Several; wrong ones are reported and left out."""
+    found = []
+    for draft in drafts:
+        try:
+            found.append(certificate_line(draft, known, options))
+        except ConfigError as error:
+            report.add(error.diagnostic)
+    return tuple(found)
+
+
+def crt_list(
+    item: CrtListFile, known: Certificates, options: Callable[[Settings], PolicyOptions], report: Report
+) -> CrtList:
+    """The lines of a crt-list file, which is read once however many bind lines name it.
+
+    Raises:
+        ConfigError: the file can't be read.
+    """
+    drafts = known.lists.get(item.path)
+    if drafts is None:
+        try:
+            lines = list(read_lines(item.path))
+        except ConfigError as error:
+            message = error.diagnostic.message.replace("configuration file", "crt-list")
+            raise config_error(message, error.diagnostic.location or item.location) from None
+        drafts = known.lists[item.path] = read_crt_list(lines, item.path, report)
+    return CrtList(item.path, certificate_lines(drafts, known, options, report), item.location)

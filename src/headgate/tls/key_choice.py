@@ -1,0 +1,71 @@
+"""Which of several certificates for one name a client can use, by its ClientHello: ECDSA and RSA side by side (manual 5.1 crt).
+
+OpenSSL would decide that itself among the certificates of one context, but a context has one chain for all of them. So
+certificates with different chains have contexts of their own, and the choice is made here, before the connection exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from headgate.tls.store import Choice, Served
+from headgate.wire.client_hello import ClientHello
+
+_TLS_1_3 = 0x0304
+#: What comes first where the client can use several: as OpenSSL would choose.
+_PREFERENCE = ("ecdsa", "eddsa", "rsa", "dsa")
+#: Signature schemes of TLS 1.3 (RFC 8446 section 4.2.3) by the curve of the key.
+_SCHEMES = {"secp256r1": 0x0403, "secp384r1": 0x0503, "secp521r1": 0x0603, "ed25519": 0x0807, "ed448": 0x0808}
+_RSA_PSS = frozenset({0x0804, 0x0805, 0x0806})
+#: Groups (RFC 8422 section 5.1.1) that a client of TLS 1.2 must know to verify with a key on that curve.
+_GROUPS = {"secp256r1": 23, "secp384r1": 24, "secp521r1": 25}
+#: Low byte of the signature algorithms of TLS 1.2 (RFC 5246 section 7.4.1.4.1).
+_SIGNATURES = {"rsa": 1, "dsa": 2, "ecdsa": 3}
+
+
+def choose(choice: Choice, hello: ClientHello, suites: Mapping[int, str], newest: bool) -> Served:
+    """The best certificate that the client can use; where it can use none, the handshake will say so whatever is taken.
+
+    Args:
+        choice: at least one.
+        hello: what the client offers.
+        suites: cipher suites up to TLS 1.2 that are enabled, and the kind of key that each needs.
+        newest: TLS 1.3 is enabled.
+    """
+    ordered = sorted(choice, key=lambda one: _PREFERENCE.index(one.kind))
+    usable = _usable_13 if newest and _TLS_1_3 in hello.versions else _usable_12
+    for one in ordered:
+        if usable(one, hello, suites):
+            return one
+    return next((one for one in ordered if one.kind == "rsa"), ordered[0])
+
+
+def _usable_13(one: Served, hello: ClientHello, _suites: Mapping[int, str]) -> bool:
+    if one.kind == "rsa":
+        return not _RSA_PSS.isdisjoint(hello.signature_algorithms)
+    return _SCHEMES.get(one.entry.contents.curve) in hello.signature_algorithms
+
+
+def _usable_12(one: Served, hello: ClientHello, suites: Mapping[int, str]) -> bool:
+    kind, curve = one.kind, one.entry.contents.curve
+    needed = "ecdsa" if kind == "eddsa" else kind  # RFC 8422 section 5.10: EdDSA goes with the suites of ECDSA
+    if not any(suites[number] == needed for number in hello.ciphers):
+        return False
+    offered = hello.signature_algorithms
+    if kind == "eddsa":
+        return _SCHEMES.get(curve) in offered
+    if kind == "ecdsa" and hello.groups and _GROUPS.get(curve) not in hello.groups:
+        return False
+    low = _SIGNATURES[kind]
+    # None at all: an old client, for which SHA-1 is implied.
+    return not offered or any(number & 0xFF == low and number >> 8 <= 6 for number in offered) or (
+        kind == "rsa" and not _RSA_PSS.isdisjoint(offered)
+    )
+
+
+def alike(one: Served, other: Served) -> bool:
+    """Whether two certificates may share a context: their clients are told the same, and are sent the same beside the leaf."""
+    if one.policy != other.policy:
+        return False
+    first, second = one.entry.contents, other.entry.contents
+    return first.sctl == second.sctl and first.others == second.others and first.certificate.issuer == second.certificate.issuer

@@ -1,0 +1,212 @@
+"""Bind and server lines: their certificates, CAs, versions and ciphers, and the names that rules expect them to serve.
+
+The one way in: `app.findings` hands over what has been built. Nothing is read twice but the CAs and certificates of server lines.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+
+from cryptography import x509
+
+from headgate.base.diagnostics import ConfigError, Location
+from headgate.base.findings import Findings
+from headgate.config.lint_rules import asked_names
+from headgate.config.model import Config, Proxy, Server
+from headgate.config.option_places import OptionPlaces
+from headgate.config.tls_options import BindPolicy, ServerTls, Verify
+from headgate.plan.samples import parse_address
+from headgate.tls.lint.algorithms import unknown_algorithms, usable_with
+from headgate.tls.lint.certificates import CertificateLint
+from headgate.tls.lint.chains import ChainLint
+from headgate.tls.lint.names import lint_filters, lint_rivals
+from headgate.tls.pem import read_authorities, read_certificates
+from headgate.tls.policy import SYSTEM_CA, enabled_versions
+from headgate.tls.server_context import BindContext
+from headgate.tls.storage import Storage
+from headgate.tls.store import Served
+
+_OLD = frozenset({"SSLv3", "TLSv1.0", "TLSv1.1"})
+
+
+def lint_tls(config: Config, contexts: Mapping[int, BindContext], findings: Findings, now: datetime.datetime) -> None:
+    """Look at all TLS of a configuration.
+
+    Args:
+        config: resolved.
+        contexts: of the bind lines, by id() of the Bind.
+        findings: where it says what it found.
+        now: the time, aware of its zone.
+    """
+    lint = _TlsLint(config, findings, now)
+    lint.bind_lines(dict.fromkeys(contexts.values()))
+    for proxy in config.proxies:
+        if proxy.disabled:
+            continue
+        for server in proxy.servers:
+            if server.tls is not None:
+                lint.server_line(server, server.tls)
+        lint.names(proxy, contexts)
+
+
+class _TlsLint:
+    """What is known while the lines are looked at."""
+
+    def __init__(self, config: Config, findings: Findings, now: datetime.datetime) -> None:
+        self.findings = findings
+        self.now = now
+        self.places = OptionPlaces(config)
+        self.updates = self.places.is_on("ocsp-update.mode")  # where a certificate says nothing else
+        self.certificates = CertificateLint(findings, now)
+        self.chains = ChainLint(findings)
+        self.authorities: dict[str, tuple[x509.Certificate, ...]] = {}
+        self.presented: dict[str, tuple[x509.Certificate, ...]] = {}
+
+    # --- bind lines ---
+
+    def bind_lines(self, contexts: Iterable[BindContext]) -> None:
+        contexts = list(contexts)
+        for context in contexts:
+            # What any line knows of CAs helps to judge all chains.
+            for path, entry in context.storage.authorities.items():
+                self.authorities[path] = entry.contents
+                self.chains.know(entry.contents, path)
+        seen: set[bytes] = set()
+        for context in contexts:
+            superseded = lint_rivals(context.store, self.findings, self.now.timestamp())
+            for one in context.store.served:
+                if one.entry.contents.leaf not in seen and one not in superseded:
+                    seen.add(one.entry.contents.leaf)
+                    self._certificate(one)
+            for policy, (location, kinds) in _policies(context).items():
+                self._policy(policy, location, kinds, context.storage)
+            lint_filters(context.store, self.findings)
+
+    def _certificate(self, one: Served) -> None:
+        contents, location, files = one.entry.contents, one.line.file.location, one.entry.file.files
+        certificate = contents.certificate
+        updated = self.updates if files.ocsp_update is None else files.ocsp_update
+        stapled = contents.ocsp is not None or updated
+        self.certificates.site(contents, certificate, location, key=files.key, stapled=stapled)
+        self.chains.site(contents, certificate, location)
+
+    def _policy(self, policy: BindPolicy, location: Location | None, kinds: set[str], storage: Storage) -> None:
+        """What a bind line, or a line of a crt-list, says to its clients; `kinds` are those of its certificates' keys."""
+        unknown_algorithms(policy.ciphers, policy.ciphersuites, location, self.places, self.findings)
+        if policy.verify is not Verify.NONE:
+            for option, path in (("ca-file", policy.ca_file), ("ca-verify-file", policy.ca_verify_file)):
+                for authority in self._authorities(path, location) if path is not None else ():
+                    self.certificates.authority(authority, path or "", self.places.find(location, option, path or ""), "client")
+            entry = storage.revocations.get(policy.crl_file) if policy.crl_file is not None else None
+            for crl in entry.contents if entry is not None else ():
+                place = self.places.find(location, "crl-file", policy.crl_file or "")
+                self.certificates.revocations(crl, policy.crl_file or "", place)
+        versions = enabled_versions(policy.versions)
+        if versions and _OLD.issuperset(versions):
+            self.findings.add(
+                "tls-old-versions",
+                f"only {' and '.join(versions)} may be spoken here: clients of today speak TLS 1.2 and up, and can't connect",
+                self.places.find(location, "ssl-max-ver", policy.versions.highest or ""),
+                remedy="write 'ssl-max-ver TLSv1.3', or take the limit out",
+            )
+        if policy.ciphers is not None and kinds and set(versions) - {"TLSv1.3"} and not usable_with(policy.ciphers, kinds):
+            who = "no client at all" if "TLSv1.3" not in versions else "no client with TLS 1.2"
+            self.findings.add(
+                "tls-unusable-ciphers",
+                f"none of these ciphers can be used with a certificate that has {_listed(kinds)}: {who} finds a common one",
+                self.places.find(location, "ciphers", policy.ciphers),
+                remedy="take ciphers for that kind of key into the list, or add a certificate of the kind that the list is for",
+            )
+
+    def _authorities(self, path: str, location: Location | None) -> tuple[x509.Certificate, ...]:
+        """The CAs of a file; none for those of the system, which are not the operator's."""
+        if path == SYSTEM_CA:
+            return ()
+        if path not in self.authorities:
+            self.authorities[path] = _read(path, location, read_authorities)
+        return self.authorities[path]
+
+    def _presented(self, path: str, location: Location | None) -> tuple[x509.Certificate, ...]:
+        """The certificates in a file that server lines present; many lines may have the same."""
+        if path not in self.presented:
+            self.presented[path] = _read(path, location, partial(read_certificates, what="certificate file"))
+        return self.presented[path]
+
+    # --- server lines ---
+
+    def server_line(self, server: Server, tls: ServerTls) -> None:
+        unknown_algorithms(tls.ciphers, tls.ciphersuites, server.location, self.places, self.findings, side="server")
+        if tls.certificate is not None:
+            place = self.places.find(server.location, "crt", tls.certificate, side="server")
+            for one in self._presented(tls.certificate, tls.location)[:1]:
+                self.certificates.client(one, tls.certificate, place)
+        if tls.verify is not Verify.REQUIRED or tls.ca_file is None:
+            return
+        authorities = self._authorities(tls.ca_file, tls.location)
+        place = self.places.find(server.location, "ca-file", tls.ca_file, side="server")
+        for authority in authorities:
+            self.certificates.authority(authority, tls.ca_file, place, "server")
+        if tls.sni is None and not tls.verify_host and (tls.ca_file == SYSTEM_CA or any(map(_issues_others, authorities))):
+            whose = "any public CA" if tls.ca_file == SYSTEM_CA else f"a CA in '{tls.ca_file}'"
+            self.findings.add(
+                "tls-no-server-name",
+                f"the certificate of server '{server.name}' is verified for no name: whoever has one from {whose} can pose as it",
+                self.places.find(server.location, "verify", "required", side="server"),
+                remedy="write 'verifyhost <name>', the name in the server's certificate, or 'sni str(<name>)'",
+            )
+
+    # --- names ---
+
+    def names(self, proxy: Proxy, contexts: Mapping[int, BindContext]) -> None:
+        """Names in rules that no certificate of the frontend is valid for."""
+        built = [contexts[id(bind)] for bind in proxy.binds if id(bind) in contexts]
+        if not built or any(context.tls.generate is not None for context in built):
+            return
+        strict = all(context.tls.strict_sni for context in built)
+        for asked in asked_names(proxy):
+            name = asked.name
+            wire = name.encode("utf-8", "surrogateescape")
+            if b"." not in wire or parse_address(wire) is not None or any(context.store.find(wire) for context in built):
+                continue
+            outcome = "is refused (strict-sni)" if strict else "gets the certificate of another site and refuses it"
+            self.findings.add(
+                "tls-unserved-name",
+                f"no certificate of {proxy.kind.value} '{proxy.name}' is valid for '{name}': who asks for it {outcome}, and "
+                "never comes to this rule",
+                asked.location, remedy=f"add a certificate for '{name}' to the bind line, or correct the name",
+            )
+
+
+def _policies(context: BindContext) -> dict[BindPolicy, tuple[Location | None, set[str]]]:
+    """The policies of a bind line, with where each was written and the kinds of keys of its certificates."""
+    found: dict[BindPolicy, tuple[Location | None, set[str]]] = {context.tls.policy: (context.tls.location, set())}
+    for one in context.store.served:
+        found.setdefault(one.policy, (one.line.location or one.line.file.location, set()))[1].add(one.kind)
+    return found
+
+
+_KEYS = {"rsa": "an RSA key", "ecdsa": "an ECDSA key", "dsa": "a DSA key", "eddsa": "an EdDSA key"}
+
+
+def _listed(kinds: Iterable[str]) -> str:
+    return " or ".join(_KEYS[kind] for kind in sorted(kinds))
+
+
+def _read(
+    path: str, location: Location | None, read: Callable[[str, Location | None], Sequence[x509.Certificate]]
+) -> tuple[x509.Certificate, ...]:
+    """What a file holds; nothing where it is wrong, which was said when the context was built."""
+    try:
+        return tuple(read(path, location))
+    except ConfigError:
+        return ()
+
+
+def _issues_others(certificate: x509.Certificate) -> bool:
+    """Whether it is a CA; a server's own certificate in a ca-file is a name already."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False

@@ -1,0 +1,197 @@
+"""Reads certificates for the storage: the file itself, the files beside it, its key's pass phrase, its chain.
+
+What is read is in `pem`; here is which files, and what global keywords say about them (manual 3.1 ssl-load-extra-files,
+ssl-load-extra-del-ext, ssl-passphrase-cmd, issuers-chain-path). One of these reads all of a configuration; pass phrases are
+forgotten when it is done.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from headgate.base.diagnostics import ConfigError, Location, Report, config_error
+from headgate.base.records import dataclass, field
+from headgate.config.model import EXTRA_FILES
+from headgate.config.tls_options import CertificateFile
+from headgate.tls.certified_key import CertifiedKey, IssuerChains
+from headgate.tls.pem import Decrypt, list_directory, read_certificates, read_certified_key, read_file
+
+
+class PassPhrases(Protocol):
+    """`ssl-passphrase-cmd`, as `app.pass_phrases` runs it."""
+
+    def ask(self, path: str) -> bytearray:
+        """The pass phrase of the key in a file. Raises OSError or ValueError, with a reason that tells nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """What the global section says about reading certificates.
+
+    Attributes:
+        extra: of "bundle", "sctl", "ocsp", "issuer" and "key", what is looked for beside a certificate.
+        del_ext: those files have their suffix in the place of `.crt`, not behind it.
+        skip_bad: a wrong file in a directory or crt-list is a warning, and the others serve.
+    """
+
+    extra: frozenset[str] = EXTRA_FILES
+    del_ext: bool = False
+    skip_bad: bool = False
+
+
+@dataclass(slots=True)
+class CertificateReader:
+    """Reads `CertifiedKey`s.
+
+    Attributes:
+        loading: how.
+        pass_phrases: who knows those of encrypted keys; None: nobody.
+        issuers: the chains of `issuers-chain-path`.
+    """
+
+    loading: Loading = Loading()
+    pass_phrases: PassPhrases | None = None
+    issuers: IssuerChains | None = None
+    _known: list[bytearray] = field(default_factory=list, repr=False)
+    _interned: dict[bytes, bytes] = field(default_factory=dict, repr=False)  # the intermediates of thousands are few
+
+    def read(self, file: CertificateFile) -> CertifiedKey:
+        """A certificate and all that belongs to it.
+
+        Raises:
+            ConfigError: one of its files is wrong.
+        """
+        path, location, files = file.source or file.path, file.location, file.files
+        base = path[:-4] if self.loading.del_ext and path.endswith(".crt") else path
+        certified = read_certified_key(
+            path, location, key_path=files.key, beside=base if self._looks_for("key", file) else None, decrypt=self.decrypt
+        )
+        certified.others = tuple(self._interned.setdefault(one, one) for one in certified.others)
+        certified.issuers = self.issuers
+        sctl = files.sctl or self._beside(base, "sctl", file)
+        if sctl is not None:
+            certified.sctl = _read_sctl(sctl, location)
+        issuer = files.issuer or self._beside(base, "issuer", file)
+        if issuer is not None:
+            first = read_certificates(issuer, location, "issuer file")[0]
+            certified.issuer = first.public_bytes(serialization.Encoding.DER)
+        ocsp = files.ocsp or self._beside(base, "ocsp", file)
+        if ocsp is not None:
+            certified.ocsp = read_file(ocsp, location, "OCSP response")
+            if certified.issuer is None and not certified.chain and not _self_signed(certified):
+                raise config_error(
+                    f"{ocsp!r} can't be used: the issuer of the certificate in {path!r} is not known", location,
+                    remedy=f"add the issuer to {path}, or put it in {base}.issuer",
+                )
+        return certified
+
+    def forget(self) -> None:
+        """Wipe the pass phrases that were learned."""
+        for phrase in self._known:
+            phrase[:] = bytes(len(phrase))
+        self._known.clear()
+
+    def decrypt_with(self, phrase: str) -> Decrypt:
+        """What decrypts key blocks with a pass phrase from the configuration (`ca-sign-pass`)."""
+
+        def decrypt(block: bytes, path: str, location: Location | None) -> bytes:
+            secret = _decrypted(block, bytearray(phrase, "utf-8"))
+            if secret is None:
+                raise config_error(f"the pass phrase does not decrypt the private key in {path!r}", location)
+            return secret
+
+        return decrypt
+
+    def _looks_for(self, kind: str, file: CertificateFile) -> bool:
+        return file.detect and kind in self.loading.extra
+
+    def _beside(self, base: str, kind: str, file: CertificateFile) -> str | None:
+        """The extra file of a kind, if there is one and it is wanted."""
+        if not self._looks_for(kind, file):
+            return None
+        path = f"{base}.{kind}"
+        return path if os.path.exists(path) else None
+
+    def decrypt(self, block: bytes, path: str, location: Location | None) -> bytes:
+        """An encrypted key block -> the key, DER. Known pass phrases are tried before the command is asked (3.1)."""
+        for phrase in self._known:
+            secret = _decrypted(block, phrase)
+            if secret is not None:
+                return secret
+        if self.pass_phrases is None:
+            raise config_error(
+                f"the private key in {path!r} is encrypted, and nobody is there to ask for the pass phrase", location,
+                remedy="name a program that prints it: global ssl-passphrase-cmd; or decrypt the key: openssl pkey -in FILE",
+            )
+        try:
+            phrase = self.pass_phrases.ask(path)
+        except (OSError, ValueError) as error:
+            raise config_error(f"ssl-passphrase-cmd gives no pass phrase for {path!r}: {error}", location) from None
+        secret = _decrypted(block, phrase)
+        if secret is None:
+            phrase[:] = bytes(len(phrase))
+            raise config_error(
+                f"the pass phrase from ssl-passphrase-cmd does not decrypt the private key in {path!r}", location,
+                remedy="the command is called with that path as its first argument",
+            )
+        self._known.append(phrase)
+        return secret
+
+
+def _decrypted(block: bytes, phrase: bytearray) -> bytes | None:
+    try:
+        # Not bytes: a copy could not be wiped.
+        key = serialization.load_pem_private_key(block, phrase, unsafe_skip_rsa_key_validation=True)  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        return None
+    return key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _self_signed(certified: CertifiedKey) -> bool:
+    certificate = certified.certificate
+    return certificate.issuer == certificate.subject
+
+
+def _read_sctl(path: str, location: Location | None) -> bytes:
+    """A SignedCertificateTimestampList: two bytes of length, then timestamps with two bytes of length each (RFC 6962 3.3)."""
+    data = read_file(path, location, "list of signed certificate timestamps")
+    at = 2
+    while at + 2 < len(data):
+        size = int.from_bytes(data[at : at + 2], "big")
+        if not size:
+            break
+        at += 2 + size
+    if len(data) < 4 or int.from_bytes(data[:2], "big") != len(data) - 2 or at != len(data):
+        raise config_error(f"{path!r} is not a list of signed certificate timestamps as RFC 6962 has it", location)
+    return data
+
+
+def read_issuers(path: str, report: Report) -> IssuerChains:
+    """The chains of `issuers-chain-path`: each file of the directory is one, nearest issuer first (3.1).
+
+    Args:
+        path: the directory.
+        report: where errors go.
+    """
+    chains: list[tuple[x509.Certificate, ...]] = []
+    try:
+        names: Iterable[str] = list_directory(path, None)
+    except ConfigError as error:
+        report.add(error.diagnostic)
+        names = ()
+    for name in names:
+        full = os.path.join(path, name)
+        if name.startswith(".") or os.path.isdir(full):
+            continue
+        try:
+            chains.append(read_certificates(full, None, "file of issuers-chain-path"))
+        except ConfigError as error:
+            report.add(error.diagnostic)
+    return IssuerChains(chains)

@@ -1,0 +1,182 @@
+"""The certificate storage of a process (manual 12.7; management guide 9.3 "show ssl cert"): what was loaded, by file name.
+
+Certificates, CA files and CRL files are *entries*: a name, what stands behind it now, and a generation that counts how often it
+was replaced. A file that several lines use is read once. Those who build something of entries (a bind line's contexts) join as
+*users* and are told when one is replaced; what an entry held before lives on in the connections that use it already.
+
+Reads files through the functions it is given and decides nothing about TLS. Filled while a configuration is loaded, changed by
+the runtime API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Protocol, TypeVar, cast
+from weakref import WeakSet
+
+from cryptography import x509
+
+from headgate.base.diagnostics import NOWHERE, Location, config_error
+from headgate.base.records import dataclass
+from headgate.config.tls_options import CertificateFile, CertificateLine
+from headgate.tls.certified_key import CertifiedKey
+from headgate.tls.loading import CertificateReader
+from headgate.tls.pem import read_authorities
+
+T = TypeVar("T")
+
+
+class Entry(Generic[T]):
+    """Something of the storage.
+
+    Attributes:
+        name: file name, or `@store/name`; what the runtime API calls it.
+        contents: what it holds now; replaced as a whole, never changed.
+        generation: 0, and one more each time it was replaced.
+        location: where the configuration names it first.
+    """
+
+    __slots__ = ("__weakref__", "contents", "generation", "location", "name")
+
+    def __init__(self, name: str, contents: T, location: Location | None = None) -> None:
+        self.name = name
+        self.contents = contents
+        self.generation = 0
+        self.location = location
+
+
+class CertificateEntry(Entry[CertifiedKey]):
+    """A certificate; `file` is how it was named when it was loaded."""
+
+    __slots__ = ("file",)
+
+    def __init__(self, file: CertificateFile, contents: CertifiedKey) -> None:
+        super().__init__(file.path, contents, file.location)
+        self.file = file
+
+
+#: A `ca-file` or `ca-verify-file`.
+AuthoritiesEntry = Entry[tuple[x509.Certificate, ...]]
+#: A `crl-file`.
+RevocationsEntry = Entry[tuple[x509.CertificateRevocationList, ...]]
+
+
+class StorageUser(Protocol):
+    """Builds something of entries: `server_context.BindContext`."""
+
+    def replaced(self, entry: Entry[Any]) -> None:
+        """An entry was replaced: what was built of it must be built again."""
+
+
+@dataclass(slots=True)
+class LoadedLine:
+    """A line of a list with the entry that it refers to."""
+
+    line: CertificateLine
+    entry: CertificateEntry
+
+
+@dataclass(slots=True)
+class LoadedList:
+    """A crt-list or a directory as loaded, for the runtime API ("show ssl crt-list").
+
+    Attributes:
+        name: of the file or directory, or `@frontend`.
+        lines: in order; a bundle has one for each of its files.
+    """
+
+    name: str
+    lines: list[LoadedLine]
+
+
+class Storage:
+    """All entries of a process.
+
+    Attributes:
+        reader: reads certificates.
+        certificates, authorities, revocations: entries by name, in the order of their loading.
+        lists: crt-lists and directories by name.
+    """
+
+    __slots__ = ("_users", "authorities", "certificates", "lists", "reader", "revocations")
+
+    def __init__(self, reader: CertificateReader | None = None) -> None:
+        self.reader = reader if reader is not None else CertificateReader()
+        self.certificates: dict[str, CertificateEntry] = {}
+        self.authorities: dict[str, AuthoritiesEntry] = {}
+        self.revocations: dict[str, RevocationsEntry] = {}
+        self.lists: dict[str, LoadedList] = {}
+        self._users: WeakSet[StorageUser] = WeakSet()
+
+    def certificate(self, file: CertificateFile) -> CertificateEntry:
+        """The certificate of a file, read now unless it is there already.
+
+        Raises:
+            ConfigError: one of its files is wrong, or it was loaded with another `ocsp-update` (12.7.1).
+        """
+        entry = self.certificates.get(file.path)
+        if entry is None:
+            entry = self.certificates[file.path] = CertificateEntry(file, self.reader.read(file))
+        elif file.files.ocsp_update is not entry.file.files.ocsp_update:
+            raise config_error(
+                f"certificate {file.path!r} is used with different values of 'ocsp-update': first in {entry.file.location.short}",
+                file.location, remedy="say the same wherever it is used, or load it in a crt-store, which says it once",
+            )
+        return entry
+
+    def authority(self, path: str, location: Location | None) -> AuthoritiesEntry:
+        """The CAs of a `ca-file`, read now unless they are there already.
+
+        Raises:
+            ConfigError: the file is wrong (see `pem.read_authorities`).
+        """
+        return _entry(self.authorities, path, location, read_authorities)
+
+    def of(self, kind: str) -> dict[str, Entry[tuple[Any, ...]]]:
+        """The entries of `ca-file` or of `crl-file`, by name."""
+        return cast("dict[str, Entry[tuple[Any, ...]]]", self.authorities if kind == "ca-file" else self.revocations)
+
+    def put_certificate(self, name: str, contents: CertifiedKey) -> CertificateEntry:
+        """Replace what is called `name`, or add it."""
+        entry = self.certificates.get(name)
+        if entry is None:
+            entry = self.certificates[name] = CertificateEntry(CertificateFile(name, NOWHERE), contents)
+        else:
+            self.replace(entry, contents)
+        return entry
+
+    def put(self, kind: str, name: str, contents: tuple[Any, ...]) -> Entry[tuple[Any, ...]]:
+        """Replace the CA file or CRL file that is called `name`, or add it."""
+        entries = self.of(kind)
+        entry = entries.get(name)
+        if entry is None:
+            entry = entries[name] = Entry(name, contents)
+        else:
+            self.replace(entry, contents)
+        return entry
+
+    def join(self, user: StorageUser) -> None:
+        """Tell `user` of every replacement from now on, as long as it lives."""
+        self._users.add(user)
+
+    def replace(self, entry: Entry[T], contents: T) -> None:
+        """Put other contents in an entry's place; its users build again what they need."""
+        entry.contents = contents
+        entry.generation += 1
+        for user in list(self._users):
+            user.replaced(entry)
+
+    def entries(self) -> Iterable[Entry[Any]]:
+        """All of all kinds."""
+        yield from self.certificates.values()
+        yield from self.authorities.values()
+        yield from self.revocations.values()
+
+
+def _entry(
+    known: dict[str, Entry[T]], name: str, location: Location | None, read: Callable[[str, Location | None], T]
+) -> Entry[T]:
+    entry = known.get(name)
+    if entry is None:
+        entry = known[name] = Entry(name, read(name, location), location)
+    return entry

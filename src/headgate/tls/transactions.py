@@ -1,0 +1,335 @@
+"""Changes of certificates, CA files and CRL files while running, as transactions (management guide 9.3 "set ssl cert").
+
+What is put together in a transaction is seen by nobody until it is committed. A commit is judged here: it must not make things
+worse than they are unless it is forced to. Pure: texts in, entries of the storage out; `admin.commands` has the words around it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from headgate.base.diagnostics import ConfigError
+from headgate.base.records import dataclass, field
+from headgate.tls.certified_key import CertifiedKey
+from headgate.tls.pem import authorities_of, certified_key_of
+from headgate.tls.revocation import parse_revocations
+from headgate.tls.storage import CertificateEntry, Entry, Storage
+
+#: Files beside a certificate that `set ssl cert` takes under the certificate's name with one of these behind it.
+PARTS = (".key", ".issuer", ".ocsp", ".sctl")
+#: Transactions that may be open at a time, and bytes that each may hold.
+MOST_TRANSACTIONS = 1024
+LARGEST = 4 << 20
+
+
+#: At the end of the first line of a private key.
+_KEY = "PRIVATE KEY-----"
+
+
+class Refused(Exception):
+    """The change can't be made; the text says why, in HAProxy's words where it has some.
+
+    Attributes:
+        by_force: `commit ... force` would do it all the same.
+    """
+
+    def __init__(self, text: str, *, by_force: bool = False) -> None:
+        super().__init__(text)
+        self.by_force = by_force
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateText:
+    """A certificate with all that belongs to it, as text: what a process tells another.
+
+    Attributes:
+        pem: certificate, chain and key.
+        issuer: PEM of the issuer in a file of its own, "" for none.
+        ocsp, sctl: base64 of DER, "" for none.
+    """
+
+    pem: str = field(default="", repr=False)
+    issuer: str = ""
+    ocsp: str = ""
+    sctl: str = ""
+
+    def with_part(self, suffix: str, text: str) -> CertificateText:
+        """The same with one part replaced; `suffix` is one of `PARTS`, or "" for the PEM file."""
+        if suffix == ".key":
+            kept = "".join(block for block in _blocks(self.pem) if _KEY not in block.partition("\n")[0])
+            return CertificateText(kept + text, self.issuer, self.ocsp, self.sctl)
+        if suffix == "":
+            key = "" if _KEY in text else "".join(block for block in _blocks(self.pem) if _KEY in block.partition("\n")[0])
+            return CertificateText(text.rstrip("\n") + "\n" + key, self.issuer, self.ocsp, self.sctl)
+        parts = {".issuer": self.issuer, ".ocsp": self.ocsp, ".sctl": self.sctl} | {suffix: text}
+        return CertificateText(self.pem, parts[".issuer"], parts[".ocsp"], parts[".sctl"])
+
+    @property
+    def size(self) -> int:
+        return len(self.pem) + len(self.issuer) + len(self.ocsp) + len(self.sctl)
+
+
+def text_of(certified: CertifiedKey) -> CertificateText:
+    """A loaded certificate as text, its private key included."""
+    return CertificateText(
+        certified.pem.decode("ascii"),
+        x509.load_der_x509_certificate(certified.issuer).public_bytes(Encoding.PEM).decode() if certified.issuer else "",
+        base64.b64encode(certified.ocsp).decode() if certified.ocsp else "",
+        base64.b64encode(certified.sctl).decode() if certified.sctl else "",
+    )
+
+
+def _blocks(pem: str) -> list[str]:
+    """The PEM blocks of a text, each with a line feed behind it."""
+    found: list[str] = []
+    lines: list[str] = []
+    for line in pem.splitlines():
+        if line.startswith("-----BEGIN "):
+            lines = []
+        lines.append(line)
+        if line.startswith("-----END "):
+            found.append("\n".join(lines) + "\n")
+    return found
+
+
+def certified(name: str, text: CertificateText) -> CertifiedKey:
+    """What a text says.
+
+    Raises:
+        Refused: it is no certificate with its key.
+    """
+    try:
+        made = certified_key_of(name, None, text.pem.encode("utf-8", "surrogateescape"))
+        if text.issuer:
+            issuers = authorities_of(f"{name}.issuer", None, text.issuer.encode("utf-8", "surrogateescape"))
+            made.issuer = issuers[0].public_bytes(Encoding.DER)
+    except ConfigError as error:
+        raise Refused(f"{error.diagnostic.message}.") from None
+    made.ocsp = _decoded(text.ocsp, f"{name}.ocsp")
+    made.sctl = _decoded(text.sctl, f"{name}.sctl")
+    return made
+
+
+def _decoded(text: str, name: str) -> bytes | None:
+    if not text:
+        return None
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise Refused(f"'{name}' is not base64.") from None
+
+
+def objection(before: CertifiedKey, after: CertifiedKey, now: float) -> str | None:
+    """Why `after` should not take the place of `before`, or None.
+
+    Args:
+        now: Unix time.
+    """
+    if after.not_after < now:
+        return f"it has expired: {_date(after.not_after)}"
+    if after.not_before > now:
+        return f"it is not valid before {_date(after.not_before)}"
+    if after.not_before < before.not_before:
+        return f"it is older than the one in use: issued {_date(after.not_before)}, that one {_date(before.not_before)}"
+    lost = [name.decode("ascii", "backslashreplace") for name in before.names if not _covers(after.names, name)]
+    if lost:
+        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+        return f"it is not valid for {', '.join(lost[:3])}{more}, which the one in use is"
+    return None
+
+
+def _covers(names: Sequence[bytes], name: bytes) -> bool:
+    return name in names or (not name.startswith(b"*.") and b"*" + name[name.find(b".") :] in names)
+
+
+def _date(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%b %e %H:%M:%S %Y GMT")
+
+
+class Transactions:
+    """The open transactions of a process.
+
+    Args:
+        storage: what commits change.
+
+    Attributes:
+        certificates: what is being put together, by name.
+        authorities, revocations: PEM texts, by name.
+        empty: names of certificates that `new ssl cert` made and nothing is in yet.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.certificates: dict[str, CertificateText] = {}
+        self.authorities: dict[str, str] = {}
+        self.revocations: dict[str, str] = {}
+        self.empty: set[str] = set()
+        self._empty_texts: dict[str, set[str]] = {"ca-file": set(), "crl-file": set()}
+
+    def _room(self, size: int) -> None:
+        if len(self.certificates) + len(self.authorities) + len(self.revocations) >= MOST_TRANSACTIONS:
+            raise Refused(f"There are {MOST_TRANSACTIONS} transactions already; commit or abort some.")
+        if size > LARGEST:
+            raise Refused(f"A transaction may hold {LARGEST} bytes, not {size}.")
+
+    # --- certificates ---
+
+    def set_certificate(self, written: str, text: str) -> tuple[str, bool]:
+        """Put a PEM file, or one that belongs to a certificate, into its transaction.
+
+        Args:
+            written: name of the certificate, with one of `PARTS` behind it for such a file.
+            text: the file; base64 for `.ocsp` and `.sctl`.
+
+        Returns:
+            The certificate's name, and whether the transaction is a new one.
+
+        Raises:
+            Refused: there is no such certificate, or the text is not what it should be.
+        """
+        name, suffix = self._named(written)
+        self._room(len(text))
+        begun = name not in self.certificates
+        before = self.certificates.get(name)
+        if before is None:
+            entry = self.storage.certificates.get(name)
+            before = text_of(entry.contents) if entry is not None else CertificateText()
+        after = before.with_part(suffix, text)
+        if suffix == "" and _KEY not in text:
+            parsed("ca-file", name, text)  # its key may follow in a file of its own
+        elif suffix != ".key" and _KEY in after.pem:
+            certified(name, after)  # what is wrong with it is said now
+        if after.size > LARGEST:
+            raise Refused(f"A transaction may hold {LARGEST} bytes, not {after.size}.")
+        self.certificates[name] = after
+        return name, begun
+
+    def _named(self, written: str) -> tuple[str, str]:
+        known = self.storage.certificates.keys() | self.certificates.keys() | self.empty
+        if written in known:
+            return written, ""
+        for suffix in PARTS:
+            name = written.removesuffix(suffix)
+            if name != written and name in known:
+                return name, suffix
+        raise Refused("Can't replace a certificate which is not referenced by the configuration!")
+
+    def committable(self, name: str, now: float, *, forced: bool) -> CertificateText:
+        """What a commit would install.
+
+        Raises:
+            Refused: there is no transaction, or what it holds may not take the place of what is there.
+        """
+        text = self.certificates.get(name)
+        if text is None:
+            raise Refused("No ongoing transaction! !")
+        after = certified(name, text)
+        entry = self.storage.certificates.get(name)
+        if entry is not None and not forced:
+            reason = objection(entry.contents, after, now)
+            if reason is not None:
+                raise Refused(f"The certificate is not installed: {reason}.", by_force=True)
+        return text
+
+    # --- CA and CRL files ---
+
+    def set_text(self, kind: str, name: str, text: str, *, add: bool = False) -> bool:
+        """Put a PEM text into the transaction of a CA file (`ca-file`) or CRL file (`crl-file`).
+
+        Args:
+            add: behind what the transaction holds (`add ssl ca-file`); without a transaction, behind what the file holds.
+
+        Returns:
+            Whether the transaction is a new one.
+
+        Raises:
+            Refused: there is no such file, or the text holds none of what it should.
+        """
+        texts = self.texts(kind)
+        if name not in texts and name not in self.storage.of(kind) and name not in self._empty_texts[kind]:
+            called = "CA file" if kind == "ca-file" else "CRL file"
+            raise Refused(f"Can't replace a {called} which is not referenced by the configuration!")
+        begun = name not in texts
+        if add:
+            text = (texts.get(name) or "") + "\n" + text
+        self._room(len(text))
+        parsed(kind, name, text)
+        texts[name] = text
+        return begun
+
+    def texts(self, kind: str) -> dict[str, str]:
+        """The open transactions of a kind."""
+        return self.authorities if kind == "ca-file" else self.revocations
+
+    # --- what is new ---
+
+    def create(self, name: str) -> None:
+        """`new ssl cert`.
+
+        Raises:
+            Refused: it is there already.
+        """
+        if name in self.storage.certificates or name in self.empty:
+            raise Refused(f"Certificate '{name}' already exists!")
+        if len(self.empty) >= MOST_TRANSACTIONS:
+            raise Refused(f"There are {MOST_TRANSACTIONS} empty certificates already; fill or delete some.")
+        self.empty.add(name)
+
+    def create_text(self, kind: str, name: str) -> None:
+        """`new ssl ca-file`, `new ssl crl-file`.
+
+        Raises:
+            Refused: it is there already.
+        """
+        called = "CA file" if kind == "ca-file" else "CRL file"
+        empty = self._empty_texts[kind]
+        if name in self.storage.of(kind) or name in empty:
+            raise Refused(f"{called} '{name}' already exists!")
+        if len(empty) >= MOST_TRANSACTIONS:
+            raise Refused(f"There are {MOST_TRANSACTIONS} empty {called}s already; fill or delete some.")
+        empty.add(name)
+
+    def empty_of(self, kind: str) -> set[str]:
+        """The CA files or CRL files that were made and are still empty."""
+        return self._empty_texts[kind]
+
+    # --- putting into effect ---
+
+    def install_certificate(self, name: str, text: CertificateText) -> CertificateEntry:
+        """Put a certificate into the storage, whether it was there or not; ends its transaction."""
+        entry = self.storage.put_certificate(name, certified(name, text))
+        self.certificates.pop(name, None)
+        self.empty.discard(name)
+        return entry
+
+    def install_text(self, kind: str, name: str, text: str) -> Entry[tuple[Any, ...]]:
+        """Put a CA file or CRL file into the storage, whether it was there or not; ends its transaction."""
+        entry = self.storage.put(kind, name, parsed(kind, name, text))
+        self.texts(kind).pop(name, None)
+        self._empty_texts[kind].discard(name)
+        return entry
+
+
+def parsed(kind: str, name: str, text: str) -> tuple[Any, ...]:
+    """What a PEM text of a CA file (`ca-file`) or CRL file (`crl-file`) holds.
+
+    Raises:
+        Refused: nothing of the kind.
+    """
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        if kind == "ca-file":
+            return authorities_of(name, None, data)
+        found = tuple(parse_revocations(data, name, None))
+    except ConfigError as error:
+        raise Refused(f"{error.diagnostic.message}.") from None
+    if not found:
+        raise Refused(f"There is no certificate revocation list in PEM form for '{name}'.")
+    return found

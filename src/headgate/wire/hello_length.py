@@ -1,0 +1,32 @@
+"""How much of a connection's beginning its ClientHello takes, told from what has come so far.
+
+For those who must see the whole hello before anything is decided, and leave it in the socket meanwhile.
+"""
+
+from __future__ import annotations
+
+
+def bytes_wanted(data: bytes) -> int:
+    """The length that is known to be needed: it may grow with what comes, over several records (RFC 8446 section 5.1).
+
+    >>> bytes_wanted(b"\\x16\\x03"), bytes_wanted(b"GET / HTTP/1.1")
+    (5, 0)
+
+    Returns:
+        Bytes from the start of the connection; not more than `len(data)` when the hello is there, 0 when this is none.
+    """
+    position = 0
+    message = b""
+    while True:
+        header = data[position : position + 5]
+        if header[:1] not in (b"", b"\x16"):
+            return 0
+        if len(header) < 5:
+            return position + 5
+        end = position + 5 + int.from_bytes(header[3:], "big")
+        if end == position + 5:
+            return 0  # an empty record is an error, and OpenSSL's to tell
+        message += data[position + 5 : end]
+        if len(data) < end or (len(message) >= 4 and len(message) >= 4 + int.from_bytes(message[1:4], "big")):
+            return end
+        position = end

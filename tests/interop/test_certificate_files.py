@@ -1,0 +1,181 @@
+"""Where certificates come from, with real processes: crt-stores, ssl-f-use, encrypted keys, bad files; tickets over a reload."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import pathlib
+import select
+import socket
+import ssl
+
+import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from OpenSSL import SSL
+
+from headgate.tls.authority import Authority, issue, make_authority
+from tests.interop.conftest import DEFAULTS, StartProxy
+from tests.interop.programs import Program, ask_socket, check_config, free_port, headgate_command
+from tests.interop.test_certificates import context, shown
+
+
+@pytest.fixture
+def root(tmp_path: pathlib.Path) -> Authority:
+    """Its certificate is ca.pem; the common name of each certificate is that of its file."""
+    root = make_authority("Files Root")
+    (tmp_path / "ca.pem").write_bytes(root.certificate_pem)
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.pem").write_bytes(issue(root, [name]).pem)
+    return root
+
+
+def test_crt_store_and_ssl_f_use(proxy: StartProxy, tmp_path: pathlib.Path, root: Authority) -> None:
+    apart = issue(root, ["apart"])
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "apart.crt").write_bytes(apart.certificate.public_bytes(Encoding.PEM))
+    pem = apart.pem
+    (tmp_path / "keys" / "apart.key").write_bytes(pem[pem.index(b"-----BEGIN PRIVATE"):])
+    started = proxy(
+        f"""
+global
+    crt-base {tmp_path}
+    key-base {tmp_path}/keys
+    ca-base {tmp_path}
+crt-store
+    load crt a.pem alias first
+crt-store web
+    load crt apart.crt key apart.key alias apart
+frontend www
+    bind 127.0.0.1:{{port}} ssl crt @/first crt @web/apart
+    ssl-f-use crt b.pem ssl-max-ver TLSv1.2
+    ssl-f-use crt c.pem verify required ca-file ca.pem
+    http-request return status 200
+"""
+    )
+    names = ("a", "b", "apart", "else")
+    assert [shown(started.port, name, context(tmp_path)) for name in names] == ["a", "b", "apart", "a"]
+    assert shown(started.port, "c", context(tmp_path)) not in names
+    newest = context(tmp_path)
+    newest.minimum_version = ssl.TLSVersion.TLSv1_3
+    assert shown(started.port, "b", newest) == "TLSV1_ALERT_PROTOCOL_VERSION"
+    assert shown(started.port, "a", newest) == "a"
+
+
+def test_encrypted_keys(proxy: StartProxy, tmp_path: pathlib.Path, root: Authority) -> None:
+    for name in ("one", "two"):
+        made = issue(root, [name])
+        key = made.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"open sesame"))
+        (tmp_path / f"{name}.pem").write_bytes(made.certificate.public_bytes(Encoding.PEM) + key)
+    script = tmp_path / "phrase"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\necho "open $2"\n')
+    script.chmod(0o755)
+    started = proxy(
+        f"""
+global
+    ssl-passphrase-cmd {script} sesame
+frontend www
+    bind 127.0.0.1:{{port}} ssl crt {tmp_path}/one.pem crt {tmp_path}/two.pem
+    http-request return status 200
+"""
+    )
+    assert [shown(started.port, name, context(tmp_path)) for name in ("one", "two")] == ["one", "two"]
+    assert (tmp_path / "asked").read_text() == f"{tmp_path}/one.pem sesame\n"
+    assert "open sesame" not in started.program.output
+
+
+def test_one_bad_certificate_among_many(tmp_path: pathlib.Path, root: Authority, proxy: StartProxy) -> None:
+    folder = tmp_path / "certs"
+    folder.mkdir()
+    for number in range(30):
+        (folder / f"{number:02}.pem").write_bytes((tmp_path / "a.pem").read_bytes())
+    (folder / "17.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
+    (folder / "29.pem").write_bytes((tmp_path / "b.pem").read_bytes())
+    frontend = f"""
+frontend www
+    bind 127.0.0.1:{{port}} ssl crt {folder}
+    http-request return status 200
+"""
+    path = tmp_path / "check.cfg"
+    for skip in ("", "global\n    ssl-skip-bad-certificates\n"):
+        path.write_text(skip + DEFAULTS + frontend.format(port=free_port()))
+        code, output = check_config("headgate", path)
+        assert code == 1 and f"{folder}/17.pem" in output and output.count("is not a valid certificate") == 1
+    started = proxy("global\n    ssl-skip-bad-certificates\n" + DEFAULTS + frontend)
+    assert f"{folder}/17.pem" in started.program.output and "it is skipped" in started.program.output
+    assert shown(started.port, "b", context(tmp_path)) == "b"
+
+
+@pytest.mark.parametrize("cuts", [(0, 3, 200), tuple(range(0, 1500, 97))], ids=["three", "many"])
+def test_a_hello_in_pieces_has_the_policy_of_its_name(
+    proxy: StartProxy, tmp_path: pathlib.Path, root: Authority, cuts: tuple[int, ...]
+) -> None:
+    """The name decides before the handshake begins, so all of the hello is waited for."""
+    (tmp_path / "list").write_text(f"{tmp_path}/a.pem\n{tmp_path}/b.pem [ssl-max-ver TLSv1.2]\n")
+    started = proxy(
+        f"frontend www\n    bind 127.0.0.1:{{port}} ssl crt-list {tmp_path}/list\n    http-request return status 200\n"
+    )
+    connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD))
+    connection.set_tlsext_host_name(b"b")
+    connection.set_connect_state()
+    with socket.create_connection(("127.0.0.1", started.port), 20) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        hello = handshake_output(connection)
+        for start, end in itertools.pairwise([*(cut for cut in cuts if cut < len(hello)), len(hello)]):
+            sock.sendall(hello[start:end])
+            if end < len(hello):
+                assert not select.select([sock], [], [], 0.01)[0]  # nothing is answered before it is whole
+        while True:
+            connection.bio_write(sock.recv(16384))
+            answer = handshake_output(connection)
+            if answer:
+                sock.sendall(answer)
+            else:
+                with contextlib.suppress(SSL.WantReadError):
+                    connection.do_handshake()
+                    break
+    assert connection.get_protocol_version_name() == "TLSv1.2"
+    certificate = connection.get_peer_certificate(as_cryptography=True)
+    assert certificate is not None and certificate.subject.rfc4514_string() == "CN=b"
+
+
+def handshake_output(connection: SSL.Connection) -> bytes:
+    """Go on with a handshake in memory; what it has to send, b"" for nothing."""
+    with contextlib.suppress(SSL.WantReadError):
+        connection.do_handshake()
+    with contextlib.suppress(SSL.WantReadError):
+        return connection.bio_read(65536)
+    return b""
+
+
+def test_tickets_survive_a_reload_for_all_policies(tmp_path: pathlib.Path, root: Authority) -> None:
+    """Whatever name a ticket is from; and a reload opens no way from one policy to the other."""
+    (tmp_path / "client.pem").write_bytes(issue(root, ["alice"], client=True).pem)
+    (tmp_path / "list").write_text(f"{tmp_path}/a.pem\n{tmp_path}/b.pem [verify required ca-file {tmp_path}/ca.pem]\n")
+    port, path = free_port(), tmp_path / "site.cfg"
+    path.write_text(
+        f"global\n    nbthread 2\n{DEFAULTS}frontend www\n    bind 127.0.0.1:{port} ssl crt-list {tmp_path}/list\n"
+        "    http-request return status 200\n"
+    )
+    master = tmp_path / "master.sock"
+    program = Program([headgate_command(), "-W", "-S", str(master), "-f", str(path)], tmp_path, "headgate")
+    try:
+        program.await_ports([port])
+        known, unknown = context(tmp_path, certificate="client.pem"), context(tmp_path)
+        sessions = {"a": resume(port, "a", unknown, None)[1], "b": resume(port, "b", known, None)[1]}
+        assert "Success=1" in ask_socket(master, "reload")
+        resumed, sessions["a"] = resume(port, "a", unknown, sessions["a"])
+        assert resumed
+        assert resume(port, "b", known, sessions["b"])[0]
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            resume(port, "b", unknown, sessions["a"])
+    finally:
+        program.stop()
+
+
+def resume(port: int, name: str, client: ssl.SSLContext, session: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession | None]:
+    with socket.create_connection(("127.0.0.1", port), 20) as sock:
+        with client.wrap_socket(sock, server_hostname=name, session=session) as tls:
+            tls.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            while tls.recv(4096):
+                pass
+            return bool(tls.session_reused), tls.session

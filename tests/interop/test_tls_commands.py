@@ -1,0 +1,413 @@
+"""Certificates, CA files, CRL files and crt-lists changed while running: beside HAProxy, over several workers, over reloads."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import pathlib
+import re
+import signal
+import socket
+import ssl
+import time
+
+import pytest
+from cryptography.x509 import load_der_x509_certificate
+
+from headgate.tls.authority import Authority, Issued, issue, make_authority
+from tests.interop.conftest import DEFAULTS, StartProxy
+from tests.interop.programs import DEADLINE, Program, check_config, free_port, headgate_command, wait_until
+
+
+def say(path: pathlib.Path, command: str, payload: bytes = b"") -> str:
+    """One command, with a payload where there is one, and its answer."""
+    line = command.encode() + (b" <<\n" + payload.rstrip(b"\n") + b"\n\n" if payload else b"\n")
+    answer = b""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(DEADLINE)
+        sock.connect(str(path))
+        sock.sendall(line)
+        sock.shutdown(socket.SHUT_WR)
+        while data := sock.recv(65536):
+            answer += data
+    return answer.decode().rstrip("\n")
+
+
+def serial(port: int, name: str) -> int:
+    """The serial number of the certificate that a name is answered with."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", port), DEADLINE) as plain:
+        with context.wrap_socket(plain, server_hostname=name) as tls:
+            found = tls.getpeercert(True)
+    assert found is not None
+    return load_der_x509_certificate(found).serial_number
+
+
+class Site:
+    """Files of a site: `site.pem` for a.example and *.b.example, `other.pem`, a crt-list, a directory, a CA and a CRL."""
+
+    def __init__(self, directory: pathlib.Path, authority: Authority) -> None:
+        self.directory = directory
+        self.authority = authority
+        self.site = self.write("site.pem", issue(authority, ["a.example", "*.b.example"]))
+        self.other = self.write("other.pem", issue(authority, ["a.example", "c.example"]))
+        (directory / "certs").mkdir()
+        (directory / "certs" / "one.pem").write_bytes(self.other.pem)
+        (directory / "ca.pem").write_bytes(authority.certificate_pem)
+        first = f"{directory}/site.pem [verify none] a.example !x.b.example *.b.example"
+        (directory / "list.txt").write_text(f"{first}\n{directory}/site.pem\n{directory}/other.pem\n")
+
+    def write(self, name: str, issued: Issued) -> Issued:
+        (self.directory / name).write_bytes(issued.pem)
+        return issued
+
+    def path(self, name: str) -> str:
+        return str(self.directory / name)
+
+
+@pytest.fixture
+def site(tmp_path: pathlib.Path, authority: Authority) -> Site:
+    return Site(tmp_path, authority)
+
+
+CONFIG = """
+global
+    nbthread {workers}
+    stats socket {directory}/stats.sock level admin
+    {settings}
+""" + DEFAULTS + """
+frontend f
+    bind 127.0.0.1:{{port}} ssl crt {directory}/site.pem crt {directory}/certs ca-file {directory}/ca.pem verify optional
+    bind 127.0.0.1:{second} ssl crt-list {directory}/list.txt
+    http-request return status 200
+"""
+
+
+class Running:
+    """A subject with the site's certificates.
+
+    Attributes:
+        port, listed: of the line with `crt`, and of the one with the crt-list.
+    """
+
+    def __init__(self, site: Site, proxy: StartProxy, workers: int = 1, settings: str = "", subject: str | None = None) -> None:
+        self.listed = free_port()
+        text = CONFIG.format(directory=site.directory, second=self.listed, workers=workers, settings=settings)
+        self.socket = site.directory / "stats.sock"
+        self.proxy = proxy(text, subject=subject, extra_ports=(self.listed,))
+        self.port = self.proxy.port
+
+    def says(self, command: str, payload: bytes = b"") -> str:
+        return say(self.socket, command, payload)
+
+
+# --- beside HAProxy --------------------------------------------------------------------------------------------------
+
+
+def dialogue(site: Site) -> list[tuple[str, bytes]]:
+    """Commands that both answer alike."""
+    pem, listing = site.path("site.pem"), site.path("list.txt")
+    other = issue(site.authority, ["a.example", "*.b.example", "d.example"]).pem
+    plain = [
+        "show ssl cert", f"show ssl cert {pem}", "show ssl cert nope", f"show ssl ca-file {site.path('ca.pem')}:1",
+        "show ssl crt-list", f"show ssl crt-list {listing}", f"show ssl crt-list -n {listing}",
+        f"show ssl crt-list -n {site.path('certs')}", "show ssl crt-list nope", "show tls-keys", "commit ssl cert nope",
+        "abort ssl cert nope", "abort ssl cert", f"new ssl cert {pem}", "new ssl cert new.pem", "new ssl cert new.pem",
+        "show ssl cert new.pem", f"del ssl cert {pem}", "del ssl cert nope",
+    ]  # fmt: skip
+    return [
+        *((line, b"") for line in plain),
+        ("set ssl cert nope", b"x"),
+        (f"set ssl cert {pem}", other),
+        ("show ssl cert", b""),
+        (f"show ssl cert *{pem}", b""),
+        (f"set ssl cert {pem}", other),
+        (f"abort ssl cert {pem}", b""),
+        (f"set ssl cert {pem}", other),
+        (f"commit ssl cert {pem}", b""),
+        (f"show ssl cert {pem}", b""),
+        ("set ssl cert new.pem", other),
+        ("commit ssl cert new.pem", b""),
+        ("show ssl cert new.pem", b""),
+        (f"add ssl crt-list {listing} new.pem", b""),
+        (f"add ssl crt-list {listing}", b"new.pem [verify none] foo.example"),
+        ("add ssl crt-list nope new.pem", b""),
+        (f"add ssl crt-list {listing} nope.pem", b""),
+        (f"show ssl crt-list -n {listing}", b""),
+        (f"del ssl crt-list {listing} new.pem", b""),
+        (f"del ssl crt-list {listing} new.pem:1", b""),
+        (f"del ssl crt-list {listing} new.pem:4", b""),
+        ("del ssl cert new.pem", b""),
+        (f"del ssl crt-list {listing} new.pem:0", b""),
+        ("del ssl cert new.pem", b""),
+        ("new ssl ca-file x.pem", b""),
+        ("set ssl ca-file x.pem", site.authority.certificate_pem),
+        ("commit ssl ca-file x.pem", b""),
+        ("del ssl ca-file x.pem", b""),
+        (f"del ssl ca-file {site.path('ca.pem')}", b""),
+        (f"set ssl ca-file {site.path('ca.pem')}", site.authority.certificate_pem),
+        (f"commit ssl ca-file {site.path('ca.pem')}", b""),
+        (f"abort ssl ca-file {site.path('ca.pem')}", b""),
+        ("new ssl crl-file y.pem", b""),
+        ("del ssl crl-file y.pem", b""),
+    ]
+
+
+#: Lines that say something else here, and why: HAProxy loads the system's CAs for its HTTP client.
+_LEFT_OUT = re.compile(r"@system-ca.*|OCSP Response Key:.*")
+
+
+@pytest.mark.needs("haproxy")
+def test_answers_are_haproxys(site: Site, proxy: StartProxy) -> None:
+    said: dict[str, list[str]] = {}
+    lines = dialogue(site)
+    for subject in ("haproxy", "headgate"):
+        running = Running(site, proxy, subject=subject)
+        answers = [running.says(command, payload).strip() for command, payload in lines]
+        said[subject] = ["\n".join(line for line in one.splitlines() if not _LEFT_OUT.fullmatch(line)) for one in answers]
+        running.proxy.program.stop()
+    for (command, _), theirs, ours in zip(lines, said["haproxy"], said["headgate"], strict=True):
+        assert ours == theirs, command
+
+
+# --- what clients see ------------------------------------------------------------------------------------------------
+
+
+def everywhere(port: int, name: str, number: int) -> bool:
+    """Whether every one of many connections is answered with that certificate, whichever worker takes it."""
+    return all(serial(port, name) == number for _ in range(12))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_commit_is_what_clients_see(site: Site, proxy: StartProxy, workers: int) -> None:
+    running = Running(site, proxy, workers)
+    before = site.site.certificate.serial_number
+    fresh = issue(site.authority, ["a.example", "*.b.example"])
+    assert everywhere(running.port, "a.example", before)
+    running.says(f"set ssl cert {site.path('site.pem')}", fresh.pem)
+    assert everywhere(running.port, "a.example", before)
+    assert running.says(f"commit ssl cert {site.path('site.pem')}").endswith("Success!")
+    for port in (running.port, running.listed):
+        assert everywhere(port, "a.example", fresh.certificate.serial_number)
+    assert running.says("show ssl changes").split(" ")[0] == "cert"
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_worker_that_comes_later_has_it_too(site: Site, proxy: StartProxy) -> None:
+    running = Running(site, proxy, 2)
+    fresh = issue(site.authority, ["a.example", "*.b.example"])
+    new = issue(site.authority, ["new.example"])
+    running.says(f"set ssl cert {site.path('site.pem')}", fresh.pem)
+    running.says(f"commit ssl cert {site.path('site.pem')}")
+    running.says("new ssl cert new.pem")
+    running.says("set ssl cert new.pem", new.pem)
+    running.says("commit ssl cert new.pem")
+    assert "Success!" in running.says(f"add ssl crt-list {site.path('list.txt')} new.pem")
+    assert everywhere(running.listed, "new.example", new.certificate.serial_number)
+    launcher = running.proxy.program.process.pid
+    victims = children(launcher)[1:]
+    assert len(victims) == 2
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: len(children(launcher)) == 3 and not set(victims) & set(children(launcher)), "both are replaced")
+    wait_until(lambda: serials(running.listed, "new.example") == {new.certificate.serial_number}, "they serve what was added")
+    assert everywhere(running.port, "a.example", fresh.certificate.serial_number)
+
+
+def serials(port: int, name: str) -> set[int]:
+    """What some connections are answered with; nothing while nobody answers."""
+    with contextlib.suppress(OSError):
+        return {serial(port, name) for _ in range(12)}
+    return set()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_lines_come_and_go(site: Site, proxy: StartProxy, workers: int) -> None:
+    running = Running(site, proxy, workers)
+    listing = site.path("list.txt")
+    new = issue(site.authority, ["new.example"])
+    for command, payload in (("new ssl cert new.pem", b""), ("set ssl cert new.pem", new.pem), ("commit ssl cert new.pem", b"")):
+        running.says(command, payload)
+    default = serial(running.listed, "new.example")
+    assert default != new.certificate.serial_number
+    # With a policy of its own, which the line had not known before.
+    running.says(f"add ssl crt-list {listing}", b"new.pem [ssl-max-ver TLSv1.2] new.example !no.t.example *.t.example")
+    assert everywhere(running.listed, "new.example", new.certificate.serial_number)
+    assert everywhere(running.listed, "yes.t.example", new.certificate.serial_number)
+    assert everywhere(running.listed, "no.t.example", default)
+    assert "\tnew.pem\t" in running.says("show ssl sni -f f")
+    assert running.says(f"del ssl crt-list {listing} new.pem").startswith("Entry 'new.pem' deleted")
+    assert everywhere(running.listed, "new.example", default)
+    assert running.says("del ssl cert new.pem") == "Certificate 'new.pem' deleted!"
+
+
+@pytest.mark.parametrize(
+    ("names", "days", "why"),
+    [
+        (["a.example", "*.b.example"], (-20, -10), "it has expired"),
+        (["a.example", "*.b.example"], (10, 20), "it is not valid before"),
+        (["a.example", "*.b.example"], (-90, 90), "it is older than the one in use"),
+        (["a.example"], (0, 90), r"it is not valid for \*\.b\.example"),
+    ],
+)  # fmt: skip
+def test_what_would_make_things_worse_is_refused_unless_forced(
+    site: Site, proxy: StartProxy, names: list[str], days: tuple[int, int], why: str
+) -> None:
+    running = Running(site, proxy)
+    day = datetime.timedelta(days=1)
+    now = datetime.datetime.now(datetime.UTC)
+    worse = issue(site.authority, names, not_before=now + days[0] * day, not_after=now + days[1] * day)
+    pem = site.path("site.pem")
+    running.says(f"set ssl cert {pem}", worse.pem)
+    # Of the two certificates for a.example one that is valid wins; for the other name there is only this one.
+    name = "y.b.example" if "*.b.example" in names else "a.example"
+    assert re.search(why, running.says(f"commit ssl cert {pem}"))
+    assert serial(running.port, name) == site.site.certificate.serial_number
+    assert running.says(f"commit ssl cert {pem} force").endswith("Success!")
+    assert serial(running.port, name) == worse.certificate.serial_number
+
+
+def test_a_key_that_does_not_match_is_refused_whatever_is_said(site: Site, proxy: StartProxy) -> None:
+    running = Running(site, proxy)
+    pem = site.path("site.pem")
+    answer = running.says(f"set ssl cert {pem}", site.site.certificate_pem + site.other.key_pem)
+    assert "does not match" in answer and "BEGIN" not in answer
+
+
+def test_a_ca_at_run_time(site: Site, proxy: StartProxy) -> None:
+    """A client's certificate of another CA is accepted once that CA was added, and refused again when it is gone."""
+    running = Running(site, proxy)
+    stranger = make_authority("another CA")
+    (site.directory / "client.pem").write_bytes(issue(stranger, ["bob"], client=True).pem)
+    ca = site.path("ca.pem")
+    assert not accepted(running.port, site.directory / "client.pem")
+    running.says(f"add ssl ca-file {ca}", site.authority.certificate_pem)
+    running.says(f"add ssl ca-file {ca}", stranger.certificate_pem)
+    assert " - 2 certificate(s)" in running.says("show ssl ca-file")
+    assert running.says(f"commit ssl ca-file {ca}").endswith("Success!")
+    assert accepted(running.port, site.directory / "client.pem")
+    running.says(f"set ssl ca-file {ca}", site.authority.certificate_pem)
+    running.says(f"commit ssl ca-file {ca}")
+    assert not accepted(running.port, site.directory / "client.pem")
+
+
+def accepted(port: int, certificate: pathlib.Path) -> bool:
+    """Whether a request with a client certificate is answered."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.load_cert_chain(certificate)
+    try:
+        with socket.create_connection(("127.0.0.1", port), DEADLINE) as plain, context.wrap_socket(plain) as tls:
+            tls.sendall(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
+            return tls.recv(100).startswith(b"HTTP/1.1 200")
+    except (ssl.SSLError, ConnectionError):
+        return False
+
+
+# --- over reloads ----------------------------------------------------------------------------------------------------
+
+
+class Mastered:
+    """headgate with a master, to be reloaded."""
+
+    def __init__(self, site: Site, stack: contextlib.ExitStack, settings: str = "", workers: int = 1) -> None:
+        self.port, second = free_port(), free_port()
+        text = CONFIG.format(directory=site.directory, second=second, workers=workers, settings=settings)
+        config = site.directory / "site.cfg"
+        config.write_text(text.replace("{port}", str(self.port)))
+        self.socket, self.master = site.directory / "stats.sock", site.directory / "master.sock"
+        self.program = Program([headgate_command(), "-W", "-S", str(self.master), "-f", str(config)], site.directory, "headgate")
+        stack.callback(self.program.stop)
+        self.program.await_output("Loading success")
+
+    def install(self, site: Site, issued: Issued) -> None:
+        say(self.socket, f"set ssl cert {site.path('site.pem')}", issued.pem)
+        assert say(self.socket, f"commit ssl cert {site.path('site.pem')}").endswith("Success!")
+
+    def shows(self, issued: Issued) -> None:
+        """Wait until clients get it: for a moment, processes of before a reload may still take connections."""
+        wait_until(lambda: serials(self.port, "a.example") == {issued.certificate.serial_number}, "clients get it")
+
+    def reload(self) -> str:
+        answer = say(self.master, "reload")
+        assert answer.startswith("Success=1"), answer
+        return answer
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_without_a_directory_a_reload_says_what_it_takes_back(
+    site: Site, stack: contextlib.ExitStack, workers: int
+) -> None:
+    running = Mastered(site, stack, workers=workers)
+    running.install(site, issue(site.authority, ["a.example", "*.b.example"]))
+    answer = running.reload()
+    assert re.search(r"certificate '\S+site\.pem' was changed at run time on .* goes back to what its file holds", answer), answer
+    running.shows(site.site)
+    assert "was changed at run time" not in running.reload()
+
+
+def test_a_reload_says_nothing_when_the_file_has_followed(site: Site, stack: contextlib.ExitStack) -> None:
+    running = Mastered(site, stack)
+    fresh = issue(site.authority, ["a.example", "*.b.example"])
+    running.install(site, fresh)
+    site.write("site.pem", fresh)
+    assert "was changed at run time" not in running.reload()
+    running.shows(fresh)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_with_a_directory_a_certificate_outlasts_reload_and_restart(
+    site: Site, stack: contextlib.ExitStack, workers: int
+) -> None:
+    directory = site.directory / "states"
+    settings = f"crt-state-dir {directory}"
+    running = Mastered(site, stack, settings, workers)
+    fresh = issue(site.authority, ["a.example", "*.b.example"])
+    running.install(site, fresh)
+    assert "was changed at run time" not in running.reload()
+    running.shows(fresh)
+    (kept,) = directory.iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    running.program.stop()
+    again = Mastered(site, stack, settings, workers)
+    again.shows(fresh)
+    # Somebody renews the file: it counts from the next reload on.
+    renewed = issue(site.authority, ["a.example", "*.b.example"])
+    site.write("site.pem", renewed)
+    os.utime(site.path("site.pem"), (time.time() + 5, time.time() + 5))
+    assert "its file is newer" in again.reload()
+    again.shows(renewed)
+
+
+# --- files that are watched ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_changed_file_takes_effect_and_a_bad_one_does_not(site: Site, proxy: StartProxy, workers: int) -> None:
+    running = Running(site, proxy, workers, settings="crt-watch 1s\n    log stderr format raw local0")
+    program = running.proxy.program
+    fresh = issue(site.authority, ["a.example", "*.b.example"])
+    site.write("site.pem", fresh)
+    wait_until(lambda: "has changed and is in use now" in program.output, "it is noticed")
+    assert everywhere(running.port, "a.example", fresh.certificate.serial_number)
+    (site.directory / "site.pem").write_bytes(site.site.certificate_pem)
+    wait_until(lambda: "is not put to use: no private key" in program.output, "the half of a file is refused")
+    now = datetime.datetime.now(datetime.UTC)
+    day = datetime.timedelta(days=1)
+    site.write("site.pem", issue(site.authority, ["a.example"], not_before=now - 9 * day, not_after=now - day))
+    wait_until(lambda: "is not put to use: it has expired" in program.output, "an expired one is refused")
+    assert everywhere(running.port, "a.example", fresh.certificate.serial_number)
+
+
+def test_files_can_not_be_watched_from_within_a_jail(site: Site, tmp_path: pathlib.Path) -> None:
+    config = tmp_path / "bad.cfg"
+    config.write_text("global\n crt-watch 5s\n chroot /var/empty\n" + DEFAULTS + "frontend f\n bind :8080\n")
+    code, output = check_config("headgate", config)
+    assert code == 1 and "can't look at files from within a 'chroot'" in output

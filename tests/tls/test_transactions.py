@@ -1,0 +1,175 @@
+"""Transactions of certificates, CA files and CRL files: put together, judged, put into effect."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import re
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from headgate.tls.authority import Authority, issue, make_authority
+from headgate.tls.storage import Storage
+from headgate.tls.transactions import CertificateText, Refused, Transactions, certified, objection, parsed, text_of
+
+DAY = datetime.timedelta(days=1)
+NOW = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
+AT = NOW.timestamp()
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return make_authority("transactions")
+
+
+def text(authority: Authority, names: list[str], begin: int = -10, end: int = 90, key: str = "ecdsa") -> CertificateText:
+    issued = issue(authority, names, key=key, not_before=NOW + begin * DAY, not_after=NOW + end * DAY)
+    return CertificateText(issued.pem.decode())
+
+
+@pytest.fixture
+def open_(authority: Authority) -> Transactions:
+    transactions = Transactions(Storage())
+    transactions.install_certificate("site.pem", text(authority, ["a.example", "*.b.example"]))
+    return transactions
+
+
+def test_a_certificate_as_text_is_the_same_certificate(authority: Authority) -> None:
+    intermediate = make_authority("between", parent=authority)
+    issued = issue(intermediate, ["a.example"])
+    ocsp, timestamps = base64.b64encode(b"ocsp").decode(), base64.b64encode(b"sct").decode()
+    whole = CertificateText(issued.pem.decode(), authority.certificate_pem.decode(), ocsp, timestamps)
+    made = certified("site.pem", whole)
+    assert made.chain == issued.chain and made.ocsp == b"ocsp" and made.sctl == b"sct"
+    again = certified("site.pem", text_of(made))
+    assert (again.leaf, again.chain, again.issuer) == (made.leaf, made.chain, made.issuer)
+    assert text_of(again) == text_of(made)
+
+
+def test_certificate_and_key_may_come_one_after_the_other(authority: Authority, open_: Transactions) -> None:
+    fresh = issue(authority, ["a.example", "*.b.example"], not_before=NOW - DAY, not_after=NOW + 99 * DAY)
+    assert open_.set_certificate("site.pem", fresh.certificate_pem.decode()) == ("site.pem", True)
+    with pytest.raises(Refused, match="does not match"):
+        open_.committable("site.pem", AT, forced=True)
+    assert open_.set_certificate("site.pem.key", fresh.key_pem.decode()) == ("site.pem", False)
+    open_.install_certificate("site.pem", open_.committable("site.pem", AT, forced=False))
+    assert open_.storage.certificates["site.pem"].contents.certificate == fresh.certificate
+    assert open_.certificates == {}
+
+
+def test_files_beside_a_certificate(authority: Authority, open_: Transactions) -> None:
+    open_.set_certificate("site.pem.issuer", authority.certificate_pem.decode())
+    open_.set_certificate("site.pem.sctl", base64.b64encode(b"timestamps").decode())
+    entry = open_.install_certificate("site.pem", open_.committable("site.pem", AT, forced=False))
+    assert entry.contents.sctl == b"timestamps"
+    assert entry.contents.issuer == authority.certificate.public_bytes(Encoding.DER)
+    with pytest.raises(Refused, match="not base64"):
+        open_.set_certificate("site.pem.ocsp", "?")
+
+
+@pytest.mark.parametrize(
+    ("names", "begin", "end", "why"),
+    [
+        (["a.example", "*.b.example"], -5, 90, None),
+        (["*.b.example", "x.example", "a.example"], -5, 90, None),
+        (["a.example", "*.b.example"], -5, -1, "expired"),
+        (["a.example", "*.b.example"], 1, 90, "not valid before"),
+        (["a.example", "*.b.example"], -30, 90, "older"),
+        (["a.example", "x.b.example"], -5, 90, r"not valid for \*\.b\.example"),
+        (["other.example"], -5, 90, r"not valid for a\.example, \*\.b\.example,"),
+    ],
+)
+def test_what_speaks_against_a_certificate(
+    authority: Authority, names: list[str], begin: int, end: int, why: str | None
+) -> None:
+    before = certified("x", text(authority, ["a.example", "*.b.example"]))
+    found = objection(before, certified("x", text(authority, names, begin, end)), AT)
+    assert found is None if why is None else found is not None and re.search(why, found + ",")
+
+
+def test_a_name_may_be_covered_by_a_wildcard_from_now_on(authority: Authority) -> None:
+    before = certified("x", text(authority, ["www.b.example"]))
+    assert objection(before, certified("x", text(authority, ["*.b.example"])), AT) is None
+
+
+def test_a_refusal_may_be_overcome_by_force_only_where_that_can_work(authority: Authority, open_: Transactions) -> None:
+    open_.set_certificate("site.pem", text(authority, ["a.example"]).pem)
+    with pytest.raises(Refused) as refused:
+        open_.committable("site.pem", AT, forced=False)
+    assert refused.value.by_force
+    assert open_.committable("site.pem", AT, forced=True).pem
+    with pytest.raises(Refused, match="No ongoing") as refused:
+        open_.committable("nope", AT, forced=True)
+    assert not refused.value.by_force
+
+
+def test_what_is_not_there_can_not_be_replaced(open_: Transactions) -> None:
+    with pytest.raises(Refused, match="not referenced"):
+        open_.set_certificate("nope.pem", "x")
+    with pytest.raises(Refused, match="not referenced"):
+        open_.set_text("ca-file", "nope.pem", "x")
+    with pytest.raises(Refused, match="already exists"):
+        open_.create("site.pem")
+
+
+def test_new_ones(authority: Authority, open_: Transactions) -> None:
+    open_.create("new.pem")
+    with pytest.raises(Refused, match="already exists"):
+        open_.create("new.pem")
+    open_.set_certificate("new.pem", text(authority, ["n.example"]).pem)
+    open_.install_certificate("new.pem", open_.committable("new.pem", AT, forced=False))
+    assert open_.storage.certificates["new.pem"].contents.names == (b"n.example",) and not open_.empty
+
+
+def test_authorities_add_up(authority: Authority, open_: Transactions) -> None:
+    other = make_authority("another")
+    open_.create_text("ca-file", "ca.pem")
+    assert open_.set_text("ca-file", "ca.pem", authority.certificate_pem.decode())
+    assert not open_.set_text("ca-file", "ca.pem", other.certificate_pem.decode(), add=True)
+    entry = open_.install_text("ca-file", "ca.pem", open_.authorities["ca.pem"])
+    assert entry.contents == (authority.certificate, other.certificate)
+    assert open_.authorities == {} and open_.empty_of("ca-file") == set()
+    assert open_.set_text("ca-file", "ca.pem", other.certificate_pem.decode())
+    open_.install_text("ca-file", "ca.pem", open_.authorities["ca.pem"])
+    assert entry.contents == (other.certificate,) and entry.generation == 1
+
+
+def test_revocation_lists(authority: Authority, open_: Transactions) -> None:
+    builder = x509.CertificateRevocationListBuilder().issuer_name(authority.certificate.subject)
+    crl = builder.last_update(NOW).next_update(NOW + DAY).sign(authority.key, hashes.SHA256())
+    open_.create_text("crl-file", "crl.pem")
+    open_.set_text("crl-file", "crl.pem", crl.public_bytes(Encoding.PEM).decode())
+    assert open_.install_text("crl-file", "crl.pem", open_.revocations["crl.pem"]).contents == (crl,)
+
+
+@pytest.mark.parametrize("kind", ["ca-file", "crl-file"])
+def test_what_is_no_pem_is_refused(kind: str) -> None:
+    with pytest.raises(Refused):
+        parsed(kind, "x", "garbage")
+
+
+def test_transactions_are_bounded(authority: Authority, open_: Transactions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headgate.tls.transactions.MOST_TRANSACTIONS", 1)
+    monkeypatch.setattr("headgate.tls.transactions.LARGEST", 100_000)
+    open_.create("one.pem")
+    with pytest.raises(Refused, match="empty"):
+        open_.create("two.pem")
+    with pytest.raises(Refused, match="100000 bytes"):
+        open_.set_certificate("site.pem", "x" * 100_001)
+    open_.set_certificate("site.pem", text(authority, ["a.example"]).pem)
+    with pytest.raises(Refused, match="transactions already"):
+        open_.set_certificate("one.pem", text(authority, ["a.example"]).pem)
+
+
+def test_no_secret_is_shown(authority: Authority) -> None:
+    issued = issue(authority, ["a.example"])
+    wrong = issue(authority, ["b.example"]).certificate_pem + issued.key_pem
+    secret = issued.key_pem.decode().splitlines()[1]
+    with pytest.raises(Refused) as refused:
+        certified("x", CertificateText(wrong.decode()))
+    assert secret not in str(refused.value) and "BEGIN" not in str(refused.value)
+    assert secret not in repr(certified("x", CertificateText(issued.pem.decode())))
+    assert secret not in repr(CertificateText(issued.pem.decode()))
