@@ -570,6 +570,7 @@ class Global:
     pp2_never_send_local: bool = False
     tls_cache_size: int = 20000
     tls_lifetime: float = 300.0
+    tls_capture_size: int | None = None  # bytes of a ClientHello that fetches may tell; None: all
     dh_param_size: int = 2048
     ssl_load_extra_files: frozenset[str] = EXTRA_FILES
     ssl_load_extra_del_ext: bool = False

@@ -15,6 +15,7 @@ _KEYWORDS = {
     "max_headers": "tune.http.maxhdr",
     "tls_cache_size": "tune.ssl.cachesize",
     "tls_lifetime": "tune.ssl.lifetime",
+    "tls_capture_size": "tune.ssl.capture-buffer-size",
     "tls_generated_size": "tune.ssl.ssl-ctx-cache-size",
     "dh_param_size": "tune.ssl.default-dh-param",
     "stats_timeout": "stats timeout",

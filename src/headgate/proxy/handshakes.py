@@ -42,9 +42,10 @@ def handshake_failed(
     shared = side.shared
     shared.handshakes.failed(record, shared.scheduler.wall)
     session.error_code = failure.number
-    session.error_text = f"{failure.message} ({record.reason})"
+    session.error_text = failure.message
     if record.probe:
         if not record.finished and not side.dont_log_null:
+            session.error_text = f"{failure.message} ({record.reason})"
             side.write_failure(session, quiet=True)
         return
     shared.counters.tls_failures += 1
@@ -56,6 +57,8 @@ def handshake_failed(
             entry.count(entry.table.layout.events[TLS_FAILURE])
     folding = shared.handshakes.folding(record)
     if folding.admits(record.client, shared.scheduler.now):
+        # Advice costs a look through names and certificates: in a flood it is not worked out for each.
+        session.error_text = f"{failure.message} ({record.reason})"
         side.write_failure(session)
     elif folding.folded == 1:
         shared.scheduler.arm(FoldedLine(side, record, folding), shared.scheduler.now + FOLDING_PERIOD)

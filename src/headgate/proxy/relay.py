@@ -102,7 +102,7 @@ class RelayStream(Seeking):
     """
 
     __slots__ = (
-        "eofs", "inspect_until", "response_checked", "response_held", "server_channel", "spliced",
+        "eofs", "inspect_until", "response_checked", "server_channel", "spliced",
     )
 
     owner: RelaySession
@@ -124,7 +124,6 @@ class RelayStream(Seeking):
         self.server_channel: Channel | None = None
         self.target_server: ServerState | None = None
         self.response_checked = False
-        self.response_held = b""
 
     # --- before there is a server ---
 
@@ -225,6 +224,7 @@ class RelayStream(Seeking):
         self.t_connect = int((scheduler.now - self.attempt_at) * 1000.0)
         self.server_channel = channel
         self.server_tls = channel.tls
+        self.server_error = 0
         if channel.tls is not None:
             self.owner.side.shared.server_handshake(channel.tls)
         channel.owner = ServerHalf(self)
@@ -295,7 +295,7 @@ class RelayStream(Seeking):
 
     def _check_response(self, data: bytes) -> bytes:
         """tcp-response content rules on the server's first bytes; empty when the relay ended or waits for more."""
-        self.response_held += data
+        self.response_buffer += data
         self.request_complete = True  # the rules are asked once, with what is there
         link = self.link
         for rules in (link.plan.tcp_response_content if link is not None else None, self.owner.side.plan.tcp_response_content):
@@ -308,7 +308,7 @@ class RelayStream(Seeking):
         if link is not None and link.state.sticking is not None:
             link.state.sticking.store(self, response=True)
         self.response_checked = True
-        held, self.response_held = self.response_held, b""
+        held, self.response_buffer = self.response_buffer, b""
         return held
 
     def _try_splice(self) -> None:

@@ -95,7 +95,6 @@ class RequestPath(ResponsePath):
             channel.close()
             return
         self.t_connect = int((self.scheduler.now - self.attempt_at) * 1000.0)
-        self.server_tls = channel.tls
         if channel.tls is not None:
             self.side.shared.server_handshake(channel.tls)
         pool = link.pools[server.name]
@@ -125,6 +124,8 @@ class RequestPath(ResponsePath):
             return
         self.connection = connection
         connection.stream = self
+        self.server_tls = connection.channel.tls
+        self.server_error = 0
         self.connected_at = self.scheduler.now
         self.phase = AWAIT_HEAD
         data = request.encode() if request.edited else self.raw

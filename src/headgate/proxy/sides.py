@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
 from headgate.base.termination import Outcome
-from headgate.config.model import ConnectionMode, Proxy
+from headgate.config.model import ConnectionMode, Mode, Proxy
 from headgate.observe.counters import ListenerCounters, ProcessCounters, ProxyCounters, ServerCounters
 from headgate.observe.handshakes import HandshakeLog
 from headgate.plan.facts import Session, Stream, TlsFacts, World
@@ -46,6 +46,8 @@ IDLE_AT_STOP = 1.0
 FOREVER = float("inf")
 
 _INFO, _ERROR = 6, 3
+#: Termination state of connections that failed before they had a stream (8.5): refused by us, no request.
+_REFUSED_EARLY = b"PR"
 _date = date_ms_writer(None)
 
 
@@ -196,6 +198,8 @@ class Frontend:
         stopped: it does not listen; shut: it never will again.
         gate: rate-limit sessions.
         sockets: its listening sockets by number, with `option socket-stats`; else none.
+        unasked_line: `error-log-format` in HTTP mode: also for what ended without a valid request (8.2.5), which is where
+            HAProxy has no stream yet; None: those are logged like the others.
     """
 
     __slots__ = (
@@ -203,7 +207,7 @@ class Frontend:
         "dont_log_normal", "dont_log_null", "forwardfor", "gate", "http_after_response", "http_request", "http_response",
         "ignore_probes", "log", "log_as_soon_as_possible", "maxconn", "mode", "monitor_uri", "name", "plain", "plan",
         "rules_response", "separate_errors", "sessions", "shared", "shut", "sockets", "spec", "stopped", "t_client",
-        "t_client_fin", "t_client_hs", "t_http_keep_alive", "t_http_request", "t_tarpit", "undressed",
+        "t_client_fin", "t_client_hs", "t_http_keep_alive", "t_http_request", "t_tarpit", "unasked_line", "undressed",
     )  # fmt: skip
 
     def __init__(self, plan: FrontendPlan, shared: Shared, log: LogEmitter | None, maxconn: int) -> None:
@@ -252,6 +256,7 @@ class Frontend:
         self.dont_log_null = logging.dont_log_null
         self.dont_log_normal = logging.dont_log_normal
         self.separate_errors = logging.separate_errors
+        self.unasked_line = plan.error_log_line if spec.mode is Mode.HTTP else None
         self.log_as_soon_as_possible = logging.as_soon_as_possible
         self.gate = Gate(spec.rate_limit_sessions)
         self.ignore_probes = spec.options.http_ignore_probes
@@ -340,6 +345,7 @@ class Frontend:
         if line is not None:
             stream = Stream(session)
             stream.started_at = session.accepted_at
+            stream.termination = _REFUSED_EARLY
             message = line(stream)
         else:
             side = f"{self.name}/{session.listener_name or session.listener_id}".encode()
@@ -358,15 +364,14 @@ class Frontend:
         line = self.plan.log_line
         if log is None or line is None:
             return
+        if self.unasked_line is not None and not stream.original_method:
+            line = self.unasked_line
         level = stream.log_level
         if level is None:
             level = _ERROR if failed and self.separate_errors else _INFO
         elif level < 0:
             return
-        if failed:
-            # manual 8.2.5: the error log format is for failures before a stream could be made; a stream keeps its own
-            pass
-        elif self.dont_log_normal and stream.status < 500 and not stream.retries:
+        if not failed and self.dont_log_normal and stream.status < 500 and not stream.retries:
             return
         structured = self.plan.structured_data
         log.emit(level, line(stream), self.shared.scheduler.wall, structured(stream) if structured is not None else b"")

@@ -17,6 +17,7 @@ from headgate.proxy.port import Channel, Lost
 from headgate.proxy.relay import RelaySession
 from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.reactor import READ, Reactor
+from headgate.tls.unbegun import UNBEGUN
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.hello_length import bytes_wanted
 from headgate.wire.proxy_protocol import Command, Family, parse
@@ -161,7 +162,11 @@ class Arrival:
         """The handshake failed."""
         channel = self.channel
         self.channel = None
-        self._fail(ConnectionFailure.SSL_HANDSHAKE, channel.record if channel is not None else None)
+        failure = ConnectionFailure.SSL_HANDSHAKE
+        if channel is not None:
+            self.session.unfinished = channel.so_far()
+            failure = self.session.unfinished.failure
+        self._fail(failure, channel.record if channel is not None else None)
 
     def data_received(self, data: bytes) -> None:
         """Not before the handshake is done, and then the channel has another owner."""
@@ -244,6 +249,8 @@ class Arrival:
         side = self.listener.side
         session = self.session
         if record is not None:
+            if session.unfinished is None:
+                session.unfinished = UNBEGUN if self.channel is None else self.channel.so_far()
             session.handshake = record
             session.hello = record.hello
             handshake_failed(side, session, record, failure, session.counted)

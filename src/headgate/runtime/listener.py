@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from headgate.base.addresses import Family
 from headgate.config.model import Bind, Mode
 from headgate.observe.counters import ListenerCounters
-from headgate.plan.facts import Stream
+from headgate.plan.facts import Stream, TlsFacts
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel
 from headgate.proxy.relay import RelaySession
@@ -47,12 +47,17 @@ class TlsClientChannel(Channel, Protocol):
     """A client's TLS channel.
 
     Attributes:
-        failure: why the handshake failed, in a sentence for the log.
         record: of the handshake that failed.
     """
 
-    failure: str
     record: HandshakeRecord | None
+
+    def so_far(self) -> TlsFacts:
+        """What is known of the connection, whether its handshake is done, under way or failed."""
+
+    @property
+    def failure(self) -> str:
+        """Why the handshake failed, in a sentence for the log."""
 
 
 #: SO_LINGER on, for no time: a close resets the connection and leaves no TIME_WAIT behind (manual, "option nolinger").

@@ -160,7 +160,6 @@ class TlsChannel:
 
     Attributes:
         see `proxy.port.Channel`, and:
-        failure: why the handshake or the connection failed, in a sentence for the log; "" while all is well.
         record: of the handshake; None before it is over. On success that of the owner, if it keeps one: an alert that comes
             before anything else is noted there.
         truncated: the peer ended the connection without close_notify.
@@ -170,10 +169,10 @@ class TlsChannel:
     """
 
     __slots__ = (
-        "_awaits_ticket", "_closing", "_context", "_counters", "_dialled", "_eof", "_established", "_events", "_failed",
-        "_gone", "_late", "_leaves", "_left", "_lingers", "_notified", "_pending", "_read_wants_write", "_reading", "_said",
-        "_shut", "_ssl", "_write_wants_read", "armed", "blocked", "deadline", "failure", "fd", "hello", "owner", "reactor",
-        "record", "sock", "tell", "tls", "truncated",
+        "_awaits_ticket", "_closing", "_context", "_counters", "_dialled", "_eof", "_established", "_events", "_facts",
+        "_failed", "_failure", "_gone", "_late", "_leaves", "_left", "_lingers", "_notified", "_pending", "_read_wants_write",
+        "_reading", "_said", "_shut", "_ssl", "_write_wants_read", "armed", "blocked", "deadline", "fd", "hello", "owner",
+        "reactor", "record", "sock", "tell", "tls", "truncated",
     )  # fmt: skip
 
     def __init__(
@@ -208,7 +207,7 @@ class TlsChannel:
         self.owner: Owner = owner
         self.blocked = False
         self.tls: TlsFacts | None = None
-        self.failure = ""
+        self._failure = ""
         self.record: HandshakeRecord | None = None
         self.truncated = False
         self.hello = b""
@@ -224,6 +223,7 @@ class TlsChannel:
         self._events = READ
         self._reading = True
         self._established = False
+        self._facts: ConnectionFacts | None = None  # once the handshake is over
         self._read_wants_write = False
         self._write_wants_read = False
         self._late: TlsError | None = None  # the end of input, met while the owner had paused us
@@ -291,7 +291,7 @@ class TlsChannel:
         if self._failed or self._closing:
             return
         self._established = True
-        self.tls = ConnectionFacts(self._ssl)
+        self.tls = self._facts = self._learned(established=True)
         if self._dialled is not None:
             context, handle = self._dialled
             cause = context.established(handle, self.reactor.now)
@@ -306,11 +306,20 @@ class TlsChannel:
             self._interest()
         cast(HandshakeOwner, self.owner).handshake_completed()
 
+    def _learned(self, *, established: bool, error: int = 0) -> ConnectionFacts:
+        context = self._context
+        names = context if isinstance(context, BindContext) else None
+        return ConnectionFacts(self._ssl, names, outgoing=names is None, established=established, error=error)
+
+    def so_far(self) -> TlsFacts:
+        """What is known of the connection now, whether its handshake is done, under way or failed."""
+        return self._facts or self._learned(established=False)
+
     def _handshake_failed(self, error: TlsError) -> None:
         if self._failed or self._closing:
             return
+        self._facts = self._learned(established=False, error=error.code)
         record = self.explain(error)
-        self.failure = record.reason
         self._closing = True
         # OpenSSL has sent its alert: it must not be lost to the reset that unread bytes would cause.
         owner = self.owner
@@ -318,6 +327,12 @@ class TlsChannel:
         if self.tell is not None:
             self.tell(record)
         owner.connection_lost(Lost.HANDSHAKE)
+
+    @property
+    def failure(self) -> str:
+        """Why the handshake or the connection failed, in a sentence for the log; "" while all is well."""
+        record = self.record
+        return self._failure or (record.reason if record is not None and not record.completed else "")
 
     def explain(self, error: TlsError) -> HandshakeRecord:
         """The record of this handshake, which `error` ends (or the owner, with one of its own)."""
@@ -426,7 +441,8 @@ class TlsChannel:
             self._interest()
             self.owner.eof_received()
             return
-        self.failure = end.text
+        self._failure = end.text
+        self._met(end)
         if self.record is not None:
             self.record.late = end
         self._refused_late(end)
@@ -434,6 +450,11 @@ class TlsChannel:
         if not end.errno:
             self._notified = True  # after a protocol error OpenSSL must not be asked to send anything
         self._lost(_reason(end))
+
+    def _met(self, error: TlsError) -> None:
+        """Tell the connection's facts of the first error (`ssl_fc_err`)."""
+        if self._facts is not None and not self._facts.error:
+            self._facts.error = error.code
 
     def _broken(self) -> None:
         """EPOLLERR or EPOLLHUP while we do not read."""
@@ -501,8 +522,9 @@ class TlsChannel:
         if kind == WANT_WRITE or kind == WANT_READ:
             return True
         error = take_error(kind, system_error)
-        self.failure = error.text
+        self._failure = error.text
         self._gone = bool(error.errno) or error.eof
+        self._met(error)
         self._fail_later(_reason(error))
         return False
 
@@ -510,7 +532,7 @@ class TlsChannel:
         """In TLS 1.3 a server that does not accept us, or our certificate, says so behind our handshake."""
         if self._awaits_ticket and end.alert is not None and self.record is None:
             record = self.explain(end)
-            self.failure = record.reason
+            self._failure = record.reason
             if self.tell is not None:
                 self.tell(record)
 

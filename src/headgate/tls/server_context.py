@@ -28,6 +28,8 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from headgate.base.diagnostics import NOWHERE, ConfigError, Report, Severity, config_error
@@ -50,7 +52,7 @@ from headgate.wire.server_name import server_name
 #: Capacity of OpenSSL's session cache; the binding has no call to change it.
 LIBRARY_CACHE_SIZE = 20480
 #: Names that are compared with one that nothing matches, for a message.
-_COMPARED_MOST = 2000
+_COMPARED_MOST = 300
 #: Names whose context is remembered: clients choose the names that a wildcard covers, so the table needs an end.
 _NAMES_MOST = 65536
 _UNRECOGNIZED_NAME = 112  # alert, RFC 6066 section 3
@@ -82,8 +84,8 @@ class BindContext:
     """
 
     __slots__ = (
-        "__weakref__", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_session", "_switches", "http",
-        "policies", "selective", "storage", "store", "tls",
+        "__weakref__", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_names", "_session", "_switches",
+        "http", "policies", "selective", "storage", "store", "tls",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +107,7 @@ class BindContext:
         self._contexts: dict[Choice, SSL.Context] = {}
         self._switches: dict[bytes, tuple[AppliedPolicy, Any]] = {}
         self.policies = policies
+        self._names: dict[bytes, str] = {}
         self._forger = forger
         self._forged: OrderedDict[bytes, Choice] = OrderedDict()
         self._forged_most = cache.generated
@@ -147,8 +150,17 @@ class BindContext:
 
     def _near(self, name: str) -> tuple[str, ...]:
         """The names that are served and most resemble one."""
-        served = [one.decode("ascii", "replace") for one in self.store.names()[:_COMPARED_MOST]]
-        return tuple(get_close_matches(name, served, 3, 0.6))
+        served = self.store.names()
+        if len(served) > _COMPARED_MOST:
+            domain = name.partition(".")[2].encode("ascii", "replace")
+            served = [one for one in served if one.endswith(domain)][:_COMPARED_MOST]
+        return tuple(get_close_matches(name, [one.decode("ascii", "replace") for one in served], 3, 0.6))
+
+    def certificate_name(self, certificate: x509.Certificate) -> str:
+        """What the configuration calls one of our certificates, "" when it is none of them (`ssl_fc_crtname`)."""
+        if not self._names:
+            self._names = {one.entry.contents.leaf: one.entry.name for one in self.store.served}
+        return self._names.get(certificate.public_bytes(Encoding.DER), "")
 
     def replaced(self, entry: Entry[Any]) -> None:
         """See `storage.StorageUser`: contexts are built again when a client next asks for them."""
@@ -166,6 +178,7 @@ class BindContext:
         # What was built for one that has become another: whoever asks next gets it anew.
         self._contexts.clear()
         self._switches.clear()
+        self._names.clear()
         if not self.selective and (len(policies) > 1 or _needs_hello(store)):
             self.selective = True
         if self.selective:

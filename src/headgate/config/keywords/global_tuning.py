@@ -39,6 +39,8 @@ KEYWORDS.add(
     value("tune.http.maxhdr", _count("a number of headers", 1, 32767)),
     value("tune.maxrewrite", _bytes("a size", 0, _LARGEST_BUFFER)),
     value("tune.ssl.cachesize", _count("a number of sessions")),
+    value("tune.ssl.capture-buffer-size", _count("a number of bytes")),
+    value("tune.ssl.capture-cipherlist-size", _count("a number of bytes"), as_="tune.ssl.capture-buffer-size"),
     value("tune.ssl.lifetime", lambda cursor: cursor.time("a time", "s")),
     value("tune.ssl.ssl-ctx-cache-size", _count("a number of certificates")),
     *without_effect("the event loop chooses how it polls", *"busy-polling noepoll noevports nokqueue nopoll".split()),
@@ -93,7 +95,6 @@ KEYWORDS.add(
         " tune.quic.fe.stream.rxbuf tune.quic.fe.tx.pacing tune.quic.fe.tx.udp-gso tune.quic.listen tune.quic.mem.tx-max"
         " tune.quic.zero-copy-fwd-send"
     ).split()),
-    *without_effect("the ClientHello is always at hand", "tune.ssl.capture-buffer-size", "tune.ssl.capture-cipherlist-size"),
     *without_effect("the TLS library decides", *(
         "tune.ssl.certificate-compression tune.ssl.default-dh-param tune.ssl.hard-maxrecord tune.ssl.maxrecord"
     ).split()),
