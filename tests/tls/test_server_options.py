@@ -16,7 +16,9 @@ from headgate.base.diagnostics import Report
 from headgate.config.tls_options import ServerTls, TlsVersions, Verify
 from headgate.runtime.tls_channel import Dialler
 from headgate.tls.authority import Authority, issue
-from headgate.tls.client_context import build_server_context
+from headgate.tls.client_context import ServerContext, build_server_context
+from headgate.tls.pem import read_certified_key
+from headgate.tls.storage import Storage
 from tests.tls.test_tls_channel import WHERE, Two, server_context
 from tests.tls.tls_peers import HERE, Pki, Recorder, World, bind_context
 
@@ -133,3 +135,31 @@ def test_with_a_session_only_one_key_share_is_made(world: World, pki: Pki) -> No
     assert ssl.HAS_TLSv1_3 and len(hellos[1]) < 1000
     first = parse_client_hello(hellos[1])
     assert first is not None and 0x11EC in first.groups and 0x001D in first.groups
+
+
+def test_certificates_of_servers_are_replaced_while_running(world: World, pki: Pki) -> None:
+    """`set ssl cert` and its kin: new connections show the new one, and no session of the old one is offered."""
+    bind = bind_context(pki, "a.pem", verify=Verify.REQUIRED, ca_file=pki.ca)
+    storage = Storage()
+    tls = ServerTls(verify=Verify.REQUIRED, ca_file=pki.ca, certificate=pki.path("client.pem"), location=HERE)
+    line = ServerContext(tls, None, storage)
+
+    def seen() -> tuple[object, bool]:
+        two = Two(world, bind, line).connect().exchange()
+        assert two.server.tls is not None and two.client.tls is not None
+        found = two.server.tls.peer_certificate, two.client.tls.resumed
+        two.close()
+        return found
+
+    assert seen() == (pki.client.certificate, False) and seen() == (pki.client.certificate, True)
+    issued = issue(pki.root, ["bob"], client=True)
+    bob = pki.write("bob.pem", issued.pem)
+    (entry,) = storage.certificates.values()
+    storage.replace(entry, read_certified_key(bob, HERE))
+    assert seen() == (issued.certificate, False) and seen() == (issued.certificate, True)
+    trusted = storage.authorities[pki.ca]
+    storage.replace(trusted, (pki.other.certificate,))
+    refused = Two(world, bind, line)
+    world.wait(lambda: refused.near.lost)
+    assert "server-certificate-unknown-ca" in refused.client.failure
+    assert line.entries() == {entry, trusted}

@@ -76,10 +76,11 @@ class Changes:
         from headgate.tls.session_store import ServerSessions
 
         report = Report()
+        storage = self._app.prepared.storage
         sessions = ServerSessions(f"{backend}/{server.name}")
         sessions.shared = self._live.sessions
-        context = None if server.tls is None else build_server_context(server.tls, report, sessions)
-        checking = check_context(backend, server, context, report) if wants_tls(server) else None
+        context = None if server.tls is None else build_server_context(server.tls, report, sessions, storage)
+        checking = check_context(backend, server, context, report, storage) if wants_tls(server) else None
         if checking is not None:
             checking.sessions.shared = self._live.sessions
         if report.alerts:

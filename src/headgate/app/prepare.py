@@ -96,7 +96,7 @@ def prepare(config: Config, report: Report, session_contexts: SessionContexts | 
     if _speaks_tls(config):
         # OpenSSL is loaded only where it is needed: a plain configuration starts in half the time.
         storage = _build_contexts(config, report, bind_contexts, server_contexts, session_contexts)
-        _build_check_contexts(config, report, server_contexts, check_contexts)
+        _build_check_contexts(config, report, server_contexts, check_contexts, storage)
     add_findings(config, bind_contexts, report, datetime.now(UTC))
     addresses = resolve_names(config, report)
     if report.alerts:
@@ -168,7 +168,7 @@ def _build_contexts(
                     bind_contexts[id(bind)] = context
         for server in proxy.servers:
             if server.tls is not None:
-                built = build_server_context(server.tls, report, ServerSessions(f"{proxy.name}/{server.name}"))
+                built = build_server_context(server.tls, report, ServerSessions(f"{proxy.name}/{server.name}"), storage)
                 if built is not None:
                     server_contexts[id(server)] = built
     if config.global_.crt_state_dir is not None and not report.alerts:
@@ -180,19 +180,23 @@ def _build_contexts(
 
 
 def _build_check_contexts(
-    config: Config, report: Report, server_contexts: Mapping[int, ServerContext], check_contexts: dict[int, ServerContext]
+    config: Config,
+    report: Report,
+    server_contexts: Mapping[int, ServerContext],
+    check_contexts: dict[int, ServerContext],
+    storage: Storage,
 ) -> None:
     for proxy in config.proxies:
         for server in proxy.servers:
             if server.check is None or proxy.disabled or not _checked_over_tls(server):
                 continue
-            built = check_context(proxy.name, server, server_contexts.get(id(server)), report)
+            built = check_context(proxy.name, server, server_contexts.get(id(server)), report, storage)
             if built is not None:
                 check_contexts[id(server)] = built
 
 
 def check_context(
-    backend: str, server: Server, traffic: ServerContext | None, report: Report
+    backend: str, server: Server, traffic: ServerContext | None, report: Report, storage: Storage | None
 ) -> ServerContext | None:
     """What makes the connections of a server's checks over TLS.
 
@@ -204,6 +208,7 @@ def check_context(
         server: checked over TLS.
         traffic: what makes the connections of its traffic, None where that is plain.
         report: where errors go.
+        storage: of certificates.
     """
     from headgate.tls.client_context import build_server_context
     from headgate.tls.session_store import ServerSessions
@@ -213,4 +218,4 @@ def check_context(
         return traffic
     options = server.tls or check.tls_options or ServerTls(verify=Verify.NONE, location=server.location)
     sessions = ServerSessions(f"{backend}/{server.name}") if traffic is None else traffic.sessions
-    return build_server_context(replace(options, alpn=check.alpn) if check.alpn else options, report, sessions)
+    return build_server_context(replace(options, alpn=check.alpn) if check.alpn else options, report, sessions, storage)

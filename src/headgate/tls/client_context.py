@@ -11,21 +11,21 @@ import hashlib
 import ipaddress
 import re
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL
 
-from headgate.base.diagnostics import Bug, ConfigError, Location, Report, config_error
-from headgate.config.tls_options import ServerTls, Verify
+from headgate.base.diagnostics import NOWHERE, Bug, ConfigError, Location, Report, config_error
+from headgate.config.tls_options import CertificateFile, ServerTls, Verify
 from headgate.observe.full_handshakes import Cause
 from headgate.tls.handshake_facts import note_failure
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.installing import install
 from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names, shown
 from headgate.tls.openssl import MODE, TlsError, lib, new_ssl
-from headgate.tls.pem import read_authorities, read_certified_key
 from headgate.tls.policy import (
     SYSTEM_CA,
     alpn_wire,
@@ -35,9 +35,10 @@ from headgate.tls.policy import (
     set_algorithms,
     set_versions,
 )
-from headgate.tls.revocation import add_revocations, check_revocations, read_revocations
+from headgate.tls.revocation import add_revocations, check_revocations
 from headgate.tls.server_verification import ServerVerification
 from headgate.tls.session_store import Dialled, Key, ServerSessions
+from headgate.tls.storage import AuthoritiesEntry, Entry, RevocationsEntry, Storage
 
 #: What may be sent and verified as a name. Names can come from requests: one with a NUL in it, say, would be cut by OpenSSL and
 #: verified as something else, so it becomes a name that no certificate is valid for (RFC 6761 section 6.4).
@@ -62,6 +63,7 @@ class ServerContext:
     Args:
         tls: the options of the line.
         sessions: those with the server, which all contexts for it share; None for sessions of this context alone.
+        storage: has the files, and tells when one is replaced; None: they are read for this context alone.
 
     Attributes:
         tls: the options it was built from.
@@ -71,46 +73,71 @@ class ServerContext:
         ConfigError: an option or a file can't be used.
     """
 
-    __slots__ = ("_alpn", "_context", "_foretold", "_pointer", "_policy", "_shown", "_verification", "sessions", "tls")
+    __slots__ = (
+        "__weakref__", "_alpn", "_authorities", "_certificate", "_context", "_foretold", "_pointer", "_policy", "_revocations",
+        "_shown", "_verification", "sessions", "tls",
+    )  # fmt: skip
 
-    def __init__(self, tls: ServerTls, sessions: ServerSessions | None = None) -> None:
+    def __init__(self, tls: ServerTls, sessions: ServerSessions | None = None, storage: Storage | None = None) -> None:
+        self.tls = tls
+        self.sessions = sessions if sessions is not None else ServerSessions("")
+        storage = storage if storage is not None else Storage()
+        place = tls.location or NOWHERE
+        self._certificate = None if tls.certificate is None else storage.certificate(CertificateFile(tls.certificate, place))
+        self._authorities: AuthoritiesEntry | None = None
+        self._revocations: RevocationsEntry | None = None
+        if tls.verify is Verify.REQUIRED:
+            if tls.ca_file is not None and tls.ca_file != SYSTEM_CA:
+                self._authorities = storage.authority(tls.ca_file, tls.location)
+            if tls.crl_file is not None:
+                self._revocations = storage.revocation(tls.crl_file, tls.location)
+        self._verification = ServerVerification()
+        self._alpn = alpn_wire(tls.alpn)
+        self._foretold: dict[bytes, bytes] = {}
+        self._build()
+        storage.join(self)
+
+    def _build(self) -> None:
+        """Make OpenSSL's context of the options and of what the files hold now. Connections that there are keep the old one."""
+        tls = self.tls
         context = _client_method() if tls.renegotiate else new_context(SSL.TLS_CLIENT_METHOD)
         set_versions(context, tls.versions, tls.ciphers, tls.location)
         set_algorithms(context, tls.ciphers, tls.ciphersuites, tls.curves, tls.location, sigalgs=tls.sigalgs)
         if not tls.tickets:
             context.set_options(SSL.OP_NO_TICKET)
-        self._alpn = alpn_wire(tls.alpn)
         if tls.alpn:
             context.set_alpn_protos([one.encode("ascii") for one in tls.alpn])
-        own: tuple[x509.Certificate, ...] = ()
-        trusted: tuple[x509.Certificate, ...] = ()
+        files: list[x509.Certificate | x509.CertificateRevocationList] = []
         self._shown: tuple[ShownCertificate, ...] = ()
-        revoked: tuple[x509.CertificateRevocationList, ...] = ()
-        if tls.certificate is not None:
-            certified = read_certified_key(tls.certificate, tls.location)
-            install(context, (certified,))
-            self._shown = (shown(certified),)
-            own = (certified.certificate, *certified.chain)
+        if self._certificate is not None:
+            own = self._certificate.contents
+            install(context, (own,))
+            self._shown = (shown(own),)
+            files += (own.certificate, *own.chain)
         if tls.verify is Verify.REQUIRED:
-            ca_file = tls.ca_file or SYSTEM_CA
-            trusted = () if ca_file == SYSTEM_CA else read_authorities(ca_file, tls.location)
-            load_trust(context, ca_file, trusted)
-            if tls.crl_file is not None:
-                revoked = read_revocations(tls.crl_file, tls.location)
+            trusted = () if self._authorities is None else self._authorities.contents
+            load_trust(context, tls.ca_file or SYSTEM_CA, trusted)
+            files += trusted
+            if self._revocations is not None:
                 store = lib.SSL_CTX_get_cert_store(context._context)
-                add_revocations(store, revoked)
+                add_revocations(store, self._revocations.contents)
                 check_revocations(store)
-        self._verification = ServerVerification()
-        if tls.verify is Verify.REQUIRED:
+                files += self._revocations.contents
             self._verification.put_on(context._context)
         # Sessions are kept by `sessions`; OpenSSL's own cache is of no use to clients.
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        self.tls = tls
-        self.sessions = sessions if sessions is not None else ServerSessions("")
         self._context = context
         self._pointer = context._context
-        self._foretold: dict[bytes, bytes] = {}
-        self._policy = _policy_digest(tls, (*own, *trusted, *revoked))
+        self._policy = _policy_digest(tls, files)
+
+    def entries(self) -> set[Entry[Any]]:
+        """All of the storage that the line uses."""
+        return {one for one in (self._certificate, self._authorities, self._revocations) if one is not None}
+
+    def replaced(self, entry: Entry[Any]) -> None:
+        """See `storage.StorageUser`. Sessions that were made under what was there before are not offered any more."""
+        if entry in self.entries():
+            self._build()
 
     def dial(self, sock: socket.socket, sni: bytes | None, where: object, now: float) -> Dialled:
         """A connection over a connected, non-blocking socket, ready for its handshake.
@@ -211,7 +238,7 @@ def _client_method() -> SSL.Context:
     return context
 
 
-def _policy_digest(tls: ServerTls, files: tuple[x509.Certificate | x509.CertificateRevocationList, ...]) -> bytes:
+def _policy_digest(tls: ServerTls, files: Iterable[x509.Certificate | x509.CertificateRevocationList]) -> bytes:
     """What decides whether a server and we would take each other anew: a session is good for as long as this stays the same."""
     digest = hashlib.sha256()
     options = (
@@ -239,14 +266,14 @@ def _usable(sni: bytes | None) -> bytes | None:
 
 
 def build_server_context(
-    tls: ServerTls, report: Report, sessions: ServerSessions | None = None
+    tls: ServerTls, report: Report, sessions: ServerSessions | None = None, storage: Storage | None = None
 ) -> ServerContext | None:
     """Build the TLS side of a server line; files and options are checked now, not with the first request.
 
     Args:
         tls: the `ssl` options of the line.
         report: where errors go.
-        sessions: those with the server; see `ServerContext`.
+        sessions, storage: see `ServerContext`.
 
     Returns:
         The context, or None when something is wrong with it (`report` says what).
@@ -259,7 +286,7 @@ def build_server_context(
             raise config_error(
                 "alpn h2: HTTP/2 to servers is not supported yet", tls.location, remedy="use alpn http/1.1, or none"
             )
-        return ServerContext(tls, sessions)
+        return ServerContext(tls, sessions, storage)
     except ConfigError as error:
         report.add(error.diagnostic)
         return None

@@ -321,3 +321,17 @@ def test_ssl_hello_check_against_a_tls_server(tls_server_context: ssl.SSLContext
 )
 def test_which_checks_run_over_tls(timing: ServerCheck, tls: ServerTls | None, wanted: bool) -> None:
     assert wants_tls(Server("s", inet(1), HERE, 1, check=timing, tls=tls)) is wanted
+
+
+@pytest.mark.parametrize(
+    ("timing", "headers", "expected"),
+    [
+        (ServerCheck(inter=10.0), (("Host", "www.example:8443"),), b"www.example"),
+        (ServerCheck(inter=10.0, sni="other.example"), (("Host", "www.example"),), b"other.example"),
+        (ServerCheck(inter=10.0, sni_auto=False), (("Host", "www.example"),), None),
+        (ServerCheck(inter=10.0), (), None),
+    ],
+)
+def test_the_name_of_checks(timing: ServerCheck, headers: tuple[tuple[str, str], ...], expected: bytes | None) -> None:
+    assert plan_for(1, CheckSpec("http", headers=headers), timing).sni == expected
+    assert plan_for(1, CheckSpec("tcp", headers=headers), ServerCheck(inter=10.0)).sni is None

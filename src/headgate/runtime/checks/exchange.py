@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from headgate.base.addresses import Address, Family
 from headgate.base.records import dataclass
-from headgate.config.model import Proxy, Server, ServerCheck
+from headgate.config.model import CheckSpec, Proxy, Server, ServerCheck
 from headgate.health.results import CheckResult, CheckStatus, printable
 from headgate.health.scripts import Script, script_for
 from headgate.runtime.checks.connection import (
@@ -38,7 +38,7 @@ class CheckPlan:
         timing: the check's options on that line.
         prelude: the PROXY header, b"" without one.
         tls: makes the TLS layer, None for plain checks.
-        sni: the server name of the TLS layer, None for none (manual, check-sni: the traffic's `sni` is not used).
+        sni: the server name of the TLS layer, None for none (manual, check-sni, check-sni-auto: the traffic's `sni` is not used).
         script: makes the conversation, None when connecting is all.
         connect_timeout: seconds for connecting and the TLS handshake.
         answer_timeout: seconds for the conversation; None: it shares `connect_timeout`.
@@ -80,8 +80,17 @@ def plan_check(proxy: Proxy, server: Server, check: ServerCheck, tls: TlsClient 
     connect = check.inter
     if proxy.timeouts.check is not None and proxy.timeouts.connect is not None:
         connect = min(connect, proxy.timeouts.connect)
-    sni = check.sni.encode("utf-8", "surrogateescape") if check.sni else None
+    name = check.sni or (_host(proxy.check) if check.sni_auto else "")
+    sni = name.encode("utf-8", "surrogateescape") if name else None
     return CheckPlan(server, check, prelude, tls, sni, script_for(proxy.check), connect, proxy.timeouts.check)
+
+
+def _host(spec: CheckSpec) -> str:
+    """The name in the Host of HTTP checks, "" for none: their SNI where the line says none (5.2 check-sni-auto)."""
+    if spec.kind != "http":
+        return ""
+    hosts = [value for header, value in spec.headers if header.lower() == "host"]
+    return hosts[-1].partition(":")[0] if hosts else ""
 
 
 def check_address(address: Address, check: ServerCheck) -> Address:
