@@ -11,6 +11,7 @@ from typing import Any
 
 from headgate.base.diagnostics import ConfigError, Report, config_error
 from headgate.base.records import dataclass, field
+from headgate.config.client_auth import NOTHING_IGNORED
 from headgate.config.drafts import BindDraft, CertificateDraft, CrtListFile, Settings
 from headgate.config.keywords.tls_options import VERSIONS
 from headgate.config.model import Mode
@@ -91,8 +92,8 @@ def bind_tls(
         strict_sni=strict,
         tickets=settings.value("tls-tickets", True),
         prefer_client_ciphers=settings.is_on("prefer-client-ciphers"),
-        ca_ignore_err=settings.value("ca-ignore-err", ()),
-        crt_ignore_err=settings.value("crt-ignore-err", ()),
+        ca_ignore_err=settings.value("ca-ignore-err", NOTHING_IGNORED),
+        crt_ignore_err=settings.value("crt-ignore-err", NOTHING_IGNORED),
         generate=_generate(settings, defaults, report),
         location=place,
     )
@@ -126,20 +127,41 @@ def _check_verify(
     policy: BindPolicy, certificates: Iterable[CertificateLine | CrtList], settings: Settings, report: Report
 ) -> None:
     """`verify` without a CA: on the line itself, and on the lines of its lists."""
-    if policy.verify is not Verify.NONE and policy.ca_file is None:
+    if policy.verify is not Verify.NONE and not _trusts(policy):
         report.alert(
             f"'verify {policy.verify.value}' needs 'ca-file': there is nothing to verify with", settings.place("verify"),
             remedy=_NEEDS_CA,
         )
         return
+    policies = [policy]
     for item in certificates:
         for line in item.lines if isinstance(item, CrtList) else ():
             own = policy.overlaid(line.options)
-            if own.verify is not Verify.NONE and own.ca_file is None:
+            policies.append(own)
+            if own.verify is not Verify.NONE and not _trusts(own):
                 message = f"'verify {own.verify.value}' needs 'ca-file': there is nothing to verify with"
                 problem = config_error(message, line.location, remedy=_NEEDS_CA).diagnostic
                 if problem not in report.items:  # several bind lines may have the list
                     report.add(problem)
+    if all(one.verify is Verify.NONE for one in policies):
+        _warn_unverified(settings, report)
+
+
+def _trusts(policy: BindPolicy) -> bool:
+    return policy.ca_file is not None or policy.ca_verify_file is not None
+
+
+#: Options that say how client certificates are verified: nothing without `verify`.
+_VERIFYING = ("ca-verify-file", "crl-file", "ca-ignore-err", "crt-ignore-err")
+
+
+def _warn_unverified(settings: Settings, report: Report) -> None:
+    for name in _VERIFYING:
+        if name in settings:
+            report.warn(
+                f"'{name}' has no effect without 'verify': no client certificate is asked for", settings.place(name),
+                remedy="write 'verify optional' or 'verify required'",
+            )
 
 
 def _generate(settings: Settings, defaults: LineDefaults, report: Report) -> GenerateCertificates | None:

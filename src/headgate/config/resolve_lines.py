@@ -35,7 +35,7 @@ def line_defaults(settings: Settings) -> LineDefaults:
 
 def _side_defaults(settings: Settings, side: str) -> Settings:
     found = Settings()
-    for name in ("ciphers", "ciphersuites", "curves"):
+    for name in ("ciphers", "ciphersuites", "curves", "sigalgs"):
         setting = settings.get(f"ssl-default-{side}-{name}")
         if setting is not None:
             found[name] = setting

@@ -69,6 +69,18 @@ class TlsFacts(Protocol):
     def verify_error(self) -> int:
         """OpenSSL's verification result for the peer's certificate, 0 for none (`ssl_c_verify`)."""
 
+    @property
+    def certificate_error(self) -> int:
+        """First error of the peer's own certificate, also when it was ignored; 0 for none (`ssl_c_err`)."""
+
+    @property
+    def authority_error(self) -> int:
+        """First error of a certificate above the peer's (`ssl_c_ca_err`)."""
+
+    @property
+    def authority_error_depth(self) -> int:
+        """How far above it that is (`ssl_c_ca_err_depth`)."""
+
 
 class ServerFacts(Protocol):
     """The server of an exchange, as rules and logs see it."""

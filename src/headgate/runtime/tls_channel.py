@@ -23,6 +23,7 @@ from headgate.proxy.port import Lost, Owner
 from headgate.runtime.channel import NOBODY, lost_reason
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
+from headgate.tls.client_auth import forget_findings, take_findings
 from headgate.tls.client_context import ServerContext
 from headgate.tls.facts import ConnectionFacts, server_name
 from headgate.tls.handshake_record import HandshakeRecord
@@ -230,6 +231,7 @@ class TlsChannel:
                 if hello is not None:
                     record.heard(hello)
         record.verify_error = lib.SSL_get_verify_result(self._ssl)
+        record.findings = take_findings(self._ssl)
         self._context.describe(record)
         self.record = record
         self.failure = record.reason
@@ -570,6 +572,8 @@ class TlsChannel:
         if self._established:
             # Without this OpenSSL would throw the session away with a connection whose close_notify did not come back.
             lib.SSL_set_shutdown(self._ssl, _CLOSED)
+        else:
+            forget_findings(self._ssl)
         self.reactor.forget(self.fd)
         self.sock.close()
         # Owner and channel know each other: without this only the garbage collector would free them, and OpenSSL's memory.

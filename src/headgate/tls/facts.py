@@ -9,6 +9,7 @@ from typing import Any
 
 from cryptography import x509
 
+from headgate.tls.client_auth import Findings, take_findings
 from headgate.tls.openssl import ffi, lib
 
 
@@ -17,12 +18,15 @@ class ConnectionFacts:
 
     Attributes:
         ssl: OpenSSL's connection, kept alive until the exchange that it belongs to was logged.
+        findings: what was wrong with the client's certificates and was ignored; None when all was well, or nothing was
+            verified: none was sent, or the session was resumed.
     """
 
-    __slots__ = ("_peer", "_peer_known", "ssl")
+    __slots__ = ("_peer", "_peer_known", "findings", "ssl")
 
     def __init__(self, ssl: Any) -> None:
         self.ssl = ssl
+        self.findings: Findings | None = take_findings(ssl)
         self._peer: x509.Certificate | None = None
         self._peer_known = False
 
@@ -98,6 +102,18 @@ class ConnectionFacts:
     @property
     def verify_error(self) -> int:
         return int(lib.SSL_get_verify_result(self.ssl))
+
+    @property
+    def certificate_error(self) -> int:
+        return 0 if self.findings is None else self.findings.error
+
+    @property
+    def authority_error(self) -> int:
+        return 0 if self.findings is None else self.findings.ca_error
+
+    @property
+    def authority_error_depth(self) -> int:
+        return 0 if self.findings is None else self.findings.ca_depth
 
 
 def server_name(ssl: Any) -> bytes | None:

@@ -6,6 +6,7 @@ Only facts here. A short human reason is made from them by `reason`.
 from __future__ import annotations
 
 from headgate.base.diagnostics import Location
+from headgate.tls.client_auth import Findings
 from headgate.tls.openssl import TlsError
 from headgate.wire.client_hello import ClientHello
 
@@ -52,12 +53,13 @@ class HandshakeRecord:
         error: OpenSSL's own words, "" on success.
         alert: number of the alert that the peer sent, None for none.
         verify_error: OpenSSL's number for what is wrong with the peer's certificate, 0 for nothing.
+        findings: what the verification of a client's certificates met, None when it met nothing.
         location: the bind or server line whose options applied.
         lowest: lowest version that we speak, for explanations.
     """
 
     __slots__ = (
-        "alert", "cipher", "completed", "error", "location", "lowest", "offered", "outgoing", "sni", "verify_error",
+        "alert", "cipher", "completed", "error", "findings", "location", "lowest", "offered", "outgoing", "sni", "verify_error",
         "version",
     )
 
@@ -71,6 +73,7 @@ class HandshakeRecord:
         self.error = ""
         self.alert: int | None = None
         self.verify_error = 0
+        self.findings: Findings | None = None
         self.location: Location | None = None
         self.lowest = ""
 

@@ -427,14 +427,14 @@ def _compare_verification(store: CertificateStore, report: Report) -> None:
 
 
 def _check_trust(policy: BindPolicy, tls: BindTls, report: Report) -> None:
-    if policy.verify is not Verify.NONE and policy.ca_file is None:
+    if policy.verify is not Verify.NONE and policy.ca_file is None and policy.ca_verify_file is None:
         report.add(
             config_error(
                 f"verify {policy.verify.value} is set but there is no ca-file to verify client certificates with", tls.location,
                 remedy="add ca-file FILE with the CA that issues your client certificates",
             ).diagnostic
         )
-    if policy.ca_file == SYSTEM_CA and policy.verify is not Verify.NONE:
+    if SYSTEM_CA in (policy.ca_file, policy.ca_verify_file) and policy.verify is not Verify.NONE:
         report.warn(
             "ca-file @system-ca on a bind line accepts client certificates of every public CA", tls.location,
             remedy="name the CA that issues your client certificates",

@@ -97,6 +97,7 @@ KEYWORDS.add(
     value("ssl-default-bind-ciphers", _word("a cipher list")),
     value("ssl-default-bind-ciphersuites", _word("a list of TLS 1.3 cipher suites")),
     value("ssl-default-bind-curves", _word("a list of curves")),
+    value("ssl-default-bind-sigalgs", _word("a list of signature algorithms")),
     implemented("ssl-default-bind-options", _options("ssl-default-bind-options", _BIND_OPTIONS)),
     value("ssl-default-server-ciphers", _word("a cipher list")),
     value("ssl-default-server-ciphersuites", _word("a list of TLS 1.3 cipher suites")),
