@@ -23,7 +23,15 @@ Value = bool | int | bytes | object | None
 
 
 class TlsFacts(Protocol):
-    """What the TLS layer tells about one established connection; properties are computed when asked for."""
+    """What the TLS layer tells about one established connection; properties are computed when asked for.
+
+    Attributes:
+        early: early data was received and handed on, and the handshake is not over yet: it may be a replay (RFC 8446 8).
+        early_received: early data was received, before this handshake was over.
+    """
+
+    early: bool
+    early_received: bool
 
     @property
     def version(self) -> str:

@@ -148,6 +148,13 @@ class Arrival:
             self.hello = b""
             self._established(channel)
 
+    def early_data_begins(self) -> None:
+        """See `runtime.early_tls_channel.EarlyOwner`: the session begins; the channel keeps the deadline of the handshake."""
+        deadline, channel = self.deadline, self.channel
+        self.handshake_completed()
+        if deadline and channel is not None:
+            self.reactor.arm(channel, deadline)
+
     def connection_lost(self, reason: Lost) -> None:
         """The handshake failed."""
         channel = self.channel

@@ -20,15 +20,23 @@ class ConnectionFacts:
         ssl: OpenSSL's connection, kept alive until the exchange that it belongs to was logged.
         findings: what was wrong with the client's certificates and was ignored; None when all was well, or nothing was
             verified: none was sent, or the session was resumed.
+        early: early data was received and handed on, and the handshake is not over (`ssl_fc_has_early`).
+        early_received: early data was received (`ssl_fc_early_rcvd`).
     """
 
-    __slots__ = ("_peer", "_peer_known", "findings", "ssl")
+    __slots__ = ("_peer", "_peer_known", "early", "early_received", "findings", "ssl")
 
     def __init__(self, ssl: Any) -> None:
         self.ssl = ssl
         self.findings: Findings | None = take_findings(ssl)
+        self.early = False
+        self.early_received = False
         self._peer: x509.Certificate | None = None
         self._peer_known = False
+
+    def complete(self) -> None:
+        """The handshake of a connection that has begun with early data is over."""
+        self.early = False
 
     @property
     def version(self) -> str:

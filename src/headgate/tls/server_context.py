@@ -33,6 +33,7 @@ from headgate.base.diagnostics import NOWHERE, ConfigError, Report, Severity, co
 from headgate.base.records import dataclass
 from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, CrtList, Verify
 from headgate.tls.applied_policy import AppliedPolicy
+from headgate.tls.early_data import allow_early_data, sends_early_data
 from headgate.tls.forging import Forger
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.installing import check_acceptable, install
@@ -75,12 +76,13 @@ class BindContext:
         storage: where they come from.
         policies: all policies on the line; the line's own is `policies[tls.policy]`.
         selective: connections are switched to their context before the handshake: see the module.
+        early_data: one of the policies allows it.
         http: the frontend is in HTTP mode.
     """
 
     __slots__ = (
-        "__weakref__", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_session", "_switches", "http",
-        "policies", "selective", "storage", "store", "tls",
+        "__weakref__", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_session", "_switches",
+        "early_data", "http", "policies", "selective", "storage", "store", "tls",
     )  # fmt: skip
 
     def __init__(
@@ -108,7 +110,9 @@ class BindContext:
         self.selective = len(self.policies) > 1 or _needs_hello(store)
         # OpenSSL may call them as long as a connection or a context lives: they are never taken back.
         self._callbacks: dict[BindPolicy | None, Any] = {}
+        self.early_data = False
         self._session = self._session_context(cache, origin)
+        self._allow_early_data()
         storage.join(self)
 
     @property
@@ -127,6 +131,19 @@ class BindContext:
     def wanted(self, hello: bytes) -> int:
         """How many bytes of a connection must be there before its handshake may begin, as far as `hello` tells; 0: any."""
         return bytes_wanted(hello) if self.selective else 0
+
+    def takes_early_data(self, hello: bytes) -> bool:
+        """Whether a client that begins with these bytes sends early data, and asks for a name that allows it."""
+        if not self.early_data:
+            return False
+        try:
+            parsed = parse_client_hello(hello)
+        except ProtocolViolation:
+            return False
+        if parsed is None or not sends_early_data(parsed):
+            return False
+        choice = self._answer(parsed.sni or b"")
+        return choice is not None and choice[0].policy.allow_0rtt
 
     def describe(self, record: HandshakeRecord) -> None:
         """Say in a handshake record what applied on our side."""
@@ -157,6 +174,12 @@ class BindContext:
         if self.selective:
             span_versions(self._session, [policy.versions for policy in policies])
         self._session.set_session_id(policies[self.tls.policy].session_id)
+        self._allow_early_data()
+
+    def _allow_early_data(self) -> None:
+        if not self.early_data and any(policy.allow_0rtt for policy in self.policies):
+            self.early_data = True
+            allow_early_data(self._session)
 
     def entries(self) -> set[Entry[Any]]:
         """All of the storage that the line uses."""
@@ -417,13 +440,16 @@ def _compare_verification(store: CertificateStore, report: Report) -> None:
     for choice in store.choices():
         first = choice[0]
         for one in choice[1:]:
-            verification = one.policy.verify, one.policy.ca_file
-            if one.kind != first.kind and verification != (first.policy.verify, first.policy.ca_file):
+            if one.kind != first.kind and _verification(one.policy) != _verification(first.policy):
                 report.warn(
                     f"{one.entry.name!r} and {first.entry.name!r} answer to one name and differ in 'verify': by the kind of key"
                     " that it can use, a client chooses whether it must show a certificate",
                     one.line.location, remedy="give both the same 'verify' and 'ca-file'",
                 )
+
+
+def _verification(policy: BindPolicy) -> tuple[object, ...]:
+    return policy.verify, policy.ca_file, policy.ca_verify_file, policy.crl_file
 
 
 def _check_trust(policy: BindPolicy, tls: BindTls, report: Report) -> None:
