@@ -81,7 +81,7 @@ class Doors:
             return None
         from headgate.runtime.early_tls_channel import EarlyAnswerer
 
-        return EarlyAnswerer(context)
+        return EarlyAnswerer(context, self._live.tls_tuning())
 
     def start(self) -> None:
         """Accept from now on, where the runtime API has not closed a frontend meanwhile."""

@@ -48,11 +48,12 @@ class LineDefaults:
     ca_base: str = ""
     server_verify: Verify = Verify.REQUIRED
     unix: Settings = field(default_factory=Settings)
+    security_level: int | None = None
 
 
 #: Options that `BindPolicy` has as they were written, by keyword.
 _AS_WRITTEN = {
-    "allow-0rtt": "allow_0rtt", "ciphers": "ciphers", "ciphersuites": "ciphersuites", "client-sigalgs": "client_sigalgs",
+    "allow-0rtt": "allow_0rtt", "ciphersuites": "ciphersuites", "client-sigalgs": "client_sigalgs",
     "curves": "curves", "no-ca-names": "no_ca_names", "sigalgs": "sigalgs", "verify": "verify",
 }
 #: Those that name files below `ca-base`.
@@ -78,7 +79,9 @@ def bind_tls(
     if "crt" not in settings and not shared and not strict and not settings.is_on("generate-certificates"):
         report.alert("'ssl' is set and no certificate is: the bind line needs 'crt'", place, remedy="write 'ssl crt <file>'")
         return None
-    policy = BindPolicy(versions=tls_versions(settings, report)).overlaid(policy_options(settings, mode, defaults, report))
+    ciphers = at_security_level(None, defaults.security_level)
+    policy = BindPolicy(ciphers=ciphers, versions=tls_versions(settings, report))
+    policy = policy.overlaid(policy_options(settings, mode, defaults, report))
     if "alpn" not in settings and mode is Mode.HTTP:
         policy = replace(policy, alpn=("http/1.1",))
     certificates = _certificates(settings, defaults, report)
@@ -181,9 +184,10 @@ def policy_options(settings: Settings, mode: Mode, defaults: LineDefaults, repor
 
     Versions that are left out (`no-tlsv10`) are no part of it: only bind lines can say that.
     """
-    options: list[tuple[str, Any]] = [
-        (field, settings.value(keyword)) for keyword, field in _AS_WRITTEN.items() if keyword in settings
-    ]
+    options: list[tuple[str, Any]] = []
+    if "ciphers" in settings:
+        options.append(("ciphers", at_security_level(settings.value("ciphers"), defaults.security_level)))
+    options += [(field, settings.value(keyword)) for keyword, field in _AS_WRITTEN.items() if keyword in settings]
     options += [
         (field, based(settings.value(keyword), defaults.ca_base)) for keyword, field in _FILES.items() if keyword in settings
     ]
@@ -192,6 +196,17 @@ def policy_options(settings: Settings, mode: Mode, defaults: LineDefaults, repor
     ends = (("ssl-min-ver", "lowest"), ("ssl-max-ver", "highest"))
     options += [(end, settings.value(keyword)) for keyword, end in ends if keyword in settings]
     return tuple(options)
+
+
+def at_security_level(ciphers: str | None, level: int | None) -> str | None:
+    """A cipher list with `ssl-security-level` (3.1) in OpenSSL's words, unless it names a level of its own.
+
+    >>> at_security_level(None, 3), at_security_level("HIGH", 3), at_security_level("HIGH:@SECLEVEL=1", 3)
+    ('DEFAULT:@SECLEVEL=3', 'HIGH:@SECLEVEL=3', 'HIGH:@SECLEVEL=1')
+    """
+    if level is None or (ciphers is not None and "@SECLEVEL=" in ciphers):
+        return ciphers
+    return f"{ciphers or 'DEFAULT'}:@SECLEVEL={level}"
 
 
 def _alpn(settings: Settings, mode: Mode, report: Report) -> tuple[str, ...]:

@@ -34,6 +34,10 @@ class TlsFacts(Protocol):
     early_received: bool
 
     @property
+    def secrets(self) -> Mapping[str, bytes] | None:
+        """The secrets of its keys in hexadecimal, by their label in an SSLKEYLOGFILE; None unless `tune.ssl.keylog` is on."""
+
+    @property
     def version(self) -> str:
         """`TLSv1.2`, `TLSv1.3`."""
 

@@ -139,7 +139,7 @@ def _files(package: str, names: str) -> list[str]:
 
 
 FETCHES: Table[Fetch] = Table(
-    "fetch", _files("fetches", "layer4 http_heads http_request layer5 transaction internal payload tables tls_early")
+    "fetch", _files("fetches", "layer4 http_heads http_request layer5 transaction internal payload tables tls_early tls_secrets")
 )
 CONVERTERS: Table[Converter] = Table(
     "converter", _files("converters", "strings arithmetic names codecs maps dates hashes tables")

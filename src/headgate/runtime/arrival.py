@@ -6,7 +6,7 @@ The plain case without `accept-proxy` does not pass through here at all: the lis
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from headgate.base.connection_errors import ConnectionFailure
 from headgate.plan.facts import Stream
@@ -15,7 +15,7 @@ from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.relay import RelaySession
 from headgate.runtime.channel import NOBODY, PlainChannel
-from headgate.runtime.reactor import READ, Reactor
+from headgate.runtime.reactor import READ, Reactor, Timed
 from headgate.wire.client_hello import parse_client_hello
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.proxy_protocol import Command, Family, parse
@@ -153,7 +153,7 @@ class Arrival:
         deadline, channel = self.deadline, self.channel
         self.handshake_completed()
         if deadline and channel is not None:
-            self.reactor.arm(channel, deadline)
+            self.reactor.arm(cast(Timed, channel), deadline)
 
     def connection_lost(self, reason: Lost) -> None:
         """The handshake failed."""

@@ -13,7 +13,8 @@ from typing import Protocol, cast
 from headgate.proxy.port import Lost
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import READ, WRITE, Reactor
-from headgate.runtime.tls_channel import FLUSH, RECORD, Answerer, TlsChannel
+from headgate.runtime.tls_channel import FLUSH, Answerer, TlsChannel
+from headgate.runtime.tls_tuning import RECORD
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ffi, lib, take_error
 
@@ -53,7 +54,9 @@ class EarlyAnswerer(Answerer):
         if not context.takes_early_data(hello):
             return super().accept(reactor, sock, hello, owner)
         handle = context.connection(sock, hello)
-        channel = EarlyTlsChannel(reactor, sock, handle, context, owner, readable=True, registered=True)
+        channel = EarlyTlsChannel(
+            reactor, sock, handle, context, owner, tuning=self.tuning, readable=True, registered=True
+        )
         channel.hello = hello
         channel.tells_early = context.http
         return channel
@@ -156,6 +159,8 @@ class EarlyTlsChannel(TlsChannel):
             return
         self._established = True
         facts.complete()
+        if self._tuning.key_updates is not None:
+            self._tuning.key_updates.watch(self._ssl)
         if not self._closing:
             self.reactor.retire(self)  # the deadline of the handshake; closing has one of its own
         self.reactor.rebind(self.fd, self.ready)

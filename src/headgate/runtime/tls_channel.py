@@ -23,17 +23,17 @@ from headgate.proxy.port import Lost, Owner
 from headgate.runtime.channel import NOBODY, lost_reason
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
+from headgate.runtime.tls_tuning import BEGINNING, RECORD, UNTUNED, TlsTuning
 from headgate.tls.client_auth import forget_findings, take_findings
 from headgate.tls.client_context import ServerContext
 from headgate.tls.facts import ConnectionFacts, server_name
 from headgate.tls.handshake_record import HandshakeRecord
+from headgate.tls.key_log import forget_secrets
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, take_error
 from headgate.tls.server_context import BindContext
 from headgate.wire.client_hello import parse_client_hello
 from headgate.wire.errors import ProtocolViolation
 
-#: The largest plaintext of a record. Reading no less means that OpenSSL never keeps decrypted bytes which epoll can't see.
-RECORD = 16384
 #: Full records that are read for one event and handed on together.
 _RECORDS_MOST = 4
 #: How long what a peer still sends is read away after our last word, seconds, and how much of it, bytes.
@@ -68,23 +68,26 @@ class TlsContext(Protocol):
 class Dialler:
     """Makes the TLS layer of one server's connections (`runtime.connector.TlsOpener`)."""
 
-    __slots__ = ("context",)
+    __slots__ = ("context", "tuning")
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(self, context: ServerContext, tuning: TlsTuning = UNTUNED) -> None:
         self.context = context
+        self.tuning = tuning
 
     def open(self, reactor: Reactor, sock: socket.socket, sni: bytes | None, owner: HandshakeOwner) -> TlsChannel:
         """Begin the handshake on a connected socket."""
-        return TlsChannel(reactor, sock, self.context.handle(sock, sni), self.context, owner, outgoing=True)
+        handle = self.context.handle(sock, sni)
+        return TlsChannel(reactor, sock, handle, self.context, owner, tuning=self.tuning, outgoing=True)
 
 
 class Answerer:
     """Makes the TLS layer of one bind line's connections (`runtime.listener.TlsAcceptor`)."""
 
-    __slots__ = ("context",)
+    __slots__ = ("context", "tuning")
 
-    def __init__(self, context: BindContext) -> None:
+    def __init__(self, context: BindContext, tuning: TlsTuning = UNTUNED) -> None:
         self.context = context
+        self.tuning = tuning
 
     def wanted(self, hello: bytes) -> int:
         """How many bytes must be there before `accept` may be called, as far as `hello` tells; 0: any."""
@@ -93,7 +96,9 @@ class Answerer:
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsChannel:
         """Begin the handshake on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""
         context = self.context
-        channel = TlsChannel(reactor, sock, context.connection(sock, hello), context, owner, readable=True, registered=True)
+        channel = TlsChannel(
+            reactor, sock, context.connection(sock, hello), context, owner, tuning=self.tuning, readable=True, registered=True
+        )
         channel.hello = hello
         return channel
 
@@ -111,9 +116,10 @@ class TlsChannel:
     """
 
     __slots__ = (
-        "_closing", "_context", "_eof", "_established", "_events", "_failed", "_handle", "_late", "_lingers", "_notified",
-        "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed", "blocked", "deadline",
-        "failure", "fd", "hello", "owner", "reactor", "record", "sock", "tls", "truncated",
+        "_closing", "_context", "_eof", "_established", "_events", "_failed", "_handle", "_late", "_lingers", "_most",
+        "_notified", "_pending", "_read_wants_write", "_reading", "_sent", "_sent_at", "_shut", "_ssl", "_tuning",
+        "_write_wants_read", "armed", "blocked", "deadline", "failure", "fd", "hello", "owner", "reactor", "record", "sock",
+        "tls", "truncated",
     )  # fmt: skip
 
     def __init__(
@@ -124,6 +130,7 @@ class TlsChannel:
         context: TlsContext,
         owner: HandshakeOwner,
         *,
+        tuning: TlsTuning = UNTUNED,
         outgoing: bool = False,
         readable: bool = False,
         registered: bool = False,
@@ -136,6 +143,7 @@ class TlsChannel:
             handle: made for `sock` by `context`.
             context: what the connection belongs to.
             owner: hears how the handshake ends, and then what happens.
+            tuning: limits of its records and key updates.
             outgoing: we are the client: our ClientHello is sent at once.
             readable: the client's first bytes are known to be there (the listener has peeked them): answered at once.
             registered: the reactor watches `sock` already, for reading.
@@ -155,6 +163,10 @@ class TlsChannel:
         self._ssl = handle.ssl
         self._handle = handle if outgoing else None  # until the session was remembered
         self._context = context
+        self._tuning = tuning
+        self._most = tuning.first  # bytes in a record, for now
+        self._sent = 0  # since the connection was idle, as far as `tuning` wants to know
+        self._sent_at = 0.0
         self._pending = bytearray()
         self._events = READ
         self._reading = True
@@ -214,6 +226,8 @@ class TlsChannel:
             return
         self._established = True
         self.tls = ConnectionFacts(self._ssl)
+        if self._tuning.key_updates is not None:
+            self._tuning.key_updates.watch(self._ssl)
         self.reactor.rebind(self.fd, self.ready)
         if not self._reading or self._events != READ:
             self._interest()
@@ -353,8 +367,10 @@ class TlsChannel:
         if self._failed or self._shut or self._closing or not data:
             return
         size = len(data)
+        if self._tuning.small:
+            self._measure(size)
         _clear_errors()
-        count = _write(self._ssl, data, size)
+        count = _write(self._ssl, data, size if size < self._most else self._most)
         if count == size:
             return
         if count > 0:
@@ -367,10 +383,22 @@ class TlsChannel:
             self.blocked = True
             self._interest()
 
+    def _measure(self, size: int) -> None:
+        """How large records may be, before `size` bytes are sent: small ones at first and after a pause."""
+        tuning = self._tuning
+        now = self.reactor.now
+        if now - self._sent_at > tuning.idle:
+            self._sent = 0
+        self._sent_at = now
+        self._most = tuning.first if self._sent < BEGINNING else tuning.most
+        self._sent += size
+
     def _write_on(self, start: object, done: int, size: int) -> int:
         """Write from `done` to `size`, a record at a time. Answers how much is written when no more is taken, -1 on an error."""
         while done < size:
-            count = _write(self._ssl, start + done, size - done)  # type: ignore[operator]  # a cffi pointer
+            left = size - done
+            most = self._most
+            count = _write(self._ssl, start + done, left if left < most else most)  # type: ignore[operator]  # a cffi pointer
             if count <= 0:
                 return done if self._write_stopped(count) else -1
             done += count
@@ -574,6 +602,9 @@ class TlsChannel:
             lib.SSL_set_shutdown(self._ssl, _CLOSED)
         else:
             forget_findings(self._ssl)
+        forget_secrets(self._ssl)
+        if self._tuning.key_updates is not None:
+            self._tuning.key_updates.forget(self._ssl)
         self.reactor.forget(self.fd)
         self.sock.close()
         # Owner and channel know each other: without this only the garbage collector would free them, and OpenSSL's memory.

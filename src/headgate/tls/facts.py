@@ -10,6 +10,7 @@ from typing import Any
 from cryptography import x509
 
 from headgate.tls.client_auth import Findings, take_findings
+from headgate.tls.key_log import Secrets, secrets_of
 from headgate.tls.openssl import ffi, lib
 
 
@@ -22,15 +23,17 @@ class ConnectionFacts:
             verified: none was sent, or the session was resumed.
         early: early data was received and handed on, and the handshake is not over (`ssl_fc_has_early`).
         early_received: early data was received (`ssl_fc_early_rcvd`).
+        secrets: of the connection's keys, by their label; None unless `tune.ssl.keylog` is on.
     """
 
-    __slots__ = ("_peer", "_peer_known", "early", "early_received", "findings", "ssl")
+    __slots__ = ("_peer", "_peer_known", "early", "early_received", "findings", "secrets", "ssl")
 
     def __init__(self, ssl: Any) -> None:
         self.ssl = ssl
         self.findings: Findings | None = take_findings(ssl)
         self.early = False
         self.early_received = False
+        self.secrets: Secrets | None = secrets_of(ssl)
         self._peer: x509.Certificate | None = None
         self._peer_known = False
 

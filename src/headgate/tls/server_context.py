@@ -42,6 +42,7 @@ from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, ffi, lib, new_ssl
 from headgate.tls.policy import SYSTEM_CA, enabled_versions, new_context, set_common, span_versions
 from headgate.tls.storage import CertificateEntry, Entry, Storage
 from headgate.tls.store import CertificateStore, Choice, Served, load_served, skipped
+from headgate.tls.tuning import UNTUNED, Tuning
 from headgate.wire.client_hello import parse_client_hello
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.hello_length import bytes_wanted
@@ -81,7 +82,7 @@ class BindContext:
     """
 
     __slots__ = (
-        "__weakref__", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_session", "_switches",
+        "__weakref__", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_session", "_switches", "_tuning",
         "early_data", "http", "policies", "selective", "storage", "store", "tls",
     )  # fmt: skip
 
@@ -95,9 +96,11 @@ class BindContext:
         origin: SSL.Context | None = None,
         forger: Forger | None = None,
         http: bool = True,
+        tuning: Tuning = UNTUNED,
     ) -> None:
         """See `build_bind_context`, which has checked everything."""
         self.http = http
+        self._tuning = tuning
         self.tls = tls
         self.store = store
         self.storage = storage
@@ -214,6 +217,7 @@ class BindContext:
             context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | OP_PRIORITIZE_CHACHA)
         if not self.tls.tickets:
             context.set_options(SSL.OP_NO_TICKET)
+        self._tuning.put_on(context)
 
     def _context_for(self, choice: Choice) -> SSL.Context:
         """The context of certificates that may share one, built when a client first asks for them."""
@@ -223,7 +227,10 @@ class BindContext:
             self._common(context)
             policy = choice[0].policy
             self.policies[policy].dress(context, self.tls)
-            install(context, tuple(one.entry.contents for one in choice))
+            certificates = tuple(one.entry.contents for one in choice)
+            install(context, certificates)
+            if all(one.dh_parameters is None for one in certificates):
+                self._tuning.offer_dhe(context, certificates[0].key, policy.ciphers)
             if self.selective:
                 callback = self._callback(policy, partial(self._confirm, policy))
                 lib.SSL_CTX_set_tlsext_servername_callback(context._context, callback)
@@ -348,6 +355,7 @@ def build_bind_context(
     http: bool = True,
     origin: SSL.Context | None = None,
     clock: Callable[[], float] = lambda: 0.0,
+    tuning: Tuning = UNTUNED,
 ) -> BindContext | None:
     """Build the TLS side of a bind line; certificates and options are checked now, not with the first client.
 
@@ -359,6 +367,7 @@ def build_bind_context(
         http: the frontend is in HTTP mode, where ALPN has a default (manual 5.1 alpn).
         origin: a bare context whose ticket keys are to be used (`tls.session_context`); None: keys of its own.
         clock: Unix time; 0: unknown, nothing has expired.
+        tuning: what the global section says about all contexts.
 
     Returns:
         The context, or None when something is wrong with it (`report` says what).
@@ -390,7 +399,7 @@ def build_bind_context(
         return None
     store = CertificateStore(served, clock())
     _compare_verification(store, report)
-    return BindContext(tls, cache, store, storage, policies, origin, forger, http)
+    return BindContext(tls, cache, store, storage, policies, origin, forger, http, tuning)
 
 
 def relist(bind: BindContext, report: Report, now: float) -> bool:
