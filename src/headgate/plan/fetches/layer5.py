@@ -57,9 +57,9 @@ plain("ssl_fc_has_sni", result=Type.BOOL, places=SESSION, run=_when_tls(_front, 
 plain("ssl_fc_has_crt", result=Type.BOOL, places=SESSION, run=_when_tls(_front, lambda tls: tls.client_certificate_sent))
 plain("ssl_c_used", result=Type.BOOL, places=SESSION, run=_when_tls(_front, lambda tls: tls.peer_certificate is not None))
 plain("ssl_c_verify", result=Type.SINT, places=SESSION, run=_when_tls(_front, lambda tls: tls.verify_error))
-plain("ssl_c_err", result=Type.SINT, places=SESSION, run=_when_tls(_front, lambda tls: tls.verify_error))
-# Without `ca-ignore-err` a connection with an error above depth 0 is never established.
-plain("ssl_c_ca_err", result=Type.SINT, places=SESSION, run=_when_tls(_front, lambda tls: 0))
+plain("ssl_c_err", result=Type.SINT, places=SESSION, run=_when_tls(_front, lambda tls: tls.certificate_error))
+plain("ssl_c_ca_err", result=Type.SINT, places=SESSION, run=_when_tls(_front, lambda tls: tls.authority_error))
+plain("ssl_c_ca_err_depth", result=Type.SINT, places=SESSION, run=_when_tls(_front, lambda tls: tls.authority_error_depth))
 
 
 def _ssl_fc_err(stream: Stream) -> Value:
