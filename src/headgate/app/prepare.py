@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from headgate.app.findings import add_findings
 from headgate.app.names import ServerAddress, resolve_names
 from headgate.app.server_states import StateText, read_state_files
-from headgate.base.diagnostics import ConfigError, Diagnostic, Report
+from headgate.base.diagnostics import ConfigError, Diagnostic, Report, Severity
 from headgate.base.records import dataclass
 from headgate.config.model import Config, Mode, Server
 from headgate.config.tls_options import BindTls, ServerTls, Verify
@@ -151,6 +151,8 @@ def _build_contexts(
     cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime, config.global_.tls_generated_size)
     storage = certificate_storage(config, report)
     tuning = _tuning(config, report)
+    if config.global_.nbthread != 1:
+        _note_private_sessions(lines, report)
     # A line with several addresses is several binds with the same options: one context, so that sessions resume across them.
     built_for: dict[BindTls, BindContext | None] = {}
     for proxy in config.proxies:
@@ -179,6 +181,16 @@ def _build_contexts(
         restore_certificates(config.global_.crt_state_dir, storage, report)
     storage.reader.forget()
     return storage
+
+
+def _note_private_sessions(lines: Iterable[BindTls], report: Report) -> None:
+    for tls in lines:
+        if not tls.tickets:
+            report.note(
+                Severity.NOTICE,
+                "no-tls-tickets: each worker knows its own sessions only, so most clients shake hands anew; tickets would not",
+                tls.location,
+            )
 
 
 def _tuning(config: Config, report: Report) -> Tuning:

@@ -111,8 +111,7 @@ KEYWORDS.add(
     *impossible("it would take a binding of SSL_CTX_set1_client_sigalgs_list", "ssl-default-bind-client-sigalgs"),
     *impossible("OpenSSL 4.0 has no engines any more", "ssl-engine"),
     *impossible(
-        "it would take a binding of OSSL_PROVIDER_load; the default provider of the TLS library is always loaded, and what a file"
-        " named by the environment variable OPENSSL_CONF says",
+        "it would take a binding of OSSL_PROVIDER_load; the default provider of the TLS library is always loaded",
         "ssl-provider", "ssl-provider-path",
     ),
     *impossible("it would take a binding of EVP_set_default_properties", "ssl-propquery"),

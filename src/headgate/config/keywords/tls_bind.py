@@ -41,10 +41,7 @@ def _kernel_tls(cursor: Cursor, draft: BindDraft) -> None:
 
 
 KTLS = "the TLS library that the Python binding carries is built without kernel TLS; it would take a build of OpenSSL with it"
-_NPN = (
-    "NPN was replaced by ALPN (RFC 7301) and is no longer spoken by any client; the TLS library still has it, we do not offer it:"
-    " use 'alpn'"
-)
+_NPN = "NPN was replaced by ALPN (RFC 7301), and the binding has left it out: use 'alpn'"
 _TICKET_KEYS = (
     "not needed for reloads and workers: all workers of this machine share the keys of tickets, and they outlive a reload. Keys"
     " from a file (several machines, restarts) would take a binding of SSL_CTX_set_tlsext_ticket_key_evp_cb: leave it out"
