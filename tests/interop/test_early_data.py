@@ -195,6 +195,35 @@ def test_an_answer_that_closes_waits_for_the_handshake(
     assert client.receive() == b""
 
 
+def test_a_large_answer_waits_for_the_handshake(
+    proxy: StartProxy, backend: MakeBackend, certificates: pathlib.Path
+) -> None:
+    large = bytes(range(256)) * 12000
+    site = Site(
+        proxy, backend(answer(lambda request: response(large if request.target == "/large" else b"small"))), certificates
+    )
+    client = EarlyClient(site.sessions(), site.address)
+    client.send_early(get("/large"))
+    site.server.wait_for(lambda server: len(server.requests) == 2, "the server was asked")
+    client.finish()
+    assert client.answer().endswith(large)
+    client.send(get("/small"))
+    assert client.answer().endswith(b"small")
+
+
+def test_more_early_data_than_is_taken(proxy: StartProxy, backend: MakeBackend, certificates: pathlib.Path) -> None:
+    """A client that does not keep to what its ticket allows is sent away, and nobody else notices."""
+    site = Site(proxy, backend(), certificates)
+    sessions = site.sessions()
+    client = EarlyClient(sessions, site.address)
+    client.send_early(get("/early"))
+    site.server.wait_for(lambda server: len(server.requests) == 2, "the server was asked")
+    client.socket.sendall(b"\x17\x03\x03\x00\x40" + bytes(64))  # no such record
+    while client.socket.recv(65536):
+        pass
+    assert b"200 OK" in sessions.visit(site.address, get("/after"))
+
+
 @pytest.mark.needs("openssl")
 @pytest.mark.parametrize(("bind", "verdict"), [("allow-0rtt", "Early data was accepted"), ("", "Early data was not sent")])
 def test_with_s_client(
