@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from headgate.tls.authority import Authority, Issued, issue, make_authority, revoke
+from tests.tls.tls_peers import Folder
 
 DAY = datetime.timedelta(days=1)
 LONG_AGO = datetime.datetime.now(datetime.UTC) - 100 * DAY
 SOON = datetime.datetime.now(datetime.UTC) + 100 * DAY
 
 
-class Clients:
+class Clients(Folder):
     """A CA with an intermediate, clients of all kinds, and revocation lists, as files."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         root = self.root = make_authority("Clients Root")
         middle = self.middle = make_authority("Clients Intermediate", parent=root)
         narrow = make_authority("Narrow Root", path_length=0)
@@ -46,14 +47,6 @@ class Clients:
         issued = issue(authority, [name], client=True, **options)
         self.write(f"{name}.pem", issued.pem)
         return issued
-
-    def write(self, name: str, data: bytes) -> str:
-        path = self.folder / name
-        path.write_bytes(data)
-        return str(path)
-
-    def path(self, name: str) -> str:
-        return str(self.folder / name)
 
 
 #: Kind of client, crl-file, what OpenSSL calls it, at which depth.

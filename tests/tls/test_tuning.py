@@ -26,7 +26,7 @@ from headgate.tls.server_context import BindContext, SessionCache, build_bind_co
 from headgate.tls.tuning import Tuning
 from tests.tls.test_server_context import ONLY_12, ONLY_13, Visit, client
 from tests.tls.test_tls_channel import server_context
-from tests.tls.tls_peers import Pki, Recorder, World, bind_context, bind_tls
+from tests.tls.tls_peers import Pki, Recorder, World, bind_context, bind_tls, shake_hands
 
 
 def tuned(pki: Pki, *certificates: str, tuning: Tuning, **options: Any) -> BindContext:
@@ -300,23 +300,9 @@ class Handshake:
             assert lib.SSL_CTX_set1_curves_list(context._context, groups.encode()) == 1
         near, far = SSL.Connection(context), SSL.Connection(bind._session)
         near.set_tlsext_host_name(b"a.example")
-        near.set_connect_state()
-        far.set_accept_state()
-        self.error: SSL.Error | None = None
-        for _ in range(6):
-            for side, other in ((near, far), (far, near)):
-                try:
-                    side.do_handshake()
-                except SSL.WantReadError:
-                    pass
-                except SSL.Error as error:
-                    self.error = error
-                    return
-                try:
-                    other.bio_write(side.bio_read(65536))
-                except SSL.WantReadError:
-                    pass
-        self.group = bytes(ffi.string(lib.SSL_get0_group_name(far._ssl)))
+        self.error = shake_hands(near, far)
+        if self.error is None:
+            self.group = bytes(ffi.string(lib.SSL_get0_group_name(far._ssl)))
 
 
 HYBRID = "X25519MLKEM768"

@@ -18,7 +18,7 @@ from OpenSSL import SSL, crypto
 from headgate.base.records import dataclass
 from headgate.config.client_auth import IgnoredErrors
 from headgate.config.tls_options import BindPolicy, BindTls, Verify
-from headgate.tls.openssl import ffi, lib
+from headgate.tls.openssl import encoded_certificate, ffi, lib
 from headgate.tls.policy import SYSTEM_CA, share_trust
 from headgate.tls.revocation import add_revocations, check_revocations
 from headgate.tls.storage import Entry, Storage
@@ -152,7 +152,7 @@ class Findings:
             self.error = number
         if not ignored:
             self.fatal, self.depth = number, depth
-            self.certificate = _der(pointer) if pointer else None
+            self.certificate = encoded_certificate(pointer) if pointer else None
 
 
 #: Of connections in their handshake whose peers' certificates were not faultless, by the address of their `SSL`. Such an
@@ -169,13 +169,3 @@ def forget_findings(ssl: Any) -> None:
     """The connection is about to go, and nobody asked."""
     if _found:
         _found.pop(int(ffi.cast("uintptr_t", ssl)), None)
-
-
-def _der(pointer: Any) -> bytes | None:
-    memory = ffi.gc(lib.BIO_new(lib.BIO_s_mem()), lib.BIO_free)
-    if lib.i2d_X509_bio(memory, pointer) != 1:
-        lib.ERR_clear_error()
-        return None
-    data = ffi.new("char **")
-    size = lib.BIO_get_mem_data(memory, data)
-    return bytes(ffi.buffer(data[0], size)[:])

@@ -11,7 +11,7 @@ from cryptography import x509
 
 from headgate.tls.client_auth import Findings, take_findings
 from headgate.tls.key_log import Secrets, secrets_of
-from headgate.tls.openssl import ffi, lib
+from headgate.tls.openssl import encoded_certificate, ffi, lib
 
 
 class ConnectionFacts:
@@ -139,13 +139,8 @@ def _text(pointer: Any) -> str:
 
 def _certificate(pointer: Any) -> x509.Certificate | None:
     """OpenSSL's certificate as ours, by way of DER."""
-    memory = ffi.gc(lib.BIO_new(lib.BIO_s_mem()), lib.BIO_free)
-    if lib.i2d_X509_bio(memory, pointer) != 1:
-        lib.ERR_clear_error()
-        return None
-    data = ffi.new("char **")
-    size = lib.BIO_get_mem_data(memory, data)
-    return x509.load_der_x509_certificate(ffi.buffer(data[0], size)[:])
+    encoded = encoded_certificate(pointer)
+    return None if encoded is None else x509.load_der_x509_certificate(encoded)
 
 
 def session_id_of(encoded: bytes) -> bytes:
