@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from headgate.base.diagnostics import ConfigError, Report
@@ -14,9 +17,10 @@ from headgate.config.client_auth import IgnoredErrors
 from headgate.config.tls_options import Verify
 from headgate.proxy.port import Lost
 from headgate.tls import client_auth
-from headgate.tls.authority import revoke
+from headgate.tls.authority import make_authority, revoke
 from headgate.tls.client_auth import ClientAuth
-from headgate.tls.revocation import read_revocations
+from headgate.tls.openssl import ffi, lib
+from headgate.tls.revocation import add_revocations, parse_revocations, read_revocations
 from headgate.tls.server_context import SessionCache, build_bind_context
 from headgate.tls.storage import Storage
 from tests.tls.client_certificates import FAULTS, Clients
@@ -194,6 +198,25 @@ def test_lists_that_are_none(tmp_path: Path, content: bytes | None, message: str
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=message):
         read_revocations(str(path), HERE)
+
+
+_LIST = revoke(make_authority("Fuzzed"), make_authority("Revoked").certificate)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_damaged_lists_are_never_anything_but_config_errors(data: st.DataObject) -> None:
+    start, end = _LIST.index(b"\n") + 1, _LIST.index(b"-----END")
+    der = bytearray(base64.b64decode(_LIST[start:end]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        der[data.draw(st.integers(0, len(der) - 1))] = data.draw(st.integers(0, 255))
+    pem = _LIST[:start] + base64.encodebytes(bytes(der)) + _LIST[end:]
+    try:
+        found = parse_revocations(pem, "crl.pem", None)
+    except ConfigError:
+        return
+    store = ffi.gc(lib.X509_STORE_new(), lib.X509_STORE_free)
+    add_revocations(store, tuple(found))
 
 
 def test_a_wrong_list_is_an_error_of_the_line(pki: Pki, tmp_path: Path) -> None:
