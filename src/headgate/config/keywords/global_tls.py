@@ -109,6 +109,10 @@ KEYWORDS.add(
     *without_effect("kernel TLS is not used", "noktls"),
     *without_effect("asynchronous engines are gone from OpenSSL, nothing would wait for them", "ssl-mode-async"),
     *impossible("it would take a binding of SSL_CTX_set1_client_sigalgs_list", "ssl-default-bind-client-sigalgs"),
+    *impossible(
+        "it would take one more count over all workers; 'maxconn' of bind lines with 'ssl' and of servers bounds the same",
+        "maxsslconn",
+    ),
     *impossible("OpenSSL 4.0 has no engines any more", "ssl-engine"),
     *impossible(
         "it would take a binding of OSSL_PROVIDER_load; the default provider of the TLS library is always loaded",
