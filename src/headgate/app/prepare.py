@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -152,7 +152,7 @@ def _build_contexts(
     storage = certificate_storage(config, report)
     tuning = _tuning(config, report)
     if config.global_.nbthread != 1:
-        _note_private_sessions(lines, report)
+        _note_private_sessions(config, report)
     # A line with several addresses is several binds with the same options: one context, so that sessions resume across them.
     built_for: dict[BindTls, BindContext | None] = {}
     for proxy in config.proxies:
@@ -183,7 +183,8 @@ def _build_contexts(
     return storage
 
 
-def _note_private_sessions(lines: Iterable[BindTls], report: Report) -> None:
+def _note_private_sessions(config: Config, report: Report) -> None:
+    lines = {bind.tls: None for proxy in config.proxies if not proxy.disabled for bind in proxy.binds if bind.tls is not None}
     for tls in lines:
         if not tls.tickets:
             report.note(
