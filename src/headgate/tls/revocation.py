@@ -11,17 +11,13 @@ import warnings
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from headgate.base.diagnostics import Bug, Location, config_error
 from headgate.tls.openssl import ffi, lib
-from headgate.tls.pem import list_directory, read_file
+from headgate.tls.pem import DAMAGED, list_directory, read_file
 
 _BLOCK = re.compile(rb"-----BEGIN X509 CRL-----[ \t]*\r?\n.*?-----END X509 CRL-----", re.DOTALL)
-_DAMAGED = (
-    ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType,
-)
 #: What is read in a directory (manual 5.1 ca-file).
 _SUFFIXES = (".pem", ".crt", ".cer", ".crl")
 
@@ -70,7 +66,7 @@ def parse_revocations(data: bytes, path: str, location: Location | None) -> list
                 one.issuer, one.next_update_utc, one.extensions, len(one)
             if not _as_openssl_has_it(one):
                 raise ValueError("OpenSSL can't read it")
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise config_error(
                 f"{path!r} holds a damaged certificate revocation list: {' '.join(str(error).split())[:120]}", location,
                 remedy="look at it with: openssl crl -in FILE -noout -text",
