@@ -6,6 +6,7 @@ The same lines, the same clients, the same numbers in the fetches, for headgate 
 from __future__ import annotations
 
 import pathlib
+import shutil
 import subprocess
 
 import pytest
@@ -14,6 +15,7 @@ from headgate.base.verify_errors import verify_error_number
 from headgate.tls.authority import Authority
 from tests.interop.conftest import StartProxy
 from tests.interop.programs import free_ports
+from tests.interop.test_tls_commands import say
 from tests.tls.client_certificates import FAULTS, Clients
 
 pytestmark = pytest.mark.needs("curl")
@@ -136,3 +138,29 @@ def test_names_of_cas_with_s_client(proxy: StartProxy, certificates: pathlib.Pat
     assert told(f"ca-file {middle} ca-verify-file {root}")
     assert not told(f"ca-file {middle} no-ca-names")
     assert not told(f"ca-file {root} ca-verify-file {middle}")
+
+
+def test_a_list_that_is_replaced_while_running(
+    proxy: StartProxy, certificates: pathlib.Path, clients: Clients, tmp_path: pathlib.Path
+) -> None:
+    crl, stats = tmp_path / "crl.pem", tmp_path / "stats.sock"
+    shutil.copy(clients.path("crl_none.pem"), crl)
+    lines = Lines.__new__(Lines)
+    lines.clients, lines.ca = clients, certificates / "ca.pem"
+    verify = f"verify required ca-file {clients.path('ca.pem')} crl-file {crl}"
+    started = proxy(
+        f"""
+        global
+            stats socket {stats} level admin
+        frontend web
+            bind 127.0.0.1:{{port}} ssl crt {certificates}/site.pem {verify}
+            http-request return status 200 hdr x-found "%[ssl_c_err]"
+        """
+    )
+    lines.ports = {(None, False): started.port}
+    assert lines.visit("revoked", None, lenient=False) == [0]
+    say(stats, f"set ssl crl-file {crl}", pathlib.Path(clients.path("crl.pem")).read_bytes())
+    assert lines.visit("revoked", None, lenient=False) == [0]  # not yet
+    assert "Success" in say(stats, f"commit ssl crl-file {crl}")
+    assert lines.visit("revoked", None, lenient=False) is None
+    assert lines.visit("good", None, lenient=False) == [0]

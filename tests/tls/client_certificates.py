@@ -38,6 +38,7 @@ class Clients(Folder):
         self.write("root_only.pem", root.certificate_pem)
         self.write("middle_only.pem", middle.certificate_pem)
         of_root = revoke(root)
+        self.write("crl_none.pem", of_root + revoke(middle))
         self.write("crl.pem", of_root + revoke(middle, self.revoked.certificate))
         self.write("crl_old.pem", of_root + revoke(middle, last_update=LONG_AGO, next_update=LONG_AGO + DAY))
         self.write("crl_root_only.pem", of_root)
