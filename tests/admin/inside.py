@@ -8,6 +8,7 @@ from typing import Any
 from headgate.admin.inspection import Descriptor, Pool, Sink
 from headgate.admin.registry import CommandError
 from headgate.admin.tracing import sources
+from headgate.observe.handshakes import HandshakeLog
 from headgate.proxy.invalid import InvalidMessages
 
 
@@ -59,6 +60,7 @@ class Inside:
         self.worker = 0
         self.sessions: set[Any] = set()
         self.invalid = InvalidMessages(16384)
+        self.handshakes = HandshakeLog()
         self.ring = FakeRing()
         self.rings = {"buf0": self.ring}
         self.sinks = [Sink("stderr", "fd", "standard error (fd#2)", 0), Sink("buf0", "buffer", "in-memory ring buffer", 3)]

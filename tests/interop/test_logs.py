@@ -241,6 +241,48 @@ backend app
     assert re.search(r"127\.0\.0\.1 secure~ TLSv1\.3 TLS_\S+ localhost$", logs.line("secure~"))
 
 
+def test_httpslog(
+    proxy: StartProxy, backend: MakeBackend, logs: LogReceiver, certificates: pathlib.Path, subject: str
+) -> None:
+    config = f"""
+frontend secure
+    bind 127.0.0.1:{{port}} ssl crt {certificates}/site.pem
+    log 127.0.0.1:{logs.port} local0
+    option httpslog
+    error-log-format "%ci %[fc_err]/%[ssl_fc_err,hex]/%[ssl_c_err]/%[ssl_c_ca_err]/%[ssl_fc_is_resumed] %[fc_err_str] %ts"
+    default_backend app
+backend app
+    server one 127.0.0.1:{backend().port}
+"""
+    started = proxy(config)
+    visit(client_context(certificates), ("127.0.0.1", started.port))
+    line = logs.line("GET / HTTP/1.1")
+    assert line.endswith('"GET / HTTP/1.1" 0/0000000000000000/0/0/0 localhost/TLSv1.3/TLS_AES_256_GCM_SHA384')
+    client = started.connect()
+    client.send(b"GET / HTTP/1.0\r\n\r\n")
+    client.rest()
+    assert logs.line("SSL handshake failure").endswith("127.0.0.1 34/000000000A00009C/0/0/0 SSL handshake failure PR")
+
+
+def test_error_log_format_is_for_what_was_no_request(
+    proxy: StartProxy, backend: MakeBackend, logs: LogReceiver, subject: str
+) -> None:
+    formats = ('log-format "normal %HU %ST %ts"', 'error-log-format "error %ST %ts"')
+    lines = (f"log 127.0.0.1:{logs.port} local0", *formats, "retries 0")
+    server = backend(answer(lambda request: b"broken\r\n\r\n" if request.target == "/bad" else response(b"ok")))
+    started = proxy(one_server(server, *lines))
+    for request, logged in (
+        (b"GET /good HTTP/1.1\r\nHost: a\r\n\r\n", "normal /good 200 --"),
+        (b"GET /bad HTTP/1.1\r\nHost: a\r\n\r\n", "normal /bad 502 PH"),
+        (b"no request at all\r\n\r\n", "error 400 PR"),
+    ):
+        client = started.connect()
+        client.send(request)
+        read_response(client)
+        client.close()
+        logs.line(logged)
+
+
 def test_both_ends_of_the_server_connection(
     proxy: StartProxy, backend: MakeBackend, logs: LogReceiver, subject: str
 ) -> None:

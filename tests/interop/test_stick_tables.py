@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import signal
+import ssl
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from tests.interop.backends import Backend, Wire, answer, read_request, read_res
 from tests.interop.conftest import Proxy, StartProxy
 from tests.interop.programs import ask_socket, wait_until
 from tests.interop.test_servers import ask, counted, farm
+from tests.interop.tls_client import TLS_1_2, client_context, visit
 
 MakeBackend = Callable[..., Backend]
 
@@ -171,6 +173,36 @@ def test_stick_store_response(proxy: StartProxy, backend: MakeBackend, subject: 
     assert len(counted(started, 4)) == 2
     for name in "ab":
         assert counted(started, 5, "/", f"Cookie: SID=of-{name}") == {name: 5}
+
+
+def test_stick_on_the_tls_session(
+    proxy: StartProxy, backend: MakeBackend, certificates: pathlib.Path
+) -> None:
+    """The manual's example: TLS is passed on, the session ID of either hello leads back to the server that knows the session."""
+
+    def serve(name: str) -> Backend:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.maximum_version = TLS_1_2
+        context.options |= ssl.OP_NO_TICKET
+        context.load_cert_chain(certificates / "site.pem")
+        return backend(answer(response(name.encode())), name=name, tls=context)
+
+    started = proxy(farm(
+        {name: (serve(name).port, "") for name in "abc"}, "mode tcp", "balance roundrobin",
+        "stick-table type binary len 32 size 30k expire 30m", "acl clienthello req.ssl_hello_type 1",
+        "acl serverhello res.ssl_hello_type 2", "tcp-request inspect-delay 5s", "tcp-request content accept if clienthello",
+        "tcp-response content accept if serverhello", "stick on payload_lv(43,1) if clienthello",
+        "stick store-response payload_lv(43,1) if serverhello",
+    ))
+    address = ("127.0.0.1", started.port)
+    context = client_context(certificates, version=TLS_1_2)
+    reached = set()
+    for _ in range(3):
+        first = visit(context, address)
+        again = [visit(context, address, session=first.session) for _ in range(4)]
+        assert {one.response.body for one in again} == {first.response.body}
+        reached.add(first.response.body)
+    assert reached == {b"a", b"b", b"c"}, "clients without a session are spread"
 
 
 def test_cookie_comes_first(proxy: StartProxy, backend: MakeBackend, subject: str) -> None:

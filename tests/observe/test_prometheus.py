@@ -26,6 +26,9 @@ ANSWERS = {
     "show info": "Name: headgate\nVersion: 3.5-headgate\nNbthread: 2\nUptime_sec: 77\nCumConns: 5\nFailedResolutions: 1\nNode: x",
     "show headgate": '{"workers":2,"dropped_logs":1,"tls":{"failures":3,"connections":9},"descriptions":{"web":"our \\"site\\""},'
     '"certificates":[{"names":["a.example"],"file":"/a.pem","expires":1800000000}]}',
+    "show ssl handshake-counters json":
+    '{"counters":[{"frontend":"web","listener":"tls","cause":"plain-http","probe":false,"total":7},'
+    '{"frontend":"web","listener":"tls","cause":"closed-before-any-byte","probe":true,"total":2}]}',
     "show table": "# table: t1, type: ip, size:1024, used:3\n# table: t2, type: string, size:10, used:0\n",
 }
 
@@ -134,3 +137,10 @@ def test_what_can_not_be_asked_is_left_out() -> None:
 def test_the_table_names_every_metric_once() -> None:
     names = [metric.name for metric in METRICS]
     assert len(names) == len(set(names)) > 150
+
+
+def test_causes_of_failed_handshakes() -> None:
+    found = samples("?scope=global")
+    place = ("listener=tls", "proxy=web")
+    assert found[("headgate_tls_handshake_failures_total", "cause=plain-http", *place)] == 7
+    assert found[("headgate_tls_probes_total", "cause=closed-before-any-byte", *place)] == 2

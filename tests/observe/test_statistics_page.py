@@ -301,3 +301,13 @@ def test_history_keeps_what_came_in_each_second() -> None:
     assert len(history.facts()["web/FRONTEND"]["requests"]) == LENGTH
     history.sample(HEADER)
     assert history.facts() == {}
+
+
+def test_the_panel_of_tls_shows_causes_within_the_scope() -> None:
+    row = {"frontend": "web", "listener": "tls", "cause": "plain-http", "probe": False, "total": 1234, "hour": 5, "sources": 2}
+    rows = [row, {**row, "frontend": "app", "cause": "not-tls"}]
+    counted = json.dumps({"counters": rows})
+    answers = {"show headgate": json.dumps({"tls": {"connections": 9}}), "show ssl handshake-counters json": counted}
+    text = Run(question(), answers).text
+    assert "web/tls" in text and "plain-http" in text and "1234" in "".join(filter(str.isalnum, text)) and "not-tls" in text
+    assert "not-tls" not in Run(question(page=StatsPage(uri="/stats", scope=("web",))), answers).text

@@ -121,7 +121,7 @@ def test_error_format(make_plan: Callable[..., Plan], make_stream: Callable[...,
     own = 'error-log-format "%ci:%cp [%t] %f/%[so_name]: %[fc_err_str]"'
     plan = make_plan(HTTP.replace("option httplog", f"option httplog\n    {own}"))
     stream = make_stream(of=plan)
-    stream.session.error_text = "Connection error during SSL handshake"
+    stream.session.error_code = 25
     formatter = plan.frontends[0].error_log_line
     assert formatter is not None
     assert formatter(stream) == (
@@ -132,7 +132,7 @@ def test_error_format(make_plan: Callable[..., Plan], make_stream: Callable[...,
 def test_https_format(make_plan: Callable[..., Plan], make_stream: Callable[..., Stream]) -> None:
     plan = make_plan(HTTP.replace("option httplog", "option httpslog"))
     stream = serve(make_stream(GET, of=plan, **CLOCKS), plan, "static")
-    assert line(plan, stream).endswith(b' "GET /index.html HTTP/1.1" 0/-/-/-/- -/-/-')
+    assert line(plan, stream).endswith(b' "GET /index.html HTTP/1.1" 0/-/-/-/0 -/-/-')
 
 
 def test_incomplete_values_with_logasap(make_plan: Callable[..., Plan], make_stream: Callable[..., Stream]) -> None:

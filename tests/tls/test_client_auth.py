@@ -106,7 +106,7 @@ def test_a_good_client_passes_the_lists(world: World, pki: Pki, clients: Clients
     seen = visit(world, pki, clients, "good", crl_file=clients.path("crl.pem"))
     assert seen.error is None
     assert (seen.tls.verify_error, seen.tls.certificate_error, seen.tls.authority_error) == (0, 0, 0)
-    assert seen.tls.findings is None
+    assert seen.tls.findings is client_auth.NOTHING_FOUND
 
 
 def test_a_resumed_session_remembers_its_result(world: World, pki: Pki, clients: Clients) -> None:

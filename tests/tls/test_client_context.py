@@ -62,7 +62,7 @@ def test_addresses_are_verified_but_not_sent(world: World, pki: Pki) -> None:
     assert again.client.tls is not None and again.client.tls.resumed
     other = Two(world, bind, context, str(ipaddress.ip_address("192.0.2.2")).encode())
     world.wait(lambda: other.near.lost)
-    assert "not valid for the address" in other.client.failure
+    assert "not valid for the name '192.0.2.2'" in other.client.failure
 
 
 def test_client_certificate_is_presented(world: World, pki: Pki) -> None:
@@ -71,7 +71,7 @@ def test_client_certificate_is_presented(world: World, pki: Pki) -> None:
     assert two.server.tls is not None and two.server.tls.peer_certificate == pki.client.certificate
     refused = Two(world, bind, server_context(ca_file=pki.ca, versions=ONLY_12))
     world.wait(lambda: refused.near.lost and refused.far.lost)
-    assert "alert handshake_failure" in refused.client.failure
+    assert refused.client.failure.startswith("server-requires-certificate: ")
 
 
 def test_alpn_is_offered(world: World, pki: Pki) -> None:

@@ -43,7 +43,7 @@ def sent(world: World, bind: BindContext, name: bytes, signatures: bytes, versio
     with pytest.raises(SSL.WantReadError):
         connection.do_handshake()
     recorder = Recorder()
-    channel = TlsChannel(world.reactor, far, bind.connection(far, peeked(far, bind)), bind, recorder)
+    channel = TlsChannel(world.reactor, far, bind.connection(far, peeked(far)), bind, recorder)
     done: list[bool] = []
 
     def step() -> bool:
@@ -143,7 +143,7 @@ def openssl(world: World, bind: BindContext, *options: str) -> str:
     listener.close()
     far.setblocking(False)
     recorder = Recorder()
-    channel = TlsChannel(world.reactor, far, bind.connection(far, peeked(far, bind)), bind, recorder)
+    channel = TlsChannel(world.reactor, far, bind.connection(far, peeked(far)), bind, recorder)
     world.wait(lambda: recorder.completed or recorder.lost)
     channel.close()
     thread.join(30)

@@ -207,12 +207,6 @@ def test_a_name_hidden_from_us_gets_no_policy_but_its_own(world: World, pki: Pki
         channel.abort()
 
 
-def test_several_policies_wait_for_the_whole_hello(pki: Pki) -> None:
-    bind = mutual(pki, TlsVersions())
-    assert bind.wanted(b"") == 5 and bind.wanted(b"\x16\x03\x01\x02\x00\x01") == 517
-    assert listed(line(pki.path("b.pem")), line(pki.path("a.pem"))).wanted(b"") == 0
-
-
 def test_a_wildcard_of_another_policy_does_not_add_its_key(world: World, pki: Pki) -> None:
     """Whoever can use RSA only must not get around the client certificate that the exact name requires."""
     strict = line(pki.path("b.pem"), "x.example", verify=Verify.REQUIRED, ca_file=pki.ca)

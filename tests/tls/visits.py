@@ -10,16 +10,17 @@ import threading
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.server_context import BindContext
+from headgate.wire.hello_length import bytes_wanted
 from tests.tls.tls_peers import Pki, Recorder, World
 
 
-def peeked(sock: socket.socket, bind: BindContext) -> bytes:
+def peeked(sock: socket.socket) -> bytes:
     """What the listener would have seen of the connection when its handshake begins."""
     data = b""
     while True:
         assert select.select([sock], [], [], 10)[0]
         data, before = sock.recv(16384, socket.MSG_PEEK), data
-        if len(data) >= bind.wanted(data) or data == before:
+        if len(data) >= bytes_wanted(data) or data == before:
             return data
 
 
@@ -61,7 +62,7 @@ class Visit:
 
         thread = threading.Thread(target=client)
         thread.start()
-        self.channel = TlsChannel(world.reactor, far, bind.connection(far, peeked(far, bind)), bind, self.server)
+        self.channel = TlsChannel(world.reactor, far, bind.connection(far, peeked(far)), bind, self.server)
         world.wait(lambda: self.server.data == b"ping" or self.server.lost)
         if not self.server.lost:
             self.channel.send(b"pong")

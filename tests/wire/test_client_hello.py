@@ -12,6 +12,8 @@ from headgate.wire.client_hello import (
     SERVER_HELLO,
     ClientHello,
     is_grease,
+    is_whole,
+    looks_like_tls,
     parse_client_hello,
     server_hello_type,
     version_name,
@@ -56,6 +58,8 @@ def read(data: bytes) -> ClientHello:
 FULL = message(
     server_name(b"WWW.Example.COM") + extension(10, vector(2, words(0x0A0A, 29, 23))) + extension(11, vector(1, b"\0\1"))
     + extension(13, vector(2, words(0x0403, 0x0804))) + extension(16, vector(2, vector(1, b"h2") + vector(1, b"http/1.1")))
+    + extension(5, b"\1\0\0\0\0") + extension(50, vector(2, words(0x0804))) + extension(42, b"")
+    + extension(51, vector(2, words(0x0A0A) + vector(2, b"\0") + words(29) + vector(2, b"k" * 32)))
     + extension(35, b"ticket") + extension(43, vector(1, words(0x1A1A, 0x0304, 0x0303))) + extension(41, b"binder"),
     ciphers=words(0x2A2A, 0x1301, 0xC02F), session=b"s" * 32,
 )
@@ -67,7 +71,9 @@ def test_all_facts() -> None:
     assert hello.sni == b"www.example.com" and hello.alpn == (b"h2", b"http/1.1")
     assert hello.ciphers == (0x2A2A, 0x1301, 0xC02F) and hello.groups == (0x0A0A, 29, 23)
     assert hello.signature_algorithms == (0x0403, 0x0804) and hello.point_formats == (0, 1) and hello.compressions == (0,)
-    assert hello.extensions == (0, 10, 11, 13, 16, 35, 43, 41)
+    assert hello.extensions == (0, 10, 11, 13, 16, 5, 50, 42, 51, 35, 43, 41)
+    assert hello.key_shares == (0x0A0A, 29) and hello.certificate_algorithms == (0x0804,)
+    assert hello.offers_early_data and hello.wants_status and hello.grease == (0x2A2A, 0x0A0A, 0x1A1A)
     assert hello.session_id == b"s" * 32 and hello.random == bytes(range(32))
     assert hello.has_ticket and hello.offers_psk and hello.handshake_length == len(FULL)
 
@@ -121,6 +127,7 @@ REFUSED = {
     "surplus in sni": records(message(extension(0, vector(2, b"") + b"x"))),
     "empty protocol": records(message(extension(16, vector(2, vector(1, b""))))),
     "odd groups": records(message(extension(10, vector(2, b"\0")))), "short extension": records(message(b"\0\0\0\5a")),
+    "short key share": records(message(extension(51, vector(2, words(29, 32) + b"k")))),
     "SSLv2 type": b"\x80\x10\x02\x00\x02", "SSLv2 length": b"\x80\x02\x01\x00\x02",
     "SSLv2 surplus": b"\x80\x0a\x01\x03\x01\0\0\0\0\0\0x",
 }
@@ -168,3 +175,15 @@ def test_a_changed_byte_never_escapes(place: int, byte: int) -> None:
         parse_client_hello(records(FULL[:place] + bytes((byte,)) + FULL[place + 1 :]))
     except ProtocolViolation:
         pass
+
+
+@given(st.integers(1, 300), st.data())
+def test_whether_it_is_whole(size: int, data: st.DataObject) -> None:
+    whole = records(FULL, size)
+    seen = data.draw(st.integers(1, len(whole)))
+    assert is_whole(whole[:seen]) is (seen == len(whole))
+
+
+def test_what_looks_like_tls() -> None:
+    assert looks_like_tls(b"\x16") and looks_like_tls(b"\x80\x2e\x01") and not looks_like_tls(b"\x80\x2e\x02")
+    assert not looks_like_tls(b"GET ") and not looks_like_tls(b"")

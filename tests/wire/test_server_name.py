@@ -13,7 +13,7 @@ from tests.wire import test_client_hello as hellos
 names = st.binary(min_size=1, max_size=60).filter(lambda name: b"\0" not in name)
 others = st.lists(st.tuples(st.integers(1, 60), st.binary(max_size=20)), unique_by=lambda pair: pair[0], max_size=5)
 #: Their bodies must be right for the long way; here they are noise.
-_PLAIN = (10, 11, 13, 16, 43)
+_PLAIN = (10, 11, 13, 16, 43, 50, 51)
 
 
 @given(name=st.none() | names, before=others, after=others, session=st.binary(max_size=32), size=st.integers(5, 600))

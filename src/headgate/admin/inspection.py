@@ -10,6 +10,7 @@ from typing import Protocol
 
 from headgate.admin.tracing import Source
 from headgate.base.records import dataclass
+from headgate.observe.handshakes import HandshakeLog
 from headgate.proxy.invalid import InvalidMessages
 from headgate.proxy.sides import ClientSession
 
@@ -139,6 +140,10 @@ class Inspection(Protocol):
     @property
     def invalid(self) -> InvalidMessages:
         """The last invalid messages."""
+
+    @property
+    def handshakes(self) -> HandshakeLog:
+        """The last TLS handshakes of clients."""
 
     @property
     def rings(self) -> Mapping[str, Ring]: ...

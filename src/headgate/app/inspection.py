@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from headgate.admin.inspection import Descriptor, Pool, Ring, Sink
 from headgate.app.descriptors import open_descriptors
 from headgate.app.profiling import Profiler
+from headgate.observe.handshakes import HandshakeLog
 from headgate.plan.facts import Session, Stream
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.http_stream import HttpStream
@@ -60,6 +61,10 @@ class ProcessInspection:
     @property
     def invalid(self) -> InvalidMessages:
         return self._app.shared.invalid
+
+    @property
+    def handshakes(self) -> HandshakeLog:
+        return self._app.shared.handshakes
 
     @property
     def bugs(self) -> Mapping[str, int]:

@@ -29,6 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from headgate.cli.keywords import keywords_command
 
             return keywords_command(words[1:])
+        if words[:1] == ["handshake-causes"]:
+            from headgate.cli.handshake_causes import causes_command
+
+            return causes_command(words[1:])
         if words[:1] == ["failover-config"]:
             from headgate.cli.failover.command import failover_command
 

@@ -568,6 +568,7 @@ class Global:
     pp2_never_send_local: bool = False
     tls_cache_size: int = 20000
     tls_lifetime: float = 300.0
+    tls_capture_size: int | None = None  # bytes of a ClientHello that fetches may tell; None: all
     tls_certificate_compression: bool = True
     tls_keylog: bool = False
     tls_key_updates: int = 100  # a second and connection; 0: any number

@@ -15,6 +15,7 @@ _KEYWORDS = {
     "max_headers": "tune.http.maxhdr",
     "tls_cache_size": "tune.ssl.cachesize",
     "tls_lifetime": "tune.ssl.lifetime",
+    "tls_capture_size": "tune.ssl.capture-buffer-size",
     "tls_generated_size": "tune.ssl.ssl-ctx-cache-size",
     "tls_certificate_compression": "tune.ssl.certificate-compression",
     "tls_keylog": "tune.ssl.keylog",

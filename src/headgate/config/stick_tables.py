@@ -72,6 +72,9 @@ DATA_TYPES: dict[str, DataType] = {
     "gpc_rate": DataType(Kind.RATE, counted=True),
     "glitch_cnt": _NUMBER,
     "glitch_rate": _RATE,
+    # ours: TLS handshakes that failed
+    "tls_fail_cnt": _NUMBER,
+    "tls_fail_rate": _RATE,
 }
 
 #: Arrays, and what may not stand beside them because they take its place.

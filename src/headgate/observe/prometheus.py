@@ -311,6 +311,22 @@ def _own(own: Mapping[str, Any], wish: Wish) -> Iterator[str]:
     yield from _family(name, "gauge", "When a certificate expires, seconds since the epoch", samples, wish)
 
 
+def _handshakes(counted: Mapping[str, Any], wish: Wish) -> Iterator[str]:
+    """Why handshakes with clients failed. Labels are lines of the configuration and a closed list: clients can't add any."""
+    rows: Sequence[Mapping[str, Any]] = counted.get("counters", ())
+    for name, text, probes in (
+        ("headgate_tls_handshake_failures_total", "TLS handshakes with clients that failed, by cause", False),
+        ("headgate_tls_probes_total", "TLS connections of clients that asked for nothing, by kind", True),
+    ):
+        samples = [
+            f'{name}{{proxy="{_escaped(one["frontend"])}",listener="{_escaped(one["listener"])}",cause="{_escaped(one["cause"])}"}}'
+            f" {one['total']}\n"
+            for one in rows
+            if one["probe"] is probes
+        ]
+        yield from _family(name, "counter", text, samples, wish)
+
+
 def _tables(answer: str, wish: Wish) -> Iterator[str]:
     """Stick tables, from the lines of `show table`."""
     found: list[tuple[str, Mapping[str, str]]] = []
@@ -352,6 +368,8 @@ def write_metrics(question: Question) -> Script:
     if "global" in wish.scopes:
         yield from pieces(_process(fields_of((yield Ask("show info", _FRESH))), wish))
         yield from pieces(_own(own, wish))
+        counted = facts_of((yield Ask("show ssl handshake-counters json", _FRESH)))
+        yield from pieces(_handshakes(counted, wish))
     if wish.scopes & frozenset(_SCOPES.values()):
         answer = yield Ask("show stat", _FRESH)
         rows = yield from _sorted(answer, wish, own.get("descriptions", {}))

@@ -13,6 +13,8 @@ from headgate.wire.http1.heads import RequestHead, ResponseHead
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from headgate.base.connection_errors import ConnectionFailure
+    from headgate.base.handshake_causes import Cause
     from headgate.plan.frontends import BackendPlan, FrontendPlan
     from headgate.plan.tables import StickTableFacts, Tracks
     from headgate.wire.client_hello import ClientHello
@@ -23,31 +25,58 @@ Value = bool | int | bytes | object | None
 
 
 class TlsFacts(Protocol):
-    """What the TLS layer tells about one established connection; properties are computed when asked for.
+    """What the TLS layer tells about one connection; properties are computed when asked for.
 
-    Attributes:
-        early: early data was received and handed on, and the handshake is not over yet: it may be a replay (RFC 8446 8).
-        early_received: early data was received, before this handshake was over.
+    A handshake that failed has facts too, as far as it came: `established` tells them apart.
     """
 
-    early: bool
-    early_received: bool
+    @property
+    def early(self) -> bool:
+        """Early data was received and handed on, and the handshake is not over yet: it may be a replay (RFC 8446 8)."""
+
+    @property
+    def early_received(self) -> bool:
+        """Early data was received, before this handshake was over."""
 
     @property
     def secrets(self) -> Mapping[str, bytes] | None:
         """The secrets of its keys in hexadecimal, by their label in an SSLKEYLOGFILE; None unless `tune.ssl.keylog` is on."""
 
     @property
+    def established(self) -> bool:
+        """Whether the handshake was completed."""
+
+    @property
+    def error(self) -> int:
+        """OpenSSL's packed code of the first error met (of its queue the last), as `openssl errstr` takes it; 0 for none."""
+
+    @property
+    def error_text(self) -> str:
+        """`error` in OpenSSL's words, "" for none (`ssl_fc_err_str`)."""
+
+    @property
+    def failure(self) -> ConnectionFailure:
+        """What `fc_err` calls the failure of a handshake that is not `established`."""
+
+    @property
     def version(self) -> str:
-        """`TLSv1.2`, `TLSv1.3`."""
+        """`TLSv1.2`, `TLSv1.3`; "" before anything was heard of the peer."""
 
     @property
     def cipher(self) -> str:
-        """OpenSSL's name of the cipher suite."""
+        """OpenSSL's name of the cipher suite, "(NONE)" before there is one."""
 
     @property
     def cipher_bits(self) -> int:
-        """Symmetric key size of the cipher, in bits."""
+        """Secret bits of the cipher that are used, 0 before there is a cipher."""
+
+    @property
+    def cipher_algorithm_bits(self) -> int:
+        """Key size that the cipher's algorithm supports, in bits, 0 before there is a cipher."""
+
+    @property
+    def group(self) -> bytes | None:
+        """OpenSSL's name of the key exchange group (`x25519`, `X25519MLKEM768`), None when there was none."""
 
     @property
     def sni(self) -> bytes | None:
@@ -66,6 +95,22 @@ class TlsFacts(Protocol):
         """The TLS session identifier."""
 
     @property
+    def session_key(self) -> bytes:
+        """The session's master secret, b"" before there is one. Never logged unless the configuration says so."""
+
+    @property
+    def client_random(self) -> bytes:
+        """The client's random bytes, b"" before its hello was taken in."""
+
+    @property
+    def server_random(self) -> bytes:
+        """The server's random bytes, b"" before there are any."""
+
+    @property
+    def unique_id(self) -> bytes:
+        """`tls-unique` of RFC 5929 section 3: the first Finished message; b"" before there is one."""
+
+    @property
     def client_certificate_sent(self) -> bool:
         """Whether the peer presented a certificate in this very connection (`ssl_fc_has_crt`)."""
 
@@ -74,8 +119,20 @@ class TlsFacts(Protocol):
         """The peer's certificate (cryptography.x509.Certificate), also from a resumed session (`ssl_c_used`), or None."""
 
     @property
+    def peer_chain(self) -> Sequence[bytes]:
+        """The certificates as the peer sent them, in DER; on the server's side without the client's own. Empty when resumed."""
+
+    @property
+    def root_certificate(self) -> object | None:
+        """Where the verified chain of the peer ends (cryptography.x509.Certificate), None when none was verified."""
+
+    @property
     def own_certificate(self) -> object | None:
         """The certificate that we presented (cryptography.x509.Certificate)."""
+
+    @property
+    def own_certificate_name(self) -> bytes | None:
+        """What the configuration calls the certificate that we presented (`ssl_fc_crtname`)."""
 
     @property
     def verify_error(self) -> int:
@@ -83,15 +140,45 @@ class TlsFacts(Protocol):
 
     @property
     def certificate_error(self) -> int:
-        """First error of the peer's own certificate, also when it was ignored; 0 for none (`ssl_c_err`)."""
+        """The first verification error of the peer's own certificate, ignored or not, 0 for none (`ssl_c_err`)."""
 
     @property
     def authority_error(self) -> int:
-        """First error of a certificate above the peer's (`ssl_c_ca_err`)."""
+        """The first verification error of a certificate above the peer's own, 0 for none (`ssl_c_ca_err`)."""
 
     @property
     def authority_error_depth(self) -> int:
-        """How far above it that is (`ssl_c_ca_err_depth`)."""
+        """How far above the peer's own certificate that one was, 0 for none (`ssl_c_ca_err_depth`)."""
+
+    def cipher_name(self, number: int) -> str:
+        """OpenSSL's name of a cipher suite that may have been offered, "" for one that it does not know."""
+
+
+class HandshakeFacts(Protocol):
+    """The record of a connection's TLS handshake, failed or not; computed when asked for. See `tls.handshake_record`."""
+
+    @property
+    def hello(self) -> ClientHello | None:
+        """What the client offered; None when it did not come to that, or for what is no TLS."""
+
+    @property
+    def cause(self) -> Cause:
+        """Why it failed, `Cause.NONE` when it did not."""
+
+    @property
+    def advice(self) -> str:
+        """A sentence for a person: what happened and what to change; "" on success."""
+
+    @property
+    def error_number(self) -> int:
+        """OpenSSL's reason code, 0 for none (`ssl_fc_err` has the library in front of it)."""
+
+    @property
+    def error(self) -> str:
+        """OpenSSL's reason in its own words, "" for none."""
+
+    def facts(self) -> Mapping[str, object]:
+        """All of it, as JSON can carry it (`ssl_fc_handshake`)."""
 
 
 class ServerFacts(Protocol):
@@ -162,16 +249,18 @@ class Session:
         listener_id: so_id.
         tls: facts of the client's TLS connection, None for plain.
         hello: the ClientHello of a TLS client, once it was seen.
+        handshake: the record of its handshake, None for plain connections and before it began.
         variables: scope `sess`.
         tracks: entries of stick tables that the session follows, by the number of the sticky counter.
-        error_code, tls_error: why the connection or its handshake failed (`fc_err`, `ssl_fc_err`), 0 while nothing did.
-        error_text: the same in words for the error log (`fc_err_str`).
+        unfinished: facts of a TLS handshake that failed, as far as it came; then `tls` stays None.
+        error_code: number of what failed before there was a session (`base.connection_errors`), 0 while nothing did.
+        error_text: the same in words for the error log.
     """
 
     __slots__ = (
-        "accepted_at", "destination", "destination_port", "error_code", "error_text", "frontend", "hello",
+        "accepted_at", "destination", "destination_port", "error_code", "error_text", "frontend", "handshake", "hello",
         "listener_id", "listener_name",
-        "source", "source_port", "streams", "tls", "tls_error", "tracks", "unique_prefix", "variables", "world",
+        "source", "source_port", "streams", "tls", "tracks", "unfinished", "unique_prefix", "variables", "world",
     )
 
     def __init__(self, world: World, frontend: FrontendPlan) -> None:
@@ -186,13 +275,14 @@ class Session:
         self.listener_id = 0
         self.tls: TlsFacts | None = None
         self.hello: ClientHello | None = None
+        self.handshake: HandshakeFacts | None = None
         self.variables: dict[bytes, Value] | None = None
         self.streams = 0
         self.unique_prefix = b""
         self.tracks: Tracks | None = None
         self.error_code = 0
         self.error_text = ""
-        self.tls_error = 0
+        self.unfinished: TlsFacts | None = None
 
 
 class Stream:
@@ -204,6 +294,7 @@ class Stream:
         server: the server once chosen.
         request, response: heads, once parsed.
         request_buffer: bytes that have arrived and are not consumed, for req.len and payload fetches.
+        response_buffer: the server's first bytes while tcp-response content rules look at them.
         request_complete: no more bytes will come from the client (or the inspection buffer is full).
         need_more: set by a fetch that would need more bytes than there are; content rules wait while it is set (tcp-request
             inspect-delay).
@@ -228,6 +319,7 @@ class Stream:
         max_retries: override of set-retries, None for the proxy's.
         l7_retry_disabled: disable-l7-retry was executed.
         persistence: what the client's persistence cookie said; belongs to `balance.persistence`, None without a cookie line.
+        server_error: number of what became of the connection to the server (`bc_err`), 0 while nothing failed.
         original_method, original_target: as received, for %r and the log (rules may change the head).
     """
 
@@ -258,9 +350,11 @@ class Stream:
         "request_complete",
         "request_variables",
         "response",
+        "response_buffer",
         "retries",
         "server",
         "server_address",
+        "server_error",
         "server_port",
         "server_timeout",
         "server_tls",
@@ -292,6 +386,7 @@ class Stream:
         self.request: RequestHead | None = None
         self.response: ResponseHead | None = None
         self.request_buffer = b""
+        self.response_buffer = b""
         self.request_complete = False
         self.need_more = False
         self.number = 0
@@ -334,6 +429,7 @@ class Stream:
         self.source_address = b""
         self.source_port = 0
         self.server_tls: TlsFacts | None = None
+        self.server_error = 0
         self.persistence: object | None = None
         self.tracks: Tracks | None = None
         self.stick_keys: list[tuple[int, bytes]] | None = None

@@ -81,7 +81,7 @@ ALIASES: dict[str, AliasRow] = {
     "fc": AliasRow(_INT, "w.frontends[frontend_name].sessions", small=True),
     "fi": AliasRow("ip", "(e.destination or b'unix')"),
     "fp": AliasRow("port", "(e.destination_port if e.destination else e.listener_id)"),
-    "ft": AliasRow("text", "(frontend if e.tls is None else frontend_tls)"),
+    "ft": AliasRow("text", "(frontend if e.tls is None and e.unfinished is None else frontend_tls)"),
     "hr": AliasRow("captures", "s.captures_request"),
     "hrl": AliasRow("captures_clf", "s.captures_request"),
     "hs": AliasRow("captures", "s.captures_response"),
@@ -96,8 +96,8 @@ ALIASES: dict[str, AliasRow] = {
     "si": AliasRow("ip", "s.server_address"),
     "sp": AliasRow("port", "s.server_port"),
     "sq": AliasRow(_INT, "s.queue_position_server", small=True),
-    "sslc": AliasRow("text", "(None if e.tls is None else e.tls.cipher.encode())"),
-    "sslv": AliasRow("text", "(None if e.tls is None else e.tls.version.encode())"),
+    "sslc": AliasRow("text", "(None if (c := e.tls or e.unfinished) is None else c.cipher.encode())"),
+    "sslv": AliasRow("text", "(None if (c := e.tls or e.unfinished) is None else c.version.encode())"),
     "ts": AliasRow("raw", ""),  # the first two characters
     "tsc": AliasRow("raw", ""),  # these and the cookie states
 }

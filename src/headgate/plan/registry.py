@@ -139,10 +139,15 @@ def _files(package: str, names: str) -> list[str]:
 
 
 FETCHES: Table[Fetch] = Table(
-    "fetch", _files("fetches", "layer4 http_heads http_request layer5 transaction internal payload tables tls_early tls_secrets")
+    "fetch",
+    _files(
+        "fetches",
+        "layer4 http_heads http_request layer5 tls_certificates tls_offers tls_early tls_secrets transaction internal payload"
+        " tables handshakes",
+    ),
 )
 CONVERTERS: Table[Converter] = Table(
-    "converter", _files("converters", "strings arithmetic names codecs maps dates hashes tables")
+    "converter", _files("converters", "strings arithmetic names codecs maps dates hashes tables certificates")
 )
 
 

@@ -47,7 +47,8 @@ REQUEST = ("http_req_cnt", "http_req_rate")
 ERROR = ("http_err_cnt", "http_err_rate")
 FAILURE = ("http_fail_cnt", "http_fail_rate")
 GLITCH = ("glitch_cnt", "glitch_rate")
-EVENTS = (CONNECTION, SESSION, REQUEST, ERROR, FAILURE, GLITCH)
+TLS_FAILURE = ("tls_fail_cnt", "tls_fail_rate")
+EVENTS = (CONNECTION, SESSION, REQUEST, ERROR, FAILURE, GLITCH, TLS_FAILURE)
 
 #: 5xx statuses that say something about the request and nothing about the server.
 _REQUEST_STATUSES = (501, 505)

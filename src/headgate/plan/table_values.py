@@ -20,7 +20,7 @@ PLAIN = {
     name: name
     for name in (
         "bytes_in_rate bytes_out_rate conn_cnt conn_cur conn_rate glitch_cnt glitch_rate gpc0_rate gpc1_rate http_err_cnt"
-        " http_err_rate http_fail_cnt http_fail_rate http_req_cnt http_req_rate sess_cnt sess_rate"
+        " http_err_rate http_fail_cnt http_fail_rate http_req_cnt http_req_rate sess_cnt sess_rate tls_fail_cnt tls_fail_rate"
     ).split()
 } | {"kbytes_in": "bytes_in_cnt", "kbytes_out": "bytes_out_cnt"}
 #: Counters and tags, and arrays of them: read as `sc_get_gpc0`, `src_get_gpc0`, `table_gpc0`.

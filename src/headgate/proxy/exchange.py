@@ -61,7 +61,7 @@ class Exchange(Seeking):
     __slots__ = (
         "client_gone", "connection", "dechunker", "ending", "framing", "head_only", "head_sent", "held", "interim",
         "keep_client", "keep_server", "pending_verdict", "raw", "replay", "request_done", "response_at",
-        "response_buffer", "response_chunks", "response_done", "response_left", "service", "side", "stale_retry",
+        "response_chunks", "response_done", "response_left", "service", "side", "stale_retry",
         "told_early", "tunnel_eofs",
     )
 
@@ -89,7 +89,6 @@ class Exchange(Seeking):
         self.keep_server = False
         self.head_sent = False
         self.head_only = head is not None and head.method == b"HEAD"
-        self.response_buffer = b""
         self.response_left = 0
         self.response_chunks: ChunkedBody | None = None
         self.pending_verdict: Verdict | None = None

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from headgate.balance.server import ServerState
 from headgate.base.diagnostics import Bug
 from headgate.base.termination import Outcome
 from headgate.observe.counters import ListenerCounters
 from headgate.plan.facts import Session
+from headgate.proxy.handshakes import handshake_unused
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.sides import CLOSE, FOREVER, Frontend
@@ -26,6 +27,7 @@ from headgate.wire.http1.heads import parse_request_head
 
 if TYPE_CHECKING:
     from headgate.proxy.server_connection import ServerConnection
+    from headgate.tls.handshake_record import HandshakeRecord
 
 # What the session does with the client's bytes.
 AWAIT_REQUEST: Final = 0
@@ -326,6 +328,11 @@ class HttpSession(Session):
         """The client left, or took too long, before a whole request was there."""
         side = self.side
         partial = bool(self.buffer)
+        record = self.handshake
+        if record is not None and not partial and not self.streams and outcome is Outcome.REQUEST_ABORTED:
+            if handshake_unused(side, self, cast("HandshakeRecord", record), self.counted):
+                self.close()
+                return
         if not partial and (self.streams or side.ignore_probes):
             self.close()
             return

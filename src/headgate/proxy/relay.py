@@ -7,7 +7,7 @@ as they come; when a direction turns out to be bulk and both ends are plain, the
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 from headgate.balance.server import ServerState
 from headgate.base.termination import Blame, Outcome
@@ -16,11 +16,15 @@ from headgate.plan.facts import Session
 from headgate.plan.frontends import Rules
 from headgate.plan.verdicts import Kind
 from headgate.proxy.accounts import count_end, count_handshake, own_backend
+from headgate.proxy.handshakes import handshake_unused
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.seeking import AWAIT_SLOT, CONNECT, TURN_AROUND, Seeking
 from headgate.proxy.services import Cancellable
 from headgate.proxy.sides import Backend, Frontend
 from headgate.proxy.tracking import session_begins, stream_ends
+
+if TYPE_CHECKING:
+    from headgate.tls.handshake_record import HandshakeRecord
 
 # Where a relay stands, in the order of its life; 3, 4 and 5 are those of `seeking`.
 INSPECT_FRONTEND: Final = 0
@@ -98,7 +102,7 @@ class RelayStream(Seeking):
     """
 
     __slots__ = (
-        "eofs", "inspect_until", "response_checked", "response_held", "server_channel", "spliced",
+        "eofs", "inspect_until", "response_checked", "server_channel", "spliced",
     )
 
     owner: RelaySession
@@ -120,7 +124,6 @@ class RelayStream(Seeking):
         self.server_channel: Channel | None = None
         self.target_server: ServerState | None = None
         self.response_checked = False
-        self.response_held = b""
 
     # --- before there is a server ---
 
@@ -221,6 +224,7 @@ class RelayStream(Seeking):
         self.t_connect = int((scheduler.now - self.attempt_at) * 1000.0)
         self.server_channel = channel
         self.server_tls = channel.tls
+        self.server_error = 0
         if channel.tls is not None:
             self.owner.side.shared.server_handshake(channel.tls)
             if self.target_server is not None:
@@ -293,7 +297,7 @@ class RelayStream(Seeking):
 
     def _check_response(self, data: bytes) -> bytes:
         """tcp-response content rules on the server's first bytes; empty when the relay ended or waits for more."""
-        self.response_held += data
+        self.response_buffer += data
         self.request_complete = True  # the rules are asked once, with what is there
         link = self.link
         for rules in (link.plan.tcp_response_content if link is not None else None, self.owner.side.plan.tcp_response_content):
@@ -306,7 +310,7 @@ class RelayStream(Seeking):
         if link is not None and link.state.sticking is not None:
             link.state.sticking.store(self, response=True)
         self.response_checked = True
-        held, self.response_held = self.response_held, b""
+        held, self.response_buffer = self.response_buffer, b""
         return held
 
     def _try_splice(self) -> None:
@@ -463,6 +467,9 @@ class RelayStream(Seeking):
         if not clean:
             self.termination = outcome.state
         self._count(outcome, link, relayed=phase == RELAY)
+        record = owner.handshake
+        if record is not None and not self.bytes_in and (outcome.blame is Blame.CLIENT or self.eofs & 1):
+            handshake_unused(side, owner, cast("HandshakeRecord", record), owner.counted)
         if not (side.dont_log_null and not self.bytes_in and not self.bytes_out and outcome.blame is Blame.CLIENT):
             side.write_log(self, failed=outcome.blame is not Blame.NOBODY)
         if self.tracks is not None or owner.tracks is not None:

@@ -109,7 +109,6 @@ class RequestPath(ResponsePath):
             channel.close()
             return
         self.t_connect = int((self.scheduler.now - self.attempt_at) * 1000.0)
-        self.server_tls = channel.tls
         if channel.tls is not None:
             self.side.shared.server_handshake(channel.tls)
             count_handshake(channel.tls, server.counters)
@@ -139,6 +138,8 @@ class RequestPath(ResponsePath):
             return
         self.connection = connection
         connection.stream = self
+        self.server_tls = connection.channel.tls
+        self.server_error = 0
         self.connected_at = self.scheduler.now
         self.phase = AWAIT_HEAD
         if owner.early or self.told_early:

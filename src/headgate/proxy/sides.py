@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
 from headgate.base.termination import Outcome
-from headgate.config.model import ConnectionMode, Proxy
+from headgate.config.model import ConnectionMode, Mode, Proxy
 from headgate.observe.counters import ListenerCounters, ProcessCounters, ProxyCounters, ServerCounters
+from headgate.observe.handshakes import HandshakeLog
 from headgate.plan.facts import Session, Stream, TlsFacts, World
 from headgate.plan.frontends import BackendPlan, FrontendPlan
 from headgate.plan.logformat import date_ms_writer
@@ -45,6 +46,8 @@ IDLE_AT_STOP = 1.0
 FOREVER = float("inf")
 
 _INFO, _ERROR = 6, 3
+#: Termination state of connections that failed before they had a stream (8.5): refused by us, no request.
+_REFUSED_EARLY = b"PR"
 _date = date_ms_writer(None)
 
 
@@ -63,15 +66,16 @@ class Shared:
         gates: limits on connections in a second.
         request_number: %rt.
         invalid: the last invalid messages.
+        handshakes: the last TLS handshakes of clients, and how often they failed and why.
         asker: the runtime API, None where nothing can be asked.
         services: what answers in place of servers, None where the configuration has no such thing.
     """
 
     __slots__ = (
-        "asker", "backends", "buffer", "close_spread", "connector", "counters", "gates", "head_limit", "invalid", "live",
-        "max_fields", "maxconn", "request_number", "scheduler", "services", "session_ended", "sessions", "splice", "stopping",
-        "stopping_since", "world",
-    )
+        "asker", "backends", "buffer", "close_spread", "connector", "counters", "gates", "handshakes", "head_limit",
+        "invalid", "live", "max_fields", "maxconn", "request_number", "scheduler", "services", "session_ended", "sessions",
+        "splice", "stopping", "stopping_since", "world",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -101,6 +105,7 @@ class Shared:
         self.buffer = bufsize
         self.request_number = 0
         self.invalid = InvalidMessages(bufsize)
+        self.handshakes = HandshakeLog()
         self.backends: Mapping[str, Backend] = {}
         #: told when a client session is over, so that a paused listener may accept again
         self.session_ended: Callable[[Frontend], None] = _ignore
@@ -193,6 +198,8 @@ class Frontend:
         stopped: it does not listen; shut: it never will again.
         gate: rate-limit sessions.
         sockets: its listening sockets by number, with `option socket-stats`; else none.
+        unasked_line: `error-log-format` in HTTP mode: also for what ended without a valid request (8.2.5), which is where
+            HAProxy has no stream yet; None: those are logged like the others.
     """
 
     __slots__ = (
@@ -200,8 +207,8 @@ class Frontend:
         "dont_log_normal", "dont_log_null", "forwardfor", "gate", "http_after_response", "http_request", "http_response",
         "ignore_probes", "log", "log_as_soon_as_possible", "maxconn", "mode", "monitor_uri", "name", "plain", "plan",
         "rules_response", "separate_errors", "sessions", "shared", "shut", "sockets", "spec", "stopped", "t_client",
-        "t_client_fin", "t_client_hs", "t_http_keep_alive", "t_http_request", "t_tarpit", "undressed",
-    )
+        "t_client_fin", "t_client_hs", "t_http_keep_alive", "t_http_request", "t_tarpit", "unasked_line", "undressed",
+    )  # fmt: skip
 
     def __init__(self, plan: FrontendPlan, shared: Shared, log: LogEmitter | None, maxconn: int) -> None:
         spec = plan.spec
@@ -249,6 +256,7 @@ class Frontend:
         self.dont_log_null = logging.dont_log_null
         self.dont_log_normal = logging.dont_log_normal
         self.separate_errors = logging.separate_errors
+        self.unasked_line = plan.error_log_line if spec.mode is Mode.HTTP else None
         self.log_as_soon_as_possible = logging.as_soon_as_possible
         self.gate = Gate(spec.rate_limit_sessions)
         self.ignore_probes = spec.options.http_ignore_probes
@@ -322,11 +330,12 @@ class Frontend:
         shared.sessions -= 1
         shared.session_ended(self)
 
-    def write_failure(self, session: Session) -> None:
+    def write_failure(self, session: Session, *, quiet: bool = False) -> None:
         """Log a connection that failed before it had a stream (8.2.5): `error-log-format` if there is one, else HAProxy's line.
 
         Args:
             session: what is known of the connection; `error_text` says what happened.
+            quiet: it is no error, whatever `option log-separate-errors` says.
         """
         log = self.log
         if log is None:
@@ -336,12 +345,18 @@ class Frontend:
         if line is not None:
             stream = Stream(session)
             stream.started_at = session.accepted_at
+            stream.termination = _REFUSED_EARLY
             message = line(stream)
         else:
             side = f"{self.name}/{session.listener_name or session.listener_id}".encode()
             place = b"%b:%d [%b] %b: " % (session.source, session.source_port, _date(session.accepted_at), side)
             message = place + session.error_text.encode("utf-8", "replace")
-        log.emit(_ERROR if self.separate_errors else _INFO, message, wall)
+        log.emit(_ERROR if self.separate_errors and not quiet else _INFO, message, wall)
+
+    def write_note(self, text: str) -> None:
+        """Log a line about several connections together."""
+        if self.log is not None:
+            self.log.emit(_ERROR if self.separate_errors else _INFO, text.encode("utf-8", "replace"), self.shared.scheduler.wall)
 
     def write_log(self, stream: Stream, *, failed: bool) -> None:
         """Send the stream's log line, if one is wanted."""
@@ -349,15 +364,14 @@ class Frontend:
         line = self.plan.log_line
         if log is None or line is None:
             return
+        if self.unasked_line is not None and not stream.original_method:
+            line = self.unasked_line
         level = stream.log_level
         if level is None:
             level = _ERROR if failed and self.separate_errors else _INFO
         elif level < 0:
             return
-        if failed:
-            # manual 8.2.5: the error log format is for failures before a stream could be made; a stream keeps its own
-            pass
-        elif self.dont_log_normal and stream.status < 500 and not stream.retries:
+        if not failed and self.dont_log_normal and stream.status < 500 and not stream.retries:
             return
         structured = self.plan.structured_data
         log.emit(level, line(stream), self.shared.scheduler.wall, structured(stream) if structured is not None else b"")
@@ -377,7 +391,7 @@ class Backend:
         "pretend_keep_alive", "redispatch", "restrict_names", "retries", "retry_empty", "retry_failure", "retry_junk",
         "retry_statuses", "retry_timeout", "reuse", "rules_response", "send_name", "spec", "state", "t_connect", "t_queue",
         "t_server", "t_server_fin", "t_tunnel",
-    )
+    )  # fmt: skip
 
     def __init__(self, plan: BackendPlan, state: BackendState, scheduler: Scheduler) -> None:
         spec = plan.spec

@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Final, cast
 from headgate.base.connection_errors import ConnectionFailure
 from headgate.plan.facts import Stream
 from headgate.proxy.accounts import count_handshake
+from headgate.proxy.handshakes import handshake_completed, handshake_failed
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.relay import RelaySession
 from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.reactor import READ, Reactor, Timed
-from headgate.wire.client_hello import parse_client_hello
+from headgate.tls.unbegun import UNBEGUN
 from headgate.wire.errors import ProtocolViolation
+from headgate.wire.hello_length import bytes_wanted
 from headgate.wire.proxy_protocol import Command, Family, parse
 
 if TYPE_CHECKING:
     from headgate.runtime.listener import Listener, TlsClientChannel
+    from headgate.tls.handshake_record import HandshakeRecord
 
 AWAIT_PROXY_HEADER: Final = 0
 AWAIT_CLIENT_HELLO: Final = 1
@@ -31,12 +34,8 @@ OVER: Final = 3
 #: What is looked at without taking it from the socket: a PROXY header, or a ClientHello.
 _PEEK = 16384
 
-#: Failures that are counted as those of a handshake.
-_OF_TLS: Final = frozenset({
-    ConnectionFailure.SSL_ABORT, ConnectionFailure.SSL_EMPTY, ConnectionFailure.SSL_HANDSHAKE, ConnectionFailure.SSL_TIMEOUT,
-})
-
-_INTERNET_SOCKETS = (socket.AF_INET, socket.AF_INET6)
+#: Where the kernel can wait for a number of bytes.
+_TCP: Final = (socket.AF_INET, socket.AF_INET6)
 _INTERNET = (Family.INET, Family.INET6)
 
 ClientSession = HttpSession | RelaySession
@@ -46,11 +45,10 @@ class Arrival:
     """One connection on its way to a session. Owner of the TLS channel until the handshake is done.
 
     Attributes:
-        hello: the ClientHello as received, kept until the handshake is over, for explaining a failure.
     """
 
     __slots__ = (
-        "_part", "_wanted", "armed", "channel", "deadline", "hello", "listener", "reactor", "session", "sock", "stage", "started",
+        "_part", "_seen", "armed", "channel", "deadline", "listener", "reactor", "session", "sock", "stage", "started",
     )
 
     def __init__(self, listener: Listener, sock: socket.socket, session: ClientSession) -> None:
@@ -61,9 +59,8 @@ class Arrival:
         self.deadline = 0.0
         self.armed = 0.0
         self.started = self.reactor.now
-        self.hello = b""
         self._part = b""
-        self._wanted = 0
+        self._seen = b""
         self.channel: TlsClientChannel | None = None
         self.stage = AWAIT_PROXY_HEADER if listener.accept_proxy else AWAIT_CLIENT_HELLO
         patience = listener.side.t_client_hs
@@ -76,13 +73,15 @@ class Arrival:
             data = self.sock.recv(_PEEK, socket.MSG_PEEK)
         except BlockingIOError:
             return
-        except OSError:
+        except OSError as error:
             header = self.stage == AWAIT_PROXY_HEADER
-            self._fail(ConnectionFailure.PRX_ABORT if header else ConnectionFailure.SSL_ABORT, quiet=True)
+            record = self._unheard(lost=error)
+            self._fail(ConnectionFailure.PRX_ABORT if header else ConnectionFailure.SSL_ABORT, record, quiet=True)
             return
         if not data:
             header = self.stage == AWAIT_PROXY_HEADER
-            self._fail(ConnectionFailure.PRX_EMPTY if header else ConnectionFailure.SSL_EMPTY, quiet=True)
+            record = self._unheard()
+            self._fail(ConnectionFailure.PRX_EMPTY if header else ConnectionFailure.SSL_EMPTY, record, quiet=True)
         elif self.stage == AWAIT_PROXY_HEADER:
             self._proxy_header(data)
         else:
@@ -94,11 +93,13 @@ class Arrival:
         try:
             header = parse(whole)
         except ProtocolViolation as violation:
-            self._fail(ConnectionFailure.PRX_NOT_HDR, violation.reason)
+            record = self._unheard(whole, why=violation.reason)
+            self._fail(ConnectionFailure.PRX_NOT_HDR, record, violation.reason)
             return
         if header is None:
             if len(whole) >= _PEEK:
-                self._fail(ConnectionFailure.PRX_TRUNCATED, "longer than what is looked at")
+                why = "longer than what is looked at"
+                self._fail(ConnectionFailure.PRX_TRUNCATED, self._unheard(whole, why=why), why)
                 return
             # All of it belongs to the header. Left in the socket, it would be readable for ever and wake us each turn.
             self._part = whole
@@ -120,33 +121,41 @@ class Arrival:
         self._established(PlainChannel(self.reactor, self.sock, NOBODY, registered=True))
 
     def _client_hello(self, data: bytes) -> None:
-        """The first bytes of TLS are there: keep them for explanations, let OpenSSL read them from the socket."""
+        """The first bytes of TLS are there: the channel keeps them for explanations, OpenSSL reads them from the socket."""
         context = self.listener.tls
-        if context is None:
+        if context is None or self._waits_for_more(data):
             return
-        wanted = context.wanted(data)
-        if len(data) < wanted <= _PEEK and wanted != self._wanted and self.sock.family in _INTERNET_SOCKETS:
-            # Unread bytes keep the socket readable: the kernel shall wake us when there are more, or at the end.
-            self._wanted = wanted
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
-            return
-        if self._wanted:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         self.stage = HANDSHAKE
-        self.hello = data
         counters = self.listener.side.shared.counters
         counters.tls_connections += 1
         counters.tls_rate.tick(self.reactor.now)
         self.channel = context.accept(self.reactor, self.sock, data, self)
+
+    def _waits_for_more(self, data: bytes) -> bool:
+        """A hello that comes in pieces is looked at when it is whole, since what OpenSSL takes can't be seen any more.
+
+        The kernel wakes us when enough is there, or when nothing more will come: then OpenSSL may have what there is.
+        """
+        wanted = bytes_wanted(data)
+        waits = len(self._seen) < len(data) < wanted <= _PEEK and self.sock.family in _TCP
+        if waits or self._seen:
+            self._seen = data
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted if waits else 1)
+        return waits
 
     # --- owner of the TLS channel ---
 
     def handshake_completed(self) -> None:
         """See `runtime.tls_channel.HandshakeOwner`."""
         channel = self.channel
-        if channel is not None and self.stage == HANDSHAKE:
-            self.hello = b""
-            self._established(channel)
+        tls = self.listener.tls
+        if channel is None or tls is None or self.stage != HANDSHAKE:
+            return
+        record = tls.succeeded(channel)
+        self._note(record)
+        self.session.handshake = record
+        handshake_completed(self.listener.side, record)
+        self._established(channel)
 
     def early_data_begins(self) -> None:
         """See `runtime.early_tls_channel.EarlyOwner`: the session begins; the channel keeps the deadline of the handshake."""
@@ -159,14 +168,11 @@ class Arrival:
         """The handshake failed."""
         channel = self.channel
         self.channel = None
-        why = channel.failure if channel is not None else ""
-        self.listener.side.shared.counters.tls_failures += 1
-        try:
-            hello = parse_client_hello(self.hello) if self.hello else None
-        except ProtocolViolation:
-            hello = None
-        self.session.hello = hello
-        self._fail(ConnectionFailure.SSL_HANDSHAKE, why)
+        failure = ConnectionFailure.SSL_HANDSHAKE
+        if channel is not None:
+            self.session.unfinished = channel.so_far()
+            failure = self.session.unfinished.failure
+        self._fail(failure, channel.record if channel is not None else None)
 
     def data_received(self, data: bytes) -> None:
         """Not before the handshake is done, and then the channel has another owner."""
@@ -200,14 +206,38 @@ class Arrival:
     def timed_out(self) -> None:
         """`timeout client-hs`."""
         header = self.stage == AWAIT_PROXY_HEADER
-        self._fail(ConnectionFailure.PRX_TIMEOUT if header else ConnectionFailure.SSL_TIMEOUT)
+        tls, channel, patience = self.listener.tls, self.channel, self.listener.side.t_client_hs
+        record = self._unheard(timeout=patience) if channel is None or tls is None else tls.given_up(channel, patience)
+        self._fail(ConnectionFailure.PRX_TIMEOUT if header else ConnectionFailure.SSL_TIMEOUT, record)
 
-    def _fail(self, failure: ConnectionFailure, why: str = "", *, quiet: bool = False) -> None:
+    def _unheard(
+        self, seen: bytes = b"", *, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
+    ) -> HandshakeRecord | None:
+        """See `runtime.listener.TlsAcceptor`; None on bind lines without `ssl`."""
+        tls = self.listener.tls
+        if tls is None:
+            return None
+        header = self.stage == AWAIT_PROXY_HEADER
+        return tls.unheard(seen or self._part or self._seen, header=header, lost=lost, timeout=timeout, why=why)
+
+    def _note(self, record: HandshakeRecord) -> None:
+        """Say in a record whose handshake it is."""
+        session = self.session
+        side = self.listener.side
+        record.at = session.accepted_at
+        record.milliseconds = int((self.reactor.now - self.started) * 1000.0)
+        record.client, record.client_port = session.source, session.source_port
+        record.address, record.port = session.destination, session.destination_port
+        record.proxy = side.name
+        record.line_name = session.listener_name or str(session.listener_id)
+
+    def _fail(self, failure: ConnectionFailure, record: HandshakeRecord | None, why: str = "", *, quiet: bool = False) -> None:
         """Log and close.
 
         Args:
             failure: what happened, in HAProxy's words.
-            why: what more is known.
+            record: of the TLS handshake that it was, or would have been.
+            why: what more is known where there is no record.
             quiet: nothing was received: `option dontlognull` leaves it out.
         """
         if self.stage == OVER:
@@ -215,19 +245,23 @@ class Arrival:
         stage = self.stage
         self.stage = OVER
         self.reactor.retire(self)
+        if record is not None:
+            self._note(record)
         if self.channel is not None:
             self.channel.abort()
         elif stage != HANDSHAKE:
             self.reactor.unwatch(self.sock.fileno())
             self.sock.close()
         side = self.listener.side
-        if failure in _OF_TLS:
-            side.counters.tls_failed += 1
-            if self.session.counted is not None:
-                self.session.counted.tls_failed += 1
-        if not (quiet and side.dont_log_null):
-            session = self.session
+        session = self.session
+        if record is not None:
+            if session.unfinished is None:
+                session.unfinished = UNBEGUN if self.channel is None else self.channel.so_far()
+            session.handshake = record
+            session.hello = record.hello
+            handshake_failed(side, session, record, failure, session.counted)
+        elif not (quiet and side.dont_log_null):
             session.error_code = failure.number
             session.error_text = f"{failure.message} ({why})" if why else failure.message
             side.write_failure(session)
-        side.session_over(self.session)
+        side.session_over(session)

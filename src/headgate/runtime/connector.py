@@ -13,8 +13,9 @@ from typing import Protocol
 
 from headgate.balance.server import ServerState
 from headgate.base.addresses import Address, Family
+from headgate.base.connection_errors import by_errno
 from headgate.config.model import ProxyProtocolSend, SourceAddress
-from headgate.plan.facts import Session, Stream
+from headgate.plan.facts import Session, Stream, TlsFacts
 from headgate.proxy.port import Channel, Lost, Owner
 from headgate.proxy.services import Attempt
 from headgate.runtime.channel import NOBODY, PlainChannel, lost_reason
@@ -34,10 +35,17 @@ class HandshakeOwner(Owner, Protocol):
         """Data may flow; `channel.tls` has the facts."""
 
 
+class TlsServerChannel(Channel, Protocol):
+    """A TLS channel to a server."""
+
+    def so_far(self) -> TlsFacts:
+        """What is known of the connection, whether its handshake is done, under way or failed."""
+
+
 class TlsOpener(Protocol):
     """Makes the TLS layer towards a server; `runtime.tls_channel.Dialler`."""
 
-    def open(self, reactor: Reactor, sock: socket.socket, sni: bytes | None, owner: HandshakeOwner) -> Channel:
+    def open(self, reactor: Reactor, sock: socket.socket, sni: bytes | None, owner: HandshakeOwner) -> TlsServerChannel:
         """Begin the handshake on a connected socket that the reactor does not watch."""
 
 
@@ -124,13 +132,12 @@ class PendingConnection:
         self._stream = stream
         self._attempt: Attempt | None = attempt
         self._sock: socket.socket | None = None
-        self._tls: Channel | None = None
+        self._tls: TlsServerChannel | None = None
         self._failure = Lost.ERROR
         try:
             self._begin()
         except OSError as error:
-            self._failure = lost_reason(error)
-            self._drop_socket()
+            self._failed(error)
             reactor.later(self._report_failure)
 
     @property
@@ -166,6 +173,11 @@ class PendingConnection:
             raise OSError(result, "connect")
         self.reactor.watch(sock.fileno(), WRITE, self._ready)
 
+    def _failed(self, error: OSError) -> None:
+        self._failure = lost_reason(error)
+        self._stream.server_error = by_errno(error.errno or 0).number
+        self._drop_socket()
+
     def _report_failure(self) -> None:
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
@@ -178,8 +190,7 @@ class PendingConnection:
         # A HUP alone is no failure: a unix server may have answered and closed already.
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if events & BROKEN else 0
         if error:
-            self._drop_socket()
-            self._failure = lost_reason(OSError(error, ""))
+            self._failed(OSError(error, ""))
             self._report_failure()
             return
         endpoint = self._endpoint
@@ -192,8 +203,7 @@ class PendingConnection:
                 # A fresh socket's send buffer holds far more than a PROXY header.
                 sock.send(header)
             except OSError as broken:
-                self._drop_socket()
-                self._failure = lost_reason(broken)
+                self._failed(broken)
                 self._report_failure()
                 return
         attempt = self._attempt
@@ -223,6 +233,9 @@ class PendingConnection:
         """The handshake failed."""
         self._server.counters.tls_failed += 1
         self._failure = reason
+        if self._tls is not None:
+            self._stream.server_tls = facts = self._tls.so_far()
+            self._stream.server_error = facts.failure.number
         self._tls = None
         self._report_failure()
 

@@ -127,17 +127,18 @@ class EarlyTlsChannel(TlsChannel):
         if not self._handed_over:
             self._handshake_failed(error)
         else:
-            self.failure = error.text
+            self._failure = error.text
+            self._met(error)
             self._lost(Lost.HANDSHAKE)
 
     def _early_data(self, data: bytes) -> None:
         """OpenSSL bounds how much of it may come."""
         self._held += data
         if self.tls is None:
-            facts = ConnectionFacts(self._ssl)
+            facts = self._learned(established=False)
             facts.early_received = True
             facts.early = self.tells_early and facts.alpn in _HTTP_1
-            self.tls = facts
+            self.tls = self._facts = facts
             if facts.early:
                 self._handed_over = True
                 cast(EarlyOwner, self.owner).early_data_begins()
@@ -210,7 +211,7 @@ class EarlyTlsChannel(TlsChannel):
         if self._established or self._closing or self._failed:
             super().timed_out()
         else:
-            self.failure = "the handshake behind early data was not finished in time"
+            self._failure = "the handshake behind early data was not finished in time"
             self._lost(Lost.TIMEOUT)
 
     def _interest(self) -> None:

@@ -8,12 +8,12 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from headgate.base.addresses import Family
 from headgate.config.model import Bind, Mode
 from headgate.observe.counters import ListenerCounters
-from headgate.plan.facts import Stream
+from headgate.plan.facts import Stream, TlsFacts
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel
 from headgate.proxy.relay import RelaySession
@@ -23,6 +23,9 @@ from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import READ, Reactor
 from headgate.runtime.sockets import file_identity
+
+if TYPE_CHECKING:
+    from headgate.tls.handshake_record import HandshakeRecord
 
 #: Connections that one event may accept: others must have their turn (as tune.maxaccept).
 _ACCEPT_MOST: Final = 64
@@ -44,10 +47,17 @@ class TlsClientChannel(Channel, Protocol):
     """A client's TLS channel.
 
     Attributes:
-        failure: why the handshake failed, in a sentence for the log.
+        record: of the handshake that failed.
     """
 
-    failure: str
+    record: HandshakeRecord | None
+
+    def so_far(self) -> TlsFacts:
+        """What is known of the connection, whether its handshake is done, under way or failed."""
+
+    @property
+    def failure(self) -> str:
+        """Why the handshake failed, in a sentence for the log."""
 
 
 #: SO_LINGER on, for no time: a close resets the connection and leaves no TIME_WAIT behind (manual, "option nolinger").
@@ -57,11 +67,27 @@ NO_LINGER = struct.pack("ii", 1, 0)
 class TlsAcceptor(Protocol):
     """Makes the TLS layer of client connections; `runtime.tls_channel.Answerer`."""
 
-    def wanted(self, hello: bytes) -> int:
-        """How many bytes must be there before `accept` may be called, as far as `hello` tells; 0: any."""
-
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsClientChannel:
         """Begin the handshake on a socket whose first bytes, `hello`, were seen but not taken."""
+
+    def succeeded(self, channel: Any) -> HandshakeRecord:
+        """The record of a handshake that is through, of a channel that this object made."""
+
+    def given_up(self, channel: Any, timeout: float) -> HandshakeRecord:
+        """The record of a handshake that has taken too long, of a channel that this object made."""
+
+    def unheard(
+        self, seen: bytes, *, header: bool, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
+    ) -> HandshakeRecord:
+        """The record of a connection that ended before there was a TLS object.
+
+        Args:
+            seen: what was received.
+            header: it would have been a PROXY header.
+            lost: how the connection broke; None when the client closed it, or nothing came in time.
+            timeout: how long nothing came, seconds; 0.0 when that was not the reason.
+            why: what is wrong with the header; "" when that was not the reason.
+        """
 
 
 class Listener:

@@ -24,15 +24,14 @@ from headgate.runtime.channel import NOBODY, lost_reason
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 from headgate.runtime.tls_tuning import BEGINNING, RECORD, UNTUNED, TlsTuning
-from headgate.tls.client_auth import forget_findings, take_findings
+from headgate.tls.client_auth import findings_of, forget_findings
 from headgate.tls.client_context import ServerContext
-from headgate.tls.facts import ConnectionFacts, server_name
-from headgate.tls.handshake_record import HandshakeRecord
+from headgate.tls.facts import ConnectionFacts
+from headgate.tls.handshake_facts import note_failure, note_success
+from headgate.tls.handshake_record import Ended, HandshakeRecord, Step
 from headgate.tls.key_log import forget_secrets
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, take_error
 from headgate.tls.server_context import BindContext
-from headgate.wire.client_hello import parse_client_hello
-from headgate.wire.errors import ProtocolViolation
 
 #: Full records that are read for one event and handed on together.
 _RECORDS_MOST = 4
@@ -89,9 +88,40 @@ class Answerer:
         self.context = context
         self.tuning = tuning
 
-    def wanted(self, hello: bytes) -> int:
-        """How many bytes must be there before `accept` may be called, as far as `hello` tells; 0: any."""
-        return self.context.wanted(hello)
+    def succeeded(self, channel: TlsChannel) -> HandshakeRecord:
+        """See `runtime.listener.TlsAcceptor`. How the connection ends is told to the record too, see `record.late`."""
+        record = channel.record = HandshakeRecord(outgoing=False)
+        record.describe = self.context.describe
+        record.first_bytes = channel.hello
+        channel.hello = b""
+        note_success(record, channel._ssl)
+        return record
+
+    def given_up(self, channel: TlsChannel, timeout: float) -> HandshakeRecord:
+        """See `runtime.listener.TlsAcceptor`."""
+        record = channel.explain(TlsError("timeout"))
+        record.timeout = timeout
+        record.ended = Ended.TIMEOUT
+        return record
+
+    def unheard(
+        self, seen: bytes, *, header: bool, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
+    ) -> HandshakeRecord:
+        """See `runtime.listener.TlsAcceptor`."""
+        record = HandshakeRecord(outgoing=False)
+        record.describe = self.context.describe
+        record.first_bytes = seen
+        record.bytes_in, record.bytes_out = len(seen), 0
+        if seen:
+            record.step = Step.PROXY_HEADER if header else Step.CLIENT_HELLO
+        record.header = why
+        record.timeout = timeout
+        if lost is not None:
+            record.errno = lost.errno or errno.ECONNRESET
+            record.error = lost.strerror or ""
+        record.closed = lost is None and not timeout and not why
+        record.ended = Ended.TIMEOUT if timeout else Ended.PROXY if why else Ended.PEER
+        return record
 
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsChannel:
         """Begin the handshake on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""
@@ -108,17 +138,17 @@ class TlsChannel:
 
     Attributes:
         see `proxy.port.Channel`, and:
-        failure: why the handshake or the connection failed, in a sentence for the log; "" while all is well.
-        record: facts of a failed handshake; None before and on success, where `tls` has them.
+        record: of the handshake; None before it is over. On success that of the owner, if it keeps one: an alert that comes
+            before anything else is noted there.
         truncated: the peer ended the connection without close_notify.
         hello: the client's first bytes, where the listener has peeked them: parsed only to explain a failure.
         deadline, armed: the reactor's, for lingering.
     """
 
     __slots__ = (
-        "_closing", "_context", "_eof", "_established", "_events", "_failed", "_handle", "_late", "_lingers", "_most",
-        "_notified", "_pending", "_read_wants_write", "_reading", "_sent", "_sent_at", "_shut", "_ssl", "_tuning",
-        "_write_wants_read", "armed", "blocked", "deadline", "failure", "fd", "hello", "owner", "reactor", "record", "sock",
+        "_closing", "_context", "_eof", "_established", "_events", "_facts", "_failed", "_failure", "_handle", "_late",
+        "_lingers", "_most", "_notified", "_pending", "_read_wants_write", "_reading", "_sent", "_sent_at", "_shut", "_ssl",
+        "_tuning", "_write_wants_read", "armed", "blocked", "deadline", "fd", "hello", "owner", "reactor", "record", "sock",
         "tls", "truncated",
     )  # fmt: skip
 
@@ -154,7 +184,7 @@ class TlsChannel:
         self.owner: Owner = owner
         self.blocked = False
         self.tls: TlsFacts | None = None
-        self.failure = ""
+        self._failure = ""
         self.record: HandshakeRecord | None = None
         self.truncated = False
         self.hello = b""
@@ -171,6 +201,7 @@ class TlsChannel:
         self._events = READ
         self._reading = True
         self._established = False
+        self._facts: ConnectionFacts | None = None  # once the handshake is over
         self._read_wants_write = False
         self._write_wants_read = False
         self._late: TlsError | None = None  # the end of input, met while the owner had paused us
@@ -225,7 +256,8 @@ class TlsChannel:
         if self._failed or self._closing:
             return
         self._established = True
-        self.tls = ConnectionFacts(self._ssl)
+        self.tls = self._facts = self._learned(established=True)
+        forget_findings(self._ssl)
         if self._tuning.key_updates is not None:
             self._tuning.key_updates.watch(self._ssl)
         self.reactor.rebind(self.fd, self.ready)
@@ -233,27 +265,46 @@ class TlsChannel:
             self._interest()
         cast(HandshakeOwner, self.owner).handshake_completed()
 
+    def _learned(self, *, established: bool, error: int = 0) -> ConnectionFacts:
+        context = self._context
+        names = context if isinstance(context, BindContext) else None
+        facts = ConnectionFacts(self._ssl, names, outgoing=names is None, established=established, error=error)
+        if names is not None:
+            facts.findings = findings_of(self._ssl)
+        return facts
+
+    def so_far(self) -> TlsFacts:
+        """What is known of the connection now, whether its handshake is done, under way or failed."""
+        return self._facts or self._learned(established=False)
+
     def _handshake_failed(self, error: TlsError) -> None:
         if self._failed or self._closing:
             return
-        record = HandshakeRecord(outgoing=self._handle is not None)
-        record.failed(error)
-        record.sni = server_name(self._ssl)
-        if self.hello:
-            with contextlib.suppress(ProtocolViolation):  # then OpenSSL's reason says it
-                hello = parse_client_hello(self.hello)
-                if hello is not None:
-                    record.heard(hello)
-        record.verify_error = lib.SSL_get_verify_result(self._ssl)
-        record.findings = take_findings(self._ssl)
-        self._context.describe(record)
-        self.record = record
-        self.failure = record.reason
+        self._facts = self._learned(established=False, error=error.code)
+        self.explain(error)
+        forget_findings(self._ssl)
         self._closing = True
         # OpenSSL has sent its alert: it must not be lost to the reset that unread bytes would cause.
         owner = self.owner
         self._finish()
         owner.connection_lost(Lost.HANDSHAKE)
+
+    @property
+    def failure(self) -> str:
+        """Why the handshake or the connection failed, in a sentence for the log; "" while all is well."""
+        record = self.record
+        return self._failure or (record.reason if record is not None and not record.completed else "")
+
+    def explain(self, error: TlsError) -> HandshakeRecord:
+        """The record of this handshake, which `error` ends (or the owner, with one of its own)."""
+        record = self.record = HandshakeRecord(outgoing=self._handle is not None)
+        record.first_bytes = self.hello
+        record.describe = self._context.describe
+        note_failure(record, self._ssl, self.sock, error)
+        record.findings = findings_of(self._ssl)
+        if self._handle is not None and self._handle.name:
+            record.sni = self._handle.name  # what is verified, also when it is an address, which is not sent
+        return record
 
     # --- events ---
 
@@ -333,10 +384,18 @@ class TlsChannel:
             self._interest()
             self.owner.eof_received()
             return
-        self.failure = end.text
+        self._failure = end.text
+        self._met(end)
+        if self.record is not None:
+            self.record.late = end
         if not end.errno:
             self._notified = True  # after a protocol error OpenSSL must not be asked to send anything
         self._lost(_reason(end))
+
+    def _met(self, error: TlsError) -> None:
+        """Tell the connection's facts of the first error (`ssl_fc_err`)."""
+        if self._facts is not None and not self._facts.error:
+            self._facts.error = error.code
 
     def _broken(self) -> None:
         """EPOLLERR or EPOLLHUP while we do not read."""
@@ -412,7 +471,8 @@ class TlsChannel:
         if kind == WANT_WRITE or kind == WANT_READ:
             return True
         error = take_error(kind, system_error)
-        self.failure = error.text
+        self._failure = error.text
+        self._met(error)
         self._fail_later(_reason(error))
         return False
 

@@ -117,6 +117,8 @@ def _judge(crt_ignored: IgnoredErrors, ca_ignored: IgnoredErrors) -> Any:
         ignored = (ca_ignored if depth else crt_ignored).covers(number)
         ssl = lib.X509_STORE_CTX_get_ex_data(store, _ssl_index)
         findings = _found.setdefault(int(ffi.cast("uintptr_t", ssl)), Findings())
+        if findings.leaf is None:
+            findings.leaf = encoded_certificate(lib.X509_STORE_CTX_get0_cert(store))
         findings.note(number, depth, ignored, lib.X509_STORE_CTX_get_current_cert(store))
         return 1 if ignored else 0
 
@@ -134,6 +136,7 @@ class Findings:
         fatal: number of the error that ended the handshake; 0 when all were ignored.
         depth: where that was.
         certificate: the certificate that `fatal` is about, DER; None without one.
+        leaf: the peer's own certificate, DER, when there is anything to say: OpenSSL forgets it when the handshake fails.
     """
 
     error: int = 0
@@ -142,6 +145,7 @@ class Findings:
     fatal: int = 0
     depth: int = 0
     certificate: bytes | None = None
+    leaf: bytes | None = None
 
     def note(self, number: int, depth: int, ignored: bool, pointer: Any) -> None:
         """Take one error in; `pointer` is the certificate concerned, or NULL."""
@@ -160,12 +164,16 @@ class Findings:
 _found: dict[int, Findings] = {}
 
 
-def take_findings(ssl: Any) -> Findings | None:
-    """What the verification of a connection's peer met, once; None when it met nothing (or there was none)."""
-    return _found.pop(int(ffi.cast("uintptr_t", ssl)), None) if _found else None
+#: Of connections whose peers' certificates were faultless, or were never verified.
+NOTHING_FOUND = Findings()
+
+
+def findings_of(ssl: Any) -> Findings:
+    """What the verification of a connection's peer has met so far."""
+    return _found.get(int(ffi.cast("uintptr_t", ssl)), NOTHING_FOUND) if _found else NOTHING_FOUND
 
 
 def forget_findings(ssl: Any) -> None:
-    """The connection is about to go, and nobody asked."""
+    """The connection is about to go, or its findings are kept elsewhere."""
     if _found:
         _found.pop(int(ffi.cast("uintptr_t", ssl)), None)

@@ -16,6 +16,7 @@ from headgate.base.diagnostics import Bug, ConfigError, Location, Report, config
 from headgate.config.tls_options import ServerTls, Verify
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.installing import install
+from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names, shown
 from headgate.tls.openssl import Handle, ffi, lib
 from headgate.tls.pem import read_authorities, read_certified_key
 from headgate.tls.policy import (
@@ -45,7 +46,7 @@ class ServerContext:
         tls: the options it was built from.
     """
 
-    __slots__ = ("_context", "_sessions", "tls")
+    __slots__ = ("_context", "_sessions", "_shown", "tls")
 
     def __init__(self, tls: ServerTls) -> None:
         context = new_context(SSL.TLS_CLIENT_METHOD)
@@ -55,8 +56,11 @@ class ServerContext:
             context.set_options(SSL.OP_NO_TICKET)
         if tls.alpn:
             context.set_alpn_protos([one.encode("ascii") for one in tls.alpn])
+        self._shown: tuple[ShownCertificate, ...] = ()
         if tls.certificate is not None:
-            install(context, (read_certified_key(tls.certificate, tls.location),))
+            own = read_certified_key(tls.certificate, tls.location)
+            install(context, (own,))
+            self._shown = (shown(own),)
         if tls.verify is Verify.REQUIRED:
             ca_file = tls.ca_file or SYSTEM_CA
             load_trust(context, ca_file, () if ca_file == SYSTEM_CA else read_authorities(ca_file, tls.location))
@@ -115,8 +119,11 @@ class ServerContext:
 
     def describe(self, record: HandshakeRecord) -> None:
         """Say in a handshake record what applied on our side."""
-        record.location = self.tls.location
-        record.lowest = enabled_versions(self.tls.versions)[0]
+        tls = self.tls
+        record.line = LineFacts(
+            tls.location, tuple(enabled_versions(tls.versions)), group_names(tls.curves), tls.alpn, ca_file=tls.ca_file,
+            verify_host=tls.verify_host or "", certificates=self._shown,
+        )  # fmt: skip
 
 
 def _usable(sni: bytes | None) -> bytes | None:

@@ -1,151 +1,235 @@
-"""What is kept about a handshake, whether it succeeded or not: the seam between the TLS channel and those who explain failures.
+"""What is kept about a TLS handshake, whether it succeeded or not: the seam between those who shake hands and those who explain.
 
-Only facts here. A short human reason is made from them by `reason`.
+Only facts, and cheap to make: a record of a success costs an object. What a ClientHello says is read again when somebody wants to
+know; cause and advice are worked out once, by `handshake_diagnosis` and `handshake_advice`.
 """
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Callable
+from typing import Protocol
+
 from headgate.base.diagnostics import Location
-from headgate.tls.client_auth import Findings
+from headgate.base.handshake_causes import Cause
+from headgate.tls.handshake_advice import advise
+from headgate.tls.handshake_diagnosis import diagnose
+from headgate.tls.handshake_report import Facts, record_facts
+from headgate.tls.line_facts import LineFacts
 from headgate.tls.openssl import TlsError
-from headgate.wire.client_hello import ClientHello
+from headgate.wire.client_hello import ClientHello, parse_client_hello
+from headgate.wire.errors import ProtocolViolation
 
-#: Alert descriptions (RFC 8446 section 6, RFC 5246 section 7.2) that end handshakes.
-ALERTS = {
-    0: "close_notify", 10: "unexpected_message", 20: "bad_record_mac", 22: "record_overflow", 40: "handshake_failure",
-    42: "bad_certificate", 43: "unsupported_certificate", 44: "certificate_revoked", 45: "certificate_expired",
-    46: "certificate_unknown", 47: "illegal_parameter", 48: "unknown_ca", 49: "access_denied", 50: "decode_error",
-    51: "decrypt_error", 70: "protocol_version", 71: "insufficient_security", 80: "internal_error", 86: "inappropriate_fallback",
-    90: "user_canceled", 109: "missing_extension", 110: "unsupported_extension", 112: "unrecognized_name",
-    113: "bad_certificate_status_response", 115: "unknown_psk_identity", 116: "certificate_required",
-    120: "no_application_protocol",
-}  # fmt: skip
 
-#: Names of protocol versions on the wire (RFC 8446 section 4.2.1 and those before).
-VERSION_NAMES = {0x0002: "SSLv2", 0x0300: "SSLv3", 0x0301: "TLSv1.0", 0x0302: "TLSv1.1", 0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
+class Step(enum.Enum):
+    """How far a handshake came."""
 
-#: What an alert of the peer means for the one who runs the proxy.
-_MEANS = {
-    42: "it does not accept our certificate",
-    43: "it can't use our kind of certificate",
-    44: "it says that our certificate is revoked",
-    45: "it says that our certificate has expired",
-    46: "it does not accept our certificate",
-    48: "it does not trust the CA of our certificate",
-    40: "it found no common parameters",
-    70: "it does not speak our TLS versions",
-    71: "it wants stronger algorithms",
-    112: "it does not serve that name",
-    116: "it requires a certificate from us",
-    120: "it speaks none of our ALPN protocols",
-}
+    #: Nothing was received.
+    CONNECTED = "connected"
+    #: A part of a PROXY protocol header was received.
+    PROXY_HEADER = "proxy-header"
+    #: With a client: a part of its ClientHello was received. With a server: ours was sent.
+    CLIENT_HELLO = "client-hello"
+    #: The client's hello was whole: versions, certificate and ciphers are chosen.
+    NEGOTIATION = "negotiation"
+    #: The server's hello and certificate were sent, or received where we are the client.
+    CERTIFICATE = "certificate"
+    #: All is said; with TLS 1.3 the client may still reject our certificate.
+    ESTABLISHED = "established"
+
+
+class Ended(enum.Enum):
+    """Who ended it."""
+
+    NOBODY = "nobody"
+    PEER = "peer"
+    PROXY = "proxy"
+    TIMEOUT = "timeout"
+
+
+class Findings(Protocol):
+    """What verification met.
+
+    Attributes:
+        fatal: number of the error that ended the handshake, 0 for none.
+        depth: of the certificate concerned: 0 for the peer's own.
+        certificate: DER of the certificate concerned, None when it is not known.
+    """
+
+    fatal: int
+    depth: int
+    certificate: bytes | None
 
 
 class HandshakeRecord:
-    """One handshake.
+    """One handshake. Implements `plan.facts.HandshakeFacts`.
 
     Attributes:
-        completed: whether it succeeded.
+        number: of the record, in the order of this process; 0 before it is kept.
+        at: when the connection was accepted, seconds since the epoch.
+        milliseconds: how long it took, PROXY header included.
+        client, client_port: who asked, as logs show it; our own address for servers.
+        address, port: the address that the client connected to, or that of the server.
+        proxy, line_name: frontend and bind line, or backend and server.
         outgoing: we were the client (a server of a backend).
-        sni: the name asked for.
-        offered: protocol versions that the client offered, as far as its ClientHello was seen; empty: unknown.
-        version, cipher: what was chosen; "" when it did not come to that.
-        error: OpenSSL's own words, "" on success.
-        alert: number of the alert that the peer sent, None for none.
-        verify_error: OpenSSL's number for what is wrong with the peer's certificate, 0 for nothing.
-        findings: what the verification of a client's certificates met, None when it met nothing.
-        location: the bind or server line whose options applied.
-        lowest: lowest version that we speak, for explanations.
+        completed: whether it succeeded.
+        first_bytes: what was first received from a client, at least the ClientHello when it came whole; ours for servers: b"".
+        sni: the name asked for, as OpenSSL has it; see `name`.
+        version, cipher, group, alpn: what was chosen; "" when it did not come to that.
+        resumed: an earlier session was taken up.
+        step: how far it came; ended: who ended it.
+        error, error_number, errno: OpenSSL's own words, its reason code, and the system's error; "" and 0 for none.
+        closed: the peer closed the connection without a word.
+        alert: number of the alert that the peer sent, None for none; alert_sent: of ours.
+        verify_error: OpenSSL's number for what is wrong with the peer's certificate, 0 for nothing; findings: where that was.
+        timeout: how long was waited, seconds, 0.0 when it was not a timeout.
+        header: what is known of a PROXY header that failed; "" for nothing.
+        bytes_in, bytes_out: on the wire, -1 where the system does not say.
+        late: how the connection ended, when that was before any byte of data; None while it is of use.
+        describe: fills in `line`: what the bind or server line allows.
+        allowed: cipher suites that the connection could have used, OpenSSL's names; empty when it is not known.
+        similar, sources: how many failures of the same cause this line had in the last hour, and from how many addresses.
     """
 
     __slots__ = (
-        "alert", "cipher", "completed", "error", "findings", "location", "lowest", "offered", "outgoing", "sni", "verify_error",
-        "version",
-    )
+        "_advice", "_cause", "_line", "address", "alert", "alert_sent", "allowed", "alpn", "at", "bytes_in", "bytes_out",
+        "cipher", "client", "client_port", "closed", "completed", "describe", "ended", "errno", "error", "error_number",
+        "findings", "first_bytes", "group", "header", "late", "line_name", "milliseconds", "number",
+        "outgoing", "port", "proxy", "resumed", "similar", "sni", "sources", "step", "timeout", "verify_error", "version",
+    )  # fmt: skip
 
     def __init__(self, *, outgoing: bool) -> None:
-        self.completed = False
         self.outgoing = outgoing
+        self.completed = False
+        self.number = 0
+        self.at = 0.0
+        self.milliseconds = 0
+        self.client = b""
+        self.client_port = 0
+        self.address = b""
+        self.port = 0
+        self.proxy = ""
+        self.line_name = ""
+        self.first_bytes = b""
         self.sni: bytes | None = None
-        self.offered: tuple[str, ...] = ()
         self.version = ""
         self.cipher = ""
+        self.group = ""
+        self.alpn = b""
+        self.resumed = False
+        self.step = Step.CONNECTED
+        self.ended = Ended.NOBODY
         self.error = ""
+        self.error_number = 0
+        self.errno = 0
+        self.closed = False
         self.alert: int | None = None
+        self.alert_sent: int | None = None
         self.verify_error = 0
         self.findings: Findings | None = None
-        self.location: Location | None = None
-        self.lowest = ""
+        self.timeout = 0.0
+        self.header = ""
+        self.bytes_in = -1
+        self.bytes_out = -1
+        self.late: TlsError | None = None
+        self.describe: Callable[[HandshakeRecord], None] | None = None
+        self._line: LineFacts | None = None
+        self.allowed: tuple[str, ...] = ()
+        self.similar = 0
+        self.sources = 0
+        self._cause: Cause | None = None
+        self._advice: str | None = None
 
     def failed(self, error: TlsError) -> None:
         """Take over what OpenSSL says."""
         self.error = error.text
-        self.alert = error.alert
+        self.error_number = error.number
+        self.errno = error.errno
+        self.closed = error.eof
+        if error.alert is not None:
+            self.alert = error.alert
+            self.ended = Ended.PEER
+        self._cause = self._advice = None
 
-    def heard(self, hello: ClientHello) -> None:
-        """Take over what the client offered. Invented versions (GREASE, RFC 8701) are left out."""
-        self.offered = tuple(VERSION_NAMES[one] for one in sorted(hello.versions) if one in VERSION_NAMES)
-        self.sni = hello.sni
+    @property
+    def hello(self) -> ClientHello | None:
+        """What the client offered; None when its hello did not come whole, or is none."""
+        try:
+            return parse_client_hello(self.first_bytes)
+        except ProtocolViolation:
+            return None
+
+    @property
+    def line(self) -> LineFacts | None:
+        """What the line allows, asked from it when somebody wants to know; None when there is nobody to ask."""
+        if self._line is None and self.describe is not None:
+            self.describe(self)
+        return self._line
+
+    @line.setter
+    def line(self, line: LineFacts) -> None:
+        self._line = line
+
+    @property
+    def location(self) -> Location | None:
+        """Of the bind or server line whose options applied."""
+        line = self.line
+        return line.location if line is not None else None
+
+    @property
+    def name(self) -> str:
+        """The name that the client asked for, "" for none: also when OpenSSL never came to look at it."""
+        sni = self.sni
+        if sni is None and not self.outgoing:
+            hello = self.hello
+            sni = hello.sni if hello is not None else None
+        return sni.decode("ascii", "backslashreplace") if sni else ""
+
+    @property
+    def cause(self) -> Cause:
+        """Why it failed."""
+        if self._cause is None:
+            self._cause = diagnose(self)
+        return self._cause
+
+    @cause.setter
+    def cause(self, cause: Cause) -> None:
+        self._cause = cause
+        self._advice = None
+
+    @property
+    def advice(self) -> str:
+        """A sentence for a person: what happened, and what to change; "" on success."""
+        if self._advice is None:
+            self._advice = advise(self)
+        return self._advice
 
     @property
     def reason(self) -> str:
-        """Why it failed, in a sentence for the log."""
-        peer = "server" if self.outgoing else "client"
-        if self.alert is not None:
-            name = ALERTS.get(self.alert, f"alert {self.alert}")
-            means = _MEANS.get(self.alert)
-            return f"the {peer} ended the handshake with alert {name}" + (f": {means}" if means else "")
-        explain = _EXPLAINED.get(self.error)
-        return explain.format(peer=peer, **self._details(peer)) if explain is not None else f"{self.error} (with the {peer})"
+        """Why it failed, for the log: cause and advice."""
+        return f"{self.cause.code}: {self.advice}"
 
-    def _details(self, peer: str) -> dict[str, str]:
-        offered = f"the {peer}'s versions ({', '.join(self.offered)})" if self.offered else f"the {peer}'s TLS versions"
-        where = f" ({self.location.short})" if self.location is not None else ""
-        verify = _VERIFY.get(self.verify_error, f"verification error {self.verify_error}")
-        name = self.sni.decode("ascii", "backslashreplace") if self.sni else ""
-        return {
-            "offered": offered, "lowest": self.lowest or "TLSv1.2", "where": where, "verify": verify,
-            "asked": f"the name {name!r}" if name else "no name",
-        }  # fmt: skip
+    def facts(self) -> Facts:
+        """All of it, as JSON can carry it."""
+        return record_facts(self)
 
+    @property
+    def probe(self) -> bool:
+        """Whether it is no failure but one who only looked."""
+        return self.cause.probe
 
-#: OpenSSL's reason -> our sentence.
-_EXPLAINED = {
-    "unsupported protocol": "{offered} don't meet ssl-min-ver {lowest}{where}",
-    "version too low": "{offered} don't meet ssl-min-ver {lowest}{where}",
-    "no shared cipher": "the {peer} offers no cipher that the certificate and `ciphers` allow{where}",
-    "no suitable signature algorithm": "the {peer} offers no signature algorithm that fits the certificate{where}",
-    "no suitable key share": "the {peer} offers no group that `curves` allows{where}",
-    "no suitable groups": "the {peer} offers no group that `curves` allows{where}",
-    "peer did not return a certificate": "the client sent no certificate and verify required is set{where}",
-    "certificate verify failed": "the {peer}'s certificate is not accepted: {verify}{where}",
-    "callback failed": "the client asked for {asked}, which no certificate matches, and strict-sni is set{where}",
-    "clienthello tlsext": "the client asked for {asked}, which no certificate matches, and strict-sni is set{where}",
-    "http request": "the client speaks plain HTTP to a TLS port{where}",
-    "https proxy request": "the client speaks plain HTTP to a TLS port{where}",
-    "wrong version number": "the {peer} does not speak TLS on this port{where}",
-    "packet length too long": "the {peer} does not speak TLS on this port{where}",
-    "unknown protocol": "the {peer} does not speak TLS on this port{where}",
-    "no application protocol": "the {peer} speaks none of the alpn protocols{where}",
-    "connection closed by the peer": "the {peer} closed the connection during the handshake",
-}  # fmt: skip
+    @property
+    def finished(self) -> bool:
+        """Whether it is a probe that finished the handshake, and asked for nothing."""
+        return self.cause is Cause.CLOSED_WITHOUT_REQUEST
 
-#: Verification results (x509_vfy.h), the ones that operators meet.
-_VERIFY = {
-    2: "its issuer is not in ca-file",
-    7: "its signature is wrong",
-    9: "it is not valid yet",
-    10: "it has expired",
-    18: "it is self-signed and not in ca-file",
-    19: "its chain ends in a self-signed CA that is not in ca-file",
-    20: "its issuer is not in ca-file",
-    21: "its chain is incomplete: the peer must send the intermediate CA",
-    23: "it is revoked",
-    24: "its issuer is not a CA",
-    26: "it is not meant for this purpose (extended key usage)",
-    62: "it is not valid for the name we asked for",
-    64: "it is not valid for the address we asked for",
-    66: "its key is too short for the security level",
-    67: "its CA's key is too short for the security level",
-    68: "its signature algorithm is too weak for the security level",
-}
+    def unused(self) -> None:
+        """The client left after the handshake, before it had sent anything."""
+        self.closed = True
+        self.cause = Cause.CLOSED_WITHOUT_REQUEST
+
+    @property
+    def size(self) -> int:
+        """About how much memory it holds, bytes."""
+        findings = self.findings
+        return 800 + len(self.first_bytes) + (len(findings.certificate or b"") if findings is not None else 0)

@@ -25,9 +25,11 @@ WANT_WRITE: int = lib.SSL_ERROR_WANT_WRITE
 ZERO_RETURN: int = lib.SSL_ERROR_ZERO_RETURN
 SYSCALL: int = lib.SSL_ERROR_SYSCALL
 
-#: SSL_OP_PRIORITIZE_CHACHA and SSL_MODE_NO_AUTO_CHAIN of ssl.h, which the binding has no names for.
+#: SSL_OP_PRIORITIZE_CHACHA and SSL_MODE_NO_AUTO_CHAIN of ssl.h, SSL_R_CERTIFICATE_VERIFY_FAILED of sslerr.h, which the binding
+#: has no names for.
 OP_PRIORITIZE_CHACHA = 1 << 21
 MODE_NO_AUTO_CHAIN = 0x8
+CERTIFICATE_VERIFY_FAILED = 134
 
 MODE: int = (
     lib.SSL_MODE_ENABLE_PARTIAL_WRITE  # keep what the kernel did not take, record by record
@@ -40,6 +42,8 @@ _SSL_new, _SSL_free, _SSL_set_fd, _gc, _clear_errors = lib.SSL_new, lib.SSL_free
 
 #: Reasons at or above this are alerts that the peer sent (SSL_AD_REASON_OFFSET of ssl.h).
 _ALERT_OFFSET = 1000
+#: SSL_R_RECORD_LAYER_FAILURE: what newer versions say behind each error of a record, and no reason of its own.
+_RECORD_LAYER_FAILURE = 313
 _UNEXPECTED_EOF: int = lib.SSL_R_UNEXPECTED_EOF_WHILE_READING
 
 
@@ -94,6 +98,8 @@ class TlsError:
         errno: the system's error number, 0 when it was OpenSSL.
         eof: the peer closed the connection without close_notify.
         alert: number of the alert that the peer sent, None when it was not an alert.
+        code: OpenSSL's packed code of the last error in its queue, as `openssl errstr` takes it; 0 for none, and for a peer
+            that merely left.
     """
 
     text: str
@@ -101,6 +107,7 @@ class TlsError:
     errno: int = 0
     eof: bool = False
     alert: int | None = None
+    code: int = 0
 
 
 def take_error(kind: int, system_error: int) -> TlsError:
@@ -110,8 +117,10 @@ def take_error(kind: int, system_error: int) -> TlsError:
         kind: what SSL_get_error said: SYSCALL or SSL_ERROR_SSL.
         system_error: `ffi.errno` right after the operation.
     """
-    first = lib.ERR_get_error()
-    lib.ERR_clear_error()
+    first = last = lib.ERR_get_error()
+    while following := lib.ERR_get_error():
+        if lib.ERR_GET_REASON(following) != _RECORD_LAYER_FAILURE:
+            last = following
     if kind == SYSCALL and system_error:
         # OpenSSL may have queued the same system error: then it has no reason text.
         return TlsError(_system_text(system_error), errno=system_error)
@@ -123,7 +132,17 @@ def take_error(kind: int, system_error: int) -> TlsError:
     reason = lib.ERR_reason_error_string(first)
     text = ffi.string(reason).decode("ascii", "replace") if reason else f"OpenSSL error {first:#x}"
     alert = number - _ALERT_OFFSET if _ALERT_OFFSET <= number < _ALERT_OFFSET + 256 else None
-    return TlsError(text, number, alert=alert)
+    return TlsError(text, number, alert=alert, code=last)
+
+
+def error_string(code: int) -> str:
+    """OpenSSL's packed code in its words: `error:0A0000C1:SSL routines::no shared cipher`, as `openssl errstr` prints it."""
+    library, reason = lib.ERR_lib_error_string(code), lib.ERR_reason_error_string(code)
+    names = [
+        ffi.string(words).decode("ascii", "replace") if words else unnamed
+        for words, unnamed in ((library, f"lib({code >> 23 & 0xFF})"), (reason, f"reason({code & 0x7FFFFF})"))
+    ]
+    return f"error:{code:08X}:{names[0]}::{names[1]}"
 
 
 def _system_text(number: int) -> str:

@@ -9,7 +9,6 @@ from cryptography.x509.oid import NameOID
 
 from headgate.plan.facts import TlsFacts
 from headgate.plan.fetches.certificates import FIELDS
-from headgate.tls.facts import ConnectionFacts
 from headgate.wire.proxy_protocol import CLIENT_CERT_CONN, CLIENT_CERT_SESS, CLIENT_SSL, TlsInfo
 
 _NOT_VERIFIED = 1
@@ -45,7 +44,7 @@ def tls_info(tls: TlsFacts) -> TlsInfo:
         cipher=tls.cipher.encode(),
         sig_alg=signature,
         key_alg=key,
-        group=tls.group if isinstance(tls, ConnectionFacts) else None,
+        group=tls.group,
         client_cert=encoded,
     )
 

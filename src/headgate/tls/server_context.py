@@ -24,9 +24,12 @@ import socket
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from headgate.base.diagnostics import NOWHERE, ConfigError, Report, Severity, config_error
@@ -38,6 +41,7 @@ from headgate.tls.forging import Forger
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.installing import check_acceptable, install
 from headgate.tls.key_choice import alike, choose
+from headgate.tls.line_facts import LineFacts, group_names, shown
 from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, ffi, lib, new_ssl
 from headgate.tls.policy import SYSTEM_CA, enabled_versions, new_context, set_common, span_versions
 from headgate.tls.storage import CertificateEntry, Entry, Storage
@@ -45,11 +49,12 @@ from headgate.tls.store import CertificateStore, Choice, Served, load_served, sk
 from headgate.tls.tuning import UNTUNED, Tuning
 from headgate.wire.client_hello import parse_client_hello
 from headgate.wire.errors import ProtocolViolation
-from headgate.wire.hello_length import bytes_wanted
 from headgate.wire.server_name import server_name
 
 #: Capacity of OpenSSL's session cache; the binding has no call to change it.
 LIBRARY_CACHE_SIZE = 20480
+#: Names that are compared with one that nothing matches, for a message.
+_COMPARED_MOST = 300
 #: Names whose context is remembered: clients choose the names that a wildcard covers, so the table needs an end.
 _NAMES_MOST = 65536
 _UNRECOGNIZED_NAME = 112  # alert, RFC 6066 section 3
@@ -82,8 +87,8 @@ class BindContext:
     """
 
     __slots__ = (
-        "__weakref__", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_session", "_switches", "_tuning",
-        "early_data", "http", "policies", "selective", "storage", "store", "tls",
+        "__weakref__", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_names", "_session", "_switches",
+        "_tuning", "early_data", "http", "policies", "selective", "storage", "store", "tls",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +112,7 @@ class BindContext:
         self._contexts: dict[Choice, SSL.Context] = {}
         self._switches: dict[bytes, tuple[AppliedPolicy, Any]] = {}
         self.policies = policies
+        self._names: dict[bytes, str] = {}
         self._forger = forger
         self._forged: OrderedDict[bytes, Choice] = OrderedDict()
         self._forged_most = cache.generated
@@ -131,10 +137,6 @@ class BindContext:
             self._select(ssl, hello)
         return Handle(ssl)
 
-    def wanted(self, hello: bytes) -> int:
-        """How many bytes of a connection must be there before its handshake may begin, as far as `hello` tells; 0: any."""
-        return bytes_wanted(hello) if self.selective else 0
-
     def takes_early_data(self, hello: bytes) -> bool:
         """Whether a client that begins with these bytes sends early data, and asks for a name that allows it."""
         if not self.early_data:
@@ -150,8 +152,35 @@ class BindContext:
 
     def describe(self, record: HandshakeRecord) -> None:
         """Say in a handshake record what applied on our side."""
-        record.location = self.tls.location
-        record.lowest = enabled_versions(self.tls.policy.versions)[0]
+        tls = self.tls
+        choice = self._answer(record.name.encode("ascii", "replace"))
+        policy = choice[0].policy if choice else tls.policy
+        record.line = LineFacts(
+            tls.location,
+            tuple(enabled_versions(policy.versions)),
+            group_names(policy.curves),
+            self.policies[policy].alpn if policy in self.policies else (),
+            tls.strict_sni,
+            policy.verify is Verify.REQUIRED,
+            policy.ca_file,
+            policy.crl_file,
+            certificates=tuple(shown(one.entry.contents) for one in choice or ()),
+            near=self._near,
+        )
+
+    def _near(self, name: str) -> tuple[str, ...]:
+        """The names that are served and most resemble one."""
+        served = self.store.names()
+        if len(served) > _COMPARED_MOST:
+            domain = name.partition(".")[2].encode("ascii", "replace")
+            served = [one for one in served if one.endswith(domain)][:_COMPARED_MOST]
+        return tuple(get_close_matches(name, [one.decode("ascii", "replace") for one in served], 3, 0.6))
+
+    def certificate_name(self, certificate: x509.Certificate) -> str:
+        """What the configuration calls one of our certificates, "" when it is none of them (`ssl_fc_crtname`)."""
+        if not self._names:
+            self._names = {one.entry.contents.leaf: one.entry.name for one in self.store.served}
+        return self._names.get(certificate.public_bytes(Encoding.DER), "")
 
     def remember(self, handle: Handle) -> None:
         """Nothing to do: OpenSSL keeps the sessions of servers."""
@@ -172,6 +201,7 @@ class BindContext:
         # What was built for one that has become another: whoever asks next gets it anew.
         self._contexts.clear()
         self._switches.clear()
+        self._names.clear()
         if not self.selective and (len(policies) > 1 or _needs_hello(store)):
             self.selective = True
         if self.selective:

@@ -22,14 +22,21 @@ VERSION_NAMES = {
     0x0002: "SSLv2", 0x0300: "SSLv3", 0x0301: "TLSv1.0", 0x0302: "TLSv1.1", 0x0303: "TLSv1.2", 0x0304: "TLSv1.3",
 }
 
-_SERVER_NAME = 0
+SERVER_NAME = 0
+_STATUS_REQUEST = 5
 _SUPPORTED_GROUPS = 10
 _POINT_FORMATS = 11
 _SIGNATURE_ALGORITHMS = 13
-_ALPN = 16
+ALPN = 16
 _SESSION_TICKET = 35
 _PRE_SHARED_KEY = 41
+_EARLY_DATA = 42
 _SUPPORTED_VERSIONS = 43
+_CERTIFICATE_ALGORITHMS = 50
+_KEY_SHARE = 51
+
+#: The cipher suite by which a client says that it has tried a higher version before (RFC 7507).
+FALLBACK_SCSV = 0x5600
 
 
 def version_name(version: int) -> str:
@@ -40,6 +47,11 @@ def version_name(version: int) -> str:
 def is_grease(value: int) -> bool:
     """Whether a 16-bit value is one of those that clients send only to keep servers tolerant (RFC 8701)."""
     return value & 0x0F0F == 0x0A0A and value >> 8 == value & 0xFF
+
+
+def without_grease(values: tuple[int, ...]) -> tuple[int, ...]:
+    """The values that mean something, in their order."""
+    return tuple(value for value in values if value & 0x0F0F != 0x0A0A or value >> 8 != value & 0xFF)
 
 
 class ClientHello:
@@ -55,19 +67,23 @@ class ClientHello:
         extensions: extension numbers, in order.
         groups: supported groups (curves), in order.
         point_formats: EC point formats, in order.
-        signature_algorithms: in order.
+        signature_algorithms: in order; certificate_algorithms: those for certificates, where they are told apart.
+        key_shares: the groups that the client sent a key share for (TLS 1.3).
         alpn: offered protocols, in order.
         sni: host name in lower case, None without one.
         session_id: as sent; not empty when a session of TLS 1.2 is to be resumed, or for middleboxes in 1.3.
         has_ticket: a session ticket (TLS 1.2) was presented.
         offers_psk: a pre-shared key was offered: in TLS 1.3 the client wants to resume.
+        offers_early_data: the client sends 0-RTT data.
+        wants_status: it asks for a stapled OCSP response.
         handshake_length: bytes of the handshake message with its header.
     """
 
     __slots__ = (
-        "alpn", "ciphers", "compressions", "extensions", "groups", "handshake_length", "has_ticket", "legacy_version",
-        "offers_psk", "point_formats", "random", "record_version", "session_id", "signature_algorithms", "sni", "versions",
-    )
+        "alpn", "certificate_algorithms", "ciphers", "compressions", "extensions", "groups", "handshake_length", "has_ticket",
+        "key_shares", "legacy_version", "offers_early_data", "offers_psk", "point_formats", "random", "record_version",
+        "session_id", "signature_algorithms", "sni", "versions", "wants_status",
+    )  # fmt: skip
 
     def __init__(self, record_version: int, legacy_version: int, handshake_length: int) -> None:
         self.record_version = record_version
@@ -81,11 +97,21 @@ class ClientHello:
         self.groups: tuple[int, ...] = ()
         self.point_formats: tuple[int, ...] = ()
         self.signature_algorithms: tuple[int, ...] = ()
+        self.certificate_algorithms: tuple[int, ...] = ()
+        self.key_shares: tuple[int, ...] = ()
         self.alpn: tuple[bytes, ...] = ()
         self.sni: bytes | None = None
         self.session_id = b""
         self.has_ticket = False
         self.offers_psk = False
+        self.offers_early_data = False
+        self.wants_status = False
+
+    @property
+    def grease(self) -> tuple[int, ...]:
+        """The invented values (RFC 8701) among all that is offered, each once, in the order of the hello."""
+        offered = (self.ciphers, self.extensions, self.groups, self.signature_algorithms, self.versions)
+        return tuple(dict.fromkeys(value for values in offered for value in values if is_grease(value)))
 
     def __repr__(self) -> str:
         versions = ",".join(map(version_name, self.versions))
@@ -129,6 +155,23 @@ def parse_client_hello(data: bytes) -> ClientHello | None:
             raise ProtocolViolation("malformed ClientHello")
         _read_extensions(hello, extensions)
     return hello
+
+
+def looks_like_tls(data: bytes) -> bool:
+    """Whether the first bytes of a connection may be the beginning of a hello, an SSLv2 one included."""
+    return data[:1] == b"\x16" or (data[:1] >= b"\x80" and data[2:3] in (b"", b"\x01"))
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether all of a ClientHello is there, or what is there can't become one. Cheap when it lies in one record, as they do."""
+    if len(data) > 9 and data[0] == HANDSHAKE:
+        length = 4 + int.from_bytes(data[6:9], "big")
+        if length <= (data[3] << 8 | data[4]):
+            return len(data) >= 5 + length
+    try:
+        return bool(data) and parse_client_hello(data) is not None
+    except ProtocolViolation:
+        return True
 
 
 def server_hello_type(data: bytes) -> int | None:
@@ -222,7 +265,7 @@ def _read_extensions(hello: ClientHello, reader: _Reader) -> None:
         if kind in kinds:
             raise ProtocolViolation("repeated extension in a ClientHello")
         kinds[kind] = None
-        if kind == _SERVER_NAME:
+        if kind == SERVER_NAME:
             hello.sni = _host_name(_Reader(body, 0))
         elif kind == _SUPPORTED_GROUPS:
             hello.groups = _numbers(_Reader(body, 0).whole_vector(2), 2)
@@ -230,14 +273,20 @@ def _read_extensions(hello: ClientHello, reader: _Reader) -> None:
             hello.point_formats = tuple(_Reader(body, 0).whole_vector(1))
         elif kind == _SIGNATURE_ALGORITHMS:
             hello.signature_algorithms = _numbers(_Reader(body, 0).whole_vector(2), 2)
-        elif kind == _ALPN:
+        elif kind == ALPN:
             hello.alpn = tuple(_names(_Reader(_Reader(body, 0).whole_vector(2), 0)))
         elif kind == _SUPPORTED_VERSIONS:
             hello.versions = _numbers(_Reader(body, 0).whole_vector(1), 2)
         elif kind == _SESSION_TICKET:
             hello.has_ticket = bool(body)
+        elif kind == _CERTIFICATE_ALGORITHMS:
+            hello.certificate_algorithms = _numbers(_Reader(body, 0).whole_vector(2), 2)
+        elif kind == _KEY_SHARE:
+            hello.key_shares = tuple(_key_shares(_Reader(_Reader(body, 0).whole_vector(2), 0)))
     hello.extensions = tuple(kinds)
     hello.offers_psk = _PRE_SHARED_KEY in kinds
+    hello.offers_early_data = _EARLY_DATA in kinds
+    hello.wants_status = _STATUS_REQUEST in kinds
 
 
 def _host_name(reader: _Reader) -> bytes | None:
@@ -253,6 +302,13 @@ def _host_name(reader: _Reader) -> bytes | None:
             raise ProtocolViolation("invalid server name in a ClientHello")
         found = name.lower()
     return found
+
+
+def _key_shares(reader: _Reader) -> Iterator[int]:
+    """RFC 8446 4.2.8: a group and a key for each."""
+    while reader.rest():
+        yield reader.number(2)
+        reader.vector(2)
 
 
 def _names(reader: _Reader) -> Iterator[bytes]:

@@ -79,6 +79,8 @@ def clear_counters(context: Context, *, everything: bool) -> str:
         backend.counters.maximum_queue = state.queued - sum(server.queued for server in state.servers)
         for server in state.servers:
             _clear_server(server, everything=everything)
+    if everything:
+        context.inspection.handshakes.clear()
     context.counters.clear_maxima()
     context.counters.maximum_sessions = context.sessions
     return ""

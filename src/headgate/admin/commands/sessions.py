@@ -115,7 +115,7 @@ class _Seen:
         """Bytes of request and response that wait in our memory for a decision."""
         stream = self.stream
         if isinstance(stream, RelayStream):
-            return len(stream.request_buffer), len(stream.response_held)
+            return len(stream.request_buffer), len(stream.response_buffer)
         return len(stream.owner.buffer) + len(stream.held), len(stream.response_buffer)
 
     @property

@@ -20,11 +20,12 @@ def implemented(name: str, parse: Parser, *, negatable: bool = False) -> Keyword
     return Keyword(name, _GLOBAL, Status.IMPLEMENTED, parse, negatable=negatable)
 
 
-def value(name: str, read: Callable[[Cursor], Any]) -> Keyword:
-    """A keyword with one value, which `read` reads."""
+def value(name: str, read: Callable[[Cursor], Any], *, as_: str = "") -> Keyword:
+    """A keyword with one value, which `read` reads; `as_` is the keyword that it is another name of."""
+    kept = as_ or name
 
     def parse(cursor: Cursor, section: GlobalSection) -> None:
-        section.settings.put(name, read(cursor), cursor.keyword.location)
+        section.settings.put(kept, read(cursor), cursor.keyword.location)
         cursor.finish()
 
     return implemented(name, parse)

@@ -40,6 +40,8 @@ KEYWORDS.add(
     value("tune.idletimer", lambda cursor: cursor.time("a time")),
     value("tune.maxrewrite", _bytes("a size", 0, _LARGEST_BUFFER)),
     value("tune.ssl.cachesize", _count("a number of sessions")),
+    value("tune.ssl.capture-buffer-size", _count("a number of bytes")),
+    value("tune.ssl.capture-cipherlist-size", _count("a number of bytes"), as_="tune.ssl.capture-buffer-size"),
     value("tune.ssl.certificate-compression", lambda cursor: cursor.choice("mode", {"auto": True, "off": False})),
     value("tune.ssl.default-dh-param", _count("a number of bits", 1024)),
     value("tune.ssl.hard-maxrecord", _count("a number of bytes")),
@@ -101,7 +103,6 @@ KEYWORDS.add(
         " tune.quic.fe.stream.rxbuf tune.quic.fe.tx.pacing tune.quic.fe.tx.udp-gso tune.quic.listen tune.quic.mem.tx-max"
         " tune.quic.zero-copy-fwd-send"
     ).split()),
-    *without_effect("the ClientHello is always at hand", "tune.ssl.capture-buffer-size", "tune.ssl.capture-cipherlist-size"),
     *without_effect("sockets are written to as soon as they take data", "tune.notsent-lowat.client", "tune.notsent-lowat.server"),
     *without_effect("the kernel sizes the buffers of sockets", *(
         "tune.rcvbuf.client tune.rcvbuf.server tune.sndbuf.client tune.sndbuf.server"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from headgate.config.model import StatsPage
@@ -164,6 +164,7 @@ def _page(question: Question, wanted: Wanted, page: StatsPage) -> Script:
     info = fields_of((yield Ask("show info")))
     own = facts_of((yield Ask("show headgate")))
     history = facts_of((yield Ask("show history")))
+    counted = facts_of((yield Ask("show ssl handshake-counters json")))
     if not answer:
         yield Begin(503, _HTML + SECURITY, b"<!DOCTYPE html><title>No answer</title><p>The process did not answer in time.</p>\n")
         return
@@ -176,7 +177,9 @@ def _page(question: Question, wanted: Wanted, page: StatsPage) -> Script:
             keys.append(key_of(row))
         if number % _ROWS == 0:
             yield Pause(0.001)
-    head = _head(wanted, page, info, own, set_of(keys))
+    shown = selection.scope
+    causes = [one for one in counted.get("counters", ()) if not shown or one["frontend"] in shown]
+    head = _head(wanted, page, info, own, causes, set_of(keys))
     yield write("top", head).encode()
     admin = question.service.admin
     for proxy in by_proxy(row for row in rows_of(answer) if selection.takes(row)):
@@ -194,7 +197,8 @@ def _card(proxy: list[Row], card: Mapping[str, Any], page: StatsPage, wanted: Wa
 
 
 def _head(
-    wanted: Wanted, page: StatsPage, info: Mapping[str, str], own: Mapping[str, Any], rows: str
+    wanted: Wanted, page: StatsPage, info: Mapping[str, str], own: Mapping[str, Any], causes: Sequence[Mapping[str, Any]],
+    rows: str,
 ) -> dict[str, Any]:
     node = None if page.node is None else page.node or info.get("node", "")
     description = None if page.description is None else page.description or info.get("description", "")
@@ -215,7 +219,7 @@ def _head(
         "links": _links(wanted),
         "message": MESSAGES.get(wanted.status),
         "tiles": process_tiles(info),
-        "tls": tls_view(info, own),
+        "tls": tls_view(info, own, causes),
         "legend": LEGEND,
         "footer": last_line(info, version=page.show_version),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from headgate.observe.page.cells import amount, digits, duration
 from headgate.observe.page.facts import number
@@ -44,12 +44,17 @@ def _limits(info: Info) -> str:
     return ", ".join(f"{word} {digits(info[name])}" for word, name in wanted if info.get(name))
 
 
-def tls_view(info: Info, own: Mapping[str, Any]) -> dict[str, Any] | None:
+#: Rows of the table of failed handshakes.
+_CAUSES_MOST: Final = 20
+
+
+def tls_view(info: Info, own: Mapping[str, Any], causes: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any] | None:
     """The TLS panel; None for a configuration without TLS.
 
     Args:
         info: of `show info`.
         own: of `show headgate`.
+        causes: of `show ssl handshake-counters`, the most frequent first.
     """
     tls: Mapping[str, int] = own.get("tls", {})
     certificates: Sequence[Mapping[str, Any]] = own.get("certificates", ())
@@ -58,7 +63,14 @@ def tls_view(info: Info, own: Mapping[str, Any]) -> dict[str, Any] | None:
     rows = [_certificate(one) for one in certificates]
     soon = sum(1 for row in rows if row["look"] != "up")
     summary = f"{len(rows)} certificate{'' if len(rows) == 1 else 's'}" + (f", {soon} to renew" if soon else "")
-    return {"summary": summary, "tiles": tls_tiles(tls), "certificates": rows}
+    return {"summary": summary, "tiles": tls_tiles(tls), "certificates": rows, "causes": [
+        {
+            "line": f"{one['frontend']}/{one['listener']}", "cause": one["cause"], "total": digits(str(one["total"])),
+            "hour": digits(str(one["hour"])), "sources": digits(str(one["sources"])),
+            "look": "open" if one["probe"] else "falling",
+        }
+        for one in causes[:_CAUSES_MOST]
+    ]}  # fmt: skip
 
 
 def tls_tiles(tls: Mapping[str, int]) -> list[dict[str, str]]:

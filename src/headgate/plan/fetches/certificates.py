@@ -5,6 +5,7 @@ Certificates come from peers: whatever `cryptography` refuses to decode is "no s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -104,6 +105,36 @@ def _san(certificate: Certificate) -> Value:
         elif isinstance(name, x509.UniformResourceIdentifier):
             parts.append(f"URI:{name.value}")
     return ", ".join(parts).encode()
+
+
+def policies_reader(wanted: bytes | None) -> Callable[[object], Value]:
+    """A reader of the certificate policies (RFC 5280 4.2.1.4): all of them, or one if it is there.
+
+    Args:
+        wanted: the identifier of one in dotted form; None or b"" for a list separated by commas.
+
+    Raises:
+        ConfigError: something else than an object identifier.
+    """
+    text = wanted.decode("latin-1") if wanted else None
+    if text is not None and re.fullmatch(r"[0-2](\.[0-9]+)+", text) is None:
+        raise config_error(
+            f"a certificate policy is an object identifier in dotted form, not '{text}'", None, remedy="such as 0.4.0.1862.1.4"
+        )
+
+    def read(certificate: Certificate) -> Value:
+        from cryptography import x509
+
+        try:
+            policies = certificate.extensions.get_extension_for_class(x509.CertificatePolicies).value
+        except x509.ExtensionNotFound:
+            return None
+        numbers = [policy.policy_identifier.dotted_string for policy in policies]
+        if text is None:
+            return ",".join(numbers).encode()
+        return wanted if text in numbers else None
+
+    return _guard(read)
 
 
 FIELDS: dict[str, tuple[Type, Callable[[object], Value]]] = {

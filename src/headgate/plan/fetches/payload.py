@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from headgate.base.diagnostics import config_error
 from headgate.plan.facts import Stream, Value
-from headgate.plan.places import REQUEST, REQUEST_MEMORY, RUNNING
+from headgate.plan.fetches.tls_offers import words
+from headgate.plan.places import CLIENT, REQUEST, REQUEST_MEMORY, RESPONSE, RUNNING
 from headgate.plan.registry import Argument, fetch, plain
 from headgate.plan.samples import Run, Type
 from headgate.plan.scope import Scope
@@ -42,14 +43,23 @@ plain("wait_end", result=Type.BOOL, places=RUNNING, run=_wait_end)
 plain("req.len", "req_len", result=Type.SINT, places=REQUEST, run=_length)
 
 
-@fetch("req.payload", "payload", result=Type.BIN, places=REQUEST, arguments=(INTEGER, INTEGER))
+def _buffer(scope: Scope) -> Callable[[Stream], bytes]:
+    """The bytes that `payload` and `payload_lv` look at: the response's where there is one, else the request's."""
+    if scope.place & RESPONSE:
+        return lambda stream: stream.response_buffer
+    return lambda stream: stream.request_buffer
+
+
+@fetch("payload", result=Type.BIN, places=REQUEST | RESPONSE, arguments=(INTEGER, INTEGER))
+@fetch("req.payload", result=Type.BIN, places=REQUEST, arguments=(INTEGER, INTEGER))
 def payload(scope: Scope, offset: int, length: int) -> Run:
     if offset < 0 or length < 0:
         raise config_error("offset and length can't be negative", None)
     end = offset + length
+    of = _buffer(scope)
 
     def run(stream: Stream) -> Value:
-        buffer = stream.request_buffer
+        buffer = of(stream)
         if not length:
             if not stream.request_complete:
                 stream.need_more = True
@@ -62,7 +72,8 @@ def payload(scope: Scope, offset: int, length: int) -> Run:
     return run
 
 
-@fetch("req.payload_lv", "payload_lv", result=Type.BIN, places=REQUEST, arguments=(INTEGER, INTEGER, STRING), required=2)
+@fetch("payload_lv", result=Type.BIN, places=REQUEST | RESPONSE, arguments=(INTEGER, INTEGER, STRING), required=2)
+@fetch("req.payload_lv", result=Type.BIN, places=REQUEST, arguments=(INTEGER, INTEGER, STRING), required=2)
 def payload_lv(scope: Scope, offset: int, size: int, start: bytes | None) -> Run:
     text = (start or b"+0").decode("latin-1")
     relative = text[:1] in "+-"
@@ -71,11 +82,14 @@ def payload_lv(scope: Scope, offset: int, size: int, start: bytes | None) -> Run
     begin = offset + size + int(text) if relative else int(text)
     if offset < 0 or not 0 < size <= 8 or begin < 0:
         raise config_error("offsets can't be negative, and the length takes 1 to 8 bytes", None)
+    of = _buffer(scope)
 
     def run(stream: Stream) -> Value:
-        buffer = stream.request_buffer
+        buffer = of(stream)
         if len(buffer) >= offset + size:
             length = int.from_bytes(buffer[offset : offset + size], "big")
+            if not length:
+                return None  # a client without a session must not share a key with all the others
             if len(buffer) >= begin + length:
                 return bytes(buffer[begin : begin + length])
         stream.need_more = True
@@ -121,6 +135,13 @@ def hello_version(hello: Any) -> int:
     return (version >> 8) << 16 | (version & 0xFF)
 
 
+def _ticket_extension(hello: ClientHello) -> Value:
+    """0: no session ticket extension (RFC 5077), 1: an empty one, 2: one with a ticket."""
+    return 2 if hello.has_ticket else int(_SESSION_TICKET in hello.extensions)
+
+
+_SUPPORTED_GROUPS, _SESSION_TICKET = 10, 35
+
 plain("req.ssl_hello_type", "req_ssl_hello_type", result=Type.SINT, places=REQUEST, run=_of_hello(lambda hello: 1))
 plain("req.ssl_sni", "req_ssl_sni", result=Type.STR, places=REQUEST, run=_of_hello(lambda hello: hello.sni))
 plain("req.ssl_ver", "req_ssl_ver", result=Type.SINT, places=REQUEST, run=_of_hello(hello_version))
@@ -129,9 +150,27 @@ plain(
     run=_of_hello(lambda hello: b",".join(hello.alpn) if hello.alpn else None),
 )
 plain(
-    "req.ssl_cipherlist", result=Type.BIN, places=REQUEST,
-    run=_of_hello(lambda hello: b"".join(cipher.to_bytes(2, "big") for cipher in hello.ciphers)),
+    "req.ssl_ec_ext", result=Type.BOOL, places=REQUEST,
+    run=_of_hello(lambda hello: _SUPPORTED_GROUPS in hello.extensions),
 )
+plain("req.ssl_st_ext", result=Type.SINT, places=REQUEST, run=_of_hello(_ticket_extension))
+plain("req.ssl_cipherlist", result=Type.BIN, places=CLIENT, run=_of_hello(lambda hello: words(hello.ciphers)))
+plain("req.ssl_keyshare_groups", result=Type.BIN, places=CLIENT, run=_of_hello(lambda hello: words(hello.key_shares)))
+plain("req.ssl_sigalgs", result=Type.BIN, places=CLIENT, run=_of_hello(lambda hello: words(hello.signature_algorithms)))
+plain("req.ssl_supported_groups", result=Type.BIN, places=CLIENT, run=_of_hello(lambda hello: words(hello.groups)))
+
+
+def _server_hello_type(stream: Stream) -> Value:
+    """2 for a server's hello, whole in the response buffer; the rules look at that once, with what is there."""
+    from headgate.wire.client_hello import server_hello_type
+
+    try:
+        return server_hello_type(stream.response_buffer)
+    except ProtocolViolation:
+        return None
+
+
+plain("res.ssl_hello_type", "rep_ssl_hello_type", result=Type.SINT, places=RESPONSE, run=_server_hello_type)
 
 
 # --- HTTP and RDP ----------------------------------------------------------------------------------------------------

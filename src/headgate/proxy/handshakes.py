@@ -1,0 +1,107 @@
+"""What becomes of a client's TLS handshake when it is over: kept, counted by cause, counted in stick tables, logged.
+
+Called by arrivals, and by sessions whose client left before it asked for anything: in TLS 1.3 a client may reject our certificate
+when the handshake is over for us. A flood of failures of one kind is folded into a line now and then. This is loaded with every
+configuration, and so loads nothing of `tls`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from headgate.base.connection_errors import ConnectionFailure
+from headgate.observe.handshakes import FOLDING_PERIOD, Folding
+from headgate.plan.table_layout import TLS_FAILURE
+
+if TYPE_CHECKING:
+    from headgate.observe.counters import ListenerCounters
+    from headgate.plan.facts import Session
+    from headgate.proxy.sides import Frontend
+    from headgate.tls.handshake_record import HandshakeRecord
+
+_HANDSHAKE: Final = ConnectionFailure.SSL_HANDSHAKE
+
+
+def handshake_completed(side: Frontend, record: HandshakeRecord) -> None:
+    """Keep a success."""
+    side.shared.handshakes.succeeded(record)
+
+
+def handshake_failed(
+    side: Frontend, session: Session, record: HandshakeRecord, failure: ConnectionFailure, counted: ListenerCounters | None
+) -> None:
+    """Keep, count and log a failure. A probe is counted as one, and logged only where null connections are.
+
+    Args:
+        side: the frontend.
+        session: the client's.
+        record: complete, but for the proxy's name.
+        failure: in HAProxy's words.
+        counted: counters of the listening socket, if it has some.
+    """
+    shared = side.shared
+    shared.handshakes.failed(record, shared.scheduler.wall)
+    session.error_code = failure.number
+    session.error_text = failure.message
+    if record.probe:
+        if not record.finished and not side.dont_log_null:
+            session.error_text = f"{failure.message} ({record.reason})"
+            side.write_failure(session, quiet=True)
+        return
+    shared.counters.tls_failures += 1
+    side.counters.tls_failed += 1
+    if counted is not None:
+        counted.tls_failed += 1
+    for entry in session.tracks or ():
+        if entry is not None:
+            entry.count(entry.table.layout.events[TLS_FAILURE])
+    folding = shared.handshakes.folding(record)
+    if folding.admits(record.client, shared.scheduler.now):
+        # Advice costs a look through names and certificates: in a flood it is not worked out for each.
+        session.error_text = f"{failure.message} ({record.reason})"
+        side.write_failure(session)
+    elif folding.folded == 1:
+        shared.scheduler.arm(FoldedLine(side, record, folding), shared.scheduler.now + FOLDING_PERIOD)
+
+
+def handshake_unused(side: Frontend, session: Session, record: HandshakeRecord, counted: ListenerCounters | None) -> bool:
+    """A client left after the handshake, before it had sent anything.
+
+    Returns:
+        Whether the handshake failed after all, and so was all that there is to be said: the client sent an alert. Otherwise it
+        was a
+        probe, which is counted.
+    """
+    late, record.late = record.late, None
+    if late is not None and late.alert:
+        record.failed(late)
+        side.shared.handshakes.successes.discard(record)
+        handshake_failed(side, session, record, _HANDSHAKE, counted)
+        return True
+    record.unused()
+    side.shared.handshakes.probed(record, side.shared.scheduler.wall)
+    return False
+
+
+class FoldedLine:
+    """One log line for many failures, written when the period is over."""
+
+    __slots__ = ("_folding", "_record", "_side", "armed", "deadline")
+
+    def __init__(self, side: Frontend, record: HandshakeRecord, folding: Folding) -> None:
+        self._side = side
+        self._record = record
+        self._folding = folding
+        self.armed = 0.0
+        self.deadline = 0.0
+
+    def timed_out(self) -> None:
+        """The reactor's call."""
+        side, record = self._side, self._record
+        count, sources = self._folding.take(side.shared.scheduler.now)
+        addresses = f"{sources} address{'' if sources == 1 else 'es'}"
+        side.write_note(
+            f"{record.proxy}/{record.line_name}: {_HANDSHAKE.message}: {count} more in the last {FOLDING_PERIOD:.0f} s from"
+            f" {addresses}"
+            f" ({record.reason})"
+        )

@@ -1,0 +1,334 @@
+"""From the facts of a failed handshake to its cause, by tables: first bytes, end of input, alert, verification, OpenSSL's reason.
+
+Where OpenSSL's own reason misleads, the parsed ClientHello decides, against what the line allows: up to TLS 1.2 it says "no
+shared cipher" for a missing group and for a missing signature algorithm too, and "callback failed" for an unknown name. Pure:
+everything is in the record. Reasons are numbers of OpenSSL's sslerr.h; they have been the same since OpenSSL 1.1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from headgate.base.handshake_causes import Cause
+from headgate.wire.client_hello import ClientHello, version_name, without_grease
+from headgate.wire.proxy_protocol import SIGNATURE
+from headgate.wire.tls_names import (
+    SIGNATURES,
+    cipher_key_type,
+    cipher_name,
+    cipher_needs_group,
+    group_name,
+    is_tls13_cipher,
+    signature_key_type,
+)
+
+if TYPE_CHECKING:
+    from headgate.tls.handshake_record import HandshakeRecord
+
+_HANDSHAKE_RECORD, _ALERT_RECORD, _SSLV2 = 0x16, 0x15, 0x80
+_HTTP = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI|PROPFIND)(?: |$)")
+_ECONNRESET, _EPIPE, _ETIMEDOUT = 104, 32, 110
+
+#: Verification error -> (of a client's certificate, of a server's).
+_Pair = tuple[Cause, Cause]
+_EXPIRED: Final = (Cause.CLIENT_CERTIFICATE_EXPIRED, Cause.SERVER_CERTIFICATE_EXPIRED)
+_NOT_YET: Final = (Cause.CLIENT_CERTIFICATE_NOT_YET_VALID, Cause.SERVER_CERTIFICATE_NOT_YET_VALID)
+_CA_EXPIRED: Final = (Cause.CLIENT_CERTIFICATE_CA_EXPIRED, Cause.SERVER_CERTIFICATE_CA_EXPIRED)
+_UNKNOWN_CA: Final = (Cause.CLIENT_CERTIFICATE_UNKNOWN_CA, Cause.SERVER_CERTIFICATE_UNKNOWN_CA)
+_SELF_SIGNED: Final = (Cause.CLIENT_CERTIFICATE_SELF_SIGNED, Cause.SERVER_CERTIFICATE_SELF_SIGNED)
+_REVOKED: Final = (Cause.CLIENT_CERTIFICATE_REVOKED, Cause.SERVER_CERTIFICATE_REVOKED)
+_CRL_EXPIRED: Final = (Cause.CLIENT_CERTIFICATE_CRL_EXPIRED, Cause.SERVER_CERTIFICATE_CRL_EXPIRED)
+_CRL_MISSING: Final = (Cause.CLIENT_CERTIFICATE_CRL_MISSING, Cause.SERVER_CERTIFICATE_CRL_MISSING)
+_PURPOSE: Final = (Cause.CLIENT_CERTIFICATE_PURPOSE, Cause.SERVER_CERTIFICATE_PURPOSE)
+_TOO_LONG: Final = (Cause.CLIENT_CERTIFICATE_CHAIN_TOO_LONG, Cause.SERVER_CERTIFICATE_CHAIN_TOO_LONG)
+_WEAK: Final = (Cause.CLIENT_CERTIFICATE_WEAK, Cause.SERVER_CERTIFICATE_WEAK)
+_NAME: Final = (Cause.CLIENT_CERTIFICATE_INVALID, Cause.SERVER_CERTIFICATE_NAME)
+_INVALID: Final = (Cause.CLIENT_CERTIFICATE_INVALID, Cause.SERVER_CERTIFICATE_INVALID)
+_BY_VERIFICATION: Final[dict[int, _Pair]] = {
+    2: _UNKNOWN_CA, 20: _UNKNOWN_CA, 21: _UNKNOWN_CA, 19: _UNKNOWN_CA, 27: _UNKNOWN_CA, 18: _SELF_SIGNED,
+    9: _NOT_YET, 10: _EXPIRED, 3: _CRL_MISSING, 33: _CRL_MISSING, 11: _CRL_EXPIRED, 12: _CRL_EXPIRED, 22: _TOO_LONG,
+    25: _TOO_LONG, 23: _REVOKED, 26: _PURPOSE, 62: _NAME, 64: _NAME, 66: _WEAK, 67: _WEAK, 68: _WEAK,
+}  # fmt: skip
+#: Dates of a CA, not of the peer's own certificate.
+_OF_DATES: Final = (9, 10)
+
+_REJECTED: Final[dict[int, Cause]] = {
+    42: Cause.CLIENT_REJECTED_BAD, 43: Cause.CLIENT_REJECTED_UNSUPPORTED, 44: Cause.CLIENT_REJECTED_REVOKED,
+    45: Cause.CLIENT_REJECTED_EXPIRED, 46: Cause.CLIENT_REJECTED_UNKNOWN, 48: Cause.CLIENT_REJECTED_UNKNOWN_CA,
+    49: Cause.CLIENT_REJECTED_ACCESS, 112: Cause.CLIENT_REJECTED_NAME, 113: Cause.CLIENT_REJECTED_STAPLE,
+}  # fmt: skip
+_EITHER_WAY: Final[dict[int, Cause]] = {
+    40: Cause.PEER_REJECTED_PARAMETERS, 47: Cause.PEER_REJECTED_PARAMETERS, 109: Cause.PEER_REJECTED_PARAMETERS,
+    110: Cause.PEER_REJECTED_PARAMETERS, 70: Cause.PEER_REJECTED_VERSION, 71: Cause.PEER_WANTS_STRONGER, 90: Cause.PEER_CANCELLED,
+    86: Cause.FALLBACK_REFUSED, 100: Cause.RENEGOTIATION_REFUSED, 120: Cause.NO_COMMON_PROTOCOL,
+}  # fmt: skip
+_REFUSED: Final[dict[int, Cause]] = {
+    70: Cause.NO_COMMON_VERSION, 112: Cause.SERVER_UNKNOWN_NAME, 116: Cause.SERVER_REQUIRES_CERTIFICATE,
+    **dict.fromkeys((42, 43, 44, 45, 46, 48), Cause.SERVER_REJECTED_CERTIFICATE),
+}  # fmt: skip
+#: Alerts that say too little: our own certificate may show more.
+_VAGUE: Final = (42, 46, 112)
+_HANDSHAKE_FAILURE, _NO_RENEGOTIATION, _CERTIFICATE_UNKNOWN = 40, 100, 46
+
+_CLOSED: Final = {
+    "connected": Cause.CLOSED_BEFORE_ANY_BYTE, "proxy-header": Cause.CLOSED_IN_PROXY_HEADER,
+    "client-hello": Cause.CLOSED_IN_CLIENT_HELLO, "negotiation": Cause.CLOSED_AFTER_CLIENT_HELLO,
+    "certificate": Cause.CLOSED_AFTER_CERTIFICATE, "established": Cause.CLOSED_WITHOUT_REQUEST,
+}  # fmt: skip
+_RESET: Final = {
+    "connected": Cause.RESET_BEFORE_ANY_BYTE, "proxy-header": Cause.RESET_IN_PROXY_HEADER,
+    "client-hello": Cause.RESET_IN_CLIENT_HELLO, "negotiation": Cause.RESET_AFTER_CLIENT_HELLO,
+    "certificate": Cause.RESET_AFTER_CERTIFICATE, "established": Cause.CLOSED_WITHOUT_REQUEST,
+}  # fmt: skip
+_TIMEOUT: Final = {
+    "connected": Cause.TIMEOUT_BEFORE_ANY_BYTE, "proxy-header": Cause.TIMEOUT_IN_PROXY_HEADER,
+    "client-hello": Cause.TIMEOUT_IN_CLIENT_HELLO, "negotiation": Cause.TIMEOUT_AFTER_CLIENT_HELLO,
+    "certificate": Cause.TIMEOUT_AFTER_CERTIFICATE, "established": Cause.CLOSED_WITHOUT_REQUEST,
+}  # fmt: skip
+#: Where we are the client, our hello is sent whole before anything is waited for.
+_OUTGOING: Final = {"connected": "negotiation", "client-hello": "negotiation"}
+
+
+def diagnose(record: HandshakeRecord) -> Cause:
+    """The cause of a failed handshake; `Cause.NONE` for one that did not fail, `Cause.UNKNOWN` for what no table knows."""
+    for judge in _JUDGES:
+        found = judge(record)
+        if found is not None:
+            return found
+    return Cause.UNKNOWN
+
+
+def _of_success(record: HandshakeRecord) -> Cause | None:
+    failed = record.error_number or record.errno or record.closed or record.timeout or record.alert is not None or record.error
+    return Cause.NONE if record.completed and not failed else None
+
+
+def _of_first_bytes(record: HandshakeRecord) -> Cause | None:
+    """What came is no TLS: whatever else happened, that is why."""
+    data = record.first_bytes
+    if record.outgoing or not data or record.step.value == "proxy-header" or data[0] in (_HANDSHAKE_RECORD, _ALERT_RECORD):
+        return None
+    if data[:6] == b"PROXY " or data[:12] == SIGNATURE:
+        return Cause.PROXY_HEADER_UNEXPECTED
+    if _HTTP.match(data):
+        return Cause.PLAIN_HTTP
+    if data[0] & _SSLV2 and data[2:3] == b"\x01":
+        return Cause.SSLV2_HELLO
+    return Cause.NOT_TLS
+
+
+def _of_alert(record: HandshakeRecord) -> Cause | None:
+    alert = record.alert
+    if alert is None:
+        return None
+    if alert == 0:
+        return _CLOSED[_step(record)]
+    if record.outgoing:
+        return _refused(record, alert)
+    if record.completed and record.version != "TLSv1.3" and alert in (_HANDSHAKE_FAILURE, _NO_RENEGOTIATION):
+        # Up to TLS 1.2 a client has accepted all before it said its Finished: what it did not get is another handshake.
+        return Cause.RENEGOTIATION_REFUSED
+    if alert in _VAGUE:
+        return _seen_on_certificate(record) or _REJECTED[alert]
+    return _REJECTED.get(alert) or _EITHER_WAY.get(alert) or Cause.PEER_ALERT
+
+
+def _refused(record: HandshakeRecord, alert: int) -> Cause:
+    """By a server."""
+    line = record.line
+    if alert == _HANDSHAKE_FAILURE and _step(record) == "certificate" and line is not None and not line.certificates:
+        return Cause.SERVER_REQUIRES_CERTIFICATE  # how servers say it before TLS 1.3
+    return _REFUSED.get(alert) or _EITHER_WAY.get(alert) or Cause.PEER_ALERT
+
+
+def _seen_on_certificate(record: HandshakeRecord) -> Cause | None:
+    """What is plainly wrong with the certificate that was shown."""
+    line, name = record.line, record.name
+    if line is None or not line.certificates:
+        return None
+    if any(one.not_after and one.not_after < record.at for one in line.certificates):
+        return Cause.CLIENT_REJECTED_EXPIRED
+    if name and not any(one.covers(name.lower().rstrip(".")) for one in line.certificates):
+        return Cause.CLIENT_REJECTED_NAME
+    return None
+
+
+def _step(record: HandshakeRecord) -> str:
+    step = record.step.value
+    return _OUTGOING.get(step, step) if record.outgoing else step
+
+
+def _of_header(record: HandshakeRecord) -> Cause | None:
+    """The PROXY header that the line expects is wrong."""
+    if not record.header:
+        return None
+    data = record.first_bytes
+    begun = data[:6] == b"PROXY "[: len(data)] or data[:12] == SIGNATURE[: len(data)]
+    return Cause.PROXY_HEADER_INVALID if begun else Cause.PROXY_HEADER_EXPECTED
+
+
+def _of_end(record: HandshakeRecord) -> Cause | None:
+    """The peer left, or took too long."""
+    ended = record.timeout or record.closed or record.errno
+    if ended and not record.outgoing and record.step.value == "negotiation" and record.hello is None:
+        return Cause.MALFORMED_HELLO
+    if record.timeout:
+        return _TIMEOUT[_step(record)]
+    if record.closed:
+        return _CLOSED[_step(record)]
+    if record.errno in (_ECONNRESET, _EPIPE):
+        return _RESET[_step(record)]
+    if record.errno == _ETIMEDOUT:
+        return _TIMEOUT[_step(record)]
+    return Cause.INTERNAL if record.errno else None
+
+
+def _of_reason(record: HandshakeRecord) -> Cause | None:
+    found = _BY_REASON.get(record.error_number)
+    return found(record) if callable(found) else found
+
+
+_JUDGES: Final = (_of_success, _of_header, _of_first_bytes, _of_alert, _of_end, _of_reason)
+
+
+# --- by OpenSSL's reason ---
+
+
+def _verification(record: HandshakeRecord) -> Cause:
+    findings = record.findings
+    error = findings.fatal if findings is not None and findings.fatal else record.verify_error
+    pair = _BY_VERIFICATION.get(error, _INVALID)
+    if error in _OF_DATES and findings is not None and findings.depth:
+        pair = _CA_EXPIRED
+    return pair[record.outgoing]
+
+
+def _no_version(record: HandshakeRecord) -> Cause:
+    hello = record.hello
+    if hello is not None and max(without_grease(hello.versions), default=0) <= 0x0300:
+        return Cause.SSLV3_HELLO
+    return Cause.NO_COMMON_VERSION
+
+
+def _no_certificate(record: HandshakeRecord) -> Cause:
+    """The callback that chooses a certificate said no."""
+    line = record.line
+    if line is not None and not line.strict_sni and line.certificates:
+        return Cause.INTERNAL
+    return Cause.NO_CERTIFICATE_FOR_NAME if record.name else Cause.NO_NAME_SENT
+
+
+def _malformed(record: HandshakeRecord) -> Cause:
+    later = record.outgoing or record.step.value in ("certificate", "established")
+    return Cause.MALFORMED_MESSAGE if later else Cause.MALFORMED_HELLO
+
+
+def _bad_signature(record: HandshakeRecord) -> Cause:
+    return Cause.BAD_RECORD if record.outgoing else Cause.CLIENT_CERTIFICATE_PROOF
+
+
+def _not_tls(record: HandshakeRecord) -> Cause:
+    """A record of an unknown version: from a client that speaks TLS as `_of_first_bytes` sees it, a broken one."""
+    return Cause.NOT_TLS if record.outgoing else _malformed(record)
+
+
+def _no_cipher(record: HandshakeRecord) -> Cause:
+    """OpenSSL says "no shared cipher" up to TLS 1.2 when any of cipher, key type, group and signature algorithm is missing."""
+    hello, line = record.hello, record.line
+    if hello is None or line is None or not record.allowed:
+        return Cause.NO_COMMON_CIPHER
+    common = common_ciphers(hello, record)
+    if negotiated_version(hello, line.versions) == "TLSv1.3" or not common:
+        return Cause.NO_COMMON_CIPHER
+    kinds = {one.kind for one in line.certificates}
+    if hello.signature_algorithms and kinds and not _can_sign(hello, kinds):
+        return Cause.NO_COMMON_SIGNATURE_ALGORITHM  # clients leave out the ciphers too that their signatures don't fit
+    if kinds:
+        common = [one for one in common if cipher_key_type(one) in (*kinds, "")]
+    if not common:
+        return Cause.NO_COMMON_CIPHER
+    groups = {group_name(one) for one in hello.groups} & set(line.groups)
+    if hello.groups and not groups and all(cipher_needs_group(one) for one in common):
+        return Cause.NO_COMMON_GROUP
+    return Cause.NO_COMMON_CIPHER
+
+
+def _can_sign(hello: ClientHello, kinds: set[str]) -> bool:
+    """Whether keys of these types can make a signature that the client accepts; SHA-1 and MD5 don't pass OpenSSL's level 1."""
+    return any(
+        signature_key_type(one) in kinds and not SIGNATURES.get(one, "").endswith(("sha1", "md5"))
+        for one in hello.signature_algorithms
+    )
+
+
+def common_ciphers(hello: ClientHello, record: HandshakeRecord) -> list[str]:
+    """The cipher suites that the client offers and the line allows, of the version that both would speak."""
+    line = record.line
+    newest = negotiated_version(hello, line.versions) == "TLSv1.3" if line is not None else False
+    allowed = set(record.allowed)
+    offered = [cipher_name(one) for one in hello.ciphers]
+    return [one for one in offered if one in allowed and is_tls13_cipher(one) is newest]
+
+
+def negotiated_version(hello: ClientHello, allowed: tuple[str, ...]) -> str:
+    """The version that both sides would speak, "" when there is none."""
+    offered = offered_versions(hello)
+    return next((one for one in reversed(allowed) if one in offered), "")
+
+
+def known_maximum(hello: ClientHello) -> bool:
+    """Whether a client only says which version is its highest, as all did before TLS 1.3."""
+    return hello.versions == (hello.legacy_version,) and 0x0300 <= hello.legacy_version <= 0x0303
+
+
+def offered_versions(hello: ClientHello) -> tuple[str, ...]:
+    """The versions that a client speaks, oldest first. Without the extension it names its highest, and is taken to know the"
+    " others."""
+    known = sorted(without_grease(hello.versions))
+    if known_maximum(hello):
+        return tuple(version_name(one) for one in range(0x0301, hello.legacy_version + 1)) or ("SSLv3",)
+    return tuple(version_name(one) for one in known)
+
+
+_Found = Cause | Callable[["HandshakeRecord"], Cause]
+
+
+def _reasons() -> dict[int, _Found]:
+    families: tuple[tuple[_Found, tuple[int, ...]], ...] = (
+        (_no_version, (258, 396, 166, 420, 191, 259)),
+        (_no_cipher, (193, 376)),
+        (Cause.NO_COMMON_GROUP, (101, 295, 410, 378, 315)),
+        (Cause.NO_COMMON_SIGNATURE_ALGORITHM, (118, 297, 333, 370)),
+        (Cause.NO_COMMON_PROTOCOL, (235,)),
+        (_no_certificate, (234, 226, 275)),
+        (Cause.FALLBACK_REFUSED, (373,)),
+        (Cause.KEY_TOO_WEAK, (394, 241)),
+        (Cause.CLIENT_CERTIFICATE_MISSING, (199,)),
+        (_verification, (134,)),
+        (_bad_signature, (123, 220, 264, 265)),
+        (Cause.PLAIN_HTTP, (156, 155)),
+        (_not_tls, (267, 252, 443, 317, 292)),
+        (Cause.RECORD_TOO_LARGE, (146, 198, 150, 152, 404, 140, 194)),
+        (_malformed, (
+            159, 160, 271, 110, 240, 163, 157, 151, 153, 115, 108, 131, 135, 137, 162, 213, 227, 298, 300, 303, 306, 319, 320,
+            332, 335, 384, 102, 132, 227, 111,
+        )),
+        (Cause.UNEXPECTED_MESSAGE, (244, 245, 262, 133, 103, 100, 145, 154, 260, 182, 293, 109, 205, 409, 246)),
+        (Cause.BAD_RECORD, (281, 147, 129, 149)),
+        (Cause.MISSING_EXTENSION, (310, 209, 112, 279, 290)),
+        (Cause.RENEGOTIATION_REFUSED, (339, 345)),
+        (Cause.EARLY_DATA_REFUSED, (164, 178, 233, 222, 231)),
+        (Cause.RESUMPTION_FAILED, (253, 219, 114, 223, 272, 210, 197, 218, 277)),
+        (Cause.UNSAFE_PEER, (338, 104, 337, 336)),
+        (Cause.SERVER_WRONG_CHOICE, (261, 266, 217, 248, 214, 263, 383)),
+        (Cause.CONFIGURATION, (
+            179, 177, 190, 165, 168, 169, 170, 171, 221, 381, 230, 161, 181, 183, 397, 398, 399, 288, 311, 331, 377,
+        )),
+        (Cause.INTERNAL, (268, 269, 274, 313, 327, 130)),
+    )  # fmt: skip
+    return {number: found for found, numbers in families for number in numbers}
+
+
+_BY_REASON: Final = _reasons()

@@ -1,0 +1,157 @@
+"""Fills handshake records from OpenSSL and the socket: once a success, in a few cheap calls; more is asked only after a failure.
+
+Called by the TLS channel and by checks, which own the `SSL*`. Everything else about records is pure.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from typing import Any, Final
+
+from headgate.tls.alerts import alert_sent, find_alert
+from headgate.tls.facts import server_name
+from headgate.tls.handshake_record import Ended, HandshakeRecord, Step
+from headgate.tls.openssl import TlsError, ffi, lib
+from headgate.wire.client_hello import is_whole, looks_like_tls
+
+#: What is read of an unread rest, to find an alert in it.
+_REST: Final = 16384
+_CIPHERS_MOST: Final = 256
+_GONE: Final = (errno.EPIPE, errno.ECONNRESET)
+#: Reasons for which OpenSSL ends a handshake while it answers the ClientHello: our certificate has not been sent yet.
+_WHILE_NEGOTIATING: Final = frozenset({193, 376, 101, 295, 410, 118, 235, 234, 226, 373, 258, 396, 394, 310, 209, 112})
+
+#: struct tcp_info of linux/tcp.h: tcpi_bytes_received (a FIN counts as one), tcpi_bytes_sent.
+_TCP_BYTES = struct.Struct("=128xQ64xQ")
+
+_random = ffi.new("unsigned char[]", 32)
+_NO_RANDOM = bytes(32)
+_protocol = ffi.new("unsigned char **")
+_protocol_length = ffi.new("unsigned int *")
+
+_get_version, _get_cipher, _cipher_name = lib.SSL_get_version, lib.SSL_get_current_cipher, lib.SSL_CIPHER_get_name
+_get_group, _reused, _get_alpn = lib.SSL_get0_group_name, lib.SSL_session_reused, lib.SSL_get0_alpn_selected
+_string = ffi.string
+
+
+def note_success(record: HandshakeRecord, ssl: Any) -> None:
+    """What was chosen. A handful of calls, since every handshake pays for them."""
+    record.completed = True
+    record.step = Step.ESTABLISHED
+    version, cipher = _get_version(ssl), _get_cipher(ssl)
+    record.version = _versions.get(version) or _known_version(version)
+    record.cipher = _ciphers.get(cipher) or _known_cipher(cipher)
+    group = _get_group(ssl)
+    if group:
+        record.group = _text(group)
+    record.resumed = _reused(ssl) == 1
+    _get_alpn(ssl, _protocol, _protocol_length)
+    length = _protocol_length[0]
+    if length:
+        record.alpn = ffi.buffer(_protocol[0], length)[:]
+
+
+#: Names by pointers into tables of OpenSSL's that stay where they are.
+_versions: dict[Any, str] = {}
+_ciphers: dict[Any, str] = {}
+
+
+def _known_version(pointer: Any) -> str:
+    name = _versions[pointer] = _text(pointer)
+    return name
+
+
+def _known_cipher(pointer: Any) -> str:
+    if not pointer:
+        return ""
+    name = _ciphers[pointer] = _text(_cipher_name(pointer))
+    return name
+
+
+def _text(pointer: Any) -> str:
+    return str(_string(pointer).decode("ascii", "replace"))
+
+
+def note_failure(record: HandshakeRecord, ssl: Any, sock: socket.socket, error: TlsError) -> None:
+    """What ended the handshake, and how far it had come.
+
+    Args:
+        record: knows whether it is outgoing, and the first bytes of a client.
+        ssl: the connection, as the failing call left it.
+        sock: still open: what the peer said before it left may lie in it unread.
+        error: what the failing call says.
+    """
+    record.failed(error)
+    if error.errno in _GONE and record.alert is None:
+        record.alert = find_alert(unread(sock)) or None
+    record.sni = server_name(ssl)
+    record.verify_error = lib.SSL_get_verify_result(ssl)
+    record.step = _step(record, ssl)
+    if record.step is Step.CERTIFICATE:
+        record.version = _text(_get_version(ssl))
+        cipher = _get_cipher(ssl)
+        record.cipher = _text(_cipher_name(cipher)) if cipher else ""
+        if _is_done(record, ssl):
+            record.step = Step.ESTABLISHED
+    record.ended = Ended.PEER if record.alert is not None or error.eof or error.errno else Ended.PROXY
+    if record.alert is None:
+        record.alert_sent = alert_sent(error.number, record.verify_error, tls13=record.version == "TLSv1.3")
+    record.allowed = _cipher_list(ssl)
+    note_bytes(record, sock)
+    if record.step is Step.CONNECTED and record.bytes_in > 0:
+        record.step = Step.CLIENT_HELLO
+
+
+def _is_done(record: HandshakeRecord, ssl: Any) -> bool:
+    """The client had said its last word, and went while we sent it session tickets: a layer-6 health check, for instance."""
+    gone = record.errno in _GONE and record.alert is None and not record.outgoing
+    return gone and record.version == "TLSv1.3" and lib.SSL_get_peer_finished(ssl, _random, 32) > 0
+
+
+def _step(record: HandshakeRecord, ssl: Any) -> Step:
+    lib.SSL_get_server_random(ssl, _random, 32)
+    answered = ffi.buffer(_random, 32)[:] != _NO_RANDOM
+    if record.outgoing:
+        return Step.CERTIFICATE if answered else Step.CLIENT_HELLO
+    if not record.first_bytes:
+        return Step.CONNECTED
+    if not is_whole(record.first_bytes) or not looks_like_tls(record.first_bytes):
+        return Step.CLIENT_HELLO
+    # The server's random bytes are drawn while a cipher is chosen.
+    return Step.CERTIFICATE if answered and record.error_number not in _WHILE_NEGOTIATING else Step.NEGOTIATION
+
+
+def unread(sock: socket.socket) -> bytes:
+    """What the peer sent before it left. Linux keeps it readable behind a reset; only reading it says what it was."""
+    rest = b""
+    try:
+        while len(rest) < _REST and (piece := sock.recv(_REST)):
+            rest += piece
+    except OSError:
+        pass
+    return rest
+
+
+def note_bytes(record: HandshakeRecord, sock: socket.socket) -> None:
+    """Bytes on the wire, where the system counts them (not on unix sockets)."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_BYTES.size)
+        record.bytes_in, record.bytes_out = _TCP_BYTES.unpack(info)
+        if record.closed and record.bytes_in:
+            record.bytes_in -= 1
+    except (OSError, struct.error):
+        pass
+
+
+def _cipher_list(ssl: Any) -> tuple[str, ...]:
+    """All cipher suites that this connection could have used."""
+    names = []
+    for index in range(_CIPHERS_MOST):
+        name = lib.SSL_get_cipher_list(ssl, index)
+        if not name:
+            break
+        names.append(_text(name))
+    return tuple(names)
+

@@ -1,0 +1,103 @@
+"""What a bind or server line allows, in the words of the configuration: what records are compared with and advice cites.
+
+Facts of the configuration only, made when a handshake is explained. `server_context` and `client_context` fill them in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from headgate.base.diagnostics import Location
+from headgate.base.records import dataclass
+from headgate.tls.certified_key import CertifiedKey
+from headgate.wire.tls_names import GROUP_ALIASES
+
+#: What OpenSSL agrees to where `curves` is not set, best first.
+DEFAULT_GROUPS: Final = (
+    "X25519MLKEM768", "X25519", "P-256", "X448", "P-384", "P-521", "ffdhe2048", "ffdhe3072",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCertificate:
+    """A certificate of ours that could be shown to the peer.
+
+    Attributes:
+        path: its file.
+        kind: of its key: `rsa`, `ecdsa`, `dsa`, `eddsa`.
+        names: that it is valid for, lower case, wildcards with their star.
+        not_before, not_after: its validity, seconds since the epoch.
+        chain: how many CA certificates are sent with it.
+        self_signed: its own issuer.
+    """
+
+    path: str
+    kind: str
+    names: tuple[str, ...]
+    not_before: float = 0.0
+    not_after: float = 0.0
+    chain: int = 0
+    self_signed: bool = False
+
+    def covers(self, name: str) -> bool:
+        """Whether a client that asks for this name accepts the certificate's names (RFC 6125 section 6.4)."""
+        return name in self.names or "*." + name.partition(".")[2] in self.names
+
+
+@dataclass(frozen=True, slots=True)
+class LineFacts:
+    """One line's side of a handshake.
+
+    Attributes:
+        location: of the line.
+        versions: TLS versions that it allows, oldest first: "TLSv1.2".
+        groups: names, best first.
+        alpn: protocols, best first.
+        strict_sni: a name that no certificate matches ends the handshake.
+        requires_certificate: `verify required` on a bind line.
+        ca_file, crl_file: where the trust comes from, None for none.
+        verify_host: the name that a server's certificate is verified for, "" for none.
+        certificates: those that the name asked for is answered with; of a server line the client certificate.
+        near: the names that are served and most resemble one, for messages.
+    """
+
+    location: Location | None
+    versions: tuple[str, ...]
+    groups: tuple[str, ...] = DEFAULT_GROUPS
+    alpn: tuple[str, ...] = ()
+    strict_sni: bool = False
+    requires_certificate: bool = False
+    ca_file: str | None = None
+    crl_file: str | None = None
+    verify_host: str = ""
+    certificates: tuple[ShownCertificate, ...] = ()
+    near: Callable[[str], tuple[str, ...]] | None = None
+
+
+def shown(one: CertifiedKey) -> ShownCertificate:
+    """What advice says about a certificate."""
+    certificate = one.certificate
+    return ShownCertificate(
+        one.path, one.kind, tuple(name.decode("utf-8", "replace") for name in one.names), one.not_before, one.not_after,
+        len(one.chain), certificate.issuer == certificate.subject,
+    )  # fmt: skip
+
+
+def group_names(curves: str | None) -> tuple[str, ...]:
+    """The groups of `curves`, under the names of `wire.tls_names`; OpenSSL's own choice without it.
+
+    OpenSSL takes marks too: `*` sends a key share, `?` forgives unknown names, `-` removes, `/` separates equals.
+    """
+    if not curves:
+        return DEFAULT_GROUPS
+    names: dict[str, None] = {}
+    for one in curves.replace("/", ":").split(":"):
+        name = one.strip(" ?*")
+        if name.upper() == "DEFAULT":
+            names |= dict.fromkeys(DEFAULT_GROUPS)
+        elif name.startswith("-"):
+            names.pop(GROUP_ALIASES.get(name[1:], name[1:]), None)
+        elif name:
+            names[GROUP_ALIASES.get(name, name)] = None
+    return tuple(names)

@@ -1,0 +1,376 @@
+"""Handshakes that fail, by real clients: each has its cause and its advice, no alert is lost, and probes are no failures."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import re
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from headgate.tls.authority import Authority, issue, make_authority
+from tests.interop.backends import LogReceiver
+from tests.interop.conftest import Proxy, StartProxy
+from tests.interop.programs import ask_socket, start_subject, wait_until
+from tests.interop.tls_client import TLS_1_2, TLS_1_3, client_context
+
+VERSIONS = pytest.mark.parametrize("version", ["1.2", "1.3"])
+_VERSIONS = {"1.2": TLS_1_2, "1.3": TLS_1_3}
+NAME = "site.example"
+
+
+class Scene:
+    """A running headgate with one TLS frontend, and what it says about handshakes."""
+
+    def __init__(self, proxy: Proxy, directory: pathlib.Path, logs: LogReceiver) -> None:
+        self.port = proxy.port
+        self.directory = directory
+        self.logs = logs
+        self._socket = directory / "stats"
+
+    def ask(self, command: str) -> str:
+        return ask_socket(self._socket, command)
+
+    def handshakes(self, words: str = "failed") -> list[dict[str, Any]]:
+        found = json.loads(self.ask(f"show ssl handshakes {words} json last 1024"))
+        assert isinstance(found, list)
+        return found
+
+    def total(self, cause: str) -> int:
+        rows = json.loads(self.ask("show ssl handshake-counters json"))["counters"]
+        return sum(row["total"] for row in rows if row["cause"] == cause)
+
+    def await_total(self, cause: str, count: int) -> None:
+        wait_until(lambda: self.total(cause) >= count, f"{count} times {cause}: {self.ask('show ssl handshake-counters')}")
+        assert self.total(cause) == count
+
+    def record(self, cause: str) -> dict[str, Any]:
+        """The one record of that cause; its advice is in the log too."""
+        self.await_total(cause, 1)
+        (one,) = self.handshakes(f"cause {cause}")
+        return one
+
+    def raw(self, data: bytes = b"") -> socket.socket:
+        """A connection that has sent this."""
+        connection = socket.create_connection(("127.0.0.1", self.port), 20)
+        connection.sendall(data)
+        return connection
+
+
+@pytest.fixture
+def scene(proxy: StartProxy, tmp_path: pathlib.Path, logs: LogReceiver, authority: Authority) -> Callable[..., Scene]:
+    (tmp_path / "site.pem").write_bytes(issue(authority, [NAME]).pem)
+    (tmp_path / "ca.pem").write_bytes(authority.certificate_pem)
+    (tmp_path / "other.pem").write_bytes(make_authority("Other CA").certificate_pem)
+
+    def start(options: str = "", *, frontend: str = "", lines: str = "", workers: int = 1) -> Scene:
+        config = f"""
+global
+    nbthread {workers}
+    stats socket {tmp_path}/stats level admin
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 10s
+    timeout server 10s
+    log 127.0.0.1:{logs.port} len 8192 local0
+    {lines}
+frontend web
+    bind 127.0.0.1:{{port}} name tls ssl crt {tmp_path}/site.pem {options}
+    {frontend}
+    http-request return status 200 content-type text/plain string ok
+"""
+        return Scene(proxy(config), tmp_path, logs)
+
+    return start
+
+
+def s_client(scene: Scene, *arguments: str) -> str:
+    """OpenSSL's own client; answers what it printed."""
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{scene.port}", "-servername", NAME, *arguments]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
+    return (done.stdout + done.stderr).decode("utf-8", "replace")
+
+
+# --- a client that rejects our certificate: its alert is never lost ---
+
+
+def _openssl(scene: Scene, version: str) -> None:
+    untrusting = ("-CAfile", str(scene.directory / "other.pem"), "-verify_return_error", f"-tls{version.replace('.', '_')}")
+    assert "unable to" in s_client(scene, *untrusting)
+
+
+def _python(scene: Scene, version: str) -> None:
+    context = ssl.create_default_context(cafile=str(scene.directory / "other.pem"))
+    context.minimum_version = context.maximum_version = _VERSIONS[version]
+    with socket.create_connection(("127.0.0.1", scene.port), 20) as sock, pytest.raises(ssl.SSLCertVerificationError):
+        context.wrap_socket(sock, server_hostname=NAME)
+
+
+def _curl(scene: Scene, version: str) -> None:
+    command = [
+        "curl", "-sS", "--cacert", str(scene.directory / "other.pem"), f"--tlsv{version}", "--tls-max", version,
+        "--connect-to", f"{NAME}:443:127.0.0.1:{scene.port}", f"https://{NAME}/",
+    ]  # fmt: skip
+    assert subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 60
+
+
+@VERSIONS
+@pytest.mark.parametrize(
+    ("client", "times"),
+    [
+        pytest.param(_python, 100, id="python"),
+        pytest.param(_openssl, 100, id="openssl", marks=pytest.mark.needs("openssl")),
+        pytest.param(_curl, 100, id="curl", marks=pytest.mark.needs("curl")),
+    ],
+)
+def test_no_alert_is_lost(scene: Callable[..., Scene], client: Callable[[Scene, str], None], times: int, version: str) -> None:
+    running = scene(workers=2)
+    for _ in range(times):
+        client(running, version)
+    running.await_total("client-rejected-certificate-unknown-ca", times)
+    kept = running.handshakes("cause client-rejected-certificate-unknown-ca")
+    assert len(kept) == times and {one["alert_received"] for one in kept} == {"unknown_ca"}
+    one = kept[0]
+    assert (one["sni"], one["step"], one["ended_by"], one["result"]) == (NAME, "certificate", "peer", "failed")
+    assert one["offered"]["ja4"].startswith("t1") and one["allowed"]["line"].endswith(".cfg:13")
+    assert "No intermediate CA is sent with it" in one["advice"]
+    lines = [line for line in running.logs.lines if "client-rejected-certificate-unknown-ca" in line]
+    assert re.search(r"127\.0\.0\.1:\d+ \[[^]]+\] web/tls: SSL handshake failure \(client-rejected", lines[0]), lines[0]
+    assert len(lines) <= 2 * 21, "a flood is folded"
+
+
+def _enciphered_alert(keys: pathlib.Path, cipher: str, number: int) -> bytes:
+    """A fatal alert as the first record under a TLS 1.3 client's traffic key (RFC 8446 sections 5.2, 7.3), from its key log."""
+    (secret,) = re.findall(r"^CLIENT_TRAFFIC_SECRET_0 \w+ (\w+)", keys.read_text(), re.M)
+    digest, length = (hashes.SHA384(), 32) if cipher.endswith("384") else (hashes.SHA256(), 16)
+
+    def expand(label: bytes, size: int) -> bytes:
+        info = size.to_bytes(2, "big") + bytes([6 + len(label)]) + b"tls13 " + label + b"\0"
+        return HKDFExpand(digest, size, info).derive(bytes.fromhex(secret))
+
+    body = bytes([2, number, 21])
+    header = b"\x17\x03\x03" + (len(body) + 16).to_bytes(2, "big")
+    return header + AESGCM(expand(b"key", length)).encrypt(expand(b"iv", 12), body, header)
+
+
+@pytest.mark.parametrize("mode", ["http", "tcp"])
+@pytest.mark.parametrize("reset", [False, True], ids=["fin", "reset"])
+def test_a_client_that_rejects_when_all_is_said(scene: Callable[..., Scene], mode: str, reset: bool) -> None:
+    """With TLS 1.3 an alert may come behind the client's Finished, when the handshake is over for us: it failed all the same."""
+    inspect = "mode tcp\n    tcp-request inspect-delay 5s\n    tcp-request content accept if { req.len gt 0 }"
+    running = scene(frontend=inspect if mode == "tcp" else "")
+    context = client_context(running.directory, version=TLS_1_3)
+    context.keylog_filename = str(running.directory / "keys")
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing, server_hostname=NAME)
+    with running.raw() as sock:
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65536))
+        cipher = client.cipher()
+        assert cipher is not None and "AES" in cipher[0]
+        sock.sendall(outgoing.read() + _enciphered_alert(running.directory / "keys", cipher[0], 48))
+        if reset:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    record = running.record("client-rejected-certificate-unknown-ca")
+    assert (record["alert_received"], record["step"], record["chosen"]["version"]) == ("unknown_ca", "established", "TLSv1.3")
+    assert running.handshakes("ok") == [] and running.total("closed-without-request") == 0
+    assert "SSL handshake failure (client-rejected-certificate-unknown-ca: " in running.logs.line("SSL handshake failure")
+    assert "BADREQ" not in "".join(running.logs.lines)
+
+
+@pytest.mark.needs("openssl")
+def test_renegotiation_is_refused(scene: Callable[..., Scene]) -> None:
+    running = scene()
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{running.port}", "-tls1_2", "-legacy_renegotiation"]
+    subprocess.run(command, input=b"R\n", capture_output=True, timeout=20, check=False)
+    assert running.record("renegotiation-refused")["step"] == "established"
+
+
+# --- probes ---
+
+
+def test_probes_are_counted_apart_and_not_logged_as_failures(scene: Callable[..., Scene]) -> None:
+    running = scene(lines="option dontlognull")
+    for _ in range(3):
+        running.raw().close()
+    running.await_total("closed-before-any-byte", 3)
+    for _ in range(3):
+        reset = running.raw()
+        reset.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset.close()
+    wait_until(lambda: running.total("reset-before-any-byte") + running.total("closed-before-any-byte") == 6, "six probes")
+    for version in _VERSIONS.values():
+        context = client_context(running.directory, version=version)
+        for _ in range(5):
+            with running.raw() as sock, context.wrap_socket(sock, server_hostname=NAME):
+                pass
+    running.await_total("closed-without-request", 10)
+    assert running.handshakes("failed") == []
+    assert json.loads(running.ask("show headgate"))["tls"]["failures"] == 0
+    assert not [line for line in running.logs.lines if "SSL" in line], running.logs.lines
+
+
+@pytest.mark.needs("haproxy")
+def test_checks_of_another_proxy_are_probes(
+    scene: Callable[..., Scene], stack: contextlib.ExitStack, tmp_path: pathlib.Path
+) -> None:
+    """HAProxy's layer-6 checks finish the handshake and close, some with a reset: none is a failure, none is logged."""
+    running = scene(lines="option dontlognull")
+    config = f"""
+global
+    stats socket {tmp_path}/checker
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 10s
+    timeout server 10s
+backend checked
+    server one 127.0.0.1:{running.port} check inter 100ms ssl verify none
+"""
+    stack.callback(start_subject("haproxy", config, tmp_path, ()).stop)
+    wait_until(lambda: running.total("closed-without-request") >= 10, "ten checks")
+    assert "L6OK" in ask_socket(tmp_path / "checker", "show stat")
+    assert running.handshakes("failed") == [] and not [line for line in running.logs.lines if "SSL" in line]
+
+
+def test_null_connections_are_logged_without_dontlognull(scene: Callable[..., Scene]) -> None:
+    """As the manual has it."""
+    running = scene()
+    running.raw().close()
+    assert "web/tls: Connection closed during SSL handshake (closed-before-any-byte: " in running.logs.line("SSL handshake")
+
+
+# --- timeouts, at each step ---
+
+
+def test_timeouts_say_where(scene: Callable[..., Scene]) -> None:
+    running = scene(frontend="timeout client-hs 300ms")
+    with running.raw(), running.raw(b"\x16\x03\x01\x02\x00\x01"):
+        record = running.record("timeout-in-client-hello")
+        assert record["bytes_in"] == 6 and "6 bytes received" in record["advice"] and record["ended_by"] == "timeout"
+        assert running.record("timeout-before-any-byte")["step"] == "connected"
+    line = running.logs.line("Timeout during SSL handshake (timeout-in-client-hello: ")
+    assert "for 0.3 s" in line
+
+
+def test_a_timeout_behind_the_certificate(scene: Callable[..., Scene]) -> None:
+    running = scene(frontend="timeout client-hs 300ms")
+    outgoing = ssl.MemoryBIO()
+    client = client_context(running.directory).wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=NAME)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    with running.raw(outgoing.read()):
+        record = running.record("timeout-after-certificate")
+    assert (record["sni"], record["step"]) == (NAME, "certificate")
+    assert record["chosen"]["certificates"] == [str(running.directory / "site.pem")]
+
+
+# --- what is no TLS, or too old ---
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "plain-http"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "not-tls"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "proxy-header-unexpected"),
+        (bytes([0x80, 0x2E, 1, 0, 2, 0, 0x15, 0, 0, 0, 0x10]) + bytes(0x25), "sslv2-hello"),
+        (b"\x16\x03\x01\xff\xff" + b"x" * 100, "record-too-large"),
+    ],
+)
+def test_what_is_no_tls(scene: Callable[..., Scene], data: bytes, cause: str) -> None:
+    running = scene()
+    with running.raw(data):
+        record = running.record(cause)
+    assert f"SSL handshake failure ({cause}: " in running.logs.line("SSL handshake failure")
+    assert record["advice"]
+
+
+@pytest.mark.needs("openssl")
+def test_an_old_client_has_its_name_and_its_offer(scene: Callable[..., Scene]) -> None:
+    running = scene()
+    s_client(running, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
+    record = running.record("no-common-version")
+    assert record["sni"] == NAME and record["alert_sent"] == "protocol_version"
+    assert record["openssl"] == {"number": 258, "text": "unsupported protocol"}
+    assert record["advice"].startswith("The client offers TLS 1.1 at most; ")
+    assert "`ssl-min-ver TLSv1.1` on that bind line and `ciphers DEFAULT:@SECLEVEL=0`." in record["advice"]
+    text = running.ask("show ssl handshakes failed")
+    assert "no-common-version sni=site.example step=negotiation" in text
+
+
+@pytest.mark.needs("openssl")
+def test_a_proxy_header_is_missing(scene: Callable[..., Scene]) -> None:
+    running = scene("accept-proxy")
+    s_client(running)
+    assert "send-proxy" in running.record("proxy-header-expected")["advice"]
+
+
+def test_a_hello_in_pieces(scene: Callable[..., Scene]) -> None:
+    """What could not be peeked at once is known all the same."""
+    running = scene("strict-sni")
+    outgoing = ssl.MemoryBIO()
+    client = client_context(running.directory).wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="else.example")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    hello = outgoing.read()
+    with running.raw() as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(hello), 7):
+            sock.sendall(hello[start : start + 7])
+        record = running.record("no-certificate-for-name")
+    assert record["sni"] == "else.example" and record["offered"]["versions"]
+
+
+# --- blocking who fails ---
+
+
+def test_a_rule_can_block_an_offender(scene: Callable[..., Scene]) -> None:
+    running = scene(frontend="""stick-table type ip size 100 expire 1m store tls_fail_cnt,tls_fail_rate(10s)
+    tcp-request connection reject if { src_tls_fail_cnt ge 3 }
+    tcp-request connection track-sc0 src""")
+    for _ in range(3):
+        with running.raw(b"GET / HTTP/1.1\r\n\r\n") as sock:
+            assert sock.recv(100) == b""
+    running.await_total("plain-http", 3)
+    with running.raw() as sock:
+        assert sock.recv(100) == b""
+    assert "tls_fail_cnt=3 tls_fail_rate(10000)=3" in running.ask("show table web")
+    assert json.loads(running.ask("show headgate"))["tls"]["failures"] == 3
+
+
+def test_the_log_can_have_it_as_json(scene: Callable[..., Scene]) -> None:
+    running = scene(lines="error-log-format %{+bin}o%[ssl_fc_handshake]")
+    with running.raw(b"GET / HTTP/1.1\r\n\r\n"):
+        line = running.logs.line('"cause":"plain-http"')
+    record = json.loads(line[line.index("{"):])
+    assert (record["result"], record["frontend"], record["listener"]) == ("failed", "web", "tls")
+
+
+def test_a_flood_is_one_line_with_a_count(scene: Callable[..., Scene]) -> None:
+    running = scene()
+    threads = [threading.Thread(target=lambda: [running.raw(b"HELLO\r\n").close() for _ in range(50)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    running.await_total("not-tls", 200)
+    lines = [line for line in running.logs.lines if "(not-tls: " in line]
+    assert len(lines) <= 20
