@@ -37,6 +37,7 @@ from headgate.runtime.reactor import Reactor
 from headgate.runtime.splice import KernelSplicer
 
 if TYPE_CHECKING:
+    from headgate.runtime.tls_tuning import TlsTuning
     from headgate.tables.opening import Tables
     from headgate.tls.client_context import ServerContext
     from headgate.tls.shared_sessions import SharedSessions
@@ -94,6 +95,7 @@ class Live:
         self.makers = makers or Makers()
         self.config = prepared.config
         self.reactor = Reactor()
+        self._tls_tuning: TlsTuning | None = None
         self.counters = ProcessCounters()
         self.world = World(self.reactor)
         self.started_at = self.reactor.now
@@ -206,7 +208,15 @@ class Live:
         from headgate.app.server_handshakes import failure_teller
         from headgate.runtime.tls_channel import Dialler
 
-        return Dialler(context, server.counters, failure_teller(self, backend, server))
+        return Dialler(context, server.counters, failure_teller(self, backend, server), self.tls_tuning())
+
+    def tls_tuning(self) -> TlsTuning:
+        """What the global section says about all TLS connections."""
+        if self._tls_tuning is None:
+            from headgate.runtime.tls_tuning import tls_tuning  # OpenSSL is loaded only where it is needed
+
+            self._tls_tuning = tls_tuning(self.prepared.config.global_, self.reactor)
+        return self._tls_tuning
 
     def open_tables(self, directory: str | None) -> Tables | None:
         """Open the stick tables, if there are some; see `tables.opening.open_tables`."""

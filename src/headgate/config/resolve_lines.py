@@ -15,7 +15,7 @@ from headgate.config.cursor import Word
 from headgate.config.drafts import BindDraft, ServerDraft, Settings
 from headgate.config.model import Bind, Mode, ProxyProtocolSend, Server, ServerCheck, UnixPermissions
 from headgate.config.parse_expression import parse_expression
-from headgate.config.resolve_bind_tls import LineDefaults, bind_tls, tls_versions
+from headgate.config.resolve_bind_tls import LineDefaults, at_security_level, bind_tls, tls_versions
 from headgate.config.resolve_certificates import Certificates, FrontendCertificates, based
 from headgate.config.resolvers import Resolution
 from headgate.config.tls_options import ServerTls, Verify
@@ -30,6 +30,7 @@ def line_defaults(settings: Settings) -> LineDefaults:
         settings.value("ca-base", "") or "",
         settings.value("ssl-server-verify", Verify.REQUIRED),
         settings.value("unix-bind", Settings()),
+        settings.value("ssl-security-level"),
     )
 
 
@@ -191,7 +192,7 @@ def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: 
         sni=sni,
         certificate=based(settings.value("crt"), defaults.certificates.crt_base),
         versions=tls_versions(settings, report),
-        ciphers=settings.value("ciphers"),
+        ciphers=at_security_level(settings.value("ciphers"), defaults.security_level),
         ciphersuites=settings.value("ciphersuites"),
         curves=settings.value("curves"),
         sigalgs=settings.value("sigalgs"),

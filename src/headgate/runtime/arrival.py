@@ -6,7 +6,7 @@ The plain case without `accept-proxy` does not pass through here at all: the lis
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from headgate.base.connection_errors import ConnectionFailure
 from headgate.plan.facts import Stream
@@ -16,7 +16,7 @@ from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.relay import RelaySession
 from headgate.runtime.channel import NOBODY, PlainChannel
-from headgate.runtime.reactor import READ, Reactor
+from headgate.runtime.reactor import READ, Reactor, Timed
 from headgate.tls.unbegun import UNBEGUN
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.hello_length import bytes_wanted
@@ -157,6 +157,13 @@ class Arrival:
         handshake_completed(self.listener.side, record)
         count_lookup(self.listener.side.shared.counters, record)
         self._established(channel)
+
+    def early_data_begins(self) -> None:
+        """See `runtime.early_tls_channel.EarlyOwner`: the session begins; the channel keeps the deadline of the handshake."""
+        deadline, channel = self.deadline, self.channel
+        self.handshake_completed()
+        if deadline and channel is not None:
+            self.reactor.arm(cast(Timed, channel), deadline)
 
     def connection_lost(self, reason: Lost) -> None:
         """The handshake failed."""

@@ -29,16 +29,17 @@ from headgate.proxy.port import Lost, Owner
 from headgate.runtime.channel import NOBODY, lost_reason
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
+from headgate.runtime.tls_tuning import BEGINNING, RECORD, UNTUNED, TlsTuning
+from headgate.tls.client_auth import findings_of, forget_findings
 from headgate.tls.client_context import ServerContext
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.handshake_facts import note_failure, note_success
 from headgate.tls.handshake_record import Ended, HandshakeRecord, Step
+from headgate.tls.key_log import forget_secrets
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, take_error
 from headgate.tls.server_context import BindContext
 from headgate.tls.session_store import Dialled
 
-#: The largest plaintext of a record. Reading no less means that OpenSSL never keeps decrypted bytes which epoll can't see.
-RECORD = 16384
 #: Full records that are read for one event and handed on together.
 _RECORDS_MOST = 4
 #: How long what a peer still sends is read away after our last word, seconds, and how much of it, bytes.
@@ -79,19 +80,22 @@ class Dialler:
         context: of the server's line.
         counters: of the server: handshakes are counted there, with the reason why they were full ones.
         failed: told of each handshake that fails.
+        tuning: limits of records and key updates.
     """
 
-    __slots__ = ("context", "counters", "failed")
+    __slots__ = ("context", "counters", "failed", "tuning")
 
     def __init__(
         self,
         context: ServerContext,
         counters: ServerCounters | None = None,
         failed: Callable[[HandshakeRecord], None] | None = None,
+        tuning: TlsTuning = UNTUNED,
     ) -> None:
         self.context = context
         self.counters = counters
         self.failed = failed
+        self.tuning = tuning
 
     def open(
         self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: object, owner: HandshakeOwner
@@ -99,7 +103,9 @@ class Dialler:
         """Begin the handshake on a socket that is connected to `where`."""
         context = self.context
         handle = context.dial(sock, sni, where, reactor.now)
-        channel = TlsChannel(reactor, sock, handle, context, owner, dialled=(context, handle), counters=self.counters)
+        channel = TlsChannel(
+            reactor, sock, handle, context, owner, tuning=self.tuning, dialled=(context, handle), counters=self.counters
+        )
         channel.tell = self.failed
         return channel
 
@@ -107,10 +113,11 @@ class Dialler:
 class Answerer:
     """Makes the TLS layer of one bind line's connections (`runtime.listener.TlsAcceptor`)."""
 
-    __slots__ = ("context",)
+    __slots__ = ("context", "tuning")
 
-    def __init__(self, context: BindContext) -> None:
+    def __init__(self, context: BindContext, tuning: TlsTuning = UNTUNED) -> None:
         self.context = context
+        self.tuning = tuning
 
     def succeeded(self, channel: TlsChannel) -> HandshakeRecord:
         """See `runtime.listener.TlsAcceptor`. How the connection ends is told to the record too, see `record.late`."""
@@ -150,7 +157,9 @@ class Answerer:
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsChannel:
         """Begin the handshake on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""
         context = self.context
-        channel = TlsChannel(reactor, sock, context.connection(sock, hello), context, owner, readable=True, registered=True)
+        channel = TlsChannel(
+            reactor, sock, context.connection(sock, hello), context, owner, tuning=self.tuning, readable=True, registered=True
+        )
         channel.hello = hello
         return channel
 
@@ -170,9 +179,9 @@ class TlsChannel:
 
     __slots__ = (
         "_awaits_ticket", "_closing", "_context", "_counters", "_dialled", "_eof", "_established", "_events", "_facts",
-        "_failed", "_failure", "_gone", "_late", "_leaves", "_left", "_lingers", "_notified", "_pending", "_read_wants_write",
-        "_reading", "_said", "_shut", "_ssl", "_write_wants_read", "armed", "blocked", "deadline", "fd", "hello", "owner",
-        "reactor", "record", "sock", "tell", "tls", "truncated",
+        "_failed", "_failure", "_gone", "_late", "_leaves", "_left", "_lingers", "_most", "_notified", "_pending",
+        "_read_wants_write", "_reading", "_said", "_sent", "_sent_at", "_shut", "_ssl", "_tuning", "_write_wants_read",
+        "armed", "blocked", "deadline", "fd", "hello", "owner", "reactor", "record", "sock", "tell", "tls", "truncated",
     )  # fmt: skip
 
     def __init__(
@@ -183,6 +192,7 @@ class TlsChannel:
         context: TlsContext,
         owner: HandshakeOwner,
         *,
+        tuning: TlsTuning = UNTUNED,
         dialled: tuple[ServerContext, Dialled] | None = None,
         counters: ServerCounters | None = None,
         readable: bool = False,
@@ -196,6 +206,7 @@ class TlsChannel:
             handle: made for `sock` by `context`.
             context: what the connection belongs to.
             owner: hears how the handshake ends, and then what happens.
+            tuning: limits of its records and key updates.
             dialled: we are the client: our ClientHello is sent at once. The context and the handle once more.
             counters: where the handshake is counted when we are the client.
             readable: the client's first bytes are known to be there (the listener has peeked them): answered at once.
@@ -219,6 +230,10 @@ class TlsChannel:
         self._counters = counters
         self._awaits_ticket = False
         self._context = context
+        self._tuning = tuning
+        self._most = tuning.first  # bytes in a record, for now
+        self._sent = 0  # since the connection was idle, as far as `tuning` wants to know
+        self._sent_at = 0.0
         self._pending = bytearray()
         self._events = READ
         self._reading = True
@@ -298,6 +313,9 @@ class TlsChannel:
             self._awaits_ticket = handle.awaits_ticket
             if self._counters is not None:
                 count_traffic(self._counters, cause)
+        forget_findings(self._ssl)
+        if self._tuning.key_updates is not None:
+            self._tuning.key_updates.watch(self._ssl)
         self.reactor.rebind(self.fd, self.ready)
         if self._leaves:
             self.close()
@@ -309,7 +327,10 @@ class TlsChannel:
     def _learned(self, *, established: bool, error: int = 0) -> ConnectionFacts:
         context = self._context
         names = context if isinstance(context, BindContext) else None
-        return ConnectionFacts(self._ssl, names, outgoing=names is None, established=established, error=error)
+        facts = ConnectionFacts(self._ssl, names, outgoing=names is None, established=established, error=error)
+        if names is not None:
+            facts.findings = findings_of(self._ssl)
+        return facts
 
     def so_far(self) -> TlsFacts:
         """What is known of the connection now, whether its handshake is done, under way or failed."""
@@ -320,6 +341,7 @@ class TlsChannel:
             return
         self._facts = self._learned(established=False, error=error.code)
         record = self.explain(error)
+        forget_findings(self._ssl)
         self._closing = True
         # OpenSSL has sent its alert: it must not be lost to the reset that unread bytes would cause.
         owner = self.owner
@@ -344,6 +366,7 @@ class TlsChannel:
         record.first_bytes = self.hello
         record.describe = self._context.describe
         note_failure(record, self._ssl, self.sock, error)
+        record.findings = findings_of(self._ssl)
         return record
 
     # --- events ---
@@ -491,8 +514,10 @@ class TlsChannel:
             self._interest()
             return
         size = len(data)
+        if self._tuning.small:
+            self._measure(size)
         _clear_errors()
-        count = _write(self._ssl, data, size)
+        count = _write(self._ssl, data, size if size < self._most else self._most)
         if count == size:
             return
         if count > 0:
@@ -505,10 +530,22 @@ class TlsChannel:
             self.blocked = True
             self._interest()
 
+    def _measure(self, size: int) -> None:
+        """How large records may be, before `size` bytes are sent: small ones at first and after a pause."""
+        tuning = self._tuning
+        now = self.reactor.now
+        if now - self._sent_at > tuning.idle:
+            self._sent = 0
+        self._sent_at = now
+        self._most = tuning.first if self._sent < BEGINNING else tuning.most
+        self._sent += size
+
     def _write_on(self, start: object, done: int, size: int) -> int:
         """Write from `done` to `size`, a record at a time. Answers how much is written when no more is taken, -1 on an error."""
         while done < size:
-            count = _write(self._ssl, start + done, size - done)  # type: ignore[operator]  # a cffi pointer
+            left = size - done
+            most = self._most
+            count = _write(self._ssl, start + done, left if left < most else most)  # type: ignore[operator]  # a cffi pointer
             if count <= 0:
                 return done if self._write_stopped(count) else -1
             done += count
@@ -757,6 +794,11 @@ class TlsChannel:
             if self._dialled is not None:
                 context, handle = self._dialled
                 context.ended(handle, self._unclean(), self.reactor.now)
+        else:
+            forget_findings(self._ssl)
+        forget_secrets(self._ssl)
+        if self._tuning.key_updates is not None:
+            self._tuning.key_updates.forget(self._ssl)
         self.reactor.forget(self.fd)
         self.sock.close()
         # Owner and channel know each other: without this only the garbage collector would free them, and OpenSSL's memory.

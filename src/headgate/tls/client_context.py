@@ -39,6 +39,7 @@ from headgate.tls.revocation import add_revocations, check_revocations
 from headgate.tls.server_verification import ServerVerification
 from headgate.tls.session_store import Dialled, Key, ServerSessions
 from headgate.tls.storage import AuthoritiesEntry, Entry, RevocationsEntry, Storage
+from headgate.tls.tuning import Tuning
 
 #: What may be sent and verified as a name. Names can come from requests: one with a NUL in it, say, would be cut by OpenSSL and
 #: verified as something else, so it becomes a name that no certificate is valid for (RFC 6761 section 6.4).
@@ -75,7 +76,7 @@ class ServerContext:
 
     __slots__ = (
         "__weakref__", "_alpn", "_authorities", "_certificate", "_context", "_foretold", "_pointer", "_policy", "_revocations",
-        "_shown", "_verification", "sessions", "tls",
+        "_shown", "_tuning", "_verification", "sessions", "tls",
     )  # fmt: skip
 
     def __init__(self, tls: ServerTls, sessions: ServerSessions | None = None, storage: Storage | None = None) -> None:
@@ -94,6 +95,7 @@ class ServerContext:
         self._verification = ServerVerification()
         self._alpn = alpn_wire(tls.alpn)
         self._foretold: dict[bytes, bytes] = {}
+        self._tuning: Tuning | None = None
         self._build()
         storage.join(self)
 
@@ -129,10 +131,17 @@ class ServerContext:
         self._context = context
         self._pointer = context._context
         self._policy = _policy_digest(tls, files)
+        if self._tuning is not None:
+            self._tuning.put_on(context)
 
     def entries(self) -> set[Entry[Any]]:
         """All of the storage that the line uses."""
         return {one for one in (self._certificate, self._authorities, self._revocations) if one is not None}
+
+    def tune(self, tuning: Tuning) -> None:
+        """Follow what the global section says about all contexts."""
+        self._tuning = tuning
+        tuning.put_on(self._context)
 
     def replaced(self, entry: Entry[Any]) -> None:
         """See `storage.StorageUser`. Sessions that were made under what was there before are not offered any more."""

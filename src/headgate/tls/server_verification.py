@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from headgate.base.records import dataclass
-from headgate.tls.openssl import ffi, lib
+from headgate.tls.openssl import encoded_certificate, ffi, lib
 
 _ssl_index: int = lib.SSL_get_ex_data_X509_STORE_CTX_idx()
 #: Handshakes that fail at the same time, and of which is noted why.
@@ -54,10 +54,11 @@ class ServerVerification:
             while len(refused) >= _KEPT:
                 del refused[next(iter(refused))]
             ssl = lib.X509_STORE_CTX_get_ex_data(store, _ssl_index)
+            certificate = lib.X509_STORE_CTX_get_current_cert(store)
             refused[_address(ssl)] = Refusal(
                 lib.X509_STORE_CTX_get_error(store),
                 lib.X509_STORE_CTX_get_error_depth(store),
-                _der(lib.X509_STORE_CTX_get_current_cert(store)),
+                encoded_certificate(certificate) if certificate else None,
             )
         return int(fine)
 
@@ -65,14 +66,3 @@ class ServerVerification:
 def _address(ssl: Any) -> int:
     return int(ffi.cast("uintptr_t", ssl))
 
-
-def _der(certificate: Any) -> bytes | None:
-    if not certificate:
-        return None
-    memory = ffi.gc(lib.BIO_new(lib.BIO_s_mem()), lib.BIO_free)
-    if lib.i2d_X509_bio(memory, certificate) != 1:
-        lib.ERR_clear_error()
-        return None
-    data = ffi.new("char **")
-    size = lib.BIO_get_mem_data(memory, data)
-    return bytes(ffi.buffer(data[0], size))
