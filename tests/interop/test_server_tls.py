@@ -104,7 +104,7 @@ def test_checks_of_several_workers_resume_what_traffic_left(
 ) -> None:
     """The name differs, so nothing is shared; with the same name (none) all of it is."""
     server = strict()
-    line = f"server s1 127.0.0.1:{server.port} ssl verify none no-sni-auto check inter 100ms"
+    line = f"server s1 127.0.0.1:{server.port} ssl verify none no-sni-auto check inter 500ms"
     at = proxy(site(tmp_path, line, workers=2, more="http-reuse never"))
     server.wait_for(lambda server: len(server.ended) >= 2, "two checks")
     for _ in range(20):

@@ -124,8 +124,12 @@ def measure(
             most = max(most, info(directory, subject, "SslBackendKeyRate"))
         share = 100 * (cpu_seconds(program.process.pid) - before) / seconds
         if subject == "headgate":
-            for line in reuse(directory, "checks"):
-                assert line["full"] == 1 and line["causes"] == {"first_contact": 1} and not line["failed"], line
+            lines = reuse(directory, "checks")
+            # A first check that takes longer than the interval is given up, and the next one begins without a session, too.
+            assert all(set(line["causes"]) == {"first_contact"} for line in lines), lines  # type: ignore[call-overload]
+            connections, resumed = (sum(int(str(line[name])) for line in lines) for name in ("connections", "resumed"))
+            print(f"{resumed} of {connections} checks were resumed")
+            assert resumed >= 0.95 * connections
         return share, most
 
 
