@@ -76,4 +76,8 @@ class Channel(Protocol):
         """
 
     def abort(self) -> None:
-        """Close now; unsent bytes are dropped and the peer gets a reset. On TLS close_notify is still tried."""
+        """Close now; unsent bytes are dropped and the peer gets a reset. On TLS close_notify is still tried.
+
+        A TLS server is left in order instead (close_notify, FIN, a moment of reading), behind the caller's back: it would throw
+        the session away otherwise.
+        """
