@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from headgate.app.controller import Controller
     from headgate.app.joining import Joining
     from headgate.app.resolving import Resolving
+    from headgate.app.ocsp import Ocsp
     from headgate.app.worker import Worker
     from headgate.runtime.checks.runner import CheckRunner
     from headgate.tables.opening import Tables
@@ -106,11 +107,21 @@ class App:
         self.controller: Controller | None = None
         self.worker: Worker | None = None
         self.api: RuntimeApi | None = None
+        self.ocsp = self._make_ocsp()
         self._take_role()
         if self.place.role is Role.WORKER:
             repeater = Repeater(self._ask, self._call_later)
             prepared.plan.references.changed_by_rule = repeater.tell
             self.world.process_variables = RepeatedVariables(self.world.process_variables, repeater.repeat)
+
+    def _make_ocsp(self) -> Ocsp | None:
+        """None without TLS."""
+        state = self.prepared.ocsp
+        if state is None:
+            return None
+        from headgate.app.ocsp import Ocsp
+
+        return Ocsp(self, state)
 
     def _ask(self, command: str, answered: Callable[[str], None]) -> None:
         if self.shared.asker is not None:
@@ -173,6 +184,8 @@ class App:
         if self.config.global_.crt_state_dir is not None and self.api is not None:
             self.control.tls  # noqa: B018  # opens it
         # Behind this, privileges are dropped and this program's files may be out of reach: load what serving needs.
+        if self.ocsp is not None and self.ocsp.updates is not None:
+            self.ocsp.updates.load()
         import uvloop  # noqa: F401
 
         settings = self.config.global_
@@ -241,6 +254,8 @@ class App:
             self.resolving = Resolving(self)
             self.resolving.start()
         watch = self._watch_certificates()
+        if self.ocsp is not None:
+            await self.ocsp.start()
         joining = self._join()
         if self.tables is not None:
             self._settle_tables(self.tables)
@@ -259,6 +274,8 @@ class App:
                 await self.checks.stop()
             if self.resolving is not None:
                 await self.resolving.stop()
+            if self.ocsp is not None:
+                await self.ocsp.stop()
             if self.api is not None:
                 await self.api.stop(unlink=self.doors.owns_files and not self.shared.stopping)
             if watch is not None:

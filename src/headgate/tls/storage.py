@@ -21,6 +21,7 @@ from headgate.base.records import dataclass
 from headgate.config.tls_options import CertificateFile, CertificateLine
 from headgate.tls.certified_key import CertifiedKey
 from headgate.tls.loading import CertificateReader
+from headgate.tls.ocsp.stapling import Staples
 from headgate.tls.pem import read_authorities
 from headgate.tls.revocation import read_revocations
 
@@ -97,9 +98,10 @@ class Storage:
         reader: reads certificates.
         certificates, authorities, revocations: entries by name, in the order of their loading.
         lists: crt-lists and directories by name.
+        staples: what handshakes staple with certificates.
     """
 
-    __slots__ = ("_users", "authorities", "certificates", "lists", "reader", "revocations")
+    __slots__ = ("_users", "authorities", "certificates", "lists", "reader", "revocations", "staples")
 
     def __init__(self, reader: CertificateReader | None = None) -> None:
         self.reader = reader if reader is not None else CertificateReader()
@@ -107,6 +109,7 @@ class Storage:
         self.authorities: dict[str, AuthoritiesEntry] = {}
         self.revocations: dict[str, RevocationsEntry] = {}
         self.lists: dict[str, LoadedList] = {}
+        self.staples = Staples()
         self._users: WeakSet[StorageUser] = WeakSet()
 
     def certificate(self, file: CertificateFile) -> CertificateEntry:

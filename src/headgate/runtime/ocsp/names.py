@@ -90,13 +90,17 @@ class Names:
     Args:
         resolver: made anew for each name where that is possible, so that a changed /etc/resolv.conf takes effect.
         hosts: the text of /etc/hosts.
+        enabled: name servers are asked; without, only the hosts file knows names.
     """
 
     def __init__(
         self,
         resolver: Callable[[], dns.asyncresolver.Resolver] | None = None,
         hosts: Callable[[], str] | None = None,
+        *,
+        enabled: bool = True,
     ) -> None:
+        self._enabled = enabled
         self._make = resolver or dns.asyncresolver.Resolver
         self._read_hosts = hosts or _hosts_file
         self._cache = dns.resolver.LRUCache(64)
@@ -125,6 +129,9 @@ class Names:
         if known:
             lookup.add(known)
             lookup.finish()
+            return lookup, []
+        if not self._enabled:
+            lookup.finish(f"{host} is not looked up: 'httpclient.resolvers.disabled on'")
             return lookup, []
         problems: list[str] = []
         return lookup, [

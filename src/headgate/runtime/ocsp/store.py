@@ -93,6 +93,15 @@ class ResponseStore:
         """The response that was written last for a certificate, by whomever; None for none. It is not to be believed."""
         return self._read(_file_of(key))
 
+    def written_at(self, key: str) -> float:
+        """When that was, seconds since the epoch on the clock of the file system; 0 where nothing is."""
+        name = _file_of(key)
+        path = name if self._directory is not None else os.path.join(self.path, name)
+        try:
+            return os.stat(path, dir_fd=self._directory, follow_symlinks=False).st_mtime
+        except OSError:
+            return 0.0
+
     def _read(self, name: str) -> bytes | None:
         path = name if self._directory is not None else os.path.join(self.path, name)
         try:

@@ -1,4 +1,4 @@
-"""A response as text, as `openssl ocsp -respin FILE -text -noverify` prints it (management manual 9.3, `show ssl ocsp-response`)."""
+"""A response as text, as `openssl ocsp -respin FILE -text -noverify` prints it (management manual, `show ssl ocsp-response`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _REASONS = {reason: number for number, reason in enumerate((
     x509.ReasonFlags.unspecified, x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise,
     x509.ReasonFlags.affiliation_changed, x509.ReasonFlags.superseded, x509.ReasonFlags.cessation_of_operation,
     x509.ReasonFlags.certificate_hold,
-))} | {x509.ReasonFlags.remove_from_crl: 8, x509.ReasonFlags.privilege_withdrawn: 9, x509.ReasonFlags.aa_compromise: 10}  # fmt: skip
+))}  # fmt: skip
+_REASONS |= {x509.ReasonFlags.remove_from_crl: 8, x509.ReasonFlags.privilege_withdrawn: 9, x509.ReasonFlags.aa_compromise: 10}
 _SIGNATURES = {
     "1.2.840.113549.1.1.5": "sha1WithRSAEncryption", "1.2.840.113549.1.1.11": "sha256WithRSAEncryption",
     "1.2.840.113549.1.1.12": "sha384WithRSAEncryption", "1.2.840.113549.1.1.13": "sha512WithRSAEncryption",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from headgate.base.records import dataclass, field
 from headgate.tls.ocsp.failures import STATUS_TEXTS, Cause, Code, Failure
-from headgate.tls.ocsp.response import Response, Status
+from headgate.tls.ocsp.response import Response, Status, Subject
 
 
 @dataclass(slots=True)
@@ -33,9 +33,11 @@ class Entry:
     """One certificate.
 
     Attributes:
-        key: of its `CertificateId`.
+        digest: of the certificate (SHA-256, hexadecimal): what processes call it among themselves.
         paths: the files that it is in; the first is the one that answers call it by.
-        uris: of its responders.
+        leaf: the certificate, DER.
+        subject: what responses are checked against; None as long as the issuer is not known.
+        uris: of its responders; issuer_uris: where its issuer may be fetched.
         must_staple: see `certificate_id.must_staple`.
         updates: whether responses are fetched (`ocsp-update on`).
         staple: what handshakes use.
@@ -46,9 +48,12 @@ class Entry:
         cause: of the last failure, None after a success; `text` is what happened.
     """
 
-    key: str
+    digest: str
     paths: list[str]
+    leaf: bytes = b""
+    subject: Subject | None = None
     uris: tuple[str, ...] = ()
+    issuer_uris: tuple[str, ...] = ()
     must_staple: bool = False
     updates: bool = False
     staple: Staple = field(default_factory=Staple)
@@ -61,6 +66,11 @@ class Entry:
     code: Code = Code.UNKNOWN
     cause: Cause | None = None
     text: str = ""
+
+    @property
+    def key(self) -> str:
+        """The CertID in hexadecimal digits, "" as long as the issuer is not known."""
+        return self.subject.id.key if self.subject is not None else ""
 
     @property
     def path(self) -> str:
@@ -129,7 +139,7 @@ class Entry:
 
 
 class Ledger:
-    """All entries, by key."""
+    """All entries, in the order of the configuration."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
@@ -140,21 +150,25 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def find(self, key: str) -> Entry | None:
-        """The entry of a certificate's key."""
-        return self._entries.get(key)
+    def find(self, digest: str) -> Entry | None:
+        """The entry of a certificate."""
+        return self._entries.get(digest)
+
+    def of_key(self, key: str) -> Entry | None:
+        """The entry with this CertID."""
+        return next((one for one in self if one.key == key), None)
 
     def of_path(self, path: str) -> Entry | None:
         """The entry of the certificate in a file."""
-        return next((one for one in self._entries.values() if path in one.paths), None)
+        return next((one for one in self if path in one.paths), None)
 
     def add(self, entry: Entry) -> None:
         """Add one."""
-        self._entries[entry.key] = entry
+        self._entries[entry.digest] = entry
 
-    def remove(self, key: str) -> None:
+    def remove(self, digest: str) -> None:
         """Forget one."""
-        self._entries.pop(key, None)
+        self._entries.pop(digest, None)
 
 
 def span_text(seconds: float) -> str:

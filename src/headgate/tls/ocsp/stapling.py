@@ -1,46 +1,43 @@
 """OpenSSL's side of stapling: the callback that puts a response into a handshake (RFC 6066 section 8, RFC 8446 section 4.4.2.1).
 
-OpenSSL calls it once for each full handshake whose client asks for a response, when it has chosen the certificate. It finds the
-certificate's `Staple` in the context that the connection was switched to, so a handshake looks nothing up by name.
+OpenSSL calls it once for each full handshake whose client asks for a response, when it has chosen the certificate. The staple is
+found by the address of that certificate's object, which every context has for itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+import weakref
+from collections.abc import Callable
 from typing import Any
+
+from OpenSSL import SSL
 
 from headgate.tls.ocsp.ledger import Staple
 from headgate.tls.openssl import ffi, lib
 
 _OK, _FATAL, _NOACK = 0, 2, 3  # SSL_TLSEXT_ERR_*
-_cast, _from_handle, _move = ffi.cast, ffi.from_handle, ffi.memmove
+_cast, _move, _NULL = ffi.cast, ffi.memmove, ffi.NULL
 _certificate_of, _set_response, _malloc, _free = (
     lib.SSL_get_certificate, lib.SSL_set_tlsext_status_ocsp_resp, lib.OPENSSL_malloc, lib.OPENSSL_free,
 )  # fmt: skip
 
-
-class _Context:
-    """Of one `SSL_CTX*`: its certificates' staples, by address of the `X509*`, and the clock."""
-
-    __slots__ = ("clock", "handle", "staples")
-
-    def __init__(self, staples: Mapping[int, Staple], clock: Callable[[], float]) -> None:
-        self.staples = staples
-        self.clock = clock
-        self.handle = ffi.new_handle(self)
+Clock = Callable[[], float]
+#: Staple and clock by the address of an `X509*`, as long as the context that holds it is there.
+_attached: dict[int, tuple[Staple, Clock]] = {}
 
 
-def _staple(ssl: Any, argument: Any) -> int:
-    context: _Context = _from_handle(argument)
-    staple = context.staples.get(int(_cast("uintptr_t", _certificate_of(ssl))))
-    if staple is None:
+def _staple(ssl: Any, _argument: Any) -> int:
+    found = _attached.get(int(_cast("uintptr_t", _certificate_of(ssl))))
+    if found is None:
         return _NOACK
+    staple, clock = found
     der = staple.der
-    if not der or context.clock() >= staple.until:
+    if not der or clock() >= staple.until:
         return _FATAL if staple.required else _NOACK
     size = len(der)
     memory = _malloc(size)  # OpenSSL frees it with the connection
-    if memory == ffi.NULL:
+    if memory == _NULL:
         return _NOACK
     _move(memory, der, size)
     if _set_response(ssl, memory, size) != 1:
@@ -52,18 +49,51 @@ def _staple(ssl: Any, argument: Any) -> int:
 _CALLBACK = ffi.callback("int (*)(SSL *, void *)", _staple, error=_NOACK)
 
 
-def staple_with(context: Any, staples: Mapping[int, Staple], clock: Callable[[], float]) -> object:
-    """Let a context staple.
+class Staples:
+    """What is stapled with each certificate of a process.
 
     Args:
-        context: the `SSL_CTX*`.
-        staples: by the address of the `X509*` that the context holds; it may change later.
         clock: seconds since the epoch: an expired response is not stapled, however late its successor is.
-
-    Returns:
-        What must live as long as the context.
     """
-    kept = _Context(staples, clock)
-    lib.SSL_CTX_set_tlsext_status_cb(context, _CALLBACK)
-    lib.SSL_CTX_set_tlsext_status_arg(context, kept.handle)
-    return kept
+
+    __slots__ = ("_clock", "_staples")
+
+    def __init__(self, clock: Clock = time.time) -> None:
+        self._clock = clock
+        self._staples: dict[bytes, Staple] = {}
+
+    def of(self, leaf: bytes) -> Staple:
+        """The staple of a certificate (DER); an empty one as long as there is no response."""
+        return self._staples.setdefault(leaf, Staple())
+
+    def forget(self, leaf: bytes) -> None:
+        """A certificate is not served any more."""
+        self._staples.pop(leaf, None)
+
+    def attach(self, context: SSL.Context, leaf: bytes) -> None:
+        """Let a context staple with the certificate (DER) that was put into it last.
+
+        Raises:
+            MemoryError: OpenSSL has none.
+        """
+        address = _certificate_address(context._context)
+        attached = _attached[address] = (self.of(leaf), self._clock)
+        lib.SSL_CTX_set_tlsext_status_cb(context._context, _CALLBACK)
+        # Connections may hold what OpenSSL has of a context for longer: they find nothing then, and staple nothing.
+        weakref.finalize(context, _detach, address, attached).atexit = False
+
+
+def _detach(address: int, attached: tuple[Staple, Clock]) -> None:
+    if _attached.get(address) is attached:
+        del _attached[address]
+
+
+def _certificate_address(context: Any) -> int:
+    """The address of the `X509*` that was put into an `SSL_CTX*` last. The binding has no call that asks the context."""
+    ssl = lib.SSL_new(context)
+    if not ssl:
+        lib.ERR_clear_error()
+        raise MemoryError("OpenSSL has no memory for a connection")
+    address = int(_cast("uintptr_t", _certificate_of(ssl)))
+    lib.SSL_free(ssl)
+    return address
