@@ -20,7 +20,7 @@ from headgate.runtime.process.place import Role
 from headgate.tls.ocsp.failures import Failure
 from headgate.tls.ocsp.ledger import Entry, Ledger
 from headgate.tls.ocsp.response import check_response
-from headgate.tls.ocsp.survey import digest_of
+from headgate.tls.ocsp.survey import Loaded, digest_of
 from headgate.tls.storage import Entry as StorageEntry
 
 if TYPE_CHECKING:
@@ -93,7 +93,13 @@ class Ocsp:
 
     def admit(self, digest: str) -> Entry | None:
         """Let a certificate take part that did not so far: a response is set for it. None when nobody is shown it."""
-        loaded = self._state.find(digest)
+        return self._admit(self._state.find(digest))
+
+    def admit_path(self, path: str) -> Entry | None:
+        """The same, by file."""
+        return self._admit(next((one for one in self._state.loaded() if one.path == path), None))
+
+    def _admit(self, loaded: Loaded | None) -> Entry | None:
         if loaded is None:
             return None
         entry = self._state.survey(time.time()).entry(loaded, x509.load_der_x509_certificate(loaded.leaf))

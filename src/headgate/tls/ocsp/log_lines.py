@@ -48,7 +48,7 @@ def update_line(entry: Entry) -> str:
 
 def http_line(exchange: Exchange) -> str:
     """The HTTP log line of an exchange that failed, in the format of manual 8.2.3."""
-    moment = datetime.datetime.fromtimestamp(exchange.began, datetime.UTC)
+    moment = datetime.datetime.fromtimestamp(exchange.began).astimezone()  # local time, as in all log lines
     date = moment.strftime("%d/%b/%Y:%H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
     # As for any stream: no connection, no response, or a response that is not what was wanted.
     state = "SC--" if exchange.connected < 0 else "sH--" if exchange.status == 0 else "----"
