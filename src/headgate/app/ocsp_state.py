@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from headgate.base.diagnostics import Location, Report, config_error
+from headgate.base.diagnostics import Report, config_error
 from headgate.base.records import dataclass
 from headgate.config.model import Config
 from headgate.config.ocsp_options import HttpClient, OcspUpdate
@@ -22,7 +22,7 @@ from headgate.tls.ocsp.survey import Loaded, Survey, digest_of
 from headgate.tls.storage import Storage
 
 if TYPE_CHECKING:
-    from headgate.tls.pem import CertifiedKey
+    from headgate.tls.certified_key import CertifiedKey
     from headgate.tls.server_context import BindContext
     from headgate.tls.store import Served
 
@@ -56,7 +56,7 @@ class OcspState:
 
     def survey(self, now: float) -> Survey:
         """Looks at certificates."""
-        return Survey(self.options, self.storage.staples, {}, now)
+        return Survey(self.options, self.storage.staples, now)
 
     def loaded(self) -> Iterator[Loaded]:
         """All certificates that clients are shown, as often as bind lines name them."""
@@ -87,16 +87,8 @@ class OcspState:
 def loaded_of(served: Served) -> Loaded:
     """A certificate of a bind line."""
     contents: CertifiedKey = served.entry.contents
-    files = served.line.file.files
-    return Loaded(
-        contents.path,
-        served.line.file.location,
-        contents.leaf,
-        contents.others,
-        contents.issuer,
-        contents.ocsp,
-        None if files is None else files.ocsp_update,
-    )
+    update = served.entry.file.files.ocsp_update
+    return Loaded(contents.path, served.line.file.location, contents.leaf, lambda: contents.signer, contents.ocsp, update)
 
 
 def prepare_ocsp(
@@ -116,9 +108,7 @@ def prepare_ocsp(
     store = ResponseStore(options.directory or _default_directory())
     state = OcspState(options, settings.http_client, storage, contexts, Ledger(), store)
     survey = state.survey(now)
-    said: dict[bytes, Loaded] = {}
     for loaded in state.loaded():
-        _check_agreement(loaded, said, options, report)
         survey.take(loaded, state.ledger, report)
     survey.conclude(report)
     for entry in state.ledger:
@@ -131,29 +121,6 @@ def prepare_ocsp(
 
 def _default_directory() -> str:
     return os.path.join(os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or _STATE_DIRECTORY, "ocsp")
-
-
-def _check_agreement(loaded: Loaded, said: dict[bytes, Loaded], options: OcspUpdate, report: Report) -> None:
-    """All lines that use a certificate must want the same (manual 12.7.1 "ocsp-update")."""
-    first = said.setdefault(loaded.leaf, loaded)
-
-    def wanted(one: Loaded) -> bool:
-        return options.mode if one.update is None else one.update
-
-    if wanted(first) != wanted(loaded) and loaded.path == first.path:
-        place = _place(first.location)
-        report.alert(
-            f"'ocsp-update' is {_word(wanted(loaded))} for '{loaded.path}' here and {_word(wanted(first))} in {place}",
-            loaded.location, remedy="say the same wherever the certificate is used, or 'ocsp-update.mode' once",
-        )  # fmt: skip
-
-
-def _place(location: Location | None) -> str:
-    return "another line" if location is None else location.short
-
-
-def _word(on: bool) -> str:
-    return "on" if on else "off"
 
 
 def _check_client(client: HttpClient, report: Report) -> None:

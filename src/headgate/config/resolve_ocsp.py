@@ -6,7 +6,7 @@ from headgate.base.addresses import Family
 from headgate.base.diagnostics import Report
 from headgate.config.drafts import Settings
 from headgate.config.ocsp_options import LONGEST_DELAY, SHORTEST_DELAY, HttpClient, OcspUpdate, WithoutStaple
-from headgate.config.resolve_bind_tls import based
+from headgate.config.resolve_certificates import based
 
 
 def build_ocsp_update(settings: Settings) -> OcspUpdate:

@@ -9,12 +9,10 @@ from headgate.config.ocsp_options import OcspUpdate, WithoutStaple
 from headgate.tls.authority import Issued, make_authority
 from headgate.tls.ocsp.ledger import Entry, Ledger
 from headgate.tls.ocsp.stapling import Staples
-from headgate.tls.ocsp.survey import Loaded, Survey, by_name
+from headgate.tls.ocsp.survey import Loaded, Survey
 from tests.tls.ocsp.ocsp_fixtures import NOW, make_leaf, make_response
 
-ROOT = make_authority("root")
-CA = make_authority("test CA", parent=ROOT)
-OTHER = make_authority("test CA", parent=ROOT)  # of the same name
+CA = make_authority("test CA")
 HERE = Location("test.cfg", 1)
 URI = "http://ocsp.example"
 ON, OFF = OcspUpdate(mode=True), OcspUpdate()
@@ -24,15 +22,13 @@ def der(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.DER)
 
 
-def loaded(leaf: Issued, *above: x509.Certificate, path: str = "/site.pem", **more: object) -> Loaded:
-    return Loaded(path, HERE, der(leaf.certificate), tuple(map(der, above)), **more)  # type: ignore[arg-type]
+def loaded(leaf: Issued, issuer: x509.Certificate | None = None, path: str = "/site.pem", **more: object) -> Loaded:
+    return Loaded(path, HERE, der(leaf.certificate), lambda: issuer, **more)  # type: ignore[arg-type]
 
 
-def survey(
-    options: OcspUpdate, *several: Loaded, chains: tuple[x509.Certificate, ...] = ()
-) -> tuple[list[Entry], list[str], Staples]:
+def survey(options: OcspUpdate, *several: Loaded) -> tuple[list[Entry], list[str], Staples]:
     staples, ledger, report = Staples(), Ledger(), Report()
-    made = Survey(options, staples, by_name(chains), NOW)
+    made = Survey(options, staples, NOW)
     for one in several:
         made.take(one, ledger, report)
     made.conclude(report)
@@ -50,17 +46,8 @@ def test_who_takes_part() -> None:
     assert [one.updates for one in survey(OFF, loaded(leaf, CA.certificate, ocsp=b""))[0]] == [False]
 
 
-def test_where_the_issuer_is_found() -> None:
-    leaf = make_leaf(CA, URI)
-    in_file = loaded(leaf, OTHER.certificate, CA.certificate)
-    beside = loaded(leaf, OTHER.certificate, issuer=der(CA.certificate))
-    for one, chains in ((in_file, ()), (beside, ()), (loaded(leaf), (OTHER.certificate, CA.certificate))):
-        (entry,), warnings, _ = survey(ON, one, chains=chains)
-        assert entry.subject is not None and entry.subject.issuer == CA.certificate and not warnings
-
-
 def test_without_an_issuer_nothing_can_be_asked_and_that_is_said() -> None:
-    (entry,), (warning,), _ = survey(ON, loaded(make_leaf(CA, URI), OTHER.certificate))
+    (entry,), (warning,), _ = survey(ON, loaded(make_leaf(CA, URI)))
     assert not entry.updates and entry.subject is None
     assert "'/site.pem'" in warning and "issuer's certificate is not known" in warning
 

@@ -6,7 +6,7 @@ Looks at what was loaded and makes entries of the ledger; reads nothing and asks
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from cryptography import x509
 
@@ -29,8 +29,8 @@ class Loaded:
 
     Attributes:
         path: its file; location: where the configuration names it.
-        leaf: DER; others: what else is in its file, DER.
-        issuer: of a file of its own, DER.
+        leaf: DER.
+        issuer: looks for whoever has signed it; None where that is not known.
         ocsp: a response, DER; b"" for an empty file, None for none.
         update: `ocsp-update`, None where it does not say.
     """
@@ -38,8 +38,7 @@ class Loaded:
     path: str
     location: Location | None
     leaf: bytes
-    others: tuple[bytes, ...] = ()
-    issuer: bytes | None = None
+    issuer: Callable[[], x509.Certificate | None]
     ocsp: bytes | None = None
     update: bool | None = None
 
@@ -58,16 +57,12 @@ class Survey:
     Args:
         options: `ocsp-update.*`.
         staples: what handshakes use.
-        chains: further certificates that may be issuers (`issuers-chain-path`), by their subject's name in DER.
         now: seconds since the epoch.
     """
 
-    def __init__(
-        self, options: OcspUpdate, staples: Staples, chains: Mapping[bytes, Sequence[x509.Certificate]], now: float
-    ) -> None:
+    def __init__(self, options: OcspUpdate, staples: Staples, now: float) -> None:
         self._options = options
         self._staples = staples
-        self._chains = chains
         self._now = now
         self._remarks = _Remarks()
 
@@ -100,8 +95,7 @@ class Survey:
 
     def entry(self, loaded: Loaded, certificate: x509.Certificate) -> Entry:
         """The entry of a certificate, whatever its part is."""
-        issuer = self._issuer(loaded, certificate)
-        subject = None
+        issuer, subject = loaded.issuer(), None
         if issuer is not None:
             subject = Subject(ids.certificate_id(certificate, issuer), certificate, issuer)
         entry = Entry(
@@ -118,12 +112,6 @@ class Survey:
         entry.updates = self._wants_updates(loaded) and can_be_asked
         entry.staple.required = entry.must_staple and self._options.must_staple is WithoutStaple.REFUSE
         return entry
-
-    def _issuer(self, loaded: Loaded, certificate: x509.Certificate) -> x509.Certificate | None:
-        """Whoever has signed it: in its file, in a file of its own, or in `issuers-chain-path` (manual 5.1 crt)."""
-        ders = [*loaded.others, *([loaded.issuer] if loaded.issuer is not None else [])]
-        candidates = [*map(x509.load_der_x509_certificate, ders), *self._chains.get(certificate.issuer.public_bytes(), ())]
-        return next((one for one in candidates if one.subject == certificate.issuer and ids.issued_by(certificate, one)), None)
 
     def _remark(
         self, loaded: Loaded, entry: Entry, certificate: x509.Certificate, wanted: bool, report: Report
@@ -194,11 +182,3 @@ def revoked_text(entry: Entry, response: Response) -> str:
     when = f" at {moment_text(response.revoked_at)}" if response.revoked_at is not None else ""
     reason = f" ({response.reason})" if response.reason else ""
     return f"the certificate in '{entry.path}' was revoked{when}{reason}: clients that look at its status refuse it"
-
-
-def by_name(certificates: Iterable[x509.Certificate]) -> dict[bytes, list[x509.Certificate]]:
-    """Certificates by their subject's name in DER."""
-    found: dict[bytes, list[x509.Certificate]] = {}
-    for one in certificates:
-        found.setdefault(one.subject.public_bytes(), []).append(one)
-    return found
