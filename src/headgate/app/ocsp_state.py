@@ -69,9 +69,12 @@ class OcspState:
         return next((one for one in self.loaded() if digest_of(one.leaf) == digest), None)
 
     def read_stored(self, entry: Entry, now: float) -> bool:
-        """Take the response that is on disk, if it is valid and newer than the one at hand; whether it was."""
+        """Take the response that is on disk; see `take_stored`."""
+        return bool(entry.key) and self.take_stored(entry, self.store.read(entry.key), now)
+
+    def take_stored(self, entry: Entry, der: bytes | None, now: float) -> bool:
+        """Take a response that was on disk, if it is valid and newer than the one at hand; whether it was."""
         subject = entry.subject
-        der = self.store.read(subject.id.key) if subject is not None else None
         if subject is None or der is None:
             return False
         try:

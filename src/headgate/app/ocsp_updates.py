@@ -9,7 +9,8 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cryptography import x509
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from headgate.app.process import App
 
 assert concurrent.futures.thread
+T = TypeVar("T")
 _ALERT, _WARNING, _NOTICE = 1, 4, 5
 #: Stored responses that nobody uses are removed when they have been over for this long, seconds.
 _KEPT_AFTER_END = 7 * 86400.0
@@ -99,27 +101,30 @@ class Updates:
                 log_event(self._app.logs.process, _ALERT, revoked_text(entry, response))
         self._updater = Updater(self._due, time.time, self._app.bug)
         for entry in self._state.ledger:
-            self.begin(entry)
+            if entry.updates:
+                self._first(entry, now)  # what is on disk was read when the configuration was
         self._updater.start()
         if self._state.store.is_open:
-            asyncio.get_running_loop().run_in_executor(None, self._sweep)
+            keys = [one.key for one in self._state.ledger if one.key]
+            limit = now - _KEPT_AFTER_END
+            _beside(self._state.store.sweep, keys, lambda der: over_at(der) < limit)
 
     async def stop(self) -> None:
         """End, and what is under way."""
         if self._updater is not None:
             await self._updater.stop()
 
-    def _sweep(self) -> None:
-        limit = time.time() - _KEPT_AFTER_END
-        self._state.store.sweep([one.key for one in self._state.ledger if one.key], lambda der: over_at(der) < limit)
-
     def begin(self, entry: Entry) -> None:
-        """Schedule a certificate's first update: at once where there is nothing to staple, must-staple certificates first."""
+        """A certificate takes part from now on."""
         if not entry.updates:
             return
         now = time.time()
         if self._state.read_stored(entry, now):
             self._spread(entry)
+        self._first(entry, now)
+
+    def _first(self, entry: Entry, now: float) -> None:
+        """Schedule the first update: at once where there is nothing to staple, must-staple certificates first."""
         if entry.key:
             self._seen[entry.digest] = self._state.store.written_at(entry.key)
         if entry.valid(now) is None:
@@ -145,22 +150,35 @@ class Updates:
 
     async def _due(self, digest: str) -> None:
         entry = self._state.ledger.find(digest)
-        if entry is not None and not self._adopt(entry):
-            await self.update(entry)
+        if entry is None:
+            return
+        due = entry.next_at
+        try:
+            if not await self._adopt(entry):
+                await self.update(entry)
+        finally:
+            if entry.next_at == due:
+                # It came to no end, ours or that of somebody who has asked for it and left: it is not forgotten.
+                now = time.time()
+                chance = random.random()
+                self._schedule(entry, delay_after_failure(max(entry.in_a_row, 1), entry.valid(now), now, self._delays, chance))
 
-    def _adopt(self, entry: Entry) -> bool:
+    async def _adopt(self, entry: Entry) -> bool:
         """Take a response that another machine has fetched meanwhile and put into the same directory."""
-        store, now = self._state.store, time.time()
-        written = store.written_at(entry.key) if entry.key else 0.0
+        store, key = self._state.store, entry.key
+        if not key:
+            return False
+        written = await _beside(store.written_at, key)
         if not written or written == self._seen.get(entry.digest):
             return False
         self._seen[entry.digest] = written
-        if self._state.read_stored(entry, now):
+        der = await _beside(store.read, key)
+        now = time.time()
+        if self._state.take_stored(entry, der, now):
             self._spread(entry)
-        elif entry.valid(now) is None:
-            return False
-        self._schedule_renewal(entry, now)
-        return True
+            self._schedule_renewal(entry, now)
+            return True
+        return False
 
     # --- asking ---
 
@@ -237,12 +255,12 @@ class Updates:
             answer.add_done_callback(_forget)
 
     async def _keep(self, entry: Entry) -> None:
-        """Write the response to disk, beside the loop: a disk may be slow."""
+        """Write the response to disk."""
         store, response = self._state.store, entry.response
         if not store.is_open or response is None:
             return
         try:
-            await asyncio.get_running_loop().run_in_executor(None, store.write, entry.key, response.der)
+            await _beside(store.write, entry.key, response.der)
         except OSError as error:
             reason = error.strerror or str(error)
             if reason != self._cannot_write:
@@ -251,7 +269,7 @@ class Updates:
                 log_event(self._app.logs.process, _WARNING, text)
             return
         self._cannot_write = ""
-        self._seen[entry.digest] = store.written_at(entry.key)
+        self._seen[entry.digest] = await _beside(store.written_at, entry.key)
 
     def _failed(self, entry: Entry, failure: Failure, timing: Timing | None) -> None:
         now = time.time()
@@ -294,6 +312,11 @@ class Updates:
             await self._keep(entry)
             return entry
         raise Failure(failures.OTHER_CERTIFICATE, "Certificate ID does not match any certificate or issuer")
+
+
+def _beside(function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+    """Runs in a thread: a disk, or another machine's, may be slow."""
+    return asyncio.get_running_loop().run_in_executor(None, partial(function, *arguments))
 
 
 def _forget(answer: asyncio.Future[Any]) -> None:

@@ -101,15 +101,17 @@ class Storage:
         staples: what handshakes staple with certificates.
     """
 
-    __slots__ = ("_users", "authorities", "certificates", "lists", "reader", "revocations", "staples")
+    __slots__ = ("_ocsp_mode", "_users", "authorities", "certificates", "lists", "reader", "revocations", "staples")
 
-    def __init__(self, reader: CertificateReader | None = None) -> None:
+    def __init__(self, reader: CertificateReader | None = None, *, ocsp_mode: bool = False) -> None:
+        """`ocsp_mode` is `ocsp-update.mode`, for certificates of which nothing else is said."""
         self.reader = reader if reader is not None else CertificateReader()
         self.certificates: dict[str, CertificateEntry] = {}
         self.authorities: dict[str, AuthoritiesEntry] = {}
         self.revocations: dict[str, RevocationsEntry] = {}
         self.lists: dict[str, LoadedList] = {}
         self.staples = Staples()
+        self._ocsp_mode = ocsp_mode
         self._users: WeakSet[StorageUser] = WeakSet()
 
     def certificate(self, file: CertificateFile) -> CertificateEntry:
@@ -121,12 +123,15 @@ class Storage:
         entry = self.certificates.get(file.path)
         if entry is None:
             entry = self.certificates[file.path] = CertificateEntry(file, self.reader.read(file))
-        elif file.files.ocsp_update is not entry.file.files.ocsp_update:
+        elif self._is_updated(file) is not self._is_updated(entry.file):
             raise config_error(
                 f"certificate {file.path!r} is used with different values of 'ocsp-update': first in {entry.file.location.short}",
                 file.location, remedy="say the same wherever it is used, or load it in a crt-store, which says it once",
             )
         return entry
+
+    def _is_updated(self, file: CertificateFile) -> bool:
+        return self._ocsp_mode if file.files.ocsp_update is None else file.files.ocsp_update
 
     def authority(self, path: str, location: Location | None) -> AuthoritiesEntry:
         """The CAs of a `ca-file`, read now unless they are there already.

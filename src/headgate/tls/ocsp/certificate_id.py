@@ -5,6 +5,7 @@ Made once for each certificate that is loaded; everything else goes by the key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from cryptography import x509
@@ -14,11 +15,14 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from headgate.base.records import dataclass
+from headgate.base.regex import regex
 
 _SHA1_ALGORITHM = bytes.fromhex("300906052b0e03021a0500")  # AlgorithmIdentifier {id-sha1, NULL}
 _OCTETS, _INTEGER, _SEQUENCE = 0x04, 0x02, 0x30
 #: What certificates name is bounded: URIs of one kind, and characters of each.
 _MOST_URIS, _LONGEST_URI = 8, 2048
+#: Nothing in them may break a log line or a request.
+_URI = regex(r"https?://[!-~]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,8 @@ def _http(names: Iterable[x509.GeneralName]) -> tuple[str, ...]:
         one.value
         for one in names
         if isinstance(one, x509.UniformResourceIdentifier)
-        and one.value.lower().startswith(("http://", "https://"))
         and len(one.value) <= _LONGEST_URI
+        and _URI.fullmatch(one.value) is not None
     ]
     return tuple(dict.fromkeys(found))[:_MOST_URIS]
 
