@@ -19,7 +19,7 @@ from OpenSSL import SSL
 from headgate.tls.authority import make_authority
 from tests.interop.ocsp_site import Site, can_mount, never_expired
 from tests.interop.programs import free_port, wait_until
-from tests.runtime.ocsp.responders import Behaviour, black_hole, drips, http, is_silent, pours, redirects, sends
+from tests.runtime.ocsp.responders import Behaviour, black_hole, drips, http, is_silent, port_of_both, pours, redirects, sends
 from tests.tls.ocsp.ocsp_fixtures import make_delegate, make_error, make_leaf, make_response
 
 pytestmark = pytest.mark.needs("openssl", "curl")
@@ -237,7 +237,7 @@ HOSTS = "127.0.0.1 localhost\n127.0.0.1 ocsp.test\n::1 ocsp.test\n"
 @pytest.mark.parametrize("how", ["drops", "refuses", "503"])
 def test_one_family_is_enough(site: Site, how: str, bad: str, prefer: str) -> None:
     """Whatever is preferred, and whichever of the two does not work: a preference is no prison."""
-    good = site.responder(host="127.0.0.1" if bad == "::1" else "::1")
+    good = site.responder(host="127.0.0.1" if bad == "::1" else "::1", port=port_of_both())
     site.add("a", f"http://ocsp.test:{good.port}")
     with contextlib.ExitStack() as opened:
         if how == "drops":
@@ -256,7 +256,7 @@ def test_one_family_is_enough(site: Site, how: str, bad: str, prefer: str) -> No
 @needs_mounts
 def test_both_families_fail_and_that_is_told(site: Site) -> None:
     unavailable = sends(http(b"", "503 Service Unavailable"))
-    six = site.responder(unavailable, "::1")
+    six = site.responder(unavailable, "::1", port_of_both())
     four = site.responder(unavailable, "127.0.0.1", six.port)
     site.add("a", f"http://ocsp.test:{six.port}")
     site.start("ocsp-update.mode on\n    httpclient.retries 3", hosts=HOSTS)

@@ -46,9 +46,7 @@ def test_in_issuers_chain_path(tmp_path: Path) -> None:
     assert found.signer == ROOT.certificate and found.chain == (), "a root is not sent"
 
 
-def test_a_response_without_a_signer_is_an_error_and_an_empty_file_is_not(tmp_path: Path) -> None:
-    (tmp_path / "site.pem.ocsp").write_bytes(b"")
-    assert read(tmp_path, LEAF.certificate_pem + LEAF.key_pem).ocsp == b""
+def test_a_response_needs_a_signer_which_may_be_a_root(tmp_path: Path) -> None:
     (tmp_path / "site.pem.ocsp").write_bytes(b"response")
     assert read(tmp_path, OF_ROOT.certificate_pem + OF_ROOT.key_pem + ROOT.certificate_pem).ocsp == b"response"
     with pytest.raises(ConfigError, match="issuer of the certificate"):

@@ -13,6 +13,8 @@ from urllib.parse import unquote
 
 from cryptography.x509 import ocsp
 
+from tests.interop.programs import free_port
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -85,6 +87,14 @@ def redirects(to: str, status: str = "302 Found") -> Behaviour:
     return sends(http(b"", status, more=f"location: {to}\r\n"))
 
 
+def port_of_both() -> int:
+    """A port that nobody has, neither on 127.0.0.1 nor on ::1."""
+    while True:
+        port = free_port()
+        with contextlib.suppress(OSError), socket.create_server(("::1", port), family=socket.AF_INET6):
+            return port
+
+
 class Responder:
     """A server in threads of its own.
 
@@ -102,7 +112,7 @@ class Responder:
         self._now = 0
         self._lock = threading.Lock()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, port), family=family, backlog=256)
+        self._listener = socket.create_server((host, port or free_port()), family=family, backlog=256)
         self.host, self.port = self._listener.getsockname()[:2]
         self._open = True
         threading.Thread(target=self._accept, daemon=True).start()
@@ -165,7 +175,8 @@ def black_hole(host: str, port: int = 0) -> Iterator[int]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with contextlib.ExitStack() as opened:
         listener = opened.enter_context(socket.socket(family))
-        listener.bind((host, port))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port or free_port()))
         listener.listen(0)
         address = listener.getsockname()
         for _ in range(4):

@@ -11,7 +11,7 @@ import pytest
 from headgate.runtime.ocsp.eyeballs import ATTEMPT_DELAY, Connected, Dialler, in_turn
 from headgate.runtime.ocsp.names import Lookup, Place
 from headgate.tls.ocsp import failures
-from tests.runtime.ocsp.responders import black_hole
+from tests.runtime.ocsp.responders import black_hole, port_of_both
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -52,8 +52,8 @@ LOOP4, LOOP6 = Place(V4, "127.0.0.1"), Place(V6, "::1")
 def port() -> Iterator[int]:
     """Listens on 127.0.0.1 and 127.0.0.2, not on ::1."""
     with contextlib.ExitStack() as opened:
-        first = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
-        number = int(first.getsockname()[1])
+        number = port_of_both()
+        opened.enter_context(socket.create_server(("127.0.0.1", number)))
         opened.enter_context(socket.create_server(("127.0.0.2", number)))
         yield number
 
@@ -82,8 +82,8 @@ def test_a_path_that_swallows_packets_costs_a_quarter_of_a_second(port: int) -> 
 
 
 def test_the_reverse() -> None:
-    with socket.create_server(("::1", 0), family=V6) as server:
-        number = server.getsockname()[1]
+    number = port_of_both()
+    with socket.create_server(("::1", number), family=V6):
         with black_hole("127.0.0.1", number):
             connected, _ = connect(FakeNames((0, [LOOP4, LOOP6])), number, V4)
     assert connected.place == LOOP6
@@ -95,13 +95,12 @@ def test_an_address_that_comes_late_is_used(port: int) -> None:
 
 
 def test_the_preferred_family_is_waited_for_a_moment_only() -> None:
-    with socket.create_server(("::1", 0), family=V6) as six:
-        number = six.getsockname()[1]
-        with socket.create_server(("127.0.0.1", number)):
-            connected, _ = connect(FakeNames((0, [LOOP4]), (0.005, [LOOP6])), number)
-            assert connected.place == LOOP6
-            connected, seconds = connect(FakeNames((0, [LOOP4]), (3, [LOOP6])), number)
-            assert connected.place == LOOP4 and seconds < 2
+    number = port_of_both()
+    with socket.create_server(("::1", number), family=V6), socket.create_server(("127.0.0.1", number)):
+        connected, _ = connect(FakeNames((0, [LOOP4]), (0.005, [LOOP6])), number)
+        assert connected.place == LOOP6
+        connected, seconds = connect(FakeNames((0, [LOOP4]), (3, [LOOP6])), number)
+        assert connected.place == LOOP4 and seconds < 2
 
 
 def test_all_dead(port: int) -> None:
