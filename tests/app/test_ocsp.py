@@ -115,7 +115,7 @@ def test_a_certificate_that_is_replaced_starts_anew(tmp_path: Path) -> None:
     state.storage.replace(known, state.storage.reader.read(known.file))
     (fresh,) = state.ledger
     assert fresh.digest != entry.digest and fresh.path == entry.path and fresh.updates
-    assert fresh.staple.der == response(other) or fresh.valid(time.time()) is not None
+    assert fresh.valid(time.time()) is not None
     assert worker.ledger is state.ledger
 
 

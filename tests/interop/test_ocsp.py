@@ -20,6 +20,7 @@ from headgate.tls.authority import make_authority
 from tests.interop.ocsp_site import Site, can_mount, never_expired
 from tests.interop.programs import free_port, wait_until
 from tests.runtime.ocsp.responders import Behaviour, black_hole, drips, http, is_silent, port_of_both, pours, redirects, sends
+from tests.runtime.ocsp.test_names import NameServer
 from tests.tls.ocsp.ocsp_fixtures import make_delegate, make_error, make_leaf, make_response
 
 pytestmark = pytest.mark.needs("openssl", "curl")
@@ -413,15 +414,20 @@ def test_a_reload_staples_at_once(site: Site) -> None:
 
 
 @needs_root
+@needs_mounts
 @pytest.mark.parametrize("workers", [1, 2])
 def test_behind_a_wall_and_without_rights(site: Site, workers: int, tmp_path: pathlib.Path) -> None:
-    """With `chroot` and `user` responses are fetched, written, and read by the next start."""
+    """With `chroot` and `user` names are looked up, responses fetched and written, and read by the next start."""
     responder = site.responder(site.answering(ends=6.0))
-    site.add("a", f"http://localhost:{responder.port}")
+    site.add("a", f"http://ocsp.test:{responder.port}")
+    address = f"127.{os.getpid() % 250 + 1}.{workers}.53"  # of this process alone
+    server = NameServer(lambda name, kind: ["127.0.0.1"] if kind == "A" else [], address, 53)
+    site.stack.callback(server.close)
+    files = {"hosts": "127.0.0.1 localhost\n", "resolv": f"nameserver {address}\n"}
     jail = tmp_path / "jail"
     jail.mkdir()
     settings = f"ocsp-update.mode on\n    chroot {jail}\n    user nobody\n    group nogroup"
-    program = site.start(settings, workers=workers)
+    program = site.start(settings, workers=workers, **files)
     site.await_staple()
     first = site.staple()
     wait_until(lambda: site.staple() not in (b"", first), "it is renewed behind the wall")
@@ -433,8 +439,8 @@ def test_behind_a_wall_and_without_rights(site: Site, workers: int, tmp_path: pa
     wait_until(lambda: file.read_bytes() == site.staple() and site.ask("show ssl ocsp-updates").count("successful"), "settled")
     responder.close()
     program.stop()
-    site.start(settings, workers=workers)
-    assert site.staple()
+    site.start(settings, workers=workers, **files)
+    assert site.staple() and server.asked
 
 
 def test_a_directory_that_cannot_be_is_said_and_survived(site: Site) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
-from headgate.app.ocsp_state import OcspState
+from headgate.app.ocsp_state import OcspState, loaded_of
 from headgate.app.ocsp_updates import Updates
 from headgate.base.diagnostics import Report
 from headgate.runtime.logs.emitters import log_event
@@ -63,6 +63,11 @@ class Ocsp:
         else:
             await self._first_responses()
 
+    def soft_stop(self) -> None:
+        """Nobody new is served: renewals are the business of who comes next."""
+        if self.updates is not None:
+            self.updates.soft_stop()
+
     async def stop(self) -> None:
         """End all updates."""
         if self._watching is not None:
@@ -109,24 +114,29 @@ class Ocsp:
     # --- certificates are replaced ---
 
     def replaced(self, entry: StorageEntry[Any]) -> None:
-        """See `tls.storage.StorageUser`: new certificates are looked at, those that are gone are forgotten."""
-        now = time.time()
-        survey, report = self._state.survey(now), Report()
-        served = {digest_of(one.leaf): one for one in self._state.loaded()}
-        for known in list(self.ledger):
-            if known.digest not in served:
+        """See `tls.storage.StorageUser`: a new certificate is looked at, the one before it is forgotten."""
+        lines = [one for one in self._state.served() if one.entry is entry]
+        if not lines:
+            return
+        loaded = loaded_of(lines[0])
+        fresh = digest_of(loaded.leaf)
+        for known in [one for one in self.ledger if loaded.path in one.paths and one.digest != fresh]:
+            if len(known.paths) > 1:
+                known.paths.remove(loaded.path)
+            else:
                 self.ledger.remove(known.digest)
-                self._state.storage.staples.forget(known.leaf)
                 if self.updates is not None:
                     self.updates.drop(known)
-        for digest, loaded in served.items():
-            if self.ledger.find(digest) is None:
-                found = survey.take(loaded, self.ledger, report)
-                if found is not None and self.updates is not None:
-                    self.updates.begin(found)
+        report = Report()
+        survey = self._state.survey(time.time())
+        is_new = self.ledger.find(fresh) is None
+        found = survey.take(loaded, self.ledger, report)
         survey.conclude(report)
-        for item in report.items if self.updates is not None else ():
-            log_event(self._app.logs.process, _WARNING, item.message)
+        if self.updates is not None:
+            if found is not None and is_new:
+                self.updates.begin(found)
+            for item in report.items:
+                log_event(self._app.logs.process, _WARNING, item.message)
 
     # --- must-staple ---
 

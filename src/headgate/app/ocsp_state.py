@@ -58,11 +58,14 @@ class OcspState:
         """Looks at certificates."""
         return Survey(self.options, self.storage.staples, now)
 
-    def loaded(self) -> Iterator[Loaded]:
+    def served(self) -> Iterator[Served]:
         """All certificates that clients are shown, as often as bind lines name them."""
         for context in dict.fromkeys(self.contexts.values()):
-            for served in context.store.served:
-                yield loaded_of(served)
+            yield from context.store.served
+
+    def loaded(self) -> Iterator[Loaded]:
+        """The same, as they are now."""
+        return map(loaded_of, self.served())
 
     def find(self, digest: str) -> Loaded | None:
         """A certificate that clients are shown."""

@@ -8,7 +8,7 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -62,6 +62,7 @@ class Updates:
         self._updater: Updater | None = None
         self._under_way: dict[str, asyncio.Future[None]] = {}
         self._cannot_write = ""
+        self._retired = False
         self._seen: dict[str, float] = {}  # when stored responses were written, as last seen, by digest
         self._delays = Delays(float(state.options.mindelay), float(state.options.maxdelay))
 
@@ -109,6 +110,13 @@ class Updates:
             limit = now - _KEPT_AFTER_END
             _beside(self._state.store.sweep, keys, lambda der: over_at(der) < limit)
 
+    def soft_stop(self) -> None:
+        """Begin no more updates."""
+        for entry in self._state.ledger:
+            self.drop(entry)
+            entry.next_at = None
+        self._retired = True
+
     async def stop(self) -> None:
         """End, and what is under way."""
         if self._updater is not None:
@@ -139,7 +147,7 @@ class Updates:
         self._seen.pop(entry.digest, None)
 
     def _schedule(self, entry: Entry, delay: float) -> None:
-        if self._updater is None or not entry.updates:
+        if self._updater is None or not entry.updates or self._retired:
             return
         entry.next_at = time.time() + delay
         self._updater.put(entry.digest, entry.next_at, entry.uris[0].split("/", 3)[2])
@@ -295,13 +303,9 @@ class Updates:
             Failure: it may not be stapled, or is about no certificate that is served.
         """
         serials = named_in(der)
-        for loaded in {one.leaf: one for one in self._state.loaded()}.values():
-            if x509.load_der_x509_certificate(loaded.leaf).serial_number not in serials:
-                continue
-            digest = digest_of(loaded.leaf)
-            entry = self._state.ledger.find(digest) or self._ocsp.admit(digest)
-            if entry is None or entry.subject is None:
-                raise Failure(failures.NO_ISSUER, f"the issuer of the certificate in '{loaded.path}' is not known")
+        for entry in self._named(serials):
+            if entry.subject is None:
+                raise Failure(failures.NO_ISSUER, f"the issuer of the certificate in '{entry.path}' is not known")
             now = time.time()
             response = check_response(der, entry.subject, now)
             on_hand = entry.valid(now)
@@ -312,6 +316,17 @@ class Updates:
             await self._keep(entry)
             return entry
         raise Failure(failures.OTHER_CERTIFICATE, "Certificate ID does not match any certificate or issuer")
+
+    def _named(self, serials: Container[int]) -> Iterator[Entry]:
+        """Certificates with one of these serial numbers; those that took no part so far are looked for last."""
+        ledger = self._state.ledger
+        yield from [one for one in ledger if one.subject is not None and one.subject.id.serial in serials]
+        for loaded in self._state.loaded():
+            if x509.load_der_x509_certificate(loaded.leaf).serial_number in serials:
+                digest = digest_of(loaded.leaf)
+                entry = ledger.find(digest) or self._ocsp.admit(digest)
+                if entry is not None:
+                    yield entry
 
 
 def _beside(function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:

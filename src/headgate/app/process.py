@@ -410,6 +410,8 @@ class App:
         self.doors.soft_stop()
         if self.api is not None:
             self.api.soft_stop()
+        if self.ocsp is not None:
+            self.ocsp.soft_stop()
         for session in list(self.shared.live):
             session.soft_stop()
         hard = self.config.global_.hard_stop_after

@@ -27,11 +27,11 @@ Zone = Callable[[str, str], "list[str] | int | None"]
 class NameServer:
     """Answers over UDP what `zone(name, type)` says: records, a response code, or None for silence."""
 
-    def __init__(self, zone: Zone) -> None:
+    def __init__(self, zone: Zone, host: str = "127.0.0.1", port: int = 0) -> None:
         self.zone = zone
         self.asked: list[tuple[str, str]] = []
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._sock.bind(("127.0.0.1", 0))
+        self._sock.bind((host, port))
         self.port = int(self._sock.getsockname()[1])
         threading.Thread(target=self._serve, daemon=True).start()
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from OpenSSL import SSL
 
 from headgate.base.diagnostics import Report
 from headgate.config.tls_options import BindTls, CertificateFile, CertificateLine
 from headgate.tls.authority import Issued, make_authority
 from headgate.tls.ocsp import stapling
+from headgate.tls.ocsp.ledger import Staple
 from headgate.tls.ocsp.stapling import Staples
 from headgate.tls.openssl import lib
 from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
@@ -32,6 +34,7 @@ class Server:
         self.now = NOW
         self.storage = Storage()
         self.storage.staples = Staples(lambda: self.now)
+        self.held: dict[x509.Certificate, Staple] = {}  # as the ledger does
         files = []
         for number, leaf in enumerate(leaves):
             path = folder / f"{number}.pem"
@@ -43,8 +46,11 @@ class Server:
         self.context: BindContext = context
         self.der = {leaf.certificate: one.entry.contents.leaf for leaf, one in zip(leaves, context.store.served, strict=True)}
 
+    def staple(self, leaf: Issued) -> Staple:
+        return self.held.setdefault(leaf.certificate, self.storage.staples.of(self.der[leaf.certificate]))
+
     def put(self, leaf: Issued, response: bytes, seconds: float = 3600.0) -> None:
-        staple = self.storage.staples.of(self.der[leaf.certificate])
+        staple = self.staple(leaf)
         staple.der, staple.until = response, self.now + seconds
 
     def ask(self, name: str, *, asks: bool = True, version: int = SSL.TLS1_3_VERSION, algorithms: bytes = b"") -> bytes:
@@ -134,7 +140,7 @@ def test_an_expired_response_is_never_stapled(tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_required_response_that_is_missing_refuses_those_who_ask(tmp_path: Path, version: int) -> None:
     server = Server(tmp_path, A)
-    server.storage.staples.of(server.der[A.certificate]).required = True
+    server.staple(A).required = True
     with pytest.raises(SSL.Error):
         server.ask("a.example", version=version)
     assert server.ask("a.example", version=version, asks=False) == b""
@@ -144,6 +150,14 @@ def test_a_required_response_that_is_missing_refuses_those_who_ask(tmp_path: Pat
     server.now += 10
     with pytest.raises(SSL.Error):
         server.ask("a.example", version=version)
+
+
+def test_staples_of_certificates_that_nobody_holds_are_forgotten() -> None:
+    staples = Staples()
+    kept = staples.of(b"kept")
+    for number in range(100):
+        staples.of(b"made for a name %d" % number)
+    assert staples.of(b"kept") is kept and len(staples._staples) == 1
 
 
 def test_contexts_that_are_gone_leave_nothing_behind(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from headgate.tls.ocsp.failures import STATUS_TEXTS, Cause, Code, Failure
 from headgate.tls.ocsp.response import Response, Status, Subject
 
 
-@dataclass(slots=True)
 class Staple:
     """What handshakes with a certificate staple; read by OpenSSL's callback, so it is plain.
 
@@ -23,9 +22,12 @@ class Staple:
         required: without a response a client that asks for one is refused (must-staple, where the operator wants it so).
     """
 
-    der: bytes = b""
-    until: float = 0.0
-    required: bool = False
+    __slots__ = ("__weakref__", "der", "required", "until")
+
+    def __init__(self) -> None:
+        self.der = b""
+        self.until = 0.0
+        self.required = False
 
 
 @dataclass(slots=True)

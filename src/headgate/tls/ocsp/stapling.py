@@ -60,15 +60,15 @@ class Staples:
 
     def __init__(self, clock: Clock = time.time) -> None:
         self._clock = clock
-        self._staples: dict[bytes, Staple] = {}
+        # Those that a ledger or a context holds: certificates that are made for unknown names come and go.
+        self._staples: weakref.WeakValueDictionary[bytes, Staple] = weakref.WeakValueDictionary()
 
     def of(self, leaf: bytes) -> Staple:
         """The staple of a certificate (DER); an empty one as long as there is no response."""
-        return self._staples.setdefault(leaf, Staple())
-
-    def forget(self, leaf: bytes) -> None:
-        """A certificate is not served any more."""
-        self._staples.pop(leaf, None)
+        found = self._staples.get(leaf)
+        if found is None:
+            found = self._staples[leaf] = Staple()
+        return found
 
     def attach(self, context: SSL.Context, leaf: bytes) -> None:
         """Let a context staple with the certificate (DER) that was put into it last.
