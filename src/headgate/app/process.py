@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from headgate.app.control import Control
     from headgate.app.controller import Controller
     from headgate.app.joining import Joining
-    from headgate.app.resolving import Resolving
     from headgate.app.ocsp import Ocsp
+    from headgate.app.resolving import Resolving
     from headgate.app.worker import Worker
     from headgate.runtime.checks.runner import CheckRunner
     from headgate.tables.opening import Tables

@@ -15,8 +15,8 @@ from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass, field
 from headgate.config.actions import Rule, Ruleset
 from headgate.config.expression import AclDefinition, Condition, LogFormat, SampleExpression
-from headgate.config.resolvers import Resolution, Resolvers
 from headgate.config.ocsp_options import HttpClient, OcspUpdate
+from headgate.config.resolvers import Resolution, Resolvers
 from headgate.config.stick_tables import StickRule, StickTable
 from headgate.config.tls_options import BindTls, CertificateFile, ServerTls
 
