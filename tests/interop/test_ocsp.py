@@ -281,6 +281,17 @@ def test_dead_name_servers_hold_up_nobody_else(site: Site) -> None:
     site.await_staple("unknown")
 
 
+def test_name_servers_of_a_section(site: Site) -> None:
+    good = site.responder()
+    site.add("a", f"http://ocsp.test:{good.port}")
+    server = NameServer(lambda name, kind: ["127.0.0.1"] if kind == "A" else [])
+    site.stack.callback(server.close)
+    text = site.config("ocsp-update.mode on\n    httpclient.resolvers.id mine")
+    site.start(text=f"{text}\nresolvers mine\n    nameserver ns 127.0.0.1:{server.port}\n")
+    site.await_staple()
+    assert ("ocsp.test.", "AAAA") in server.asked
+
+
 # --- who takes part --------------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from headgate.runtime.logs.emitters import log_event
 from headgate.runtime.ocsp.eyeballs import Dialler
 from headgate.runtime.ocsp.fetcher import Fetcher, Timing
 from headgate.runtime.ocsp.http import HttpAnswer
-from headgate.runtime.ocsp.names import Names
+from headgate.runtime.ocsp.names import Names, resolver_of
 from headgate.runtime.ocsp.updater import Updater
 from headgate.runtime.workers.messages import OCSP_ENTRY
 from headgate.tls.ocsp import certificate_id as ids
@@ -35,12 +35,15 @@ from headgate.tls.ocsp.schedule import Delays, delay_after_failure, delay_after_
 from headgate.tls.ocsp.survey import digest_of, revoked_text
 
 if TYPE_CHECKING:
+    from dns.asyncresolver import Resolver
+
     from headgate.app.ocsp import Ocsp
     from headgate.app.process import App
 
 assert concurrent.futures.thread
 T = TypeVar("T")
 _ALERT, _WARNING, _NOTICE = 1, 4, 5
+_NUMERIC = (Family.INET, Family.INET6)
 #: Stored responses that nobody uses are removed when they have been over for this long, seconds.
 _KEPT_AFTER_END = 7 * 86400.0
 
@@ -84,12 +87,20 @@ class Updates:
         family = socket.AF_INET if client.prefer is Family.INET else socket.AF_INET6
         tls: Callable[[], ssl.SSLContext] = (lambda: tls_context(client)) if context is None else (lambda: context)
         return Fetcher(
-            Dialler(Names(enabled=client.names), family, client.connect_timeout),
+            Dialler(Names(self._resolver(), enabled=client.names), family, client.connect_timeout),
             retries=client.retries,
             proxy=None if proxy is None else (proxy.host, proxy.port),
             tls=tls,
             random=random.random,
         )
+
+    def _resolver(self) -> Callable[[], Resolver] | None:
+        """Of the `resolvers` section that the HTTP client is to use; None: of the system."""
+        section = self._app.config.resolvers.get(self._state.client.resolvers)
+        if section is None or section.location is None:
+            return None
+        addresses = [(one.address.host, one.address.port) for one in section.name_servers if one.address.family in _NUMERIC]
+        return partial(resolver_of, addresses)
 
     # --- when ---
 

@@ -6,6 +6,7 @@ import enum
 
 from headgate.base.addresses import Address, Family
 from headgate.base.records import dataclass
+from headgate.config.resolvers import DEFAULT_RESOLVERS
 
 #: `ocsp-update.maxdelay` and `ocsp-update.mindelay` where they are not written, seconds.
 LONGEST_DELAY, SHORTEST_DELAY = 3600, 300
@@ -52,6 +53,7 @@ class HttpClient:
 
     Attributes:
         names: host names are looked up.
+        resolvers: whose name servers are asked: of this section, or the system's where nobody wrote it.
         prefer: the family whose addresses go first.
         retries: how often a request that failed is tried again.
         ca_file: who may have signed servers' certificates, None for those whom the system trusts.
@@ -60,6 +62,7 @@ class HttpClient:
     """
 
     names: bool = True
+    resolvers: str = DEFAULT_RESOLVERS
     prefer: Family = Family.INET6
     retries: int = 3
     ca_file: str | None = None

@@ -7,6 +7,7 @@ from headgate.base.diagnostics import Report
 from headgate.config.drafts import Settings
 from headgate.config.ocsp_options import LONGEST_DELAY, SHORTEST_DELAY, HttpClient, OcspUpdate, WithoutStaple
 from headgate.config.resolve_certificates import based
+from headgate.config.resolvers import DEFAULT_RESOLVERS
 
 
 def build_ocsp_update(settings: Settings) -> OcspUpdate:
@@ -29,6 +30,7 @@ def build_http_client(settings: Settings) -> HttpClient:
     ca_file = settings.value("httpclient.ssl.ca-file")
     return HttpClient(
         names=not settings.value("httpclient.resolvers.disabled", False),
+        resolvers=settings.value("httpclient.resolvers.id", DEFAULT_RESOLVERS),
         prefer=settings.value("httpclient.resolvers.prefer", Family.INET6),
         retries=settings.value("httpclient.retries", 3),
         ca_file=None if ca_file == "@system-ca" else based(ca_file, settings.value("ca-base", "") or ""),

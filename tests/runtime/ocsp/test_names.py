@@ -18,7 +18,7 @@ import dns.rrset
 import pytest
 
 from headgate.runtime.ocsp import names as module
-from headgate.runtime.ocsp.names import Lookup, Names, Place, parse_hosts
+from headgate.runtime.ocsp.names import Lookup, Names, Place, parse_hosts, resolver_of
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 Zone = Callable[[str, str], "list[str] | int | None"]
@@ -58,12 +58,7 @@ class NameServer:
         self._sock.close()
 
     def names(self, hosts: str = "", *, enabled: bool = True) -> Names:
-        def resolver() -> dns.asyncresolver.Resolver:
-            made = dns.asyncresolver.Resolver(configure=False)
-            made.nameservers, made.port = ["127.0.0.1"], self.port
-            return made
-
-        return Names(resolver, lambda: hosts, enabled=enabled)
+        return Names(lambda: resolver_of([("127.0.0.1", self.port)]), lambda: hosts, enabled=enabled)
 
 
 @pytest.fixture

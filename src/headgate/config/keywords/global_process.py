@@ -302,7 +302,6 @@ KEYWORDS.add(
     *without_effect("limits that can't be raised are always reported", "strict-limits"),
     *without_effect("QUIC is not served yet", "limited-quic", "harden.reject-privileged-ports.quic"),
     *without_effect("HTTP/2 is not served yet", "h2-workaround-bogus-websocket-clients"),
-    *without_effect("'resolvers' sections are not supported yet: the system's name servers are asked", "httpclient.resolvers.id"),
     *without_effect(
         "a tool for the developers of HAProxy",
         *"debug.counters force-cfg-parser-pause stress-level profiling.memory profiling.tasks warn-blocked-traffic-after".split(),

@@ -81,6 +81,7 @@ KEYWORDS.add(
     value("ocsp-update.must-staple", lambda cursor: cursor.choice("policy", {one.value: one for one in WithoutStaple})),
     value("ocsp-update.must-staple-wait", _wait),
     value("httpclient.resolvers.disabled", _switch),
+    value("httpclient.resolvers.id", lambda cursor: cursor.next("the name of a resolvers section").text),
     value("httpclient.resolvers.prefer", lambda cursor: cursor.choice("family", _FAMILIES)),
     value("httpclient.retries", lambda cursor: cursor.integer("a number of retries", 0, 100)),
     value("httpclient.ssl.verify", lambda cursor: cursor.choice("verify", {"none": False, "required": True})),

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 import dns._asyncio_backend
 import dns.asyncresolver
 import dns.exception
+import dns.nameserver
 import dns.rdtypes.ANY.CNAME
 import dns.rdtypes.ANY.DNAME
 import dns.rdtypes.ANY.NS
@@ -82,6 +83,13 @@ class Lookup:
         self.complete = True
         self.problem = problem
         self.changed.set()
+
+
+def resolver_of(name_servers: Iterable[tuple[str, int]]) -> dns.asyncresolver.Resolver:
+    """What asks these name servers (address, port) and no others."""
+    made = dns.asyncresolver.Resolver(configure=False)
+    made.nameservers = [dns.nameserver.Do53Nameserver(*one) for one in name_servers]
+    return made
 
 
 class Names:
