@@ -19,7 +19,7 @@ from OpenSSL import SSL
 
 from bench.subjects import HERE, CannotStart, Subject, free_port
 from headgate.tls.authority import make_authority
-from tests.tls.ocsp.ocsp_fixtures import make_leaf, make_response
+from tests.tls.ocsp.ocsp_fixtures import asking_client, asking_context, make_leaf, make_response
 
 _CONFIG = """
 global
@@ -61,23 +61,13 @@ def start(name: str, directory: pathlib.Path) -> Subject:
 
 def handshakes(port: int, name: str, seconds: float) -> int:
     """Full handshakes with one request each, asking for a response, which must be there or not as the name says."""
-    seen = bytearray()
-
-    def look(_connection: object, response: bytes, _data: object) -> bool:
-        seen[:] = response
-        return True
-
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context, seen = asking_context()
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
-    context.set_ocsp_client_callback(look)
     count, end = 0, time.monotonic() + seconds
     while time.monotonic() < end:
         with socket.create_connection(("127.0.0.1", port), 10) as sock:
             sock.settimeout(None)
-            client = SSL.Connection(context, sock)
-            client.set_tlsext_host_name(f"{name}.example".encode())
-            client.request_ocsp()
-            client.set_connect_state()
+            client = asking_client(context, sock, f"{name}.example")
             seen.clear()
             client.do_handshake()
             assert bool(seen) == (name == "stapled"), f"{name}: {len(seen)} bytes are stapled"

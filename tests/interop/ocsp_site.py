@@ -14,12 +14,11 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import ocsp
-from OpenSSL import SSL
 
 from headgate.tls.authority import Authority, Issued, make_authority
 from tests.interop.programs import DEADLINE, Program, ask_socket, free_port, headgate_command, wait_until
 from tests.runtime.ocsp.responders import Asked, Behaviour, Responder, http
-from tests.tls.ocsp.ocsp_fixtures import make_leaf, make_response
+from tests.tls.ocsp.ocsp_fixtures import asking_client, asking_context, make_leaf, make_response
 
 
 @dataclass(frozen=True)
@@ -182,21 +181,10 @@ frontend site
         Raises:
             SSL.Error: the handshake fails.
         """
-        seen: list[bytes] = []
-
-        def look(_connection: object, response: bytes, _data: object) -> bool:
-            seen.append(response)
-            return True
-
-        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        context.set_ocsp_client_callback(look)
+        context, seen = asking_context()
         with socket.create_connection(("127.0.0.1", self.port), DEADLINE) as sock:
             sock.settimeout(None)
-            client = SSL.Connection(context, sock)
-            client.set_tlsext_host_name(f"{name}.example".encode())
-            client.request_ocsp()
-            client.set_connect_state()
-            client.do_handshake()
+            asking_client(context, sock, f"{name}.example").do_handshake()
         return seen[0] if seen else b""
 
     def await_staple(self, name: str = "a", seconds: float = DEADLINE) -> float:

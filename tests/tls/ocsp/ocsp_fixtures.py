@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import socket
 from collections.abc import Sequence
 
 from cryptography import x509
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+from OpenSSL import SSL
 
 from headgate.tls.authority import Authority, Issued, issue
 from headgate.tls.ocsp.certificate_id import certificate_id
@@ -122,3 +124,26 @@ def make_response(
 def make_error(status: ocsp.OCSPResponseStatus) -> bytes:
     """A response that only says why there is none."""
     return ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER)
+
+
+def asking_context() -> tuple[SSL.Context, list[bytes]]:
+    """A client's context, and where the responses end up that its connections are given."""
+    seen: list[bytes] = []
+
+    def look(_connection: object, response: bytes, _data: object) -> bool:
+        seen.append(response)
+        return True
+
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_ocsp_client_callback(look)
+    return context, seen
+
+
+def asking_client(context: SSL.Context, sock: socket.socket, name: str, *, asks: bool = True) -> SSL.Connection:
+    """A client on a connected socket, before its handshake, that asks for a response (or does not)."""
+    client = SSL.Connection(context, sock)
+    client.set_tlsext_host_name(name.encode())
+    if asks:
+        client.request_ocsp()
+    client.set_connect_state()
+    return client

@@ -26,7 +26,7 @@ def test_short_requests_are_sent_with_get() -> None:
 def test_long_requests_are_sent_with_post() -> None:
     leaf = make_leaf(CA)
     der = request_for(leaf.certificate, CA.certificate)
-    uri = f"http://{'a' * 120}.example/"
+    uri = f"http://{'a' * 60}.{'b' * 60}.{'c' * 60}.example/"
     request = http_request(uri, der)
     assert (request.method, request.uri, request.body, request.content_type) == ("POST", uri, der, "application/ocsp-request")
 

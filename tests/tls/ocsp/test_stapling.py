@@ -20,7 +20,7 @@ from headgate.tls.ocsp.stapling import Staples
 from headgate.tls.openssl import lib
 from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
 from headgate.tls.storage import Storage
-from tests.tls.ocsp.ocsp_fixtures import NOW, make_delegate, make_leaf, make_response
+from tests.tls.ocsp.ocsp_fixtures import NOW, asking_client, asking_context, make_delegate, make_leaf, make_response
 
 CA = make_authority("test CA")
 A, B_EC = make_leaf(CA, names=["a.example"]), make_leaf(CA, names=["b.example"])
@@ -55,27 +55,16 @@ class Server:
 
     def ask(self, name: str, *, asks: bool = True, version: int = SSL.TLS1_3_VERSION, algorithms: bytes = b"") -> bytes:
         """The response that a client gets; b"" for none. Raises SSL.Error when the handshake fails."""
-        seen: list[bytes] = []
-
-        def look(_connection: object, response: bytes, _data: object) -> bool:
-            seen.append(response)
-            return True
-
-        client_context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        client_context, seen = asking_context()
         client_context.set_min_proto_version(version)
         client_context.set_max_proto_version(version)
-        client_context.set_ocsp_client_callback(look)
         if algorithms:
             client_context.set_cipher_list(algorithms)
         near, far = socket.socketpair()
         with near, far:
             near.setblocking(False)
             far.setblocking(False)
-            client = SSL.Connection(client_context, near)
-            client.set_tlsext_host_name(name.encode())
-            if asks:
-                client.request_ocsp()
-            client.set_connect_state()
+            client = asking_client(client_context, near, name, asks=asks)
             server = self.context.connection(far)
             self._shake(client, server.ssl)
         return seen[0] if seen else b""
