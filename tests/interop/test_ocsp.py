@@ -84,7 +84,7 @@ def test_updates_and_responses_by_command(site: Site) -> None:
     assert site.staple("a") == b"" and site.updates() == {}
     answer = site.ask(f"update ssl ocsp-response {site.path('a')}")
     assert "Cert Status: good" in answer
-    wait_until(lambda: all(site.staple("a") for _ in range(10)), "every worker staples")
+    assert all(site.staple("a") for _ in range(10)), "with the answer every worker has it"
     responder.stop()
     answer = site.ask(f"update ssl ocsp-response {site.path('a')}")
     assert "HTTP error (connection refused over IPv4, 2 tries; the response on hand is good for 9 min" in answer
@@ -94,7 +94,7 @@ def test_updates_and_responses_by_command(site: Site) -> None:
     other = make_response(site.authority, site.leaves["silent"], now=time.time())
     encoded = base64.b64encode(other).decode()
     assert "OCSP Response updated!" in site.ask(f"set ssl ocsp-response {encoded}")
-    wait_until(lambda: all(site.staple("silent") == other for _ in range(10)), "every worker staples it")
+    assert all(site.staple("silent") == other for _ in range(10)), "with the answer every worker has it"
     lines = "\n".join(encoded[start : start + 64] for start in range(0, len(encoded), 64))
     assert "OCSP Response updated!" in site.ask(f"set ssl ocsp-response <<\n{lines}\n")
     for wrong, words in (
@@ -314,10 +314,17 @@ def test_an_issuer_is_fetched_where_that_is_wanted(site: Site) -> None:
     der = sends(http(site.authority.certificate.public_bytes(Encoding.DER), kind="application/pkix-cert"))
     issuers = site.responder(der)
     site.add("orphan", good.uri, with_issuer=False, issuers=[f"{issuers.uri}/ca.der"])
-    site.start("ocsp-update.mode on\n    ocsp-update.fetch-issuer on")
+    settings = "ocsp-update.mode on\n    ocsp-update.fetch-issuer on"
+    program = site.start(settings, workers=2)
     site.await_staple("orphan")
     assert issuers.asked[0].target == "/ca.der"
     site.assert_good("orphan")
+    wait_until(lambda: len(list(site.responses.glob("*.der"))) == 2, "issuer and response are kept")
+    good.close()
+    issuers.close()
+    program.stop()
+    site.start(settings)
+    assert site.staple("orphan"), "with all of them dead"
 
 
 def test_lines_of_lists_decide_for_themselves(site: Site) -> None:

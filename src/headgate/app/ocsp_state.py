@@ -5,10 +5,13 @@ Made while the configuration is checked, before anything is given up; `app.ocsp`
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
+
+from cryptography import x509
 
 from headgate.base.diagnostics import Report, config_error
 from headgate.base.records import dataclass
@@ -16,8 +19,9 @@ from headgate.config.model import Config
 from headgate.config.ocsp_options import HttpClient, OcspUpdate
 from headgate.runtime.ocsp.store import ResponseStore
 from headgate.tls.ocsp.failures import Failure
+from headgate.tls.ocsp.insertion import issuer_in
 from headgate.tls.ocsp.ledger import Entry, Ledger
-from headgate.tls.ocsp.response import check_response
+from headgate.tls.ocsp.response import check_response, subject_of
 from headgate.tls.ocsp.survey import Loaded, Survey, digest_of
 from headgate.tls.storage import Storage
 
@@ -71,6 +75,14 @@ class OcspState:
         """A certificate that clients are shown."""
         return next((one for one in self.loaded() if digest_of(one.leaf) == digest), None)
 
+    def read_issuer(self, entry: Entry) -> None:
+        """Take the issuer that was fetched and stored by an earlier start (`ocsp-update.fetch-issuer`)."""
+        der = self.store.read(entry.digest) if entry.subject is None and self.options.fetch_issuer else None
+        if der is not None:
+            certificate = x509.load_der_x509_certificate(entry.leaf)
+            with contextlib.suppress(Failure):
+                entry.subject = subject_of(certificate, issuer_in(der, certificate))
+
     def read_stored(self, entry: Entry, now: float) -> bool:
         """Take the response that is on disk; see `take_stored`."""
         return bool(entry.key) and self.take_stored(entry, self.store.read(entry.key), now)
@@ -119,6 +131,7 @@ def prepare_ocsp(
     survey.conclude(report)
     for entry in state.ledger:
         if entry.updates:
+            state.read_issuer(entry)
             state.read_stored(entry, now)
     if state.updates:
         _check_client(settings.http_client, report)

@@ -10,9 +10,10 @@ import ssl
 import time
 from collections.abc import Callable, Container, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from headgate.app.ocsp_state import OcspState, tls_context
 from headgate.base.addresses import Family
@@ -23,25 +24,26 @@ from headgate.runtime.ocsp.http import HttpAnswer
 from headgate.runtime.ocsp.names import Names, resolver_of
 from headgate.runtime.ocsp.updater import Updater
 from headgate.runtime.workers.messages import OCSP_ENTRY
-from headgate.tls.ocsp import certificate_id as ids
 from headgate.tls.ocsp import failures
 from headgate.tls.ocsp.failures import Code, Failure
 from headgate.tls.ocsp.insertion import issuer_in, named_in, over_at, response_in
 from headgate.tls.ocsp.ledger import Entry
 from headgate.tls.ocsp.log_lines import http_line, update_line
 from headgate.tls.ocsp.request import HttpRequest, http_request, request_for
-from headgate.tls.ocsp.response import Response, Status, Subject, check_response
+from headgate.tls.ocsp.response import Response, Status, Subject, check_response, subject_of
 from headgate.tls.ocsp.schedule import Delays, delay_after_failure, delay_after_success
 from headgate.tls.ocsp.survey import digest_of, revoked_text
 
 if TYPE_CHECKING:
     from dns.asyncresolver import Resolver
 
+    from headgate.app.controller import Member
     from headgate.app.ocsp import Ocsp
     from headgate.app.process import App
 
 assert concurrent.futures.thread
 T = TypeVar("T")
+Asked: TypeAlias = "list[tuple[Member, asyncio.Future[tuple[object, ...]]]]"
 _ALERT, _WARNING, _NOTICE = 1, 4, 5
 _NUMERIC = (Family.INET, Family.INET6)
 #: Stored responses that nobody uses are removed when they have been over for this long, seconds.
@@ -117,7 +119,7 @@ class Updates:
                 self._first(entry, now)  # what is on disk was read when the configuration was
         self._updater.start()
         if self._state.store.is_open:
-            keys = [one.key for one in self._state.ledger if one.key]
+            keys = [key for one in self._state.ledger for key in (one.key, one.digest) if key]
             limit = now - _KEPT_AFTER_END
             _beside(self._state.store.sweep, keys, lambda der: over_at(der) < limit)
 
@@ -167,6 +169,15 @@ class Updates:
         assert entry.response is not None
         self._schedule(entry, delay_after_success(entry.response, now, self._delays, random.random()))
 
+    def _schedule_retry(self, entry: Entry, now: float, retry_after: float | None = None) -> None:
+        tries, on_hand = max(entry.in_a_row, 1), entry.valid(now)
+        self._schedule(
+            entry,
+            delay_after_failure(
+                tries, on_hand, now, self._delays, random.random(), retry_after, urgent=entry.must_staple
+            ),
+        )
+
     async def _due(self, digest: str) -> None:
         entry = self._state.ledger.find(digest)
         if entry is None:
@@ -178,9 +189,7 @@ class Updates:
         finally:
             if entry.next_at == due:
                 # It came to no end, ours or that of somebody who has asked for it and left: it is not forgotten.
-                now = time.time()
-                chance = random.random()
-                self._schedule(entry, delay_after_failure(max(entry.in_a_row, 1), entry.valid(now), now, self._delays, chance))
+                self._schedule_retry(entry, time.time())
 
     async def _adopt(self, entry: Entry) -> bool:
         """Take a response that another machine has fetched meanwhile and put into the same directory."""
@@ -243,7 +252,8 @@ class Updates:
         found, _ = await fetcher.fetch(requests, lambda answer: issuer_in(answer.body, certificate))
         if isinstance(found, Failure):
             return Failure(found.cause, f"the issuer's certificate could not be fetched: {found.text}", found.retry_after)
-        entry.subject = Subject(ids.certificate_id(certificate, found), certificate, found)
+        entry.subject = subject_of(certificate, found)
+        await self._write(entry.digest, found.public_bytes(Encoding.DER))
         return entry.subject
 
     # --- what came of it ---
@@ -251,52 +261,62 @@ class Updates:
     async def _succeeded(self, entry: Entry, response: Response) -> None:
         now = time.time()
         entry.succeeded(now)
-        self._take(entry, response)
+        asked = self._take(entry, response)
         log_event(self._app.logs.process, _NOTICE, update_line(entry))
         self._schedule_renewal(entry, now)
         await self._keep(entry)
+        await self._told(asked)
 
-    def _take(self, entry: Entry, response: Response) -> None:
-        """Staple a response, here and in all workers."""
+    def _take(self, entry: Entry, response: Response) -> Asked:
+        """Staple a response, here and in all workers, whose answers may be waited for."""
         before = entry.response
         entry.put(response)
         if response.status is Status.REVOKED and (before is None or before.status is not Status.REVOKED):
             log_event(self._app.logs.process, _ALERT, revoked_text(entry, response))
-        self._spread(entry)
+        return self._spread(entry)
 
-    def _spread(self, entry: Entry) -> None:
+    def _spread(self, entry: Entry) -> Asked:
         self._ocsp.arrived(entry)
         controller, response = self._app.controller, entry.response
         if controller is None or response is None:
-            return
+            return []
         what = (OCSP_ENTRY, entry.digest, response.der, response.expires)
-        for _, answer in controller.spread((OCSP_ENTRY, entry.digest), what):
+        asked = controller.spread((OCSP_ENTRY, entry.digest), what)
+        for _, answer in asked:
             answer.add_done_callback(_forget)
+        return asked
+
+    async def _told(self, asked: Asked) -> None:
+        """All workers have it, or don't answer in time: they will have it when they can."""
+        if self._app.controller is not None and asked:
+            await self._app.controller.answers(asked)
 
     async def _keep(self, entry: Entry) -> None:
         """Write the response to disk."""
-        store, response = self._state.store, entry.response
-        if not store.is_open or response is None:
-            return
+        if entry.response is not None and await self._write(entry.key, entry.response.der):
+            self._seen[entry.digest] = await _beside(self._state.store.written_at, entry.key)
+
+    async def _write(self, key: str, der: bytes) -> bool:
+        store = self._state.store
+        if not store.is_open:
+            return False
         try:
-            await _beside(store.write, entry.key, response.der)
+            await _beside(store.write, key, der)
         except OSError as error:
             reason = error.strerror or str(error)
             if reason != self._cannot_write:
                 self._cannot_write = reason
                 text = f"OCSP responses can't be written to '{store.path}': {reason}: a restart will have to fetch them again"
                 log_event(self._app.logs.process, _WARNING, text)
-            return
+            return False
         self._cannot_write = ""
-        self._seen[entry.digest] = await _beside(store.written_at, entry.key)
+        return True
 
     def _failed(self, entry: Entry, failure: Failure, timing: Timing | None) -> None:
         now = time.time()
         entry.failed(failure)
         on_hand = entry.valid(now)
-        self._schedule(
-            entry, delay_after_failure(entry.in_a_row, on_hand, now, self._delays, random.random(), failure.retry_after)
-        )
+        self._schedule_retry(entry, now, failure.retry_after)
         log = self._app.logs.process
         log_event(log, _NOTICE, update_line(entry))
         if failure.cause.code is Code.HTTP_ERROR and timing is not None:
@@ -322,9 +342,10 @@ class Updates:
             on_hand = entry.valid(now)
             if on_hand is not None and response.this_update < on_hand.this_update:
                 raise Failure(failures.OLDER, "the response on hand is newer")
-            self._take(entry, response)
+            asked = self._take(entry, response)
             self._schedule_renewal(entry, now)
             await self._keep(entry)
+            await self._told(asked)
             return entry
         raise Failure(failures.OTHER_CERTIFICATE, "Certificate ID does not match any certificate or issuer")
 

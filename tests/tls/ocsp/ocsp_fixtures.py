@@ -14,7 +14,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from OpenSSL import SSL
 
 from headgate.tls.authority import Authority, Issued, issue
-from headgate.tls.ocsp.certificate_id import certificate_id
+from headgate.tls.ocsp import response
 from headgate.tls.ocsp.response import Subject
 
 #: Seconds since the epoch; certificates of tests are valid then.
@@ -75,7 +75,7 @@ def _moment(seconds: float) -> datetime.datetime:
 
 def subject_of(authority: Authority, leaf: Issued) -> Subject:
     """What responses for a leaf are checked against."""
-    return Subject(certificate_id(leaf.certificate, authority.certificate), leaf.certificate, authority.certificate)
+    return response.subject_of(leaf.certificate, authority.certificate)
 
 
 def make_response(

@@ -69,6 +69,7 @@ def test_whom_a_response_names() -> None:
 def test_when_it_is_over() -> None:
     assert over_at(make_response(CA, LEAF)) == NOW + 3600
     assert over_at(make_response(CA, LEAF, ends=None)) == NOW - 60
+    assert over_at(CA.certificate.public_bytes(Encoding.DER)) == CA.certificate.not_valid_after_utc.timestamp()
     assert over_at(b"x") == 0.0
 
 

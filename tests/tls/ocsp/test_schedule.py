@@ -77,6 +77,11 @@ def test_with_nothing_to_staple_tries_are_frequent_and_never_far_apart() -> None
     assert waits[:4] == [5.0, 10.0, 20.0, 40.0] and max(waits) == 300.0
 
 
+def test_where_clients_insist_the_first_wait_is_short() -> None:
+    assert [delay_after_failure(number, None, NOW, DELAYS, 0.5, urgent=True) for number in (1, 2, 3)] == [1.0, 2.0, 4.0]
+    assert delay_after_failure(1, response(0, WEEK), NOW, DELAYS, 0.5, urgent=True) == 60.0
+
+
 def test_with_a_good_response_tries_are_rarer() -> None:
     waits = [delay_after_failure(number, response(0, WEEK), NOW, DELAYS, 0.5) for number in range(1, 20)]
     assert waits[:3] == [60.0, 120.0, 240.0] and max(waits) == 3600.0

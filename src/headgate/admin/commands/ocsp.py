@@ -89,7 +89,7 @@ def show_updates(words: Sequence[str], context: Context) -> str:
 def _cells(entry: Entry, now: float) -> list[str]:
     return [
         entry.key or "-", entry.path, _date(entry.next_at), _date(entry.updated_at), str(entry.successes), str(entry.failures),
-        str(int(entry.code)), entry.status_text(now),
+        str(int(entry.code)), entry.status_text(now).replace("|", "/"),
     ]  # fmt: skip
 
 

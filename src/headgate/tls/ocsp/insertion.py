@@ -84,13 +84,16 @@ def named_in(der: bytes) -> frozenset[int]:
 
 
 def over_at(der: bytes) -> float:
-    """When a response of whatever certificate is over, seconds since the epoch; 0 where that can't be said."""
+    """When a response, or an issuer's certificate, is over, seconds since the epoch; 0 where that can't be said."""
     try:
         parsed = ocsp.load_der_ocsp_response(der)
         ends = [
-            single.next_update_utc or single.this_update_utc
-            for single, _ in zip(parsed.responses, range(_MOST), strict=False)
+            single.next_update_utc or single.this_update_utc for single, _ in zip(parsed.responses, range(_MOST), strict=False)
         ]
         return max((end.timestamp() for end in ends), default=0.0)
+    except _ERRORS:
+        pass
+    try:
+        return x509.load_der_x509_certificate(der).not_valid_after_utc.timestamp()
     except _ERRORS:
         return 0.0

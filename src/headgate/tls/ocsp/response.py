@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from headgate.base.records import dataclass
 from headgate.tls.ocsp import failures
-from headgate.tls.ocsp.certificate_id import CertificateId, issued_by, issuer_hashes
+from headgate.tls.ocsp.certificate_id import CertificateId, certificate_id, issued_by, issuer_hashes
 from headgate.tls.ocsp.failures import Cause, Failure
 
 #: The longest response that is read, bytes. Real ones have 300 to 3000.
@@ -90,6 +90,11 @@ class Subject:
     id: CertificateId
     certificate: x509.Certificate
     issuer: x509.Certificate
+
+
+def subject_of(certificate: x509.Certificate, issuer: x509.Certificate) -> Subject:
+    """What responses about a certificate are checked against."""
+    return Subject(certificate_id(certificate, issuer), certificate, issuer)
 
 
 def check_response(der: bytes, subject: Subject, now: float) -> Response:

@@ -14,6 +14,8 @@ from headgate.tls.ocsp.response import Response
 SPREAD = 0.2
 #: The first waits after a failure, seconds: with nothing to staple, and with a response that is still good. They double.
 _FIRST_WITHOUT, _FIRST_WITH = 5.0, 60.0
+#: The same for a certificate whose clients insist on a response, and there is none.
+_FIRST_URGENT = 1.0
 #: No delay is shorter, seconds: whatever a response says of its end.
 SHORTEST = 1.0
 
@@ -53,7 +55,14 @@ def delay_after_success(response: Response, now: float, delays: Delays, chance: 
 
 
 def delay_after_failure(
-    in_a_row: int, response: Response | None, now: float, delays: Delays, chance: float, retry_after: float | None = None
+    in_a_row: int,
+    response: Response | None,
+    now: float,
+    delays: Delays,
+    chance: float,
+    retry_after: float | None = None,
+    *,
+    urgent: bool = False,
 ) -> float:
     """How long to wait before the next attempt.
 
@@ -64,12 +73,13 @@ def delay_after_failure(
         delays: bounds: without a response to staple the shortest delay is the longest wait.
         chance: at random from [0, 1).
         retry_after: what the responder has asked for, seconds.
+        urgent: the certificate is a must-staple one.
 
     Returns:
         Seconds.
     """
     left = 0.0 if response is None else max(response.expires - now, 0.0)
-    first = min(_FIRST_WITH if left else _FIRST_WITHOUT, delays.shortest)
+    first = min(_FIRST_WITH if left else _FIRST_URGENT if urgent else _FIRST_WITHOUT, delays.shortest)
     wait = first * float(1 << min(in_a_row - 1, 16))
     if left:
         # The nearer the end, the more often.

@@ -16,7 +16,7 @@ from headgate.config.ocsp_options import OcspUpdate, WithoutStaple
 from headgate.tls.ocsp import certificate_id as ids
 from headgate.tls.ocsp.failures import Failure
 from headgate.tls.ocsp.ledger import Entry, Ledger
-from headgate.tls.ocsp.response import Response, Status, Subject, check_response, moment_text
+from headgate.tls.ocsp.response import Response, Status, check_response, moment_text, subject_of
 from headgate.tls.ocsp.stapling import Staples
 
 #: Files that a warning names one by one.
@@ -97,7 +97,7 @@ class Survey:
         """The entry of a certificate, whatever its part is."""
         issuer, subject = loaded.issuer(), None
         if issuer is not None:
-            subject = Subject(ids.certificate_id(certificate, issuer), certificate, issuer)
+            subject = subject_of(certificate, issuer)
         entry = Entry(
             digest_of(loaded.leaf),
             [loaded.path],
