@@ -149,6 +149,12 @@ def test_one_family_is_bad_and_the_other_good(stack: contextlib.ExitStack, bad: 
     assert result == b"good" and seconds < 9, "sooner than the exchange would have been given up"
 
 
+def test_without_retries_the_other_family_is_asked_all_the_same(stack: contextlib.ExitStack) -> None:
+    six = responder(stack, sends(http(b"", "503 x")), "::1", port_of_both())
+    responder(stack, GOOD, "127.0.0.1", six.port)
+    assert fetch(f"http://a:{six.port}", places=(LOOP4, LOOP6), retries=0)[0] == b"good"
+
+
 def test_a_dead_first_responder_and_a_good_second(stack: contextlib.ExitStack) -> None:
     good = responder(stack, GOOD)
     with black_hole("127.0.0.1") as hole:
@@ -256,6 +262,8 @@ def test_proxy(stack: contextlib.ExitStack) -> None:
     assert (one.asked[0].target, one.asked[0].headers["host"]) == ("http://ocsp.example/x", "ocsp.example")
     failure = failure_of("https://ocsp.example/x", proxy=("127.0.0.1", one.port))
     assert "https" in failure.text and len(one.asked) == 1
+    one.close()
+    assert f"(to the proxy 127.0.0.1:{one.port})" in failure_of("http://a/x", proxy=("127.0.0.1", one.port)).text
 
 
 def test_https(tmp_path: Path, stack: contextlib.ExitStack) -> None:

@@ -68,7 +68,7 @@ class Fetcher:
 
     Args:
         dialler: connects.
-        retries: how often a responder is asked again (`httpclient.retries`).
+        retries: how often a responder is asked again (`httpclient.retries`); once in any case, since there may be another address.
         proxy: host and port of `ocsp-update.httpproxy`, None for none.
         tls: makes the context for https, at its first use.
         random: from [0, 1).
@@ -86,7 +86,7 @@ class Fetcher:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._dialler = dialler
-        self._retries = retries
+        self._retries = max(retries, 1)
         self._proxy = proxy
         self._tls = tls
         self._random = random
@@ -115,6 +115,7 @@ class Fetcher:
             return summed_up(update.attempts, update.tries.total()), update.failed
         finally:
             for task in running:
+                task.add_done_callback(_forget)
                 task.cancel()
 
     async def _race(
@@ -138,14 +139,14 @@ class Fetcher:
             wait = None if request is None or len(running) >= _MOST_PARALLEL else max(next_at - now, 0.0)
             done, _ = await asyncio.wait(running, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
             running -= done
-            for task in done:
-                if task.exception() is None:
+            errors = {task: task.exception() for task in done}
+            for task, error in errors.items():
+                if error is None:
                     return task.result()
-                error = task.exception()
-                assert error is not None
+            for error in errors.values():
                 if not isinstance(error, Failure):
-                    raise error
-                next_at = loop.time() + self._pause(requests, update)
+                    raise error or AssertionError
+            next_at = loop.time() + self._pause(requests, update)
 
     def _next(self, requests: Sequence[HttpRequest], update: _Update) -> HttpRequest | None:
         """The next responder: those that were asked least often come first."""
@@ -220,7 +221,8 @@ class Fetcher:
             *before, last = connected.attempts
             update.attempts += before
             progress.way = last.way
-            raise Failure(last.cause, last.text)
+            through = "" if self._proxy is None else f" (to the proxy {target.host}:{target.port})"
+            raise Failure(last.cause, f"{last.text}{through}")
         update.attempts += connected.attempts
         place = connected.place
         progress.way = place.way
@@ -240,6 +242,12 @@ class Fetcher:
                 sock.close()
                 raise Failure(failures.TLS, f"the CA certificates can't be loaded: {error.strerror or error}") from None
         return self._context
+
+
+def _forget(task: asyncio.Task[T]) -> None:
+    """Nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 @dataclass(slots=True)
