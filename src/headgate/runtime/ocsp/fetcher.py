@@ -68,7 +68,7 @@ class Fetcher:
 
     Args:
         dialler: connects.
-        retries: how often a responder is asked again (`httpclient.retries`); once in any case, since there may be another address.
+        retries: how often a responder is asked again (`httpclient.retries`); once in any case: there may be another address.
         proxy: host and port of `ocsp-update.httpproxy`, None for none.
         tls: makes the context for https, at its first use.
         random: from [0, 1).
@@ -146,7 +146,8 @@ class Fetcher:
             for error in errors.values():
                 if not isinstance(error, Failure):
                     raise error or AssertionError
-            next_at = loop.time() + self._pause(requests, update)
+            if errors:
+                next_at = loop.time() + self._pause(requests, update)
 
     def _next(self, requests: Sequence[HttpRequest], update: _Update) -> HttpRequest | None:
         """The next responder: those that were asked least often come first."""
