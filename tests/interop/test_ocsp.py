@@ -7,7 +7,9 @@ import base64
 import contextlib
 import os
 import pathlib
+import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 
@@ -19,7 +21,7 @@ from OpenSSL import SSL
 from headgate.tls.authority import make_authority
 from headgate.tls.ocsp.insertion import over_at
 from tests.interop.ocsp_site import Site, can_mount, never_expired
-from tests.interop.programs import free_port, wait_until
+from tests.interop.programs import free_port, start_subject, wait_until
 from tests.runtime.ocsp.responders import Behaviour, black_hole, drips, http, is_silent, port_of_both, pours, redirects, sends
 from tests.runtime.ocsp.test_names import NameServer
 from tests.tls.ocsp.ocsp_fixtures import make_delegate, make_error, make_leaf, make_response
@@ -27,6 +29,10 @@ from tests.tls.ocsp.ocsp_fixtures import make_delegate, make_error, make_leaf, m
 pytestmark = pytest.mark.needs("openssl", "curl")
 needs_mounts = pytest.mark.skipif(not can_mount(), reason="needs the right to mount files over /etc/hosts")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+STRANGER = make_authority("OCSP test CA")  # of the same name
+OTHER = make_leaf(STRANGER)
 
 
 @pytest.fixture
@@ -62,7 +68,7 @@ def test_real_responder(site: Site, workers: int) -> None:
     dumped = site.ask(f"show ssl ocsp-response base64 {update.key}")
     assert base64.b64decode(dumped) == site.staple("a")
     assert "Cert Status: good" in site.ask(f"show ssl ocsp-response {site.path('a')}")
-    assert "neither the ID nor the file" in site.ask("show ssl ocsp-response nonsense")
+    assert "does not match any certificate" in site.ask("show ssl ocsp-response nonsense")
     # A restart with all responders dead staples from disk, also with the first handshake.
     responder.stop()
     before = site.staple("a")
@@ -98,7 +104,7 @@ def test_updates_and_responses_by_command(site: Site) -> None:
     lines = "\n".join(encoded[start : start + 64] for start in range(0, len(encoded), 64))
     assert "OCSP Response updated!" in site.ask(f"set ssl ocsp-response <<\n{lines}\n")
     for wrong, words in (
-        ("%%%", "invalid base64"), ("AAAA", "nable to parse the OCSP response"),
+        ("%%%", "invalid base64"), ("AAAA", "Unable to parse OCSP response."),
         (base64.b64encode(make_response(site.authority, make_leaf(site.authority), now=time.time())).decode(), "does not match"),
         (base64.b64encode(make_response(site.authority, site.leaves["a"], now=time.time() - 7200)).decode(), "expired"),
     ):  # fmt: skip
@@ -116,11 +122,56 @@ def test_a_response_beside_the_certificate(site: Site) -> None:
     assert "has expired" in program.output and "old.pem" in program.output
 
 
+def test_what_an_operator_sets_outlives_a_restart(site: Site) -> None:
+    leaf = site.add("a")
+    (site.certificates / "a.pem.ocsp").write_bytes(b"")
+    program = site.start("ocsp-update.mode off")
+    response = make_response(site.authority, leaf, now=time.time())
+    assert "OCSP Response updated!" in site.ask(f"set ssl ocsp-response {base64.b64encode(response).decode()}")
+    assert site.staple() == response
+    program.stop()
+    site.start("ocsp-update.mode off")
+    assert site.staple() == response
+
+
+def test_the_same_as_haproxy(site: Site, subject: str) -> None:
+    """What needs no updates: a response beside the certificate, shown and replaced."""
+    leaf = site.add("a")
+    (site.certificates / "a.pem.ocsp").write_bytes(make_response(site.authority, leaf, now=time.time()))
+    text = f"""
+global
+    stats socket {site.socket} mode 600 level admin
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 10s
+    timeout server 10s
+frontend site
+    bind 127.0.0.1:{site.port} ssl crt {site.path('a')}
+"""
+    program = start_subject(subject, text, site.directory, [site.port])
+    site.stack.callback(program.stop)
+    site.assert_good()
+    listed = site.ask("show ssl ocsp-response")
+    (key,) = re.findall(r"Certificate ID key : ([0-9a-f]+)$", listed, re.MULTILINE)
+    (site.directory / "seen.der").write_bytes(site.staple())
+    command = ["openssl", "ocsp", "-respin", "seen.der", "-noverify", "-text"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=site.directory).stdout
+    assert site.ask(f"show ssl ocsp-response {key}").rstrip() == printed.replace("\n\n", "\n \n").rstrip()
+    newer = make_response(site.authority, leaf, now=time.time(), begins=0)
+    for words, answer in (
+        (base64.b64encode(newer).decode(), "OCSP Response updated!"),
+        ("", "'set ssl ocsp-response' expects response in base64 encoding."),
+        ("%%", "'set ssl ocsp-response' received invalid base64 encoded response."),
+        ("AAAA", "Unable to parse OCSP response."),
+        (base64.b64encode(make_response(STRANGER, OTHER, now=time.time())).decode(), "Certificate ID does not match any"),
+    ):
+        assert answer in site.ask(f"set ssl ocsp-response {words}")
+    assert site.staple() == newer
+    assert "Certificate ID does not match any certificate." in site.ask("show ssl ocsp-response 30")
+
+
 # --- failures --------------------------------------------------------------------------------------------------------
-
-STRANGER = make_authority("OCSP test CA")  # of the same name
-OTHER = make_leaf(STRANGER)
-
 
 def failures(site: Site) -> dict[str, tuple[Behaviour, str]]:
     """Behaviours of a responder, and the words that commands have for them."""

@@ -137,7 +137,7 @@ class Generation:
     def _open_response_store(self) -> None:
         """Where OCSP responses are kept: made and opened while we may."""
         ocsp = self._prepared.ocsp
-        if ocsp is None or not ocsp.updates:
+        if ocsp is None or not ocsp.keeps:
             return
         reason = ocsp.store.open(self._identity.uid, self._identity.gid)
         if reason is not None:

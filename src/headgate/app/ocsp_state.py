@@ -58,6 +58,11 @@ class OcspState:
         """Whether anything is fetched."""
         return any(entry.updates for entry in self.ledger)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether responses are kept on disk: those that are fetched, and where a directory is named all of them."""
+        return self.updates or self.options.directory is not None
+
     def survey(self, now: float) -> Survey:
         """Looks at certificates."""
         return Survey(self.options, self.storage.staples, now)
@@ -130,7 +135,7 @@ def prepare_ocsp(
         survey.take(loaded, state.ledger, report)
     survey.conclude(report)
     for entry in state.ledger:
-        if entry.updates:
+        if state.keeps:
             state.read_issuer(entry)
             state.read_stored(entry, now)
     if state.updates:

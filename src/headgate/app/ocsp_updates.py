@@ -45,6 +45,7 @@ assert concurrent.futures.thread
 T = TypeVar("T")
 Asked: TypeAlias = "list[tuple[Member, asyncio.Future[tuple[object, ...]]]]"
 _ALERT, _WARNING, _NOTICE = 1, 4, 5
+_NO_MATCH = "OCSP single response: Certificate ID does not match any certificate or issuer"
 _NUMERIC = (Family.INET, Family.INET6)
 #: Stored responses that nobody uses are removed when they have been over for this long, seconds.
 _KEPT_AFTER_END = 7 * 86400.0
@@ -347,7 +348,7 @@ class Updates:
             await self._keep(entry)
             await self._told(asked)
             return entry
-        raise Failure(failures.OTHER_CERTIFICATE, "Certificate ID does not match any certificate or issuer")
+        raise Failure(failures.OTHER_CERTIFICATE, _NO_MATCH)
 
     def _named(self, serials: Container[int]) -> Iterator[Entry]:
         """Certificates with one of these serial numbers; those that took no part so far are looked for last."""

@@ -29,7 +29,7 @@ def _find(word: str, ocsp: Ocsp) -> Entry:
     """By id or by path."""
     entry = ocsp.ledger.of_key(word.lower()) or ocsp.ledger.of_path(word)
     if entry is None:
-        raise CommandError(f"'{word}' is neither the ID nor the file of a certificate that takes part in OCSP stapling.")
+        raise CommandError("Certificate ID does not match any certificate.")
     return entry
 
 
@@ -130,7 +130,7 @@ async def _inserted(words: Sequence[str], context: Context) -> AsyncIterator[str
     try:
         await ocsp.updates.insert(der)
     except Failure as failure:
-        raise CommandError(f"{failure.text[:1].upper()}{failure.text[1:]}: {failure.cause.advice}.") from None
+        raise CommandError(f"{failure.text[:1].upper()}{failure.text[1:]}.") from None
     yield "OCSP Response updated!"
 
 

@@ -80,7 +80,7 @@ def named_in(der: bytes) -> frozenset[int]:
             raise Failure(failures.GARBAGE, "OCSP response status not successful")
         return frozenset(single.serial_number for single, _ in zip(parsed.responses, range(_MOST), strict=False))
     except _ERRORS:
-        raise Failure(failures.GARBAGE, "unable to parse the OCSP response") from None
+        raise Failure(failures.GARBAGE, "unable to parse OCSP response") from None
 
 
 def over_at(der: bytes) -> float:
