@@ -246,16 +246,8 @@ class App:
         for warning in restore_states(self):
             if self.api is not None:
                 log_event(self.logs.process, _WARNING_LEVEL, warning)
-        if self._is_checking():
-            self.checker().start()
-        if self._is_resolving():
-            from headgate.app.resolving import Resolving
-
-            self.resolving = Resolving(self)
-            self.resolving.start()
+        await self._begin_background()
         watch = self._watch_certificates()
-        if self.ocsp is not None:
-            await self.ocsp.start()
         joining = self._join()
         if self.tables is not None:
             self._settle_tables(self.tables)
@@ -270,12 +262,9 @@ class App:
         try:
             await self._done.wait()
         finally:
-            if self.checks is not None:
-                await self.checks.stop()
-            if self.resolving is not None:
-                await self.resolving.stop()
-            if self.ocsp is not None:
-                await self.ocsp.stop()
+            for running in (self.checks, self.resolving, self.ocsp):
+                if running is not None:
+                    await running.stop()
             if self.api is not None:
                 await self.api.stop(unlink=self.doors.owns_files and not self.shared.stopping)
             if watch is not None:
@@ -301,6 +290,18 @@ class App:
         watch = CertificateWatch(self, storage, interval)
         watch.start()
         return watch
+
+    async def _begin_background(self) -> None:
+        """Checks, name resolution, OCSP: what goes on beside the traffic."""
+        if self._is_checking():
+            self.checker().start()
+        if self._is_resolving():
+            from headgate.app.resolving import Resolving
+
+            self.resolving = Resolving(self)
+            self.resolving.start()
+        if self.ocsp is not None:
+            await self.ocsp.start()
 
     def _heed_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         for number, action in (
