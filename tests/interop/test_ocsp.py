@@ -19,9 +19,10 @@ from cryptography.x509 import ocsp
 from OpenSSL import SSL
 
 from headgate.tls.authority import make_authority
-from headgate.tls.ocsp.insertion import over_at
+from headgate.tls.ocsp.insertion import named_in, over_at
 from tests.interop.ocsp_site import Site, can_mount, never_expired
 from tests.interop.programs import free_port, start_subject, wait_until
+from tests.interop.test_tls_commands import say
 from tests.runtime.ocsp.responders import Behaviour, black_hole, drips, http, is_silent, port_of_both, pours, redirects, sends
 from tests.runtime.ocsp.test_names import NameServer
 from tests.tls.ocsp.ocsp_fixtures import make_delegate, make_error, make_leaf, make_response
@@ -120,6 +121,48 @@ def test_a_response_beside_the_certificate(site: Site) -> None:
     site.assert_good()
     assert site.staple("old") == b""
     assert "has expired" in program.output and "old.pem" in program.output
+
+
+def test_certificates_that_are_exchanged_while_running(site: Site) -> None:
+    """A new certificate has its response fetched, or brings one; one that is added to a list, too."""
+    good = site.responder()
+    site.add("a", good.uri)
+    crt_list = site.directory / "list"
+    crt_list.write_text(f"{site.path('a')}\n")
+    text = site.config("ocsp-update.mode on", workers=2).replace(f"crt {site.certificates}", f"crt-list {crt_list}")
+    site.start(text=text)
+    wait_until(lambda: all(site.staple("a") for _ in range(10)), "every worker staples")
+    before, old = site.staple(), site.leaves["a"]
+    new = site.add("a", good.uri)
+    site.leaves["old"] = old
+    path = site.path("a")
+    say(site.socket, f"set ssl cert {path}", new.pem + site.authority.certificate_pem)
+    assert "Success" in say(site.socket, f"commit ssl cert {path}")
+
+    def is_about_the_new_one() -> bool:
+        der = site.staple("a")
+        return bool(der) and named_in(der) == {new.certificate.serial_number}
+
+    wait_until(lambda: all(is_about_the_new_one() for _ in range(10)), "every worker staples the response of the new one")
+    assert site.staple() != before and len(site.updates()) == 1
+    # A response in a transaction.
+    good.close()
+    other = make_response(site.authority, new, now=time.time(), begins=0)
+    say(site.socket, f"set ssl cert {path}.ocsp", base64.b64encode(other))
+    assert "Cert Status: good" in say(site.socket, f"show ssl cert *{path}.ocsp")
+    say(site.socket, f"commit ssl cert {path}")
+    wait_until(lambda: all(site.staple("a") == other for _ in range(10)), "every worker staples it")
+    assert say(site.socket, f"show ssl cert {path}.ocsp") == say(site.socket, f"show ssl ocsp-response {path}")
+    assert f"OCSP Response Key: {site.updates()['a'].key}" in say(site.socket, f"show ssl cert {path}")
+    # One that is added.
+    site.responder(port=good.port)
+    fresh = site.add("b", good.uri)
+    say(site.socket, f"new ssl cert {site.path('b')}")
+    say(site.socket, f"set ssl cert {site.path('b')}", fresh.pem + site.authority.certificate_pem)
+    assert "Success" in say(site.socket, f"commit ssl cert {site.path('b')}")
+    assert "Success" in say(site.socket, f"add ssl crt-list {crt_list} {site.path('b')}")
+    wait_until(lambda: all(site.staple("b") for _ in range(10)), "every worker staples the one that was added")
+    site.assert_good("b")
 
 
 def test_what_an_operator_sets_outlives_a_restart(site: Site) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
@@ -20,7 +21,7 @@ from headgate.runtime.process.place import Role
 from headgate.tls.ocsp.failures import Failure
 from headgate.tls.ocsp.ledger import Entry, Ledger
 from headgate.tls.ocsp.response import check_response
-from headgate.tls.ocsp.survey import Loaded, digest_of
+from headgate.tls.ocsp.survey import Loaded, Survey, digest_of
 from headgate.tls.storage import Entry as StorageEntry
 
 if TYPE_CHECKING:
@@ -129,14 +130,27 @@ class Ocsp:
                     self.updates.drop(known)
         report = Report()
         survey = self._state.survey(time.time())
-        is_new = self.ledger.find(fresh) is None
-        found = survey.take(loaded, self.ledger, report)
-        survey.conclude(report)
-        if self.updates is not None:
-            if found is not None and is_new:
+        same = self.ledger.find(fresh)
+        if same is not None:
+            survey.renew(loaded, same, report)
+            self.arrived(same)
+        self._take([loaded], survey, report)
+
+    def relisted(self) -> None:
+        """Lists of certificates have changed: those that are shown for the first time are looked at."""
+        known = {path for entry in self.ledger for path in entry.paths}
+        fresh = {one.leaf: one for one in self._state.loaded() if one.path not in known}
+        self._take(fresh.values(), self._state.survey(time.time()), Report())
+
+    def _take(self, several: Iterable[Loaded], survey: Survey, report: Report) -> None:
+        for loaded in several:
+            is_new = self.ledger.find(digest_of(loaded.leaf)) is None
+            found = survey.take(loaded, self.ledger, report)
+            if found is not None and is_new and self.updates is not None:
                 self.updates.begin(found)
-            for item in report.items:
-                log_event(self._app.logs.process, _WARNING, item.message)
+        survey.conclude(report)
+        for item in report.items if self.updates is not None else ():
+            log_event(self._app.logs.process, _WARNING, item.message)
 
     # --- must-staple ---
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from headgate.admin.context import Context, Ocsp
 from headgate.admin.registry import Command, CommandError, Level
+from headgate.admin.tls.responses import dump
 
 if TYPE_CHECKING:  # what reads certificates is loaded only where there are some
     from headgate.tls.ocsp.ledger import Entry
@@ -55,21 +56,6 @@ def _list(context: Context) -> str:
             lines += [f"  Certificate ID key : {entry.key}", f"  Certificate path : {entry.path}"]
             lines += [f"    {line}" for line in id_lines(entry.subject.id)]
     return "\n".join(lines)
-
-
-def dump(entry: Entry, now: float, form: str = "text") -> str:
-    """The response on hand, as text or base64.
-
-    Raises:
-        CommandError: there is none.
-    """
-    if entry.response is None:
-        why = entry.explanation(now)
-        raise CommandError(f"There is no OCSP response for '{entry.path}'" + (f": {why}." if why else "."))
-    from headgate.tls.ocsp.dump import response_text
-
-    der = entry.response.der
-    return response_text(der) if form == "text" else base64.b64encode(der).decode("ascii")
 
 
 def _date(moment: float | None) -> str:

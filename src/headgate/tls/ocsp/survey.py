@@ -85,7 +85,7 @@ class Survey:
             return None
         entry = self.entry(loaded, certificate)
         ledger.add(entry)
-        self._remark(loaded, entry, certificate, wanted, report)
+        self._remark(loaded, entry, certificate, wanted)
         if loaded.ocsp:
             self._take_file(loaded, entry, report)
         return entry
@@ -113,20 +113,11 @@ class Survey:
         entry.staple.required = entry.must_staple and self._options.must_staple is WithoutStaple.REFUSE
         return entry
 
-    def _remark(
-        self, loaded: Loaded, entry: Entry, certificate: x509.Certificate, wanted: bool, report: Report
-    ) -> None:
+    def _remark(self, loaded: Loaded, entry: Entry, certificate: x509.Certificate, wanted: bool) -> None:
         if wanted and not entry.uris:
             self._remarks.no_responder.append((loaded, ids.crl_uris(certificate)))
         elif (wanted or loaded.ocsp) and entry.subject is None and not entry.updates:
             self._remarks.no_issuer.append(loaded)
-        if entry.must_staple and not entry.updates and not loaded.ocsp:
-            report.warn(
-                f"the certificate in '{loaded.path}' demands that an OCSP response is stapled (must-staple, RFC 7633), and "
-                "nothing provides one",
-                loaded.location,
-                remedy="write 'ocsp-update on' for it, or have a certificate issued without that extension",
-            )
 
     def _take_file(self, loaded: Loaded, entry: Entry, report: Report) -> None:
         """The response that lies beside the certificate."""
@@ -140,9 +131,19 @@ class Survey:
             message = f"OCSP response of '{loaded.path}': {failure.text}: its content is ignored"
             report.warn(message, loaded.location, remedy=remedy)
             return
+        if entry.response is not None and response.this_update < entry.response.this_update:
+            return  # the one on hand is newer
         entry.put(response)
         if response.status is Status.REVOKED:
             report.warn(revoked_text(entry, response), loaded.location, remedy="replace the certificate")
+
+    def renew(self, loaded: Loaded, entry: Entry, report: Report) -> None:
+        """A certificate was loaded again: its issuer may be known now, and a response may lie beside it."""
+        issuer = loaded.issuer() if entry.subject is None else None
+        if issuer is not None:
+            entry.subject = subject_of(x509.load_der_x509_certificate(loaded.leaf), issuer)
+        if loaded.ocsp:
+            self._take_file(loaded, entry, report)
 
     def conclude(self, report: Report) -> None:
         """Say what several certificates have in common."""
