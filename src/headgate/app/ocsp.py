@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 
 from headgate.app.ocsp_state import OcspState, loaded_of
-from headgate.app.ocsp_updates import Updates
 from headgate.base.diagnostics import Report
 from headgate.runtime.logs.emitters import log_event
 from headgate.runtime.process.place import Role
@@ -25,6 +24,7 @@ from headgate.tls.ocsp.survey import Loaded, Survey, digest_of
 from headgate.tls.storage import Entry as StorageEntry
 
 if TYPE_CHECKING:
+    from headgate.app.ocsp_updates import Updates
     from headgate.app.process import App
     from headgate.app.siblings import Result
 
@@ -35,7 +35,6 @@ class Ocsp:
     """See the module. Implements `admin.context.Ocsp`.
 
     Attributes:
-        updates: fetches, None in a worker.
         has_waited: the start has given must-staple certificates their time.
     """
 
@@ -46,8 +45,27 @@ class Ocsp:
         self._watching: asyncio.Task[None] | None = None
         self._alarmed: set[str] = set()
         self.has_waited = False
-        self.updates = None if app.place.role is Role.WORKER else Updates(app, state, self)
+        self._updates: Updates | None = None
         state.storage.join(self)
+
+    @property
+    def fetches(self) -> bool:
+        """Whether this process is the one that fetches."""
+        return self._app.place.role is not Role.WORKER
+
+    @property
+    def updates(self) -> Updates | None:
+        """Fetches; None in a worker. What it needs is loaded at the first use: it would hold up a start."""
+        if self._updates is None and self.fetches:
+            from headgate.app.ocsp_updates import Updates
+
+            self._updates = Updates(self._app, self._state, self)
+        return self._updates
+
+    def load(self) -> None:
+        """Load what updates need, if there are some, before files are out of reach."""
+        if self._state.updates and self.updates is not None:
+            self.updates.load()
 
     @property
     def ledger(self) -> Ledger:
@@ -57,7 +75,7 @@ class Ocsp:
     async def start(self) -> None:
         """Begin to update where that is done, and return when clients may be served: must-staple certificates have a response,
         or have waited for one long enough."""
-        if self.updates is not None:
+        if self._state.updates and self.updates is not None:
             self.updates.start()
         if self._app.place.role is Role.CONTROLLER:
             self._watching = asyncio.ensure_future(self._first_responses())  # nobody is served here: it has time
@@ -66,15 +84,15 @@ class Ocsp:
 
     def soft_stop(self) -> None:
         """Nobody new is served: renewals are the business of who comes next."""
-        if self.updates is not None:
-            self.updates.soft_stop()
+        if self._updates is not None:
+            self._updates.soft_stop()
 
     async def stop(self) -> None:
         """End all updates."""
         if self._watching is not None:
             self._watching.cancel()
-        if self.updates is not None:
-            await self.updates.stop()
+        if self._updates is not None:
+            await self._updates.stop()
 
     # --- responses arrive ---
 
@@ -126,8 +144,8 @@ class Ocsp:
                 known.paths.remove(loaded.path)
             else:
                 self.ledger.remove(known.digest)
-                if self.updates is not None:
-                    self.updates.drop(known)
+                if self._updates is not None:
+                    self._updates.drop(known)
         report = Report()
         survey = self._state.survey(time.time())
         same = self.ledger.find(fresh)
@@ -146,10 +164,10 @@ class Ocsp:
         for loaded in several:
             is_new = self.ledger.find(digest_of(loaded.leaf)) is None
             found = survey.take(loaded, self.ledger, report)
-            if found is not None and is_new and self.updates is not None:
+            if found is not None and is_new and found.updates and self.updates is not None:
                 self.updates.begin(found)
         survey.conclude(report)
-        for item in report.items if self.updates is not None else ():
+        for item in report.items if self.fetches else ():
             log_event(self._app.logs.process, _WARNING, item.message)
 
     # --- must-staple ---
@@ -173,7 +191,7 @@ class Ocsp:
 
     def alarm(self, entry: Entry) -> None:
         """Say, once until there is a response again, that a certificate lacks the one that it insists on."""
-        if self.updates is None or entry.digest in self._alarmed:
+        if not self.fetches or entry.digest in self._alarmed:
             return
         self._alarmed.add(entry.digest)
         why = entry.explanation(time.time()) or "nothing provides one"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import ssl
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,8 @@ from headgate.tls.ocsp.survey import Loaded, Survey, digest_of
 from headgate.tls.storage import Storage
 
 if TYPE_CHECKING:
+    import ssl
+
     from headgate.tls.certified_key import CertifiedKey
     from headgate.tls.server_context import BindContext
     from headgate.tls.store import Served
@@ -166,6 +167,8 @@ def tls_context(client: HttpClient) -> ssl.SSLContext:
     Raises:
         OSError: the CA certificates can't be read (ssl.SSLError is one).
     """
+    import ssl  # most responders speak http
+
     context = ssl.create_default_context(cafile=client.ca_file)
     if not client.verify:
         context.check_hostname = False

@@ -74,8 +74,6 @@ class Updates:
 
     def load(self) -> None:
         """Make what fetching needs, before files are out of reach."""
-        if not self._state.updates:
-            return
         context: ssl.SSLContext | None = None
         secure = any(uri.startswith("https:") for one in self._state.ledger for uri in one.uris)
         if secure or self._app.config.global_.chroot is not None:
@@ -139,6 +137,9 @@ class Updates:
     def begin(self, entry: Entry) -> None:
         """A certificate takes part from now on."""
         if not entry.updates:
+            return
+        if self._updater is None:
+            self.start()  # the first one that is updated
             return
         now = time.time()
         if self._state.read_stored(entry, now):

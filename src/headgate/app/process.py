@@ -184,8 +184,8 @@ class App:
         if self.config.global_.crt_state_dir is not None and self.api is not None:
             self.control.tls  # noqa: B018  # opens it
         # Behind this, privileges are dropped and this program's files may be out of reach: load what serving needs.
-        if self.ocsp is not None and self.ocsp.updates is not None:
-            self.ocsp.updates.load()
+        if self.ocsp is not None:
+            self.ocsp.load()
         import uvloop  # noqa: F401
 
         settings = self.config.global_
@@ -246,8 +246,8 @@ class App:
         for warning in restore_states(self):
             if self.api is not None:
                 log_event(self.logs.process, _WARNING_LEVEL, warning)
-        await self._begin_background()
         watch = self._watch_certificates()
+        await self._begin_background()
         joining = self._join()
         if self.tables is not None:
             self._settle_tables(self.tables)

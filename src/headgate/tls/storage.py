@@ -11,7 +11,7 @@ the runtime API.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from weakref import WeakSet
 
 from cryptography import x509
@@ -21,9 +21,11 @@ from headgate.base.records import dataclass
 from headgate.config.tls_options import CertificateFile, CertificateLine
 from headgate.tls.certified_key import CertifiedKey
 from headgate.tls.loading import CertificateReader
-from headgate.tls.ocsp.stapling import Staples
 from headgate.tls.pem import read_authorities
 from headgate.tls.revocation import read_revocations
+
+if TYPE_CHECKING:
+    from headgate.tls.ocsp.stapling import Staples
 
 T = TypeVar("T")
 
@@ -98,10 +100,9 @@ class Storage:
         reader: reads certificates.
         certificates, authorities, revocations: entries by name, in the order of their loading.
         lists: crt-lists and directories by name.
-        staples: what handshakes staple with certificates.
     """
 
-    __slots__ = ("_ocsp_mode", "_users", "authorities", "certificates", "lists", "reader", "revocations", "staples")
+    __slots__ = ("_ocsp_mode", "_staples", "_users", "authorities", "certificates", "lists", "reader", "revocations")
 
     def __init__(self, reader: CertificateReader | None = None, *, ocsp_mode: bool = False) -> None:
         """`ocsp_mode` is `ocsp-update.mode`, for certificates of which nothing else is said."""
@@ -110,7 +111,7 @@ class Storage:
         self.authorities: dict[str, AuthoritiesEntry] = {}
         self.revocations: dict[str, RevocationsEntry] = {}
         self.lists: dict[str, LoadedList] = {}
-        self.staples = Staples()
+        self._staples: Staples | None = None
         self._ocsp_mode = ocsp_mode
         self._users: WeakSet[StorageUser] = WeakSet()
 
@@ -129,6 +130,19 @@ class Storage:
                 file.location, remedy="say the same wherever it is used, or load it in a crt-store, which says it once",
             )
         return entry
+
+    @property
+    def staples(self) -> Staples:
+        """What handshakes staple with certificates."""
+        if self._staples is None:
+            from headgate.tls.ocsp.stapling import Staples  # OpenSSL is loaded only where contexts are built
+
+            self._staples = Staples()
+        return self._staples
+
+    @staples.setter
+    def staples(self, staples: Staples) -> None:
+        self._staples = staples
 
     def _is_updated(self, file: CertificateFile) -> bool:
         return self._ocsp_mode if file.files.ocsp_update is None else file.files.ocsp_update

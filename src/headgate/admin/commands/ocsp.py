@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from headgate.admin.context import Context, Ocsp
 from headgate.admin.registry import Command, CommandError, Level
-from headgate.admin.tls.responses import dump
+from headgate.admin.responses import dump
 
 if TYPE_CHECKING:  # what reads certificates is loaded only where there are some
     from headgate.tls.ocsp.ledger import Entry

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headgate.admin import responses
 from headgate.admin.context import Context, TlsSide
 from headgate.admin.registry import CommandError
-from headgate.admin.tls import responses
 from headgate.admin.tls.files import asked_for, committing, is_used, listing, one_name
 from headgate.admin.tls.texts import certificate_lines
 from headgate.tls.certified_key import CertifiedKey
