@@ -173,6 +173,12 @@ frontend site
             found[pathlib.Path(update.path).stem] = update
         return found
 
+    def kept(self) -> pathlib.Path:
+        """The file of the one response that is kept, once it is written."""
+        wait_until(lambda: list(self.responses.glob("*.der")), "the response is kept")
+        (file,) = self.responses.glob("*.der")
+        return file
+
     # --- clients ---
 
     def staple(self, name: str = "a") -> bytes:

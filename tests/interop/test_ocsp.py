@@ -56,6 +56,7 @@ def test_real_responder(site: Site, workers: int) -> None:
     for name in ("a", "bad"):
         site.await_staple(name)
     wait_until(lambda: all(site.staple("a") for _ in range(20)), "every worker staples")
+    wait_until(lambda: len(list(site.responses.glob("*.der"))) == 2, "both are kept")
     site.assert_good()
     printed = site.s_client("bad")
     assert "Cert Status: revoked" in printed and "keyCompromise" in printed
@@ -494,7 +495,7 @@ def test_a_worker_that_comes_later_staples_too(site: Site) -> None:
     program = site.start(workers=2, delays=False)
     wait_until(lambda: all(site.staple("a") for _ in range(10)), "every worker staples")
     good.close()
-    (site.responses / os.listdir(site.responses)[0]).unlink()
+    site.kept().unlink()
     for pid in children_of(program.process.pid):
         os.kill(pid, signal.SIGKILL)
     program.await_output("was killed by signal 9")
@@ -520,6 +521,7 @@ def test_a_reload_staples_at_once(site: Site) -> None:
     wait_until(lambda: all(site.staple("a") for _ in range(10)), "every worker staples")
     before = site.staple()
     good.close()
+    site.kept()
     program.signal(signal.SIGUSR2)
     wait_until(lambda: program.output.count("Loading success") == 2, "the new generation serves")
     for _ in range(20):
@@ -544,7 +546,7 @@ def test_behind_a_wall_and_without_rights(site: Site, workers: int, tmp_path: pa
     site.await_staple()
     first = site.staple()
     wait_until(lambda: site.staple() not in (b"", first), "it is renewed behind the wall")
-    (file,) = [one for one in site.responses.iterdir() if one.suffix == ".der"]
+    file = site.kept()
     assert file.owner() == "nobody" and not list(jail.iterdir())
     wait_until(lambda: file.read_bytes() == site.staple(), "what is stapled is what is kept")
     assert "BUG" not in program.output and "can't be written" not in program.output
@@ -572,7 +574,7 @@ def test_several_machines_share_a_directory(site: Site) -> None:
     site.start()
     site.await_staple()
     good.close()
-    (file,) = [one for one in site.responses.iterdir() if one.suffix == ".der"]
+    file = site.kept()
 
     def put(der: bytes) -> None:
         """As another machine does it."""
