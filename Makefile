@@ -36,6 +36,7 @@ bench: $(VENV)/developing
 	$(BIN)/python -m bench.workers
 	$(BIN)/python -m bench.server_tls
 	$(BIN)/python -m bench.certificates
+	$(BIN)/python -m bench.ocsp
 
 lint: $(VENV)/developing
 	$(BIN)/ruff check

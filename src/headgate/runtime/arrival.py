@@ -9,7 +9,7 @@ import socket
 from typing import TYPE_CHECKING, Final, cast
 
 from headgate.base.connection_errors import ConnectionFailure
-from headgate.plan.facts import Stream
+from headgate.plan.facts import Stream, TlsFacts
 from headgate.proxy.accounts import count_handshake, count_lookup
 from headgate.proxy.handshakes import handshake_completed, handshake_failed
 from headgate.proxy.http_session import HttpSession
@@ -17,7 +17,6 @@ from headgate.proxy.port import Channel, Lost
 from headgate.proxy.relay import RelaySession
 from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.reactor import READ, Reactor, Timed
-from headgate.tls.unbegun import UNBEGUN
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.hello_length import bytes_wanted
 from headgate.wire.proxy_protocol import Command, Family, parse
@@ -257,7 +256,7 @@ class Arrival:
         session = self.session
         if record is not None:
             if session.unfinished is None:
-                session.unfinished = UNBEGUN if self.channel is None else self.channel.so_far()
+                session.unfinished = _unbegun() if self.channel is None else self.channel.so_far()
             session.handshake = record
             session.hello = record.hello
             handshake_failed(side, session, record, failure, session.counted)
@@ -266,3 +265,10 @@ class Arrival:
             session.error_text = f"{failure.message} ({why})" if why else failure.message
             side.write_failure(session)
         side.session_over(session)
+
+
+def _unbegun() -> TlsFacts:
+    """Facts of a connection that ended before TLS began. Loaded when there is one: a plain configuration has none."""
+    from headgate.tls.unbegun import UNBEGUN
+
+    return UNBEGUN

@@ -13,6 +13,7 @@ from headgate.config.keywords import (  # noqa: F401
     global_tls,
     global_tuning,
     logs,
+    ocsp,
     options,
     proxy_basics,
     redirects,
