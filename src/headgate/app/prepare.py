@@ -44,6 +44,7 @@ class ProcessState:
 
     def __init__(self) -> None:
         self.started = time.monotonic()
+        self.began_to_load = time.time()  # what was written to files since then may not have been read
         self.is_stopping = False
 
     def stopping(self) -> bool:

@@ -300,7 +300,7 @@ class App:
             return None
         from headgate.app.certificate_watch import CertificateWatch
 
-        watch = CertificateWatch(self, storage, interval)
+        watch = CertificateWatch(self, storage, interval, self.prepared.state.began_to_load)
         watch.start()
         return watch
 
