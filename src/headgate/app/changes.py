@@ -56,28 +56,30 @@ class Changes:
             ConfigError: its expressions or certificates are wrong; nothing has changed then.
         """
         plan = self._additions.server(backend.spec, server)
-        self._make_contexts(server)
+        self._make_contexts(backend.spec, server)
         self._addresses[id(server)] = _resolved(server.address)
         state = backend.state.add_server(plan, admin, self._live.reactor.wall)
         self._live.endpoints[state] = self._live.make_endpoint(backend.spec, state)
         backend.pools[state.name] = Pool(state, self._live.reactor)
+        self._live.watch(backend.state, state)
         checks = self._app.checks_seen()
         checks.add(backend.state, state)
         checks.survey(backend.state)
         return state
 
-    def _make_contexts(self, server: Server) -> None:
+    def _make_contexts(self, proxy: Proxy, server: Server) -> None:
         """The TLS contexts of a server and of its checks, built on demand."""
-        from headgate.runtime.checks.exchange import wants_tls
+        from headgate.runtime.checks.exchange import needs_tls
 
-        if server.tls is None and not wants_tls(server):
+        checked = needs_tls(proxy, server)
+        if server.tls is None and not checked:
             return
         from headgate.tls.client_context import build_server_context
 
         report = Report()
         context = None if server.tls is None else build_server_context(server.tls, report)
         check_context = context
-        if server.check is not None and wants_tls(server) and (context is None or server.check.alpn):
+        if server.check is not None and checked and (context is None or server.check.alpn):
             options = server.tls or server.check.tls_options or ServerTls(verify=Verify.NONE, location=NOWHERE)
             alpn = server.check.alpn
             check_context = build_server_context(replace(options, alpn=alpn) if alpn else options, report)
@@ -85,7 +87,7 @@ class Changes:
             raise ConfigError(report.alerts[0])
         if context is not None:
             self._contexts[id(server)] = context
-        if check_context is not None and wants_tls(server):
+        if check_context is not None and checked:
             self._check_contexts[id(server)] = check_context
 
     def remove_server(self, backend: Backend, server: ServerState) -> None:

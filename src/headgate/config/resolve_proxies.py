@@ -17,7 +17,6 @@ from headgate.config.expression import AclDefinition
 from headgate.config.model import (
     Balance,
     Bind,
-    CheckSpec,
     ConnectionMode,
     ErrorPage,
     HashType,
@@ -33,6 +32,7 @@ from headgate.config.model import (
 )
 from headgate.config.registry import Scope
 from headgate.config.resolve_bind_tls import LineDefaults
+from headgate.config.resolve_checks import build_email_alert, build_spec, with_healthcheck
 from headgate.config.resolve_lines import build_binds, build_server
 
 _KINDS = {Scope.FRONTEND: ProxyKind.FRONTEND, Scope.BACKEND: ProxyKind.BACKEND, Scope.LISTEN: ProxyKind.LISTEN}
@@ -102,7 +102,8 @@ def build_proxy(draft: ProxyDraft, identifier: int, lines: LineDefaults, report:
         rate_limit_sessions=settings.value("rate-limit sessions", 0),
         stick_table=settings.value("stick-table"),
         stick_rules=tuple(draft.stick_rules),
-        **(_backend_fields(draft, mode) if draft.is_backend else {}),
+        email_alert=build_email_alert(draft, report),
+        **(_backend_fields(draft, mode, report) if draft.is_backend else {}),
     )
 
 
@@ -114,7 +115,7 @@ def _binds(draft: ProxyDraft, mode: Mode, lines: LineDefaults, report: Report) -
     return tuple(bind for line in draft.binds for bind in build_binds(line, mode, lines, report, shared))
 
 
-def _backend_fields(draft: ProxyDraft, mode: Mode) -> dict[str, Any]:
+def _backend_fields(draft: ProxyDraft, mode: Mode, report: Report) -> dict[str, Any]:
     settings = draft.settings
     hash_type = settings.value("hash-type", HashType())
     fields: dict[str, Any] = {
@@ -124,7 +125,7 @@ def _backend_fields(draft: ProxyDraft, mode: Mode) -> dict[str, Any]:
         "dynamic_cookie_key": settings.value("dynamic-cookie-key"),
         "fullconn": settings.value("fullconn"),
         "redispatch": settings.value("option redispatch", 0),
-        "check": _check(draft),
+        "check": build_spec(draft, report),
         "source": settings.value("source"),
         "send_name_header": settings.value("http-send-name-header"),
         "load_server_state": settings.value("load-server-state-from-file", "none"),
@@ -134,20 +135,6 @@ def _backend_fields(draft: ProxyDraft, mode: Mode) -> dict[str, Any]:
         if key in settings:
             fields[name] = settings.value(key)
     return fields
-
-
-def _check(draft: ProxyDraft) -> CheckSpec:
-    settings = draft.settings
-    wanted = {"method": "check method", "uri": "check uri", "version": "check version", "body": "check body"}
-    fields = {name: settings.value(key) for name, key in wanted.items() if key in settings}
-    return CheckSpec(
-        kind=settings.value("check kind", "tcp"),
-        headers=tuple(draft.check_headers),
-        expect=settings.value("check expect"),
-        disable_on_404=settings.is_on("http-check disable-on-404"),
-        log=settings.is_on("option log-health-checks"),
-        **fields,
-    )
 
 
 def _stats_page(draft: ProxyDraft, report: Report) -> StatsPage:
@@ -234,7 +221,8 @@ def _servers(draft: ProxyDraft, mode: Mode, lines: LineDefaults, report: Report)
             next_id += 1
         if "id" not in server.settings:
             taken.add(next_id)
-        servers.append(build_server(server, next_id, mode, lines, report))
+        built = build_server(server, next_id, mode, lines, report)
+        servers.append(with_healthcheck(built, server, draft.config.healthchecks, report))
         next_id += 1  # a server with an id of its own has its turn too
     return tuple(servers)
 

@@ -18,6 +18,7 @@ from headgate.config.model import Config, Mode, Proxy, Server
 from headgate.config.registry import KEYWORDS, Scope, Status
 from headgate.config.resolve_bind_tls import policy_options
 from headgate.config.resolve_certificates import certificate_line
+from headgate.config.resolve_checks import names_port, with_healthcheck
 from headgate.config.resolve_lines import build_server, has_port, line_defaults
 from headgate.config.resolve_proxies import build_proxy
 from headgate.config.tls_options import CertificateLine
@@ -78,6 +79,7 @@ def read_server(config: Config, proxy: Proxy, words: Sequence[str], servers: Seq
         raise config_error(f"'id' : custom id {identifier} already used by server '{taken[identifier].name}'.", None)
     number = next(number for number in range(1, len(taken) + 2) if number not in taken)
     built = build_server(server, number, proxy.mode, line_defaults(draft.global_.settings), report)
+    built = with_healthcheck(built, server, draft.healthchecks, report)
     if report.alerts:
         raise ConfigError(report.alerts[0])
     _check_port(proxy, built)
@@ -125,6 +127,8 @@ def _read_line(cursor: Cursor, draft: ProxyDraft) -> ServerDraft:
 def _check_port(proxy: Proxy, server: Server) -> None:
     check = server.check
     if check is None or check.port is not None or (check.address is not None and check.address.port) or has_port(server):
+        return
+    if names_port(proxy, server):
         return
     raise config_error(
         f"config: backend '{proxy.name}': server '{server.name}' has neither service port nor check port nor tcp_check rule"
@@ -200,7 +204,8 @@ def read_backend(config: Config, name: str, defaults: str, mode: str | None, ide
     # Beside the drafts of the configuration, so that these stay what was read.
     scratch = ConfigDraft(
         source.global_, defaults=source.defaults, userlists=source.userlists, rings=source.rings,
-        error_sections=source.error_sections, named_sections=source.named_sections, path_base=source.path_base,
+        error_sections=source.error_sections, healthchecks=source.healthchecks, mailers=source.mailers,
+        named_sections=source.named_sections, path_base=source.path_base,
     )
     draft = scratch.new_proxy(Scope.BACKEND, name, place, found[0], explicit=True)
     if mode is not None:

@@ -3,6 +3,7 @@
 from headgate.config.keywords import (  # noqa: F401
     balance,
     bind,
+    check_rules,
     checks,
     cookie,
     crt_list,
@@ -13,6 +14,7 @@ from headgate.config.keywords import (  # noqa: F401
     global_tls,
     global_tuning,
     logs,
+    mailers,
     options,
     proxy_basics,
     redirects,
@@ -21,6 +23,7 @@ from headgate.config.keywords import (  # noqa: F401
     rules,
     sections_small,
     server,
+    server_checks,
     source,
     statistics,
     stick,

@@ -42,9 +42,9 @@ class PlainConnection:
         """Send all of `data`."""
         await self._loop.sock_sendall(self._sock, data)
 
-    async def receive(self) -> bytes:
-        """What arrived, b"" at the end."""
-        return await self._loop.sock_recv(self._sock, READ_SIZE)
+    async def receive(self, most: int = READ_SIZE) -> bytes:
+        """What arrived, at most `most` bytes, b"" at the end."""
+        return await self._loop.sock_recv(self._sock, most)
 
     def close(self) -> None:
         """Close in order: FIN, then read what is there already, since closing over unread bytes would send a reset."""
@@ -55,6 +55,39 @@ class PlainConnection:
         except OSError:
             pass  # nothing (more) is there, or the peer is gone
         self._sock.close()
+
+
+class SocksFailure(OSError):
+    """The SOCKS4 proxy did not connect us to the server."""
+
+
+#: SOCKS4: version 4, CONNECT; the answer's code for success.
+_SOCKS4_CONNECT = b"\x04\x01"
+_SOCKS4_GRANTED = 0x5A
+_SOCKS4_REPLY = 8
+
+
+async def through_socks4(loop: asyncio.AbstractEventLoop, connection: PlainConnection, target: Address) -> None:
+    """Have a SOCKS4 proxy connect us to `target` (5.2 socks4).
+
+    Raises:
+        SocksFailure: it refuses, or speaks something else.
+        LocalError: the target is not an IPv4 address.
+    """
+    family, found = await _resolve(loop, target)
+    if family != socket.AF_INET or not isinstance(found, tuple):
+        raise LocalError(0, "SOCKS4 knows IPv4 addresses only")
+    host, port = str(found[0]), found[1]
+    assert isinstance(port, int)
+    await connection.send(_SOCKS4_CONNECT + port.to_bytes(2, "big") + socket.inet_aton(host) + b"headgate\0")
+    reply = b""
+    while len(reply) < _SOCKS4_REPLY:
+        data = await connection.receive(_SOCKS4_REPLY - len(reply))
+        if not data:
+            raise SocksFailure(0, "SOCKS4 proxy closed the connection")
+        reply += data
+    if reply[0] != 0 or reply[1] != _SOCKS4_GRANTED:
+        raise SocksFailure(0, f"SOCKS4 proxy refused the request: {reply[1]}")
 
 
 class TlsFailure(Exception):
