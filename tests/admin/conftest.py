@@ -50,6 +50,7 @@ class FakeChecks:
     def __init__(self, process: Process) -> None:
         self.process = process
         self.checked: dict[ServerState, FakeChecked] = {}
+        self.agents: dict[ServerState, Any] = {}
         self.availability: dict[str, Availability] = {}
 
     def admin_changed(self, backend: BackendState, server: ServerState, before: Admin) -> None:

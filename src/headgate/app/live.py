@@ -187,6 +187,7 @@ class Live:
             send_proxy=spec.send_proxy,
             source=spec.source or proxy.source,
             options=tuple(options),
+            socks4=spec.socks4,
         )
 
     def watch(self, backend: BackendState, server: ServerState) -> None:

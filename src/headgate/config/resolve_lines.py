@@ -95,7 +95,7 @@ def build_server(draft: ServerDraft, number: int, mode: Mode, defaults: LineDefa
         "max_reuse": "max-reuse", "pool_max_conn": "pool-max-conn", "pool_purge_delay": "pool-purge-delay",
         "slowstart": "slowstart", "redir": "redir", "source": "source", "tcp_ut": "tcp-ut", "hash_key": "hash-key",
         "init_addr": "init-addr", "on_marked_down": "on-marked-down", "on_marked_up": "on-marked-up",
-        "track": "track", "init_state": "init-state",
+        "track": "track", "init_state": "init-state", "socks4": "socks4",
     }
     fields = {name: settings.value(key) for name, key in optional.items() if key in settings}
     maxconn, minconn = fields.get("maxconn", 0), fields.get("minconn", 0)

@@ -185,7 +185,7 @@ _OPTIONS: dict[str, Parser] = shared_options() | {
 
 _UNSUPPORTED = (
     "allow-0rtt cc client-sigalgs crl-file guid idle-ping ktls log-bufsize log-proto namespace no-check-sni-auto npn"
-    " pool-conn-name quic-cc-algo renegotiate set-proxy-v2-tlv-fmt shard sigalgs socks4 strict-maxconn tcp-md5sig tfo"
+    " pool-conn-name quic-cc-algo renegotiate set-proxy-v2-tlv-fmt shard sigalgs strict-maxconn tcp-md5sig tfo"
 )
 
 _SERVER = frozenset({Scope.SERVER})

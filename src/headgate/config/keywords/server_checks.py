@@ -1,7 +1,8 @@
-"""Options of server lines about checks, agents and tracking (manual 5.2)."""
+"""Options of server lines about checks, agents and tracking, and the SOCKS4 proxy that both may go through (manual 5.2)."""
 
 from __future__ import annotations
 
+from headgate.base.addresses import Family
 from headgate.config.addresses import parse_address
 from headgate.config.cursor import Cursor
 from headgate.config.keywords.line_options import (
@@ -28,6 +29,15 @@ def _address(key: str) -> Parser:
         draft.settings.put(key, parse_address(word), word.location)
 
     return parse
+
+
+def _socks4(cursor: Cursor, draft: HasSettings) -> None:
+    """`socks4 <addr>:<port>`: the proxy that connections go through."""
+    word = cursor.next("an address and a port")
+    address = parse_address(word, port="mandatory")
+    if address.family not in (Family.INET, Family.INET6):
+        raise cursor.wrong(word, "'socks4' needs an IP address: names are not looked up for it")
+    draft.settings.put("socks4", address, word.location)
 
 
 def _track(cursor: Cursor, draft: HasSettings) -> None:
@@ -94,6 +104,7 @@ _OPTIONS: dict[str, Parser] = {
     "port": store("port", integer("port", 1, 65535)),
     "rise": store("rise", integer("rise", 1)),
     "slowstart": store("slowstart", time("slowstart")),
+    "socks4": _socks4,
     "track": _track,
 }
 

@@ -11,6 +11,7 @@ from headgate.health.steps import Judgement, JudgeStep, RandomStep, Step, send
 
 _HANDSHAKE, _ALERT = 0x16, 0x15
 _SERVER_HELLO = 2
+_LONGEST_SESSION = 32
 #: RFC 8446 5.1, RFC 5246 6.2.3: longest record.
 _LONGEST_RECORD = 16384 + 2048
 #: Alert: the server wants a name that this check does not send (RFC 6066 3). It speaks TLS.
@@ -82,13 +83,14 @@ def judge(data: bytes, final: bool) -> Judgement | None:
     if not 4 <= length <= _LONGEST_RECORD or data[5] != _SERVER_HELLO:
         return Judgement(CheckStatus.L6RSP, None, "not a TLS server hello")
     # version, random, session id, cipher suite: nothing of them may lie beyond the message
-    session = data[43] if len(data) > 43 else None
-    if session is None or len(data) < 46 + session:
+    unfit = Judgement(CheckStatus.L6RSP, None, "not an answer to our client hello")
+    session = data[43] if len(data) > 43 else 0
+    if data[9:10] not in (b"", b"\x03") or session > _LONGEST_SESSION:
+        return unfit
+    if len(data) < 46 + session:
         return None
     suite = int.from_bytes(data[44 + session : 46 + session], "big")
-    if session > 32 or data[9:10] != b"\x03" or suite not in _CIPHER_SUITES:
-        return Judgement(CheckStatus.L6RSP, None, "not an answer to our client hello")
-    return Judgement(CheckStatus.L6OK)
+    return Judgement(CheckStatus.L6OK) if suite in _CIPHER_SUITES else unfit
 
 
 def steps() -> tuple[Step, ...]:

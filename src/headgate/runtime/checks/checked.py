@@ -129,8 +129,9 @@ def state_header(backend: BackendState, server: ServerState, health: Health, nod
     """
     status = health.status.value
     if health.level not in (0, health.full) and health.checked:
-        passed, needed = (health.level - health.rise + 1, health.fall) if health.level >= health.rise else (health.level, health.rise)
-        status += f" {passed}/{needed}"
+        going_down = health.level >= health.rise
+        passed = health.level - health.rise + 1 if going_down else health.level
+        status += f" {passed}/{health.fall if going_down else health.rise}"
     address = server.address
     local = "unix" if not address.port and address.host.startswith("/") else ""
     weight = server.effective if server.eligible else 0

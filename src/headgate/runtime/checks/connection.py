@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from headgate.base.addresses import Address, Family
 from headgate.config.model import SourceAddress
+from headgate.wire import socks4
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
@@ -61,12 +62,6 @@ class SocksFailure(OSError):
     """The SOCKS4 proxy did not connect us to the server."""
 
 
-#: SOCKS4: version 4, CONNECT; the answer's code for success.
-_SOCKS4_CONNECT = b"\x04\x01"
-_SOCKS4_GRANTED = 0x5A
-_SOCKS4_REPLY = 8
-
-
 async def through_socks4(loop: asyncio.AbstractEventLoop, connection: PlainConnection, target: Address) -> None:
     """Have a SOCKS4 proxy connect us to `target` (5.2 socks4).
 
@@ -77,17 +72,17 @@ async def through_socks4(loop: asyncio.AbstractEventLoop, connection: PlainConne
     family, found = await _resolve(loop, target)
     if family != socket.AF_INET or not isinstance(found, tuple):
         raise LocalError(0, "SOCKS4 knows IPv4 addresses only")
-    host, port = str(found[0]), found[1]
-    assert isinstance(port, int)
-    await connection.send(_SOCKS4_CONNECT + port.to_bytes(2, "big") + socket.inet_aton(host) + b"headgate\0")
+    host, port = found
+    assert isinstance(host, str) and isinstance(port, int)
+    await connection.send(socks4.connect_request(host, port))
     reply = b""
-    while len(reply) < _SOCKS4_REPLY:
-        data = await connection.receive(_SOCKS4_REPLY - len(reply))
+    while len(reply) < socks4.REPLY_SIZE:
+        data = await connection.receive(socks4.REPLY_SIZE - len(reply))
         if not data:
             raise SocksFailure(0, "SOCKS4 proxy closed the connection")
         reply += data
-    if reply[0] != 0 or reply[1] != _SOCKS4_GRANTED:
-        raise SocksFailure(0, f"SOCKS4 proxy refused the request: {reply[1]}")
+    if why := socks4.refusal(reply):
+        raise SocksFailure(0, why)
 
 
 class TlsFailure(Exception):
