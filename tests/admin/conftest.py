@@ -67,6 +67,17 @@ class FakeChecks:
         self.process.happened.append(("force", server.name, status))
         return server in self.checked
 
+    def enable_agent(self, server: ServerState, enabled: bool) -> bool:
+        self.process.happened.append(("agent", server.name, enabled))
+        return server in self.agents
+
+    def force_agent(self, server: ServerState, up: bool) -> bool:
+        self.process.happened.append(("force agent", server.name, up))
+        return server in self.agents
+
+    def retarget(self, server: ServerState) -> None:
+        self.process.happened.append(("retarget", server.name))
+
 
 class Process:
     """Implements `admin.context.Context`."""

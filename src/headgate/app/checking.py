@@ -93,15 +93,13 @@ def build_mails(live: Live) -> Mails | None:
     """What sends mails; None where no proxy wants any."""
     if all(proxy.email_alert is None for proxy in live.config.proxies):
         return None
-    from headgate.runtime.checks.checked import bare_stream
     from headgate.runtime.checks.mail import MailQueue, Mails
 
     host_name = socket.gethostname()
 
     def queue(alert: EmailAlert, mailer: Mailer) -> MailQueue:
         return MailQueue(
-            alert, mailer, host_name, stream=partial(bare_stream, live.world), log=partial(log_event, live.logs.process),
-            clock=time.monotonic, wall=time.time,
+            alert, mailer, host_name, log=partial(log_event, live.logs.process), clock=time.monotonic, wall=time.time,
         )
 
     return Mails(queue)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from headgate.base.diagnostics import Report
@@ -173,8 +173,3 @@ def _check_track(
                 f"{title} tracks '{other_proxy.name}/{other.name}', which is not checked", place,
                 remedy=f"write 'check' on the line of server '{other.name}'",
             )
-
-
-def tracked_servers(proxies: Iterable[Proxy]) -> Iterable[tuple[str, str]]:
-    """The servers that others track: they can't be removed while running."""
-    return {server.track for proxy in proxies for server in proxy.servers if server.track is not None}

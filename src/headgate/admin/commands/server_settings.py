@@ -257,8 +257,11 @@ def _set_ssl(words: Sequence[str], context: Context) -> str:
 
 
 def is_referenced(backend: Backend, server: ServerState, context: Context) -> bool:
-    """Whether a rule or an expression of the configuration names the server."""
-    if (backend.name, server.name) in context.references.servers:
+    """Whether a rule, an expression or another server of the configuration names the server."""
+    name = backend.name, server.name
+    if name in context.references.servers:
+        return True
+    if any(other.spec.track == name for side in context.backends.values() for other in side.state.servers):
         return True
     return any(rule.name == server.name for rule in backend.spec.use_servers)
 

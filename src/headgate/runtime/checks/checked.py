@@ -102,11 +102,6 @@ class _Nowhere:
         self.spec = spec
 
 
-def bare_stream(world: World) -> CheckStream:
-    """A stream for a script that evaluates no samples."""
-    return CheckStream(Session(world, cast(FrontendPlan, _Nowhere("", None))))
-
-
 def stream_maker(world: World) -> Callable[[BackendState, ServerState], CheckStream]:
     """A maker of the streams that checks evaluate samples with."""
 

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from headgate.base.addresses import Address, Family
 from headgate.base.records import dataclass
@@ -22,6 +22,8 @@ from headgate.health.machine import Connect, Machine, Receive, Send
 from headgate.health.programs import Script, script_of
 from headgate.health.results import CheckResult, CheckStatus, printable
 from headgate.plan.checks import CheckProgram, CheckStream
+from headgate.plan.facts import Session, World
+from headgate.plan.frontends import FrontendPlan
 from headgate.runtime.checks.connection import (
     LocalError,
     PlainConnection,
@@ -227,8 +229,8 @@ async def run_check(
     plan: CheckPlan,
     address: Address,
     *,
-    stream: CheckStream,
     clock: Callable[[], float],
+    stream: CheckStream | None = None,
     entropy: Callable[[int], bytes] = os.urandom,
 ) -> CheckResult:
     """Run one check.
@@ -236,8 +238,8 @@ async def run_check(
     Args:
         plan: how.
         address: the server's current address.
-        stream: what samples of the check's rules look at.
         clock: monotonic seconds.
+        stream: what samples of the check's rules look at; None for a script that evaluates none.
         entropy: makes random bytes.
 
     Returns:
@@ -245,6 +247,8 @@ async def run_check(
     """
     began = clock()
     script = plan.script
+    if stream is None:
+        stream = CheckStream(Session(cast(World, None), cast(FrontendPlan, None)))
     stream.disable_on_404 = script.spec.disable_on_404
     machine = Machine(script.steps, stream, entropy(32), limit=plan.limit, named=script.named, done=script.done)
     run: _Run | None = None

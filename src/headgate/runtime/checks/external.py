@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
@@ -98,20 +99,21 @@ async def run_external(
 async def _run(proxy: Proxy, server: Checked, seconds: float, inherited: Mapping[str, str]) -> CheckResult:
     command = proxy.check.command or ""
     try:
-        process = await asyncio.create_subprocess_exec(
-            command, *arguments(proxy, server), env=environment(proxy, server, inherited), start_new_session=True,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        # Not the event loop's own way, which lets children inherit descriptors: a listening socket is nothing for them.
+        process = subprocess.Popen(  # noqa: ASYNC220 -- it returns when the program runs, and nothing waits for its end
+            [command, *arguments(proxy, server)], env=environment(proxy, server, inherited), start_new_session=True,
+            close_fds=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
     except OSError as error:
         text = f"{command}: {error.strerror or error}"
         return CheckResult(CheckStatus.PROCERR, _NOT_STARTED, printable(text))
     try:
         async with asyncio.timeout(seconds):
-            code = await process.wait()
+            await _ended(process)
     except TimeoutError:
         return CheckResult(CheckStatus.PROCTOUT)
     finally:
-        await _end(process)
+        code = _reap(process)
     if code == 0:
         return CheckResult(CheckStatus.PROCOK)
     if code < 0:
@@ -119,9 +121,21 @@ async def _run(proxy: Proxy, server: Checked, seconds: float, inherited: Mapping
     return CheckResult(CheckStatus.PROCERR, code)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill what is left, also what it started itself, and reap it."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(process.wait())
+async def _ended(process: subprocess.Popen[bytes]) -> None:
+    """Wait until the program is over, without reaping it: its number is still its own then."""
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+    handle = os.pidfd_open(process.pid)
+    loop.add_reader(handle, lambda: None if over.done() else over.set_result(None))
+    try:
+        await over
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+
+
+def _reap(process: subprocess.Popen[bytes]) -> int:
+    """Kill what is left, also what it started itself in its session, and reap it; its exit code."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.wait()  # at once: it is over, or was just killed

@@ -17,7 +17,6 @@ from headgate.config.model import Server, ServerCheck
 from headgate.health import mail
 from headgate.health.programs import Script
 from headgate.health.results import CheckResult, Outcome
-from headgate.plan.checks import CheckStream
 from headgate.runtime.checks.exchange import CheckPlan, run_check
 
 #: Mails that may wait for one mail server.
@@ -35,7 +34,6 @@ class MailQueue:
         alert: who writes to whom.
         mailer: the mail server.
         host_name: of this machine.
-        stream: makes what the machine of the dialogue wants; no sample is in it.
         log: for the process's log: (level, text).
         clock, wall: seconds, monotonic and of the day.
         pause: seconds before the second try.
@@ -50,7 +48,6 @@ class MailQueue:
         mailer: Mailer,
         host_name: str,
         *,
-        stream: Callable[[], CheckStream],
         log: Callable[[int, str], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
@@ -59,7 +56,6 @@ class MailQueue:
         self._alert = alert
         self._mailer = mailer
         self._host_name = host_name
-        self._stream = stream
         self._log = log
         self._clock = clock
         self._wall = wall
@@ -115,7 +111,7 @@ class MailQueue:
         server = Server(self._mailer.name, self._mailer.address, NOWHERE, 0)
         script = Script(CheckSpec(kind="mail"), mail.steps(self._alert, content, self._host_name))
         plan = CheckPlan(server, ServerCheck(inter=timeout), b"", b"", None, False, None, script, timeout, None)
-        return await run_check(plan, self._mailer.address, stream=self._stream(), clock=self._clock)
+        return await run_check(plan, self._mailer.address, clock=self._clock)
 
     @property
     def _title(self) -> str:
