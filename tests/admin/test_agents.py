@@ -13,7 +13,7 @@ from headgate.base.addresses import Address, Family
 from headgate.config.model import AgentCheck
 from headgate.health.results import CheckResult, CheckStatus
 from headgate.health.state import Health
-from tests.admin.conftest import run, stat
+from tests.admin.test_commands import run, stat
 
 
 class FakeAgent:
