@@ -121,3 +121,13 @@ def test_a_server_that_tracks(process: Any) -> None:
     backend.state.set_admin(backend.state.servers[0], Admin.MAINT, 1.0)
     refused = "This server cannot be removed at runtime due to other configuration elements pointing to it."
     assert run(process, "del server app/s1").strip() == refused
+
+
+def test_a_server_that_tracks_one_in_maintenance(process: Any) -> None:
+    backend = process.backends["app"]
+    tracked, tracking = backend.state.servers
+    tracking.spec = replace(tracking.spec, track=("app", "s1"))
+    backend.state.set_operational(tracking, False, 1.0)
+    assert stat(process)["app/b1"]["status"] == "DOWN"
+    backend.state.set_admin(tracked, Admin.MAINT, 1.0)
+    assert stat(process)["app/b1"]["status"] == "MAINT (via app/s1)"

@@ -238,6 +238,11 @@ def _agent_cells(server: ServerState, context: Context) -> dict[str, Value]:
 def server_status(server: ServerState, context: Context) -> str:
     """The `status` cell: a server on its way up or down shows how far it is, as in "UP 1/3"."""
     state = server.state
+    if server.spec.track is not None and state == "DOWN":
+        backend, name = server.spec.track
+        side = context.backends.get(backend)
+        tracked = None if side is None else side.state.server(name)
+        return f"MAINT (via {backend}/{name})" if tracked is not None and tracked.admin & Admin.OUT else state
     agent = context.checks.agents.get(server)
     if agent is not None and agent.enabled:
         if state == "DOWN" and not agent.health.up:

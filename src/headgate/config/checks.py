@@ -18,7 +18,7 @@ Text = bytes | LogFormat
 
 @dataclass(frozen=True, slots=True)
 class ConnectRule:
-    """`connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] ...`.
+    """`connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [linger] ...`.
 
     Attributes:
         default: what is not said here is as on the server line.
@@ -32,7 +32,6 @@ class ConnectRule:
     via_socks4: bool = False
     ssl: bool = False
     sni: str | None = None
-    alpn: tuple[str, ...] = ()
     linger: bool = False
     proto: str | None = None
     comment: str = ""

@@ -72,6 +72,23 @@ def build_spec(draft: ProxyDraft, report: Report) -> CheckSpec:
     return spec
 
 
+def check_rules_fit(server: Server, draft: ServerDraft, spec: CheckSpec, report: Report) -> None:
+    """What a server's line and the rules of its check say of each other."""
+    if server.check is None:
+        return
+    proto, kind = draft.settings.value("check-proto"), spec.kind
+    if proto is not None and (proto == "h1") is not (kind == "http"):
+        report.alert(
+            f"server '{server.name}': 'check-proto {proto}' does not fit its check, which "
+            + ("speaks HTTP" if kind == "http" else "speaks no HTTP"), draft.settings.place("check-proto"), remedy="leave it out",
+        )
+    if server.socks4 is None:
+        for rule in spec.rules:
+            if isinstance(rule, ConnectRule) and rule.via_socks4:
+                remedy = f"write 'socks4 <addr>:<port>' on the line of server '{server.name}'"
+                report.alert(f"'via-socks4': server '{server.name}' has no SOCKS4 proxy", rule.location, remedy=remedy)
+
+
 def with_healthcheck(server: Server, draft: ServerDraft, sections: Mapping[str, CheckSpec], report: Report) -> Server:
     """A server with the `healthcheck` section that its line names."""
     setting = draft.settings.get("healthcheck")

@@ -12,6 +12,7 @@ from typing import Any
 from headgate.base.diagnostics import Report
 from headgate.config.acl_scopes import privately, with_predefined
 from headgate.config.actions import Rule, Ruleset
+from headgate.config.checks import CheckSpec
 from headgate.config.drafts import ConfigDraft, ProxyDraft, Settings
 from headgate.config.expression import AclDefinition
 from headgate.config.model import (
@@ -32,7 +33,7 @@ from headgate.config.model import (
 )
 from headgate.config.registry import Scope
 from headgate.config.resolve_bind_tls import LineDefaults
-from headgate.config.resolve_checks import build_email_alert, build_spec, with_healthcheck
+from headgate.config.resolve_checks import build_email_alert, build_spec, check_rules_fit, with_healthcheck
 from headgate.config.resolve_lines import build_binds, build_server
 
 _KINDS = {Scope.FRONTEND: ProxyKind.FRONTEND, Scope.BACKEND: ProxyKind.BACKEND, Scope.LISTEN: ProxyKind.LISTEN}
@@ -68,6 +69,7 @@ def build_proxy(draft: ProxyDraft, identifier: int, lines: LineDefaults, report:
     mode = mode_of(draft)
     settings = draft.settings
     acls, rules = _rules(draft)
+    spec = build_spec(draft, report) if draft.is_backend else None
     return Proxy(
         name=draft.name,
         kind=_KINDS[draft.scope],
@@ -78,7 +80,7 @@ def build_proxy(draft: ProxyDraft, identifier: int, lines: LineDefaults, report:
         disabled=settings.is_on("disabled"),
         description=settings.value("description"),
         binds=_binds(draft, mode, lines, report),
-        servers=_servers(draft, mode, lines, report) if draft.is_backend else (),
+        servers=_servers(draft, mode, lines, spec, report) if spec is not None else (),
         acls=acls,
         rules=rules,
         use_backends=tuple(draft.use_backends),
@@ -103,7 +105,7 @@ def build_proxy(draft: ProxyDraft, identifier: int, lines: LineDefaults, report:
         stick_table=settings.value("stick-table"),
         stick_rules=tuple(draft.stick_rules),
         email_alert=build_email_alert(draft, report),
-        **(_backend_fields(draft, mode, report) if draft.is_backend else {}),
+        **(_backend_fields(draft, mode, spec) if spec is not None else {}),
     )
 
 
@@ -115,17 +117,17 @@ def _binds(draft: ProxyDraft, mode: Mode, lines: LineDefaults, report: Report) -
     return tuple(bind for line in draft.binds for bind in build_binds(line, mode, lines, report, shared))
 
 
-def _backend_fields(draft: ProxyDraft, mode: Mode, report: Report) -> dict[str, Any]:
+def _backend_fields(draft: ProxyDraft, mode: Mode, spec: CheckSpec) -> dict[str, Any]:
     settings = draft.settings
     hash_type = settings.value("hash-type", HashType())
     fields: dict[str, Any] = {
+        "check": spec,
         "balance": settings.value("balance", Balance()),
         "hash_type": replace(hash_type, balance_factor=settings.value("hash-balance-factor", 0)),
         "cookie": settings.value("cookie") if mode is Mode.HTTP else None,
         "dynamic_cookie_key": settings.value("dynamic-cookie-key"),
         "fullconn": settings.value("fullconn"),
         "redispatch": settings.value("option redispatch", 0),
-        "check": build_spec(draft, report),
         "source": settings.value("source"),
         "send_name_header": settings.value("http-send-name-header"),
         "load_server_state": settings.value("load-server-state-from-file", "none"),
@@ -212,7 +214,7 @@ def _error_pages(draft: ProxyDraft, report: Report) -> Mapping[int, ErrorPage]:
     return pages
 
 
-def _servers(draft: ProxyDraft, mode: Mode, lines: LineDefaults, report: Report) -> tuple[Server, ...]:
+def _servers(draft: ProxyDraft, mode: Mode, lines: LineDefaults, spec: CheckSpec, report: Report) -> tuple[Server, ...]:
     taken = {server.settings.value("id") for server in draft.servers if "id" in server.settings}
     servers: list[Server] = []
     next_id = 1
@@ -222,7 +224,9 @@ def _servers(draft: ProxyDraft, mode: Mode, lines: LineDefaults, report: Report)
         if "id" not in server.settings:
             taken.add(next_id)
         built = build_server(server, next_id, mode, lines, report)
-        servers.append(with_healthcheck(built, server, draft.config.healthchecks, report))
+        built = with_healthcheck(built, server, draft.config.healthchecks, report)
+        check_rules_fit(built, server, built.check_spec or spec, report)
+        servers.append(built)
         next_id += 1  # a server with an id of its own has its turn too
     return tuple(servers)
 

@@ -85,23 +85,25 @@ def _protocol(cursor: Cursor) -> str:
     return word.text
 
 
-def _protocols(cursor: Cursor) -> tuple[str, ...]:
-    return tuple(part for part in cursor.next("ALPN protocols").text.split(",") if part)
-
-
 _FLAGS = {"default": "default", "send-proxy": "send_proxy", "via-socks4": "via_socks4", "ssl": "ssl", "linger": "linger"}
+def _no_alpn(cursor: Cursor) -> None:
+    word = cursor.words[cursor.position - 1]
+    remedy = "write 'check-alpn' on the server line, and 'default' in the rule"
+    raise cursor.wrong(word, "'alpn' of a 'connect' rule is known but not yet supported", remedy=remedy)
+
+
 _VALUES: Mapping[str, Callable[[Cursor], Any]] = {
     "port": _port,
     "addr": lambda cursor: parse_address(cursor.next("an address")),
     "sni": lambda cursor: cursor.next("a server name").text,
-    "alpn": _protocols,
+    "alpn": _no_alpn,
     "proto": _protocol,
     "comment": lambda cursor: cursor.next("a comment").text,
 }
 
 
 def _connect(cursor: Cursor, kind: str) -> ConnectRule:
-    """`connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] ...`."""
+    """`connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [linger] ...`."""
     fields: dict[str, Any] = {}
     while cursor.more:
         word = cursor.next("an option")

@@ -124,6 +124,8 @@ class CheckRunner:
         #: called when checking ends
         self.on_stop: Callable[[], None] = _nobody
         self._by_name: dict[tuple[str, str], tuple[BackendState, ServerState]] = {}
+        #: those that track a server, by its name: who is tracked can't be renamed
+        self._trackers: dict[tuple[str, str], list[tuple[BackendState, ServerState]]] = {}
         now = clock()
         for backend in backends:
             self.add_backend(backend)
@@ -133,6 +135,8 @@ class CheckRunner:
     def _include(self, backend: BackendState, server: ServerState, now: float) -> list[CheckedServer | CheckedAgent]:
         made: list[CheckedServer | CheckedAgent] = []
         self._by_name[backend.name, server.name] = backend, server
+        if server.spec.track is not None:
+            self._trackers.setdefault(server.spec.track, []).append((backend, server))
         check, agent = server.check, server.agent
         if check is not None:
             proxy = backend.plan.spec
@@ -176,6 +180,8 @@ class CheckRunner:
         for name, (_, known) in list(self._by_name.items()):
             if known is server:
                 del self._by_name[name]
+        for name, tracking in list(self._trackers.items()):
+            self._trackers[name] = [(backend, other) for backend, other in tracking if other is not server]
 
     def retarget(self, server: ServerState) -> None:
         """A server's `check` or `agent` has another address or port, or the agent is sent something else."""
@@ -269,7 +275,15 @@ class CheckRunner:
         self._tell_check(checked, level, status, "Health")
         if entered is not None:
             self._settle(checked.backend, checked.server, result.reason)
-        self._on_checked(checked.backend)
+        self._ends(checked)
+
+    def _ends(self, checked: CheckedServer | CheckedAgent) -> None:
+        """A check is over: slowstart follows the time, also of those that track the server."""
+        backend = checked.backend
+        self._on_checked(backend)
+        for other, _ in self._trackers.get((backend.name, checked.server.name), ()):
+            if other is not backend:
+                self._on_checked(other)
 
     def _tell_check(self, checked: CheckedServer | CheckedAgent, level: int, status: CheckStatus, kind: str) -> None:
         """`option log-health-checks`: only what is different from before."""
@@ -289,6 +303,7 @@ class CheckRunner:
         if result.outcome is not Outcome.PASSED:
             health.checked = True
             health.result = result
+            self._ends(agent)
             return
         reply = agents.read(stream.payload)
         entered = health.count(replace(reply.result, duration=result.duration), self._clock())
@@ -296,6 +311,7 @@ class CheckRunner:
         if entered is not None:
             self._settle(agent.backend, agent.server, health.result.reason)
         self._obey(agent, reply)
+        self._ends(agent)
 
     def _obey(self, agent: CheckedAgent, reply: agents.AgentReply) -> None:
         """Put the agent's wishes into effect, as commands of the runtime API: so they reach every process."""
@@ -363,23 +379,14 @@ class CheckRunner:
         )
         name, is_backup = server.name, server.backup
         if not up:
-            line = (
-                events.down_via(backend.name, name, is_backup, via, now)
-                if via
-                else events.down(backend.name, name, is_backup, reason, now, was_stopping=was_stopping)
-            )
-        elif not stopping:
-            line = (
-                events.up_via(backend.name, name, is_backup, via, now)
-                if via
-                else events.up(backend.name, name, is_backup, reason, now)
-            )
+            line = events.down(backend.name, name, is_backup, reason, now, was_stopping=was_stopping)
+        elif stopping:
+            line = events.stopping(backend.name, name, is_backup, reason, now)
         else:
-            line = (
-                events.stopping_via(backend.name, name, is_backup, via, now)
-                if via
-                else events.stopping(backend.name, name, is_backup, reason, now)
-            )
+            line = events.up(backend.name, name, is_backup, reason, now)
+        if via:
+            say = events.down_via if not up else events.stopping_via if stopping else events.up_via
+            line = say(backend.name, name, is_backup, via, now)
         self._log_event(backend, *line)
         self._on_alert(backend, *line)
         self.survey(backend, now)
@@ -387,9 +394,8 @@ class CheckRunner:
 
     def _followed(self, backend: BackendState, server: ServerState) -> None:
         """Those that track this server do as it does (5.2 track)."""
-        for other_backend, other in list(self._by_name.values()):
-            if other.spec.track == (backend.name, server.name):
-                self._follow(other_backend, other)
+        for other_backend, other in self._trackers.get((backend.name, server.name), ()):
+            self._follow(other_backend, other)
 
     def _follow(self, backend: BackendState, server: ServerState) -> None:
         found = self._by_name.get(server.spec.track or ("", ""))
