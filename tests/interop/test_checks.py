@@ -476,3 +476,39 @@ backend app
         "app/first": {"status": "UP"}, "app/later": {"status": "UP"}, "app/never": {"status": "DOWN 1/3"},
     })
     assert rows(tmp_path / "s")["app/never"]["check_status"] == "L4OK"
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_what_an_agent_says_reaches_the_traffic_of_all_workers(
+    proxy: StartProxy, tmp_path: pathlib.Path, liars: Callable[..., Liar], workers: int
+) -> None:
+    first, second = liars(answers(OK)), liars(answers(OK))
+    line = [b"maint\n"]
+    agent = liars(lambda connection: says(line[0])(connection))
+    text = config_for(tmp_path, mode="http", more=f"    nbthread {workers}", front="") + f"""
+frontend web
+    bind 127.0.0.1:{{port}}
+    default_backend app
+backend app
+    balance roundrobin
+    server a 127.0.0.1:{first.port} agent-check agent-port {agent.port} agent-inter 100ms
+    server b 127.0.0.1:{second.port}
+"""
+    running_proxy = proxy(text)
+    path = tmp_path / "s"
+    for word, state in ((b"maint\n", "MAINT"), (b"ready down\n", "DOWN (agent)"), (b"up 0%\n", "DRAIN (agent)")):
+        line[0] = word
+        await_rows(path, {"app/a": {"status": state}})
+        # Workers follow behind the controller: from the first request on that finds all of them there, none comes here.
+        wait_until(lambda: _comes_to(second, first, running_proxy), "no worker sends anything to the server")
+    line[0] = b"ready up 100%\n"
+    await_rows(path, {"app/a": {"status": "no check", "weight": "1"}})
+    before = first.connections
+    wait_until(lambda: get(running_proxy).status == 200 and first.connections > before, "it takes traffic again")
+
+
+def _comes_to(wanted: Liar, avoided: Liar, running_proxy: Proxy) -> bool:
+    """Whether a dozen requests all come to one server."""
+    before = wanted.connections, avoided.connections
+    assert all(get(running_proxy).status == 200 for _ in range(12))
+    return (wanted.connections, avoided.connections) == (before[0] + 12, before[1])
