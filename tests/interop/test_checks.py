@@ -512,3 +512,30 @@ def _comes_to(wanted: Liar, avoided: Liar, running_proxy: Proxy) -> bool:
     before = wanted.connections, avoided.connections
     assert all(get(running_proxy).status == 200 for _ in range(12))
     return (wanted.connections, avoided.connections) == (before[0] + 12, before[1])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_external_checks_run_as_the_configured_user(
+    proxy: StartProxy, tmp_path: pathlib.Path, stack: contextlib.ExitStack, subject: str, workers: int
+) -> None:
+    directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headgate-probe-")))
+    directory.chmod(0o777)
+    probe = directory / "probe.sh"
+    said = '"$(id -un) $(ls /proc/self/fd | wc -l)"'
+    probe.write_text(f"#!/bin/sh\necho {said} > {directory}/new && mv {directory}/new {directory}/seen\n")
+    probe.chmod(0o755)
+    more = f"    external-check\n    insecure-fork-wanted\n    nbthread {workers}\n    user nobody"
+    text = config_for(tmp_path, more=more) + f"""
+backend app
+    option external-check
+    external-check path /usr/bin:/bin
+    external-check command {probe}
+    server s 127.0.0.1:1 check
+"""
+    proxy(text, subject=subject)
+    wait_until((directory / "seen").exists, "the program ran")
+    user, descriptors = (directory / "seen").read_text().split()
+    assert user == "nobody"
+    if subject == "headgate":
+        assert int(descriptors) <= 4  # its own three, and the one that lists them

@@ -537,3 +537,17 @@ def test_max_spread_checks_bounds_the_first_round() -> None:
             await watched.runner.stop()
 
     run(scenario)
+
+
+def test_an_agent_brings_back_a_server_that_a_process_before_this_one_left_down() -> None:
+    async def scenario() -> None:
+        agent = Agent()
+        backend = backend_of(server("s1", 1, check=None, agent=AgentCheck(await agent.start(), inter=0.02)))
+        backend.set_operational(backend.servers[0], False, 1.0)
+        watched = Watched(backend)
+        watched.runner.start()
+        await watched.until(lambda: watched.events == [("s1", True)])
+        await watched.runner.stop()
+        agent.server.close()
+
+    run(scenario)

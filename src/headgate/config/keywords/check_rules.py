@@ -25,6 +25,7 @@ from headgate.config.checks import (
     VariableRule,
 )
 from headgate.config.cursor import Cursor, Word
+from headgate.config.keywords.actions_readers import CONDITIONS, regular_expression
 from headgate.config.keywords.replies import header_name
 from headgate.config.parse_arguments import parse_arguments
 from headgate.config.parse_expression import parse_expression, read_expression
@@ -36,7 +37,6 @@ SCOPES = BACK | {Scope.HEALTHCHECK}
 _STATUSES = regex(r"\d{3}(?:-\d{3})?(?:,\d{3}(?:-\d{3})?)*")
 _METHOD = regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VARIABLE = regex(r"(proc|sess|check)\.([A-Za-z0-9_.]+)")
-_CONDITIONS = ("ifexists", "ifnotexists", "ifempty", "ifnotempty", "ifset", "ifnotset", "ifgt", "iflt")
 
 
 class HasCheck(Protocol):
@@ -58,15 +58,6 @@ def _hexadecimal(cursor: Cursor, what: str = "hexadecimal digits") -> bytes:
         raise cursor.wrong(word, f"'{word.text}' is not an even number of hexadecimal digits", remedy=remedy) from None
 
 
-def _regular_expression(cursor: Cursor) -> str:
-    word = cursor.next("a regular expression")
-    try:
-        re.compile(word.text)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise cursor.wrong(word, f"'{word.text}' is not a regular expression: {error}") from None
-    return word.text
-
-
 # --- connect, send, comment, variables -------------------------------------------------------------------------------
 
 
@@ -76,7 +67,8 @@ def _port(cursor: Cursor) -> Any:
     return parse_expression(cursor.next("a port or a sample expression"))
 
 
-def _protocol(cursor: Cursor) -> str:
+def read_protocol(cursor: Cursor) -> str:
+    """The protocol of `proto` and `check-proto`."""
     word = cursor.next("a protocol")
     if word.text in ("h2", "fcgi", "quic", "spop"):
         raise cursor.wrong(word, f"checks with protocol '{word.text}' are known but not yet supported", allowed=("h1", "none"))
@@ -97,7 +89,7 @@ _VALUES: Mapping[str, Callable[[Cursor], Any]] = {
     "addr": lambda cursor: parse_address(cursor.next("an address")),
     "sni": lambda cursor: cursor.next("a server name").text,
     "alpn": _no_alpn,
-    "proto": _protocol,
+    "proto": read_protocol,
     "comment": lambda cursor: cursor.next("a comment").text,
 }
 
@@ -152,8 +144,8 @@ def _variable(cursor: Cursor) -> tuple[str, str, tuple[str, ...]]:
     if match is None:
         raise cursor.wrong(word, f"'{name}' is not a variable of checks: their scopes are proc, sess and check")
     for condition in conditions:
-        if condition not in _CONDITIONS:
-            raise cursor.wrong(Word(condition, word.location), f"unknown condition '{condition}'", allowed=_CONDITIONS)
+        if condition not in CONDITIONS:
+            raise cursor.wrong(Word(condition, word.location), f"unknown condition '{condition}'", allowed=CONDITIONS)
     return match[1], match[2], tuple(conditions)
 
 
@@ -297,7 +289,7 @@ def _matched(cursor: Cursor, formatted: bool, what: str) -> tuple[Text, str]:
             raise cursor.wrong(cursor.words[cursor.position - 1], "a regular expression can't be a log format here")
     if formatted:
         return read_logformat(cursor), way
-    return _bytes(_regular_expression(cursor) if way == "reg" else cursor.next(what).text), way
+    return _bytes(regular_expression(cursor) if way == "reg" else cursor.next(what).text), way
 
 
 def _field(cursor: Cursor) -> FieldPattern:
@@ -313,19 +305,19 @@ def _field(cursor: Cursor) -> FieldPattern:
 
 _CONTENT_MATCHES: Mapping[str, Callable[[Cursor], Any]] = {
     "string": _text,
-    "rstring": _regular_expression,
+    "rstring": regular_expression,
     "string-lf": read_logformat,
 }
 _MATCHES: Mapping[str, Mapping[str, Callable[[Cursor], Any]]] = {
     "tcp": {
         **_CONTENT_MATCHES,
         "binary": _hexadecimal,
-        "rbinary": _regular_expression,
+        "rbinary": regular_expression,
         "binary-lf": read_logformat,
     },
     "http": {
         "status": _statuses,
-        "rstatus": _regular_expression,
+        "rstatus": regular_expression,
         "hdr": _field,
         "fhdr": _field,
         **_CONTENT_MATCHES,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from headgate.base.addresses import Family
 from headgate.config.addresses import parse_address
 from headgate.config.cursor import Cursor
+from headgate.config.keywords.check_rules import read_protocol
 from headgate.config.keywords.line_options import (
     HasSettings,
     comma_list,
@@ -49,16 +50,6 @@ def _track(cursor: Cursor, draft: HasSettings) -> None:
     draft.settings.put("track", (backend, server), word.location)
 
 
-def _protocol(cursor: Cursor, draft: HasSettings) -> None:
-    """`check-proto <name>`."""
-    word = cursor.next("a protocol")
-    if word.text in ("h2", "fcgi", "quic", "spop"):
-        raise cursor.wrong(word, f"checks with protocol '{word.text}' are known but not yet supported", allowed=("h1", "none"))
-    if word.text not in ("h1", "none"):
-        raise cursor.wrong(word, f"unknown protocol '{word.text}'", allowed=("h1", "none"))
-    draft.settings.put("check-proto", word.text, word.location)
-
-
 def _agent_send(cursor: Cursor) -> bytes:
     """`agent-send <string>`, verbatim."""
     return cursor.next("a string").text.encode("utf-8", "surrogateescape")
@@ -81,7 +72,7 @@ _OPTIONS: dict[str, Parser] = {
     "agent-send": store("agent-send", _agent_send),
     "check": flag("check"),
     "check-alpn": store("check-alpn", comma_list("ALPN protocol list")),
-    "check-proto": _protocol,
+    "check-proto": store("check-proto", read_protocol),
     "check-send-proxy": flag("check-send-proxy"),
     "check-sni": store("check-sni", text("a server name")),
     "check-ssl": flag("check-ssl"),

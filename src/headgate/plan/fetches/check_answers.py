@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from headgate.base.diagnostics import config_error
 from headgate.plan.facts import Stream, Value
+from headgate.plan.fetches.payload import content_start
 from headgate.plan.places import Place
 from headgate.plan.registry import Argument, fetch, plain
 from headgate.plan.samples import Run, Type
@@ -36,12 +35,7 @@ def payload(scope: Scope, offset: int, length: int) -> Run:
     arguments=(Argument.INTEGER, Argument.INTEGER, Argument.STRING), required=2,
 )
 def payload_lv(scope: Scope, offset: int, size: int, start: bytes | None) -> Run:
-    text = (start or b"+0").decode("latin-1")
-    if re.fullmatch(r"[+-]?[0-9]+", text) is None:
-        raise config_error(f"the third argument must be an offset, not '{text}'", None)
-    begin = offset + size + int(text) if text[:1] in "+-" else int(text)
-    if offset < 0 or not 0 < size <= 8 or begin < 0:
-        raise config_error("offsets can't be negative, and the length takes 1 to 8 bytes", None)
+    begin = content_start(offset, size, start)
 
     def run(stream: Stream) -> Value:
         found = _payload(stream)

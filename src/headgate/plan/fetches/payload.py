@@ -72,16 +72,21 @@ def payload(scope: Scope, offset: int, length: int) -> Run:
     return run
 
 
+def content_start(offset: int, size: int, start: bytes | None) -> int:
+    """Where the content of `payload_lv` begins: relative to the length's end, or absolute."""
+    text = (start or b"+0").decode("latin-1")
+    if re.fullmatch(r"[+-]?[0-9]+", text) is None:
+        raise config_error(f"the third argument must be an offset, not '{text}'", None)
+    begin = offset + size + int(text) if text[:1] in "+-" else int(text)
+    if offset < 0 or not 0 < size <= 8 or begin < 0:
+        raise config_error("offsets can't be negative, and the length takes 1 to 8 bytes", None)
+    return begin
+
+
 @fetch("payload_lv", result=Type.BIN, places=REQUEST | RESPONSE, arguments=(INTEGER, INTEGER, STRING), required=2)
 @fetch("req.payload_lv", result=Type.BIN, places=REQUEST, arguments=(INTEGER, INTEGER, STRING), required=2)
 def payload_lv(scope: Scope, offset: int, size: int, start: bytes | None) -> Run:
-    text = (start or b"+0").decode("latin-1")
-    relative = text[:1] in "+-"
-    if re.fullmatch(r"[+-]?[0-9]+", text) is None:
-        raise config_error(f"the third argument must be an offset, not '{text}'", None)
-    begin = offset + size + int(text) if relative else int(text)
-    if offset < 0 or not 0 < size <= 8 or begin < 0:
-        raise config_error("offsets can't be negative, and the length takes 1 to 8 bytes", None)
+    begin = content_start(offset, size, start)
     of = _buffer(scope)
 
     def run(stream: Stream) -> Value:

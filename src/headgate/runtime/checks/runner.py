@@ -273,7 +273,8 @@ class CheckRunner:
         level, status = health.level, health.result.status
         entered = health.count(result, self._clock())
         self._tell_check(checked, level, status, "Health")
-        if entered is not None:
+        # A server's state may also come from a process before this one, which knew more than we did.
+        if entered is not None or self._found(checked.server)[0] is not checked.server.up:
             self._settle(checked.backend, checked.server, result.reason)
         self._ends(checked)
 
@@ -308,7 +309,8 @@ class CheckRunner:
         reply = agents.read(stream.payload)
         entered = health.count(replace(reply.result, duration=result.duration), self._clock())
         self._tell_check(agent, level, status, "Agent")
-        if entered is not None:
+        said = reply.result.outcome is not Outcome.NEUTRAL
+        if entered is not None or (said and self._found(agent.server)[0] is not agent.server.up):
             self._settle(agent.backend, agent.server, health.result.reason)
         self._obey(agent, reply)
         self._ends(agent)
@@ -357,11 +359,15 @@ class CheckRunner:
 
     def _settle(self, backend: BackendState, server: ServerState, reason: str) -> None:
         """Put what check and agent say together into effect, and tell of it."""
-        checked, agent = self.checked.get(server), self.agents.get(server)
-        counts = checked is not None and checked.enabled
-        up = not (counts and checked is not None and not checked.health.up) and (agent is None or agent.health.up)
-        stopping = counts and checked is not None and checked.health.status is ServerStatus.NOLB
+        up, stopping = self._found(server)
         self._enter(backend, server, up=up, stopping=stopping, reason=reason)
+
+    def _found(self, server: ServerState) -> tuple[bool, bool]:
+        """Whether check and agent together say that a server is up, and that it takes no new sessions."""
+        checked, agent = self.checked.get(server), self.agents.get(server)
+        health = checked.health if checked is not None and checked.enabled else None
+        up = (health is None or health.up) and (agent is None or agent.health.up)
+        return up, health is not None and health.status is ServerStatus.NOLB
 
     def _enter(
         self, backend: BackendState, server: ServerState, *, up: bool, stopping: bool, reason: str, via: str = ""
@@ -484,9 +490,8 @@ class CheckRunner:
         if checked is None:
             return
         if checked.health.restart(self._clock()) is not None or not checked.enabled:
-            backend, health = checked.backend, checked.health
-            agent = self.agents.get(server)
-            up = (health.up or not checked.enabled) and (agent is None or agent.health.up)
+            backend = checked.backend
+            up, _ = self._found(server)
             if up is not server.up:
                 self._on_change(backend, server, up, "no longer checked" if not checked.enabled else "yet unchecked")
             if server.stopping:
