@@ -300,17 +300,19 @@ def _set_agent(words: Sequence[str], context: Context) -> str:
 def _change_agent(server: ServerState, context: Context, address: str | None, port: str | None) -> str:
     agent = server.agent
     if agent is None:
-        raise CommandError("agent checks are not enabled on this server")
+        # HAProxy's full stop depends on the command.
+        raise CommandError("agent checks are not enabled on this server" + ("." if address is not None else ""))
     if address is not None:
         numeric = _ip(address)
         if numeric is None and _HOST_NAME.fullmatch(address) is None:
-            raise CommandError(f"incorrect addr address given for agent: '{address}'")
+            raise CommandError(f"invalid addr '{address}'")
         agent = replace(agent, address=Address(*numeric) if numeric is not None else Address(Family.NAME, address))
     if port is not None:
-        number = _checked_port(port)
-        if not number:
-            raise CommandError("provided port is not valid")
-        agent = replace(agent, port=number)
+        if not port.isdecimal():
+            raise CommandError("provided port is not an integer")
+        if not 0 < int(port) <= _HIGHEST_PORT:
+            raise CommandError("provided port is invalid")
+        agent = replace(agent, port=int(port))
     server.agent = agent
     context.checks.retarget(server)
     return ""
@@ -319,9 +321,9 @@ def _change_agent(server: ServerState, context: Context, address: str | None, po
 def _set_agent_addr(words: Sequence[str], context: Context) -> str:
     """`agent-addr <addr> [port <port>]`."""
     _, server = targets.server(words, context)
-    if len(words) < 3 or (words[3:] and (words[3] != "port" or len(words) < 5)):
+    if len(words) < 3 or (words[3:] and words[3] != "port"):
         raise CommandError("set server <b>/<s> agent-addr requires an address and optionally a port.")
-    return _change_agent(server, context, words[2], words[4] if len(words) > 4 else None)
+    return _change_agent(server, context, words[2], "".join(words[4:5]) if words[3:] else None)
 
 
 def _set_agent_port(words: Sequence[str], context: Context) -> str:
@@ -336,7 +338,7 @@ def _set_agent_send(words: Sequence[str], context: Context) -> str:
     """`agent-send <value>`."""
     _, server = targets.server(words, context)
     if server.agent is None:
-        raise CommandError("agent checks are not enabled on this server")
+        raise CommandError("agent checks are not enabled on this server.")
     if len(words) < 3:
         raise CommandError("set server <b>/<s> agent-send requires a string.")
     server.agent = replace(server.agent, send=words[2].encode("utf-8", "surrogateescape"))
