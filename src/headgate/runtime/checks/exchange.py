@@ -143,6 +143,8 @@ def check_address(address: Address, check: ServerCheck, rule: ConnectRule | None
     if port is None and (not address.port or address.port_is_offset):
         raise LocalError(0, "no port to check: the server's port follows the client's, so 'port' must be set")
     number = port if port is not None else address.port
+    if chosen.port == chosen.last_port == number and not chosen.port_is_offset:
+        return chosen
     return replace(chosen, port=number, last_port=number, port_is_offset=False)
 
 
@@ -272,7 +274,7 @@ async def run_check(
     finally:
         if run is not None:
             run.drop()
-    return replace(result, duration=max(0.0, clock() - began))
+    return CheckResult(result.status, result.code, result.info, max(0.0, clock() - began))
 
 
 #: Errors of a connection that our own system causes.
