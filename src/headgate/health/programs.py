@@ -5,7 +5,7 @@ from __future__ import annotations
 from headgate.base.records import dataclass
 from headgate.config.checks import CheckSpec
 from headgate.health.steps import Step
-from headgate.plan.checks import CheckProgram
+from headgate.plan.checks import CheckProgram, Make
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +16,14 @@ class Script:
         spec: how it was configured.
         named: messages name the rule, as in ` at step 2 of tcp-check (connect)`.
         done: the text of a success that says nothing itself.
+        host: the host that is asked for, see `plan.checks.CheckProgram`.
     """
 
     spec: CheckSpec
     steps: tuple[Step, ...] = ()
     named: bool = False
     done: str = ""
+    host: Make | None = None
 
 
 def script_of(spec: CheckSpec, program: CheckProgram | None) -> Script:
@@ -33,7 +35,8 @@ def script_of(spec: CheckSpec, program: CheckProgram | None) -> Script:
     """
     if spec.kind in ("tcp", "http"):
         ruled = spec.kind == "tcp" and bool(spec.rules)
-        return Script(spec, program.steps if program is not None else (), ruled, "(tcp-check)" if ruled else "")
+        done = "(tcp-check)" if ruled else ""
+        return Script(spec, program.steps, ruled, done, program.host) if program is not None else Script(spec, (), ruled, done)
     if spec.kind == "external":
         return Script(spec)
     from headgate.health.protocols import PROTOCOLS

@@ -32,7 +32,7 @@ from headgate.plan.facts import Session, Stream
 from headgate.plan.fetches.http_fields import split_list
 from headgate.plan.logformat import Use, compile_format, constant_of
 from headgate.plan.places import Place
-from headgate.plan.samples import Run, Type
+from headgate.plan.samples import Run, Type, parse_address
 from headgate.plan.scope import Scope, shield
 
 
@@ -119,10 +119,16 @@ RuleStep = ConnectStep | SendStep | ExpectStep | ActStep
 
 @dataclass(frozen=True, slots=True)
 class CheckProgram:
-    """A check, compiled. `steps` are those of its rules: kinds without rules have none here."""
+    """A check, compiled.
+
+    Attributes:
+        steps: those of its rules: kinds without rules have none here.
+        host: the host that an HTTP check asks for, where nothing says how to connect: the name in TLS (5.2 check-sni-auto).
+    """
 
     spec: CheckSpec
     steps: tuple[RuleStep, ...] = ()
+    host: Make | None = None
 
 
 def compile_check(spec: CheckSpec, scope: Scope) -> CheckProgram:
@@ -149,7 +155,28 @@ def compile_check(spec: CheckSpec, scope: Scope) -> CheckProgram:
             steps.append(step)
         if not isinstance(rule, VariableRule):
             comment = ""
-    return CheckProgram(spec, tuple(steps))
+    return CheckProgram(spec, tuple(steps), _host(spec, here))
+
+
+def _host(spec: CheckSpec, scope: Scope) -> Make | None:
+    """5.2 check-sni-auto: "based on the host header value", "only if there is no http-check connect rule"."""
+    if any(isinstance(rule, ConnectRule) for rule in spec.rules):
+        return None
+    headers = [header for rule in spec.rules if isinstance(rule, RequestRule) for header in rule.headers]
+    value = next((value for name, value in headers if name.lower() == "host"), None)
+    if value is None:
+        return None
+    try:
+        make = _text(value, scope, Use.HEADER)
+    except ConfigError:
+        return None  # said where the request was compiled
+
+    def host(stream: CheckStream) -> bytes | None:
+        name = (make(stream) or b"").partition(b":")[0]
+        # An address is no server name (RFC 6066 3), and in brackets it is one of IPv6.
+        return name if name and not name.startswith(b"[") and parse_address(name) is None else None
+
+    return host
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------

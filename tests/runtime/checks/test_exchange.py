@@ -282,6 +282,30 @@ def test_tls_checks_end_with_close_notify(tls_server_context: ssl.SSLContext, ki
     assert client.names == [b"check.example"]
 
 
+@pytest.mark.parametrize(
+    ("lines", "names"),
+    [
+        (["http-check send hdr Host www.example:8443"], [b"www.example"]),
+        (["http-check send hdr Host %[srv_name].example"], [b"s1.example"]),
+        (["http-check send hdr Host 192.0.2.1"], [None]),
+        ([], [None]),
+        (["http-check connect ssl", "http-check send hdr Host www.example"], [None]),
+        (["http-check connect ssl sni rule.example", "http-check send hdr Host www.example"], [b"rule.example"]),
+    ],
+)
+def test_server_name_of_http_checks(tls_server_context: ssl.SSLContext, lines: list[str], names: list[bytes | None]) -> None:
+    """5.2 check-sni-auto: the host that is asked for, unless a rule says how to connect."""
+    client = Client()
+
+    async def scenario() -> CheckResult:
+        async with serving(answering(b"HTTP/1.0 200 OK\r\n\r\n"), ssl=tls_server_context) as (port, _):
+            plan = backend_plan("option httpchk", *lines)
+            return await check(plan_for(port, plan, ServerCheck(inter=10.0), client=client, tls=ServerTls()))
+
+    assert run(scenario).status is CheckStatus.L7OK
+    assert client.names == names
+
+
 def test_tls_check_of_a_plain_server() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)

@@ -221,10 +221,19 @@ class _Run:
             if plan.tls is None:
                 raise LocalError(0, "nothing makes TLS connections to this server")
             self.timeout_status = CheckStatus.L6TOUT
-            sni = rule.sni.encode("utf-8", "surrogateescape") if rule is not None and rule.sni else plan.sni if own else None
-            tls = _over_tls(self.loop, sock, plan.tls, sni)
+            tls = _over_tls(self.loop, sock, plan.tls, self._name(rule))
             self.connection = tls
             await tls.handshake()
+
+
+    def _name(self, rule: ConnectRule | None) -> bytes | None:
+        """The server name for TLS: the rule's, else `check-sni`, else the host that an HTTP check asks for (check-sni-auto)."""
+        if rule is not None and (rule.sni or not rule.default):
+            return rule.sni.encode("utf-8", "surrogateescape") if rule.sni else None
+        host = self.plan.script.host
+        if self.plan.sni is not None or host is None:
+            return self.plan.sni
+        return host(self.machine.stream)
 
 
 async def run_check(
