@@ -174,7 +174,7 @@ class Machine:
 
     def _judge(self, step: JudgeStep) -> Effect | None:
         self._talked = True
-        data = self.stream.payload = bytes(self._buffer)
+        data = self.stream.response_buffer = bytes(self._buffer)
         final = self._closed or len(data) >= self._limit
         if not data and final:
             return self._empty(step, step.cut_short)
@@ -192,7 +192,7 @@ class Machine:
         if self._answer is not None:
             return self._expect_http(step, self._answer)
         stream, rule = self.stream, step.rule
-        payload = stream.payload = bytes(self._buffer)
+        payload = stream.response_buffer = bytes(self._buffer)
         final = self._closed or len(payload) >= self._limit
         if not payload:
             return self._empty(step, self._status(rule.error_status, CheckStatus.L7RSP)) if final else RECEIVE
@@ -241,11 +241,11 @@ class Machine:
         if stream.disable_on_404 and head.status == 404:
             return CheckResult(CheckStatus.L7OKC, 404)
         if step.subject != "body":
-            stream.payload = answer.body()[0]
+            stream.response_buffer = answer.body()[0]
             return self._conclude(step, final=True, status=CheckStatus.L7STS)
-        stream.payload, complete = answer.body()
+        stream.response_buffer, complete = answer.body()
         final = complete or self._closed or answer.full
-        if len(stream.payload) < rule.min_recv and not final:
+        if len(stream.response_buffer) < rule.min_recv and not final:
             return RECEIVE
         return self._conclude(step, final=final or rule.min_recv >= 0, status=CheckStatus.L7RSP)
 

@@ -37,19 +37,18 @@ from headgate.plan.scope import Scope, shield
 
 
 class CheckStream(Stream):
-    """One run of a check, as samples see it.
+    """One run of a check, as samples see it. `response_buffer` is what the server has sent since the last time that something was
+    sent to it; of an HTTP answer its body.
 
     Attributes:
-        payload: what the server has sent since the last time that something was sent to it; of an HTTP answer its body.
         state: the value of X-Haproxy-Server-State, b"" where it is not sent.
         disable_on_404: an HTTP answer with status 404 asks for no new sessions, whatever else is expected.
     """
 
-    __slots__ = ("disable_on_404", "payload", "state")
+    __slots__ = ("disable_on_404", "state")
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.payload = b""
         self.state = b""
         self.disable_on_404 = False
 
@@ -293,7 +292,7 @@ def _string(rule: ExpectRule, scope: Scope) -> tuple[_Matches, Callable[[CheckSt
 
     def matches(stream: CheckStream) -> bool | None:
         wanted = make(stream)
-        return None if wanted is None else wanted in stream.payload
+        return None if wanted is None else wanted in stream.response_buffer
 
     def least(stream: CheckStream) -> int:
         return len(make(stream) or b"")
@@ -304,8 +303,8 @@ def _string(rule: ExpectRule, scope: Scope) -> tuple[_Matches, Callable[[CheckSt
 def _regex(rule: ExpectRule, scope: Scope) -> tuple[_Matches, Callable[[CheckStream], int]]:
     search = _compiled(cast(str, rule.pattern), scope, rule).search
     if rule.match == "rbinary":
-        return (lambda stream: search(stream.payload.hex().upper().encode()) is not None), _nothing
-    return (lambda stream: search(stream.payload) is not None), _nothing
+        return (lambda stream: search(stream.response_buffer.hex().upper().encode()) is not None), _nothing
+    return (lambda stream: search(stream.response_buffer) is not None), _nothing
 
 
 def _status(rule: ExpectRule, scope: Scope) -> tuple[_Matches, Callable[[CheckStream], int]]:

@@ -306,7 +306,7 @@ class CheckRunner:
             health.result = result
             self._ends(agent)
             return
-        reply = agents.read(stream.payload)
+        reply = agents.read(stream.response_buffer)
         entered = health.count(replace(reply.result, duration=result.duration), self._clock())
         self._tell_check(agent, level, status, "Agent")
         said = reply.result.outcome is not Outcome.NEUTRAL
