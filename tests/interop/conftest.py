@@ -47,18 +47,18 @@ def logs(stack: contextlib.ExitStack) -> LogReceiver:
 
 
 class Proxy:
-    """A running subject with one main port."""
+    """A running subject with one main port; `stack` closes what a test leaves open."""
 
     def __init__(self, program: Program, port: int, stack: contextlib.ExitStack) -> None:
         self.program = program
         self.port = port
-        self._stack = stack
+        self.stack = stack
 
     def connect(self, port: int | None = None, host: str = "127.0.0.1") -> Wire:
         """A new client connection."""
         connection = socket.create_connection((host, port or self.port), 20)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._stack.callback(connection.close)
+        self.stack.callback(connection.close)
         return Wire(connection)
 
 

@@ -184,7 +184,8 @@ def test_a_reload_does_not_wait_for_name_servers(
     farm = Farm(stack, ["127.0.0.11"])
     zone.put("web.example", "A", ["127.0.0.11"])
     line = f"server s1 web.example:{farm.port} resolvers dns init-addr none resolve-prefer ipv4"
-    text = SECTION.format(dns=zone.port, socket=tmp_path / "stats.sock", server=line, more="", workers=workers)
+    more = "    hold timeout 60s"  # longer than the reload of a busy machine
+    text = SECTION.format(dns=zone.port, socket=tmp_path / "stats.sock", server=line, more=more, workers=workers)
     port = free_port()
     config = tmp_path / "site.cfg"
     config.write_text(DEFAULTS + text.replace("{port}", str(port)))

@@ -46,12 +46,6 @@ UNIQUE = (
 )
 ALIASES = ("ft", "sslv", "sslc", "tsc")
 
-#: What the client's certificate holds.
-_CLIENT = [
-    name
-    for name in FIELDS
-    if name.startswith("ssl_c_") and not name.startswith(("ssl_c_err", "ssl_c_ca_", "ssl_c_verify", "ssl_c_chain"))
-]
 _NAME = ["ssl_fc_sni", "ssl_fc_has_sni"]
 _VERSION = ["ssl_fc_protocol", "sslv"]
 _RANDOM = ["ssl_fc_client_random,hex", "ssl_fc_server_random,hex"]
@@ -61,9 +55,6 @@ _OWN = [name for name in FIELDS if name.startswith("ssl_f_")]
 DIFFERENT: dict[str, list[str]] = {
     "TLS 1.1 only": [*_NAME, *_RANDOM, *_OWN, "ssl_fc_extlist_bin,hex", "ssl_fc_extlist_bin(1),hex"],  # 2.6 loses the last one
     "no certificate for the name": ["ssl_fc_has_sni", *_VERSION, *_RANDOM],
-    "unknown CA": _CLIENT,
-    "expired": _CLIENT,
-    "expired CA": [*_CLIENT, "fc_err", "fc_err_str", "ssl_c_err", "ssl_c_ca_err", "ssl_c_ca_err_depth"],
     "plain HTTP": [*_VERSION, *_RANDOM],
     "no TLS": [*_VERSION, *_RANDOM],
     "closed at once": [*_VERSION, *_RANDOM],

@@ -9,6 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from OpenSSL import SSL
+
 from headgate.base.diagnostics import Location, Report
 from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine
 from headgate.proxy.port import Lost
@@ -20,11 +22,26 @@ from headgate.tls.server_context import BindContext, SessionCache, build_bind_co
 HERE = Location("haproxy.cfg", 12)
 
 
-class Pki:
-    """Certificates that many tests use, and files of them."""
+class Folder:
+    """Files of a test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def write(self, name: str, data: bytes) -> str:
+        path = self.folder / name
+        path.write_bytes(data)
+        return str(path)
+
+    def path(self, name: str) -> str:
+        return str(self.folder / name)
+
+
+class Pki(Folder):
+    """Certificates that many tests use, and files of them."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         self.root = make_authority("Demo Root")
         self.intermediate = make_authority("Demo Intermediate", parent=self.root)
         self.other = make_authority("Other Root")
@@ -36,14 +53,6 @@ class Pki:
         self.ca = self.write("ca.pem", self.root.certificate_pem)
         for name in ("a", "b", "b_rsa", "client", "stranger"):
             self.write(f"{name}.pem", getattr(self, name).pem)
-
-    def write(self, name: str, data: bytes) -> str:
-        path = self.folder / name
-        path.write_bytes(data)
-        return str(path)
-
-    def path(self, name: str) -> str:
-        return str(self.folder / name)
 
 
 class Recorder:
@@ -118,6 +127,25 @@ class World:
         self.loop.close()
         for sock in self.sockets:
             sock.close()
+
+
+def shake_hands(near: SSL.Connection, far: SSL.Connection) -> SSL.Error | None:
+    """Take a client's and a server's connection through their handshake, in memory; what ended it, None for nothing."""
+    near.set_connect_state()
+    far.set_accept_state()
+    for _ in range(6):
+        for side, other in ((near, far), (far, near)):
+            try:
+                side.do_handshake()
+            except SSL.WantReadError:
+                pass
+            except SSL.Error as error:
+                return error
+            try:
+                other.bio_write(side.bio_read(65536))
+            except SSL.WantReadError:
+                pass
+    return None
 
 
 def bind_tls(pki: Pki, *certificates: str, **options: Any) -> BindTls:

@@ -79,9 +79,9 @@ class Doors:
         context = self._live.prepared.bind_contexts.get(id(bind))
         if context is None:
             return None
-        from headgate.runtime.tls_channel import Answerer
+        from headgate.runtime.early_tls_channel import EarlyAnswerer
 
-        return Answerer(context)
+        return EarlyAnswerer(context, self._live.tls_tuning())
 
     def start(self) -> None:
         """Accept from now on, where the runtime API has not closed a frontend meanwhile."""

@@ -36,6 +36,7 @@ from headgate.runtime.reactor import Reactor
 from headgate.runtime.splice import KernelSplicer
 
 if TYPE_CHECKING:
+    from headgate.runtime.tls_tuning import TlsTuning
     from headgate.tables.opening import Tables
 
 
@@ -100,6 +101,7 @@ class Live:
         self.makers = makers or Makers()
         self.config = prepared.config
         self.reactor = Reactor()
+        self._tls_tuning: TlsTuning | None = None
         self.counters = ProcessCounters()
         self.world = World(self.reactor)
         self.started_at = self.reactor.now
@@ -223,7 +225,15 @@ class Live:
             return None
         from headgate.runtime.tls_channel import Dialler
 
-        return Dialler(context)
+        return Dialler(context, self.tls_tuning())
+
+    def tls_tuning(self) -> TlsTuning:
+        """What the global section says about all TLS connections."""
+        if self._tls_tuning is None:
+            from headgate.runtime.tls_tuning import tls_tuning  # OpenSSL is loaded only where it is needed
+
+            self._tls_tuning = tls_tuning(self.prepared.config.global_, self.reactor)
+        return self._tls_tuning
 
     def open_tables(self, directory: str | None) -> Tables | None:
         """Open the stick tables, if there are some; see `tables.opening.open_tables`."""

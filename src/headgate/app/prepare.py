@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from headgate.app.findings import add_findings
 from headgate.app.names import ServerAddress, resolve_names
 from headgate.app.server_states import StateText, read_state_files
-from headgate.base.diagnostics import Diagnostic, Report
+from headgate.base.diagnostics import ConfigError, Diagnostic, Report, Severity
 from headgate.base.records import dataclass
 from headgate.config.model import Config, Mode, Proxy, Server
 from headgate.config.tls_options import BindTls, ServerTls, Verify
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from headgate.tls.server_context import BindContext
     from headgate.tls.session_context import SessionContexts
     from headgate.tls.storage import Storage
+    from headgate.tls.tuning import Tuning
 
 
 class StartError(Exception):
@@ -151,6 +152,9 @@ def _build_contexts(
     origins = session_contexts.assign(names.values()) if session_contexts is not None else {}
     cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime, config.global_.tls_generated_size)
     storage = certificate_storage(config, report)
+    tuning = _tuning(config, report)
+    if config.global_.nbthread != 1:
+        _note_private_sessions(config, report)
     # A line with several addresses is several binds with the same options: one context, so that sessions resume across them.
     built_for: dict[BindTls, BindContext | None] = {}
     for proxy in config.proxies:
@@ -162,7 +166,7 @@ def _build_contexts(
                     origin = origins.get(names[bind.tls])
                     http = proxy.mode is Mode.HTTP
                     built_for[bind.tls] = build_bind_context(
-                        bind.tls, cache, report, storage=storage, http=http, origin=origin, clock=time.time
+                        bind.tls, cache, report, storage=storage, http=http, origin=origin, clock=time.time, tuning=tuning
                     )
                 context = built_for[bind.tls]
                 if context is not None:
@@ -171,6 +175,7 @@ def _build_contexts(
             if server.tls is not None:
                 built = build_server_context(server.tls, report)
                 if built is not None:
+                    built.tune(tuning)
                     server_contexts[id(server)] = built
     if config.global_.crt_state_dir is not None and not report.alerts:
         from headgate.app.certificate_states import restore_certificates
@@ -178,6 +183,32 @@ def _build_contexts(
         restore_certificates(config.global_.crt_state_dir, storage, report)
     storage.reader.forget()
     return storage
+
+
+def _note_private_sessions(config: Config, report: Report) -> None:
+    lines = {bind.tls: None for proxy in config.proxies if not proxy.disabled for bind in proxy.binds if bind.tls is not None}
+    for tls in lines:
+        if not tls.tickets:
+            report.note(
+                Severity.NOTICE,
+                "no-tls-tickets: each worker knows its own sessions only, so most clients shake hands anew; tickets would not",
+                tls.location,
+            )
+
+
+def _tuning(config: Config, report: Report) -> Tuning:
+    """What the global section says about all contexts."""
+    from headgate.tls.dh_parameters import read_dh_parameters
+    from headgate.tls.tuning import Tuning
+
+    settings = config.global_
+    parameters = None
+    if settings.ssl_dh_param_file is not None:
+        try:
+            parameters = read_dh_parameters(settings.ssl_dh_param_file, None)
+        except ConfigError as error:
+            report.add(error.diagnostic)
+    return Tuning(parameters, settings.dh_param_size, settings.tls_keylog, settings.tls_certificate_compression)
 
 
 def _build_check_contexts(

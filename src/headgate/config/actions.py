@@ -208,6 +208,11 @@ class DisableL7Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitForHandshake:
+    """`wait-for-handshake`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Auth:
     """`auth [realm <realm>]`."""
 
@@ -268,6 +273,7 @@ Action = (
     Accept | Reject | SilentDrop | Deny | Tarpit | Return | Redirect | SetHeader | AddHeader | DeleteHeader | ReplaceHeader
     | SetRequestPart | ReplaceRequestPart | SetStatus | SetVar | UnsetVar | SetLogLevel | Capture | SetTimeout | SetRetries
     | DisableL7Retry | Auth | ChangePatterns | UseService | TrackCounter | ChangeCounter
+    | WaitForHandshake
 )
 
 

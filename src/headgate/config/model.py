@@ -571,7 +571,14 @@ class Global:
     tls_cache_size: int = 20000
     tls_lifetime: float = 300.0
     tls_capture_size: int | None = None  # bytes of a ClientHello that fetches may tell; None: all
-    dh_param_size: int = 2048
+    tls_certificate_compression: bool = True
+    tls_keylog: bool = False
+    tls_key_updates: int = 100  # a second and connection; 0: any number
+    tls_record_most: int = 0  # bytes of data in a record at any time, and in the first ones; 0: as many as fit
+    tls_record_first: int = 0
+    idle_timer: float = 1.0  # seconds after which a connection begins with small records again
+    ssl_dh_param_file: str | None = None
+    dh_param_size: int = 0  # bits; 0: no DHE without parameters of one's own
     ssl_load_extra_files: frozenset[str] = EXTRA_FILES
     ssl_load_extra_del_ext: bool = False
     issuers_chain_path: str | None = None

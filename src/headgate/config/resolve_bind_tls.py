@@ -11,6 +11,7 @@ from typing import Any
 
 from headgate.base.diagnostics import ConfigError, Report, config_error
 from headgate.base.records import dataclass, field
+from headgate.config.client_auth import NOTHING_IGNORED
 from headgate.config.drafts import BindDraft, CertificateDraft, CrtListFile, Settings
 from headgate.config.keywords.tls_options import VERSIONS
 from headgate.config.model import Mode
@@ -47,11 +48,12 @@ class LineDefaults:
     ca_base: str = ""
     server_verify: Verify = Verify.REQUIRED
     unix: Settings = field(default_factory=Settings)
+    security_level: int | None = None
 
 
 #: Options that `BindPolicy` has as they were written, by keyword.
 _AS_WRITTEN = {
-    "allow-0rtt": "allow_0rtt", "ciphers": "ciphers", "ciphersuites": "ciphersuites", "client-sigalgs": "client_sigalgs",
+    "allow-0rtt": "allow_0rtt", "ciphersuites": "ciphersuites", "client-sigalgs": "client_sigalgs",
     "curves": "curves", "no-ca-names": "no_ca_names", "sigalgs": "sigalgs", "verify": "verify",
 }
 #: Those that name files below `ca-base`.
@@ -77,7 +79,9 @@ def bind_tls(
     if "crt" not in settings and not shared and not strict and not settings.is_on("generate-certificates"):
         report.alert("'ssl' is set and no certificate is: the bind line needs 'crt'", place, remedy="write 'ssl crt <file>'")
         return None
-    policy = BindPolicy(versions=tls_versions(settings, report)).overlaid(policy_options(settings, mode, defaults, report))
+    ciphers = at_security_level(None, defaults.security_level)
+    policy = BindPolicy(ciphers=ciphers, versions=tls_versions(settings, report))
+    policy = policy.overlaid(policy_options(settings, mode, defaults, report))
     if "alpn" not in settings and mode is Mode.HTTP:
         policy = replace(policy, alpn=("http/1.1",))
     certificates = _certificates(settings, defaults, report)
@@ -91,8 +95,8 @@ def bind_tls(
         strict_sni=strict,
         tickets=settings.value("tls-tickets", True),
         prefer_client_ciphers=settings.is_on("prefer-client-ciphers"),
-        ca_ignore_err=settings.value("ca-ignore-err", ()),
-        crt_ignore_err=settings.value("crt-ignore-err", ()),
+        ca_ignore_err=settings.value("ca-ignore-err", NOTHING_IGNORED),
+        crt_ignore_err=settings.value("crt-ignore-err", NOTHING_IGNORED),
         generate=_generate(settings, defaults, report),
         location=place,
     )
@@ -126,20 +130,41 @@ def _check_verify(
     policy: BindPolicy, certificates: Iterable[CertificateLine | CrtList], settings: Settings, report: Report
 ) -> None:
     """`verify` without a CA: on the line itself, and on the lines of its lists."""
-    if policy.verify is not Verify.NONE and policy.ca_file is None:
+    if policy.verify is not Verify.NONE and not _trusts(policy):
         report.alert(
             f"'verify {policy.verify.value}' needs 'ca-file': there is nothing to verify with", settings.place("verify"),
             remedy=_NEEDS_CA,
         )
         return
+    policies = [policy]
     for item in certificates:
         for line in item.lines if isinstance(item, CrtList) else ():
             own = policy.overlaid(line.options)
-            if own.verify is not Verify.NONE and own.ca_file is None:
+            policies.append(own)
+            if own.verify is not Verify.NONE and not _trusts(own):
                 message = f"'verify {own.verify.value}' needs 'ca-file': there is nothing to verify with"
                 problem = config_error(message, line.location, remedy=_NEEDS_CA).diagnostic
                 if problem not in report.items:  # several bind lines may have the list
                     report.add(problem)
+    if all(one.verify is Verify.NONE for one in policies):
+        _warn_unverified(settings, report)
+
+
+def _trusts(policy: BindPolicy) -> bool:
+    return policy.ca_file is not None or policy.ca_verify_file is not None
+
+
+#: Options that say how client certificates are verified: nothing without `verify`.
+_VERIFYING = ("ca-verify-file", "crl-file", "ca-ignore-err", "crt-ignore-err")
+
+
+def _warn_unverified(settings: Settings, report: Report) -> None:
+    for name in _VERIFYING:
+        if name in settings:
+            report.warn(
+                f"'{name}' has no effect without 'verify': no client certificate is asked for", settings.place(name),
+                remedy="write 'verify optional' or 'verify required'",
+            )
 
 
 def _generate(settings: Settings, defaults: LineDefaults, report: Report) -> GenerateCertificates | None:
@@ -159,9 +184,10 @@ def policy_options(settings: Settings, mode: Mode, defaults: LineDefaults, repor
 
     Versions that are left out (`no-tlsv10`) are no part of it: only bind lines can say that.
     """
-    options: list[tuple[str, Any]] = [
-        (field, settings.value(keyword)) for keyword, field in _AS_WRITTEN.items() if keyword in settings
-    ]
+    options: list[tuple[str, Any]] = []
+    if "ciphers" in settings:
+        options.append(("ciphers", at_security_level(settings.value("ciphers"), defaults.security_level)))
+    options += [(field, settings.value(keyword)) for keyword, field in _AS_WRITTEN.items() if keyword in settings]
     options += [
         (field, based(settings.value(keyword), defaults.ca_base)) for keyword, field in _FILES.items() if keyword in settings
     ]
@@ -170,6 +196,17 @@ def policy_options(settings: Settings, mode: Mode, defaults: LineDefaults, repor
     ends = (("ssl-min-ver", "lowest"), ("ssl-max-ver", "highest"))
     options += [(end, settings.value(keyword)) for keyword, end in ends if keyword in settings]
     return tuple(options)
+
+
+def at_security_level(ciphers: str | None, level: int | None) -> str | None:
+    """A cipher list with `ssl-security-level` (3.1) in OpenSSL's words, unless it names a level of its own.
+
+    >>> at_security_level(None, 3), at_security_level("HIGH", 3), at_security_level("HIGH:@SECLEVEL=1", 3)
+    ('DEFAULT:@SECLEVEL=3', 'HIGH:@SECLEVEL=3', 'HIGH:@SECLEVEL=1')
+    """
+    if level is None or (ciphers is not None and "@SECLEVEL=" in ciphers):
+        return ciphers
+    return f"{ciphers or 'DEFAULT'}:@SECLEVEL={level}"
 
 
 def _alpn(settings: Settings, mode: Mode, report: Report) -> tuple[str, ...]:

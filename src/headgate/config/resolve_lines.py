@@ -15,7 +15,7 @@ from headgate.config.cursor import Word
 from headgate.config.drafts import BindDraft, ServerDraft, Settings
 from headgate.config.model import Bind, Mode, ProxyProtocolSend, Server, UnixPermissions
 from headgate.config.parse_expression import parse_expression
-from headgate.config.resolve_bind_tls import LineDefaults, bind_tls, tls_versions
+from headgate.config.resolve_bind_tls import LineDefaults, at_security_level, bind_tls, tls_versions
 from headgate.config.resolve_certificates import Certificates, FrontendCertificates, based
 from headgate.config.resolve_checks import build_agent, build_check
 from headgate.config.resolvers import Resolution
@@ -31,12 +31,13 @@ def line_defaults(settings: Settings) -> LineDefaults:
         settings.value("ca-base", "") or "",
         settings.value("ssl-server-verify", Verify.REQUIRED),
         settings.value("unix-bind", Settings()),
+        settings.value("ssl-security-level"),
     )
 
 
 def _side_defaults(settings: Settings, side: str) -> Settings:
     found = Settings()
-    for name in ("ciphers", "ciphersuites", "curves"):
+    for name in ("ciphers", "ciphersuites", "curves", "sigalgs"):
         setting = settings.get(f"ssl-default-{side}-{name}")
         if setting is not None:
             found[name] = setting
@@ -168,7 +169,7 @@ def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: 
         sni=sni,
         certificate=based(settings.value("crt"), defaults.certificates.crt_base),
         versions=tls_versions(settings, report),
-        ciphers=settings.value("ciphers"),
+        ciphers=at_security_level(settings.value("ciphers"), defaults.security_level),
         ciphersuites=settings.value("ciphersuites"),
         curves=settings.value("curves"),
         alpn=settings.value("alpn", ()),

@@ -8,6 +8,7 @@ from typing import Any
 
 from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass, field
+from headgate.config.client_auth import NOTHING_IGNORED, IgnoredErrors
 from headgate.config.expression import SampleExpression
 
 
@@ -68,8 +69,7 @@ class BindTls:
     Attributes:
         certificates: what `crt`, `default-crt` and `crt-list` name, in order, and behind them the frontend's `ssl-f-use`.
         policy: what holds for all its certificates that say nothing else.
-        ca_ignore_err, crt_ignore_err: verification errors of client certificates that are passed over, by OpenSSL's number;
-            "all" stands for all of them.
+        ca_ignore_err, crt_ignore_err: verification errors of client certificates that are passed over.
         generate: `generate-certificates` with its CA, None without.
     """
 
@@ -78,8 +78,8 @@ class BindTls:
     strict_sni: bool = False
     tickets: bool = True
     prefer_client_ciphers: bool = False
-    ca_ignore_err: tuple[str, ...] = ()
-    crt_ignore_err: tuple[str, ...] = ()
+    ca_ignore_err: IgnoredErrors = NOTHING_IGNORED
+    crt_ignore_err: IgnoredErrors = NOTHING_IGNORED
     generate: GenerateCertificates | None = None
     location: Location | None = None
 

@@ -31,6 +31,18 @@ class TlsFacts(Protocol):
     """
 
     @property
+    def early(self) -> bool:
+        """Early data was received and handed on, and the handshake is not over yet: it may be a replay (RFC 8446 8)."""
+
+    @property
+    def early_received(self) -> bool:
+        """Early data was received, before this handshake was over."""
+
+    @property
+    def secrets(self) -> Mapping[str, bytes] | None:
+        """The secrets of its keys in hexadecimal, by their label in an SSLKEYLOGFILE; None unless `tune.ssl.keylog` is on."""
+
+    @property
     def established(self) -> bool:
         """Whether the handshake was completed."""
 

@@ -142,8 +142,8 @@ FETCHES: Table[Fetch] = Table(
     "fetch",
     _files(
         "fetches",
-        "layer4 http_heads http_request layer5 tls_certificates tls_offers transaction internal payload tables handshakes"
-        " check_answers",
+        "layer4 http_heads http_request layer5 tls_certificates tls_offers tls_early tls_secrets transaction internal payload"
+        " tables handshakes check_answers",
     ),
 )
 CONVERTERS: Table[Converter] = Table(

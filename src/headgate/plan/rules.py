@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headgate.base.diagnostics import ConfigError, config_error
-from headgate.config.actions import Rule, Ruleset
+from headgate.config.actions import Rule, Ruleset, WaitForHandshake
 from headgate.plan import actions, verdicts
+from headgate.plan.actions.handshakes import waiting_act
 from headgate.plan.actions.registry import ACTIONS, Act
 from headgate.plan.conditions import compile_condition
 from headgate.plan.facts import Stream
@@ -23,13 +24,20 @@ _WAITING = frozenset({Ruleset.TCP_REQUEST_CONTENT})
 def compile_rules(rules: Sequence[Rule], ruleset: Ruleset, scope: Scope) -> Rules | None:
     """Compile a ruleset; None when it is empty. Errors go to the report, and the rule is left out."""
     compiled: list[tuple[Test | None, Act]] = []
+    waiting: list[int] = []
     for rule in rules:
         try:
             compiled.append(compile_rule(rule, scope))
         except ConfigError as error:
             shield(scope.report, error)
+            continue
+        if isinstance(rule.action, WaitForHandshake):
+            waiting.append(len(compiled) - 1)
     if not compiled:
         return None
+    for index in reversed(waiting):
+        behind = tuple(compiled[index + 1 :])
+        compiled[index] = compiled[index][0], waiting_act(_plain(behind) if behind else None)
     return _waiting(tuple(compiled)) if ruleset in _WAITING else _plain(tuple(compiled))
 
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from headgate.plan.services import Service
+
+if TYPE_CHECKING:
+    from headgate.plan.facts import Stream
 
 
 class Kind(enum.IntEnum):
@@ -17,6 +22,7 @@ class Kind(enum.IntEnum):
     REPLY = 4  # send `reply` to the client and end the exchange
     TARPIT = 5  # as REPLY after `timeout tarpit`
     SERVICE = 6  # let `service` answer
+    HANDSHAKE = 7  # once the client's TLS handshake is over, go on with `rest`
 
 
 class Reply:
@@ -41,17 +47,24 @@ class Reply:
 
 
 class Verdict:
-    """A kind and, for REPLY and TARPIT, the reply; for SERVICE, the service.
+    """A kind and, for REPLY and TARPIT, the reply; for SERVICE, the service; for HANDSHAKE, the rules behind it, if any.
 
     Rules make them at compile time wherever the reply is constant.
     """
 
-    __slots__ = ("kind", "reply", "service")
+    __slots__ = ("kind", "reply", "rest", "service")
 
-    def __init__(self, kind: Kind, reply: Reply | None = None, service: Service | None = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        reply: Reply | None = None,
+        service: Service | None = None,
+        rest: Callable[[Stream], Verdict | None] | None = None,
+    ) -> None:
         self.kind = kind
         self.reply = reply
         self.service = service
+        self.rest = rest
 
 
 ACCEPT = Verdict(Kind.ACCEPT)

@@ -53,15 +53,16 @@ class Exchange(Seeking):
         keep_client, keep_server: whether the connections may be used again.
         head_sent: the client was sent a response head.
         ending: how the exchange ends once the client has taken the rest (FLUSH).
-        pending_verdict: what is carried out when the tarpit opens.
+        pending_verdict: what is carried out when the tarpit opens; what goes on when the client's handshake is over.
         service: what answers in place of a server (SERVE).
+        told_early: the server is told that the request may be a replay.
     """
 
     __slots__ = (
         "client_gone", "connection", "dechunker", "ending", "framing", "head_only", "head_sent", "held", "interim",
         "keep_client", "keep_server", "pending_verdict", "raw", "replay", "request_done", "response_at",
         "response_chunks", "response_done", "response_left", "service", "side", "stale_retry",
-        "tunnel_eofs",
+        "told_early", "tunnel_eofs",
     )
 
     owner: HttpSession
@@ -96,6 +97,7 @@ class Exchange(Seeking):
         self.dechunker: Dechunker | None = None
         self.interim = 0
         self.stale_retry = False
+        self.told_early = False
         self.client_gone = False
         self.tunnel_eofs = 0
         self.queued_at = 0.0

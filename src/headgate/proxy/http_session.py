@@ -51,6 +51,7 @@ class HttpSession(Session):
         stream: the exchange under way, None between requests.
         state: one of the constants above.
         deadline, armed: see `proxy.services.Timed`; one deadline serves whatever is waited for.
+        early: what the client sends may be a replay: its handshake is not over (RFC 8470).
         idle_from: monotonic seconds when waiting for the current request began, for %Ti.
         body_left: bytes of request body still to come, with Content-Length.
         chunks: the scanner of a chunked request body.
@@ -60,7 +61,7 @@ class HttpSession(Session):
     """
 
     __slots__ = (
-        "armed", "body_left", "buffer", "channel", "chunks", "counted", "deadline", "first_byte_at", "handshake_ms",
+        "armed", "body_left", "buffer", "channel", "chunks", "counted", "deadline", "early", "first_byte_at", "handshake_ms",
         "idle_from", "kept", "paused", "side", "state", "stream",
     )
 
@@ -82,6 +83,7 @@ class HttpSession(Session):
         self.chunks: ChunkedBody | None = None
         self.kept: ServerConnection | None = None
         self.counted: ListenerCounters | None = None
+        self.early = False
 
     def start(self, channel: Channel, handshake_ms: int, early: bytes = b"") -> None:
         """Begin to serve.
@@ -95,6 +97,8 @@ class HttpSession(Session):
         scheduler = shared.scheduler
         self.channel = channel
         self.tls = channel.tls
+        if channel.tls is not None:
+            self.early = channel.tls.early
         self.handshake_ms = handshake_ms
         self.idle_from = scheduler.now
         self.first_byte_at = scheduler.now
@@ -150,6 +154,12 @@ class HttpSession(Session):
     def drained(self) -> None:
         if self.stream is not None:
             self.stream.client_drained()
+
+    def handshake_finished(self) -> None:
+        """See `runtime.early_tls_channel.HandshakeWitness`."""
+        self.early = False
+        if self.stream is not None:
+            self.stream.handshake_finished()
 
     def timed_out(self) -> None:
         """The one deadline has passed: whatever was waited for did not come."""

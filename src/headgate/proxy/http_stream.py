@@ -150,6 +150,10 @@ class HttpStream(RequestPath):
                 return
             if link.http_request is not None and self._obey(link.http_request(self)):
                 return
+        self._leave_rules(link)
+
+    def _leave_rules(self, link: Backend) -> None:
+        """All rules have passed: a server."""
         self._dress_request()
         if link.restrict_names is not None and self._names_refused(link.restrict_names):
             return
@@ -185,11 +189,27 @@ class HttpStream(RequestPath):
             self.queued_at = self.scheduler.now
             self.owner.pause()
             self.wait(self.side.t_tarpit or 0.001)
+        elif kind is Kind.HANDSHAKE:
+            self.pending_verdict = verdict
+            self.wait(self.client_patience)
         else:
             self.keep_client = False
             self.head_sent = True  # nothing is said
             self.finish(Outcome.DENIED, abort_client=True)
         return True
+
+    def handshake_finished(self) -> None:
+        """The client's TLS handshake is over: go on where rules waited for it."""
+        verdict = self.pending_verdict
+        if verdict is None or verdict.kind is not Kind.HANDSHAKE or self.phase == OVER:
+            return
+        self.pending_verdict = None
+        if verdict.rest is not None and self._obey(verdict.rest(self)):
+            return
+        if self.link is None:
+            self.choose_backend()
+        else:
+            self._leave_rules(self.link)
 
     def _serve(self, service: Service) -> None:
         """Let a service answer."""
@@ -401,7 +421,7 @@ class HttpStream(RequestPath):
             self.t_queue = int((self.scheduler.now - self.queued_at) * 1000.0)
             if verdict is not None and verdict.reply is not None:
                 self.reply(verdict.reply, Outcome.TARPITTED)
-        elif phase == BUFFER_REQUEST:
+        elif phase in (PREPARE, BUFFER_REQUEST):  # wait-for-handshake, option http-buffer-request
             self.fail(Outcome.REQUEST_TIMEOUT)
         elif phase == AWAIT_HEAD:
             self._head_timed_out()

@@ -13,9 +13,13 @@ from headgate.proxy.port import Channel, Lost
 from headgate.proxy.response import ResponsePath
 from headgate.proxy.seeking import CONNECT, PREPARE
 from headgate.proxy.server_connection import ServerConnection
+from headgate.wire.http1.heads import RequestHead
 
 #: What may be sent again without harm when a reused connection turns out dead (RFC 9110 9.2.2).
 _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+
+
+_EARLY_DATA: Final = b"early-data"
 
 
 class RequestPath(ResponsePath):
@@ -142,6 +146,8 @@ class RequestPath(ResponsePath):
         self.server_error = 0
         self.connected_at = self.scheduler.now
         self.phase = AWAIT_HEAD
+        if owner.early or self.told_early:
+            self._tell_early(request)
         data = request.encode() if request.edited else self.raw
         held = self.held
         if held:
@@ -158,6 +164,16 @@ class RequestPath(ResponsePath):
             if not channel.blocked:
                 owner.resume()
             self.wait(self.client_patience)
+
+    def _tell_early(self, request: RequestHead) -> None:
+        """`Early-Data: 1` for what may be a replay (RFC 8470 5.1); sent again behind the handshake, it goes without."""
+        if self.owner.early:
+            if not request.has(_EARLY_DATA):  # a client's own stays for good: it may be a proxy that was told so
+                request.add(b"Early-Data", b"1")
+                self.told_early = True
+        else:
+            request.remove(_EARLY_DATA)
+            self.told_early = False
 
     # --- retries of a request that was sent ---
 

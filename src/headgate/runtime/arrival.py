@@ -6,18 +6,17 @@ The plain case without `accept-proxy` does not pass through here at all: the lis
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from headgate.base.connection_errors import ConnectionFailure
-from headgate.plan.facts import Stream
+from headgate.plan.facts import Stream, TlsFacts
 from headgate.proxy.accounts import count_handshake
 from headgate.proxy.handshakes import handshake_completed, handshake_failed
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.relay import RelaySession
 from headgate.runtime.channel import NOBODY, PlainChannel
-from headgate.runtime.reactor import READ, Reactor
-from headgate.tls.unbegun import UNBEGUN
+from headgate.runtime.reactor import READ, Reactor, Timed
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.hello_length import bytes_wanted
 from headgate.wire.proxy_protocol import Command, Family, parse
@@ -157,6 +156,13 @@ class Arrival:
         handshake_completed(self.listener.side, record)
         self._established(channel)
 
+    def early_data_begins(self) -> None:
+        """See `runtime.early_tls_channel.EarlyOwner`: the session begins; the channel keeps the deadline of the handshake."""
+        deadline, channel = self.deadline, self.channel
+        self.handshake_completed()
+        if deadline and channel is not None:
+            self.reactor.arm(cast(Timed, channel), deadline)
+
     def connection_lost(self, reason: Lost) -> None:
         """The handshake failed."""
         channel = self.channel
@@ -249,7 +255,7 @@ class Arrival:
         session = self.session
         if record is not None:
             if session.unfinished is None:
-                session.unfinished = UNBEGUN if self.channel is None else self.channel.so_far()
+                session.unfinished = _unbegun() if self.channel is None else self.channel.so_far()
             session.handshake = record
             session.hello = record.hello
             handshake_failed(side, session, record, failure, session.counted)
@@ -258,3 +264,10 @@ class Arrival:
             session.error_text = f"{failure.message} ({why})" if why else failure.message
             side.write_failure(session)
         side.session_over(session)
+
+
+def _unbegun() -> TlsFacts:
+    """Facts of a connection that ended before TLS began. Loaded when there is one: a plain configuration has none."""
+    from headgate.tls.unbegun import UNBEGUN
+
+    return UNBEGUN

@@ -23,15 +23,16 @@ from headgate.proxy.port import Lost, Owner
 from headgate.runtime.channel import NOBODY, lost_reason
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
+from headgate.runtime.tls_tuning import BEGINNING, RECORD, UNTUNED, TlsTuning
+from headgate.tls.client_auth import findings_of, forget_findings
 from headgate.tls.client_context import ServerContext
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.handshake_facts import note_failure, note_success
 from headgate.tls.handshake_record import Ended, HandshakeRecord, Step
+from headgate.tls.key_log import forget_secrets
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, take_error
 from headgate.tls.server_context import BindContext
 
-#: The largest plaintext of a record. Reading no less means that OpenSSL never keeps decrypted bytes which epoll can't see.
-RECORD = 16384
 #: Full records that are read for one event and handed on together.
 _RECORDS_MOST = 4
 #: How long what a peer still sends is read away after our last word, seconds, and how much of it, bytes.
@@ -66,23 +67,26 @@ class TlsContext(Protocol):
 class Dialler:
     """Makes the TLS layer of one server's connections (`runtime.connector.TlsOpener`)."""
 
-    __slots__ = ("context",)
+    __slots__ = ("context", "tuning")
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(self, context: ServerContext, tuning: TlsTuning = UNTUNED) -> None:
         self.context = context
+        self.tuning = tuning
 
     def open(self, reactor: Reactor, sock: socket.socket, sni: bytes | None, owner: HandshakeOwner) -> TlsChannel:
         """Begin the handshake on a connected socket."""
-        return TlsChannel(reactor, sock, self.context.handle(sock, sni), self.context, owner, outgoing=True)
+        handle = self.context.handle(sock, sni)
+        return TlsChannel(reactor, sock, handle, self.context, owner, tuning=self.tuning, outgoing=True)
 
 
 class Answerer:
     """Makes the TLS layer of one bind line's connections (`runtime.listener.TlsAcceptor`)."""
 
-    __slots__ = ("context",)
+    __slots__ = ("context", "tuning")
 
-    def __init__(self, context: BindContext) -> None:
+    def __init__(self, context: BindContext, tuning: TlsTuning = UNTUNED) -> None:
         self.context = context
+        self.tuning = tuning
 
     def succeeded(self, channel: TlsChannel) -> HandshakeRecord:
         """See `runtime.listener.TlsAcceptor`. How the connection ends is told to the record too, see `record.late`."""
@@ -122,7 +126,9 @@ class Answerer:
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsChannel:
         """Begin the handshake on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""
         context = self.context
-        channel = TlsChannel(reactor, sock, context.connection(sock, hello), context, owner, readable=True, registered=True)
+        channel = TlsChannel(
+            reactor, sock, context.connection(sock, hello), context, owner, tuning=self.tuning, readable=True, registered=True
+        )
         channel.hello = hello
         return channel
 
@@ -141,8 +147,9 @@ class TlsChannel:
 
     __slots__ = (
         "_closing", "_context", "_eof", "_established", "_events", "_facts", "_failed", "_failure", "_handle", "_late",
-        "_lingers", "_notified", "_pending", "_read_wants_write", "_reading", "_shut", "_ssl", "_write_wants_read", "armed",
-        "blocked", "deadline", "fd", "hello", "owner", "reactor", "record", "sock", "tls", "truncated",
+        "_lingers", "_most", "_notified", "_pending", "_read_wants_write", "_reading", "_sent", "_sent_at", "_shut", "_ssl",
+        "_tuning", "_write_wants_read", "armed", "blocked", "deadline", "fd", "hello", "owner", "reactor", "record", "sock",
+        "tls", "truncated",
     )  # fmt: skip
 
     def __init__(
@@ -153,6 +160,7 @@ class TlsChannel:
         context: TlsContext,
         owner: HandshakeOwner,
         *,
+        tuning: TlsTuning = UNTUNED,
         outgoing: bool = False,
         readable: bool = False,
         registered: bool = False,
@@ -165,6 +173,7 @@ class TlsChannel:
             handle: made for `sock` by `context`.
             context: what the connection belongs to.
             owner: hears how the handshake ends, and then what happens.
+            tuning: limits of its records and key updates.
             outgoing: we are the client: our ClientHello is sent at once.
             readable: the client's first bytes are known to be there (the listener has peeked them): answered at once.
             registered: the reactor watches `sock` already, for reading.
@@ -184,6 +193,10 @@ class TlsChannel:
         self._ssl = handle.ssl
         self._handle = handle if outgoing else None  # until the session was remembered
         self._context = context
+        self._tuning = tuning
+        self._most = tuning.first  # bytes in a record, for now
+        self._sent = 0  # since the connection was idle, as far as `tuning` wants to know
+        self._sent_at = 0.0
         self._pending = bytearray()
         self._events = READ
         self._reading = True
@@ -244,6 +257,9 @@ class TlsChannel:
             return
         self._established = True
         self.tls = self._facts = self._learned(established=True)
+        forget_findings(self._ssl)
+        if self._tuning.key_updates is not None:
+            self._tuning.key_updates.watch(self._ssl)
         self.reactor.rebind(self.fd, self.ready)
         if not self._reading or self._events != READ:
             self._interest()
@@ -252,7 +268,10 @@ class TlsChannel:
     def _learned(self, *, established: bool, error: int = 0) -> ConnectionFacts:
         context = self._context
         names = context if isinstance(context, BindContext) else None
-        return ConnectionFacts(self._ssl, names, outgoing=names is None, established=established, error=error)
+        facts = ConnectionFacts(self._ssl, names, outgoing=names is None, established=established, error=error)
+        if names is not None:
+            facts.findings = findings_of(self._ssl)
+        return facts
 
     def so_far(self) -> TlsFacts:
         """What is known of the connection now, whether its handshake is done, under way or failed."""
@@ -263,6 +282,7 @@ class TlsChannel:
             return
         self._facts = self._learned(established=False, error=error.code)
         self.explain(error)
+        forget_findings(self._ssl)
         self._closing = True
         # OpenSSL has sent its alert: it must not be lost to the reset that unread bytes would cause.
         owner = self.owner
@@ -281,6 +301,7 @@ class TlsChannel:
         record.first_bytes = self.hello
         record.describe = self._context.describe
         note_failure(record, self._ssl, self.sock, error)
+        record.findings = findings_of(self._ssl)
         if self._handle is not None and self._handle.name:
             record.sni = self._handle.name  # what is verified, also when it is an address, which is not sent
         return record
@@ -405,8 +426,10 @@ class TlsChannel:
         if self._failed or self._shut or self._closing or not data:
             return
         size = len(data)
+        if self._tuning.small:
+            self._measure(size)
         _clear_errors()
-        count = _write(self._ssl, data, size)
+        count = _write(self._ssl, data, size if size < self._most else self._most)
         if count == size:
             return
         if count > 0:
@@ -419,10 +442,22 @@ class TlsChannel:
             self.blocked = True
             self._interest()
 
+    def _measure(self, size: int) -> None:
+        """How large records may be, before `size` bytes are sent: small ones at first and after a pause."""
+        tuning = self._tuning
+        now = self.reactor.now
+        if now - self._sent_at > tuning.idle:
+            self._sent = 0
+        self._sent_at = now
+        self._most = tuning.first if self._sent < BEGINNING else tuning.most
+        self._sent += size
+
     def _write_on(self, start: object, done: int, size: int) -> int:
         """Write from `done` to `size`, a record at a time. Answers how much is written when no more is taken, -1 on an error."""
         while done < size:
-            count = _write(self._ssl, start + done, size - done)  # type: ignore[operator]  # a cffi pointer
+            left = size - done
+            most = self._most
+            count = _write(self._ssl, start + done, left if left < most else most)  # type: ignore[operator]  # a cffi pointer
             if count <= 0:
                 return done if self._write_stopped(count) else -1
             done += count
@@ -625,6 +660,11 @@ class TlsChannel:
         if self._established:
             # Without this OpenSSL would throw the session away with a connection whose close_notify did not come back.
             lib.SSL_set_shutdown(self._ssl, _CLOSED)
+        else:
+            forget_findings(self._ssl)
+        forget_secrets(self._ssl)
+        if self._tuning.key_updates is not None:
+            self._tuning.key_updates.forget(self._ssl)
         self.reactor.forget(self.fd)
         self.sock.close()
         # Owner and channel know each other: without this only the garbage collector would free them, and OpenSSL's memory.

@@ -7,34 +7,17 @@ again when the connection is switched: `adjust` sets these on the connection, be
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL
 
-from headgate.config.tls_options import BindPolicy, BindTls, Verify
+from headgate.config.tls_options import BindPolicy, BindTls
+from headgate.tls.client_auth import ClientAuth
 from headgate.tls.openssl import ffi, lib
-from headgate.tls.policy import (
-    SYSTEM_CA,
-    alpn_wire,
-    enabled_versions,
-    load_trust,
-    new_context,
-    set_algorithms,
-    set_versions,
-    share_trust,
-    version_mask,
-)
-from headgate.tls.storage import Entry, Storage
+from headgate.tls.policy import alpn_wire, enabled_versions, new_context, set_algorithms, set_versions, version_mask
+from headgate.tls.storage import Storage
 
-VERIFY_MODES = {
-    Verify.NONE: SSL.VERIFY_NONE,
-    Verify.OPTIONAL: SSL.VERIFY_PEER,
-    Verify.REQUIRED: SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT,
-}
 _OK, _NOACK = 0, 3  # SSL_TLSEXT_ERR_*
 
 
@@ -51,10 +34,7 @@ class AppliedPolicy:
         entries: of the storage that it was made of (CA files and the like).
     """
 
-    __slots__ = (
-        "_alpn_callback", "_authorities", "_curves", "_mask", "_trust", "alpn", "entries", "newest", "policy", "session_id",
-        "suites",
-    )  # fmt: skip
+    __slots__ = ("_alpn_callback", "_auth", "_curves", "_mask", "alpn", "entries", "newest", "policy", "session_id", "suites")
 
     def __init__(self, policy: BindPolicy, tls: BindTls, storage: Storage, alpn: tuple[str, ...]) -> None:
         """Check everything that can be wrong with it.
@@ -64,44 +44,30 @@ class AppliedPolicy:
         """
         self.policy = policy
         self.alpn = alpn
-        self.entries: list[Entry[Any]] = []
-        self._authorities: tuple[x509.Certificate, ...] = ()
         self._alpn_callback = alpn_selector(alpn) if alpn else None
         self._mask = version_mask(policy.versions)
         self._curves = policy.curves.encode() if policy.curves is not None and policy.curves != tls.policy.curves else None
-        self._trust = new_context(SSL.TLS_SERVER_METHOD)
-        set_versions(self._trust, policy.versions, policy.ciphers, tls.location)
-        set_algorithms(self._trust, policy.ciphers, policy.ciphersuites, policy.curves, tls.location)
-        if policy.ca_file is not None:
-            if policy.ca_file != SYSTEM_CA:
-                authorities = storage.authority(policy.ca_file, tls.location)
-                self._authorities = authorities.contents
-                self.entries.append(authorities)
-            load_trust(self._trust, policy.ca_file, self._authorities)
-        self.session_id = self._digest()
+        scratch = new_context(SSL.TLS_SERVER_METHOD)
+        set_versions(scratch, policy.versions, policy.ciphers, tls.location)
+        self._set_algorithms(scratch, tls)
+        self._auth = ClientAuth(policy, tls, storage)
+        self.entries = self._auth.entries
+        self.session_id = self._auth.digest
         self.newest = "TLSv1.3" in enabled_versions(policy.versions)
-        self.suites = Suites(self._trust)
+        self.suites = Suites(scratch)
 
-    def _digest(self) -> bytes:
+    def _set_algorithms(self, context: SSL.Context, tls: BindTls) -> None:
         policy = self.policy
-        digest = hashlib.sha256(policy.verify.value.encode())
-        if policy.verify is not Verify.NONE:
-            digest.update((policy.ca_file or "").encode("utf-8", "surrogateescape"))
-            for authority in self._authorities:
-                digest.update(authority.fingerprint(SHA256()))
-        return digest.digest()
+        set_algorithms(
+            context, policy.ciphers, policy.ciphersuites, policy.curves, tls.location, sigalgs=policy.sigalgs
+        )
 
     def dress(self, context: SSL.Context, tls: BindTls) -> None:
         """Set everything but certificates in an empty context."""
         policy = self.policy
         set_versions(context, policy.versions, policy.ciphers, tls.location)
-        set_algorithms(context, policy.ciphers, policy.ciphersuites, policy.curves, tls.location)
-        context.set_verify(VERIFY_MODES[policy.verify])
-        if policy.ca_file is not None:
-            share_trust(self._trust, context)
-        if policy.verify is not Verify.NONE:
-            for authority in self._authorities:
-                context.add_client_ca(authority)
+        self._set_algorithms(context, tls)
+        self._auth.put_on(context)
         context.set_session_id(self.session_id)
         if self._alpn_callback is not None:
             lib.SSL_CTX_set_alpn_select_cb(context._context, self._alpn_callback, ffi.NULL)
@@ -115,7 +81,7 @@ class AppliedPolicy:
     def adjust(self, ssl: Any) -> None:
         """Give a connection what OpenSSL took from the context that it was created from, before its handshake."""
         lib.SSL_set_options(ssl, self._mask)
-        lib.SSL_set_verify(ssl, VERIFY_MODES[self.policy.verify], ffi.NULL)
+        self._auth.put_on_connection(ssl)
         if self._curves is not None:
             lib.SSL_set1_curves_list(ssl, self._curves)
 

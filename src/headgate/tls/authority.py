@@ -77,6 +77,7 @@ def make_authority(
     *,
     parent: Authority | None = None,
     key: str = "ecdsa",
+    path_length: int | None = None,
     not_before: datetime.datetime | None = None,
     not_after: datetime.datetime | None = None,
 ) -> Authority:
@@ -86,6 +87,7 @@ def make_authority(
         name: its common name.
         parent: the CA that signs it; None makes a self-signed root.
         key: "ecdsa" (P-256) or "rsa" (2048 bits).
+        path_length: how many CAs may stand between it and a leaf; None: any number.
         not_before, not_after: validity, timezone-aware; by default from an hour ago for ten years.
     """
     private = make_key(key)
@@ -99,7 +101,7 @@ def make_authority(
     )
     builder = (
         _builder(subject, issuer, private, signer, begin, end)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(usage, critical=True)
     )
     certificate = builder.sign(signer, hashes.SHA256())
@@ -148,6 +150,33 @@ def issue(
             x509.SubjectAlternativeName([_alternative_name(one) for one in names]), critical=False
         )
     return Issued(builder.sign(authority.key, hashes.SHA256()), private, authority.chain)
+
+
+def revoke(
+    authority: Authority,
+    *revoked: x509.Certificate,
+    last_update: datetime.datetime | None = None,
+    next_update: datetime.datetime | None = None,
+) -> bytes:
+    """A certificate revocation list in PEM form, as `crl-file` takes it.
+
+    Args:
+        authority: who issued what is revoked, and signs.
+        revoked: the certificates; none makes an empty list.
+        last_update, next_update: timezone-aware; by default from an hour ago for 30 days.
+    """
+    begin, end = _validity(last_update, next_update, days=30)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.certificate.subject)
+        .last_update(begin)
+        .next_update(end)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
+    )
+    for one in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(one.serial_number).revocation_date(begin)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def make_key(kind: str) -> PrivateKey:

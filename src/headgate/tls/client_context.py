@@ -27,6 +27,7 @@ from headgate.tls.policy import (
     set_algorithms,
     set_versions,
 )
+from headgate.tls.tuning import Tuning
 
 #: Names whose latest session is kept for one server line; `sni` may come from requests, so the table needs an end.
 SESSIONS_MOST = 256
@@ -70,6 +71,10 @@ class ServerContext:
         self.tls = tls
         self._context = context
         self._sessions: dict[bytes, Any] = {}
+
+    def tune(self, tuning: Tuning) -> None:
+        """Follow what the global section says about all contexts."""
+        tuning.put_on(self._context)
 
     def handle(self, sock: socket.socket, sni: bytes | None) -> Handle:
         """What a channel drives; see `connection`."""

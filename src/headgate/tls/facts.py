@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from cryptography import x509
 
 from headgate.base.connection_errors import ConnectionFailure
-from headgate.tls.openssl import CERTIFICATE_VERIFY_FAILED, error_string, ffi, lib
+from headgate.tls.key_log import Secrets, secrets_of
+from headgate.tls.openssl import CERTIFICATE_VERIFY_FAILED, encoded_certificate, error_string, ffi, lib
 from headgate.tls.unbegun import NO_CIPHER
 
 #: Longest Finished message (SHA-512) and longest master secret (SSL_MAX_MASTER_KEY_LENGTH and TLS 1.3's SHA-384).
@@ -54,9 +55,15 @@ class ConnectionFacts:
         established: the handshake was completed.
         error: OpenSSL's packed code of the first error met, 0 for none.
         findings: what verification met, None when nobody took notes: then there is OpenSSL's verdict only.
+        early: early data was received and handed on, and the handshake is not over (`ssl_fc_has_early`).
+        early_received: early data was received (`ssl_fc_early_rcvd`).
+        secrets: of the connection's keys, by their label; None unless `tune.ssl.keylog` is on.
     """
 
-    __slots__ = ("_names", "_outgoing", "_peer", "_peer_known", "error", "established", "findings", "ssl")
+    __slots__ = (
+        "_names", "_outgoing", "_peer", "_peer_known", "early", "early_received", "error", "established", "findings", "secrets",
+        "ssl",
+    )
 
     def __init__(
         self, ssl: Any, names: CertificateNames | None = None, *, outgoing: bool = False, established: bool = True, error: int = 0
@@ -73,10 +80,18 @@ class ConnectionFacts:
         self.established = established
         self.error = error
         self.findings: Findings | None = None
+        self.early = False
+        self.early_received = False
+        self.secrets: Secrets | None = secrets_of(ssl)
         self._names = names
         self._outgoing = outgoing
         self._peer: x509.Certificate | None = None
         self._peer_known = False
+
+    def complete(self) -> None:
+        """The handshake of a connection that has begun with early data is over."""
+        self.early = False
+        self.established = True
 
     @property
     def error_text(self) -> str:
@@ -269,7 +284,7 @@ def _stack(stack: Any) -> list[bytes]:
     """The certificates of a stack, in DER."""
     if not stack:
         return []
-    found = (_der(lib.sk_X509_value(stack, number)) for number in range(lib.sk_X509_num(stack)))
+    found = (encoded_certificate(lib.sk_X509_value(stack, number)) for number in range(lib.sk_X509_num(stack)))
     return [one for one in found if one is not None]
 
 
@@ -285,7 +300,7 @@ def _text(pointer: Any) -> str:
 
 def _certificate(pointer: Any) -> x509.Certificate | None:
     """OpenSSL's certificate as ours, by way of DER."""
-    encoded = _der(pointer)
+    encoded = encoded_certificate(pointer)
     return None if encoded is None else _parsed(encoded)
 
 
@@ -295,16 +310,6 @@ def _parsed(encoded: bytes) -> x509.Certificate | None:
         return x509.load_der_x509_certificate(encoded)
     except ValueError:
         return None
-
-
-def _der(pointer: Any) -> bytes | None:
-    memory = ffi.gc(lib.BIO_new(lib.BIO_s_mem()), lib.BIO_free)
-    if lib.i2d_X509_bio(memory, pointer) != 1:
-        lib.ERR_clear_error()
-        return None
-    data = ffi.new("char **")
-    size = lib.BIO_get_mem_data(memory, data)
-    return bytes(ffi.buffer(data[0], size)[:])
 
 
 def session_id_of(encoded: bytes) -> bytes:

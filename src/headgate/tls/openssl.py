@@ -77,6 +77,17 @@ def new_ssl(context: Any, fd: int) -> Any:
     raise MemoryError("OpenSSL has no memory for another connection")
 
 
+def encoded_certificate(pointer: Any) -> bytes | None:
+    """An `X509*` in DER; None when OpenSSL can't write it."""
+    memory = _gc(lib.BIO_new(lib.BIO_s_mem()), lib.BIO_free)
+    if lib.i2d_X509_bio(memory, pointer) != 1:
+        _clear_errors()
+        return None
+    data = ffi.new("char **")
+    size = lib.BIO_get_mem_data(memory, data)
+    return bytes(ffi.buffer(data[0], size)[:])
+
+
 @dataclass(frozen=True, slots=True)
 class TlsError:
     """What ended a TLS operation.

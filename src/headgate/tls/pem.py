@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import os
 import re
+import warnings
 from collections.abc import Callable
 
 from cryptography import x509
@@ -19,6 +20,10 @@ from headgate.base.diagnostics import ConfigError, Location, config_error
 from headgate.base.records import dataclass
 from headgate.tls.certified_key import PRIVATE_KEYS, CertifiedKey, PrivateKey, kind_of
 
+#: What `cryptography` says of bytes that are no certificate, or no revocation list.
+DAMAGED = (
+    ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType,
+)
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----[ \t]*\r?\n(.*?)-----END \1-----", re.DOTALL)
 _CERTIFICATES = (b"CERTIFICATE", b"X509 CERTIFICATE")
 _COMBINE = "the file must hold the certificate, its chain and the private key: cat site.crt chain.crt site.key > site.pem"
@@ -228,12 +233,13 @@ def _parse(
 def _load_certificate(body: bytes, number: int, path: str, location: Location | None) -> x509.Certificate:
     pem = b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n"
     try:
-        certificate = x509.load_pem_x509_certificate(pem)
-        # Parsing is lazy: touch what we use, so that nonsense is found here and not in the data plane.
-        certificate.public_key()
-        certificate.subject, certificate.issuer, certificate.extensions, certificate.not_valid_before_utc  # noqa: B018
-        certificate.not_valid_after_utc  # noqa: B018
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        with warnings.catch_warnings(action="ignore"):  # about names that are odd, and no reason to refuse a certificate
+            certificate = x509.load_pem_x509_certificate(pem)
+            # Parsing is lazy: touch what we use, so that nonsense is found here and not in the data plane.
+            certificate.public_key()
+            certificate.subject, certificate.issuer, certificate.extensions, certificate.not_valid_before_utc  # noqa: B018
+            certificate.not_valid_after_utc  # noqa: B018
+    except DAMAGED as error:
         raise config_error(
             f"block {number} of {path!r} is not a valid certificate: {_short(error)}", location,
             remedy="look at it with: openssl x509 -in FILE -noout -text",

@@ -13,7 +13,7 @@ from OpenSSL import SSL, crypto
 
 from headgate.base.diagnostics import Location, config_error
 from headgate.config.tls_options import TlsVersions
-from headgate.tls.algorithm_names import CURVES, unknown_name
+from headgate.tls.algorithm_names import CURVES, SIGNATURES, unknown_name
 from headgate.tls.openssl import MODE, error_text, lib
 
 #: The trusted CAs of the system (manual 5.2 ca-file).
@@ -106,9 +106,15 @@ def version_mask(versions: TlsVersions) -> int:
 
 
 def set_algorithms(
-    context: SSL.Context, ciphers: str | None, ciphersuites: str | None, curves: str | None, location: Location | None
+    context: SSL.Context,
+    ciphers: str | None,
+    ciphersuites: str | None,
+    curves: str | None,
+    location: Location | None,
+    *,
+    sigalgs: str | None = None,
 ) -> None:
-    """Apply `ciphers` (up to TLS 1.2), `ciphersuites` (TLS 1.3) and `curves`.
+    """Apply `ciphers` (up to TLS 1.2), `ciphersuites` (TLS 1.3), `curves` and `sigalgs`.
 
     Raises:
         ConfigError: OpenSSL knows none of what is listed.
@@ -119,6 +125,8 @@ def set_algorithms(
         _checked(context.set_tls13_ciphersuites, ciphersuites, "ciphersuites", location)
     if curves is not None:
         _known(lib.SSL_CTX_set1_curves_list, context, "curves", curves, location, CURVES)
+    if sigalgs is not None:
+        _known(lib.SSL_CTX_set1_sigalgs_list, context, "sigalgs", sigalgs, location, SIGNATURES)
 
 
 def _known(

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from headgate.base.diagnostics import Bug, Location, config_error
 from headgate.tls.openssl import ffi, lib
-from headgate.tls.pem import list_directory, read_file
+from headgate.tls.pem import DAMAGED, list_directory, read_file
 
 _BLOCK = re.compile(rb"-----BEGIN X509 CRL-----[ \t]*\r?\n.*?-----END X509 CRL-----", re.DOTALL)
 #: What is read in a directory (manual 5.1 ca-file).
@@ -60,10 +60,13 @@ def parse_revocations(data: bytes, path: str, location: Location | None) -> list
     found = []
     for match in _BLOCK.finditer(data):
         try:
-            one = x509.load_pem_x509_crl(match[0] + b"\n")
-            # Parsing is lazy: touch what is used, so that nonsense is found here and not in a handshake.
-            one.issuer, one.next_update_utc, one.extensions, len(one)
-        except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+            with warnings.catch_warnings(action="ignore"):  # about names that are odd, and no reason to refuse a list
+                one = x509.load_pem_x509_crl(match[0] + b"\n")
+                # Parsing is lazy: touch what is used, so that nonsense is found here and not in a handshake.
+                one.issuer, one.next_update_utc, one.extensions, len(one)
+            if not _as_openssl_has_it(one):
+                raise ValueError("OpenSSL can't read it")
+        except DAMAGED as error:
             raise config_error(
                 f"{path!r} holds a damaged certificate revocation list: {' '.join(str(error).split())[:120]}", location,
                 remedy="look at it with: openssl crl -in FILE -noout -text",
@@ -79,12 +82,20 @@ def add_revocations(store: Any, lists: tuple[x509.CertificateRevocationList, ...
         Bug: OpenSSL does not read what `cryptography` has read.
     """
     for one in lists:
-        data = one.public_bytes(Encoding.DER)
-        memory = ffi.gc(lib.BIO_new_mem_buf(data, len(data)), lib.BIO_free)
-        pointer = ffi.gc(lib.d2i_X509_CRL_bio(memory, ffi.NULL), lib.X509_CRL_free)
-        if not pointer or lib.X509_STORE_add_crl(store, pointer) != 1:
+        if lib.X509_STORE_add_crl(store, _as_openssl_has_it(one)) != 1:
             lib.ERR_clear_error()
             raise Bug("OpenSSL refuses a certificate revocation list that was read before")
+
+
+def _as_openssl_has_it(one: x509.CertificateRevocationList) -> Any:
+    """An `X509_CRL*`, NULL when OpenSSL can't read it."""
+    data = one.public_bytes(Encoding.DER)
+    memory = ffi.gc(lib.BIO_new_mem_buf(data, len(data)), lib.BIO_free)
+    pointer = lib.d2i_X509_CRL_bio(memory, ffi.NULL)
+    if not pointer:
+        lib.ERR_clear_error()
+        return pointer
+    return ffi.gc(pointer, lib.X509_CRL_free)
 
 
 def check_revocations(store: Any) -> None:

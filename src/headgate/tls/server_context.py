@@ -36,6 +36,7 @@ from headgate.base.diagnostics import NOWHERE, ConfigError, Report, Severity, co
 from headgate.base.records import dataclass
 from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, CrtList, Verify
 from headgate.tls.applied_policy import AppliedPolicy
+from headgate.tls.early_data import allow_early_data, sends_early_data
 from headgate.tls.forging import Forger
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.installing import check_acceptable, install
@@ -45,6 +46,7 @@ from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, ffi, lib, new_ssl
 from headgate.tls.policy import SYSTEM_CA, enabled_versions, new_context, set_common, span_versions
 from headgate.tls.storage import CertificateEntry, Entry, Storage
 from headgate.tls.store import CertificateStore, Choice, Served, load_served, skipped
+from headgate.tls.tuning import UNTUNED, Tuning
 from headgate.wire.client_hello import parse_client_hello
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.server_name import server_name
@@ -80,12 +82,13 @@ class BindContext:
         storage: where they come from.
         policies: all policies on the line; the line's own is `policies[tls.policy]`.
         selective: connections are switched to their context before the handshake: see the module.
+        early_data: one of the policies allows it.
         http: the frontend is in HTTP mode.
     """
 
     __slots__ = (
         "__weakref__", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_names", "_session", "_switches",
-        "http", "policies", "selective", "storage", "store", "tls",
+        "_tuning", "early_data", "http", "policies", "selective", "storage", "store", "tls",
     )  # fmt: skip
 
     def __init__(
@@ -98,9 +101,11 @@ class BindContext:
         origin: SSL.Context | None = None,
         forger: Forger | None = None,
         http: bool = True,
+        tuning: Tuning = UNTUNED,
     ) -> None:
         """See `build_bind_context`, which has checked everything."""
         self.http = http
+        self._tuning = tuning
         self.tls = tls
         self.store = store
         self.storage = storage
@@ -114,7 +119,9 @@ class BindContext:
         self.selective = len(self.policies) > 1 or _needs_hello(store)
         # OpenSSL may call them as long as a connection or a context lives: they are never taken back.
         self._callbacks: dict[BindPolicy | None, Any] = {}
+        self.early_data = False
         self._session = self._session_context(cache, origin)
+        self._allow_early_data()
         storage.join(self)
 
     @property
@@ -129,6 +136,19 @@ class BindContext:
         if self.selective:
             self._select(ssl, hello)
         return Handle(ssl)
+
+    def takes_early_data(self, hello: bytes) -> bool:
+        """Whether a client that begins with these bytes sends early data, and asks for a name that allows it."""
+        if not self.early_data:
+            return False
+        try:
+            parsed = parse_client_hello(hello)
+        except ProtocolViolation:
+            return False
+        if parsed is None or not sends_early_data(parsed):
+            return False
+        choice = self._answer(parsed.sni or b"")
+        return choice is not None and choice[0].policy.allow_0rtt
 
     def describe(self, record: HandshakeRecord) -> None:
         """Say in a handshake record what applied on our side."""
@@ -187,6 +207,12 @@ class BindContext:
         if self.selective:
             span_versions(self._session, [policy.versions for policy in policies])
         self._session.set_session_id(policies[self.tls.policy].session_id)
+        self._allow_early_data()
+
+    def _allow_early_data(self) -> None:
+        if not self.early_data and any(policy.allow_0rtt for policy in self.policies):
+            self.early_data = True
+            allow_early_data(self._session)
 
     def entries(self) -> set[Entry[Any]]:
         """All of the storage that the line uses."""
@@ -221,6 +247,7 @@ class BindContext:
             context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | OP_PRIORITIZE_CHACHA)
         if not self.tls.tickets:
             context.set_options(SSL.OP_NO_TICKET)
+        self._tuning.put_on(context)
 
     def _context_for(self, choice: Choice) -> SSL.Context:
         """The context of certificates that may share one, built when a client first asks for them."""
@@ -230,7 +257,10 @@ class BindContext:
             self._common(context)
             policy = choice[0].policy
             self.policies[policy].dress(context, self.tls)
-            install(context, tuple(one.entry.contents for one in choice))
+            certificates = tuple(one.entry.contents for one in choice)
+            install(context, certificates)
+            if all(one.dh_parameters is None for one in certificates):
+                self._tuning.offer_dhe(context, certificates[0].key, policy.ciphers)
             if self.selective:
                 callback = self._callback(policy, partial(self._confirm, policy))
                 lib.SSL_CTX_set_tlsext_servername_callback(context._context, callback)
@@ -355,6 +385,7 @@ def build_bind_context(
     http: bool = True,
     origin: SSL.Context | None = None,
     clock: Callable[[], float] = lambda: 0.0,
+    tuning: Tuning = UNTUNED,
 ) -> BindContext | None:
     """Build the TLS side of a bind line; certificates and options are checked now, not with the first client.
 
@@ -366,6 +397,7 @@ def build_bind_context(
         http: the frontend is in HTTP mode, where ALPN has a default (manual 5.1 alpn).
         origin: a bare context whose ticket keys are to be used (`tls.session_context`); None: keys of its own.
         clock: Unix time; 0: unknown, nothing has expired.
+        tuning: what the global section says about all contexts.
 
     Returns:
         The context, or None when something is wrong with it (`report` says what).
@@ -397,7 +429,7 @@ def build_bind_context(
         return None
     store = CertificateStore(served, clock())
     _compare_verification(store, report)
-    return BindContext(tls, cache, store, storage, policies, origin, forger, http)
+    return BindContext(tls, cache, store, storage, policies, origin, forger, http, tuning)
 
 
 def relist(bind: BindContext, report: Report, now: float) -> bool:
@@ -447,8 +479,7 @@ def _compare_verification(store: CertificateStore, report: Report) -> None:
     for choice in store.choices():
         first = choice[0]
         for one in choice[1:]:
-            verification = one.policy.verify, one.policy.ca_file
-            if one.kind != first.kind and verification != (first.policy.verify, first.policy.ca_file):
+            if one.kind != first.kind and _verification(one.policy) != _verification(first.policy):
                 report.warn(
                     f"{one.entry.name!r} and {first.entry.name!r} answer to one name and differ in 'verify': by the kind of key"
                     " that it can use, a client chooses whether it must show a certificate",
@@ -456,15 +487,19 @@ def _compare_verification(store: CertificateStore, report: Report) -> None:
                 )
 
 
+def _verification(policy: BindPolicy) -> tuple[object, ...]:
+    return policy.verify, policy.ca_file, policy.ca_verify_file, policy.crl_file
+
+
 def _check_trust(policy: BindPolicy, tls: BindTls, report: Report) -> None:
-    if policy.verify is not Verify.NONE and policy.ca_file is None:
+    if policy.verify is not Verify.NONE and policy.ca_file is None and policy.ca_verify_file is None:
         report.add(
             config_error(
                 f"verify {policy.verify.value} is set but there is no ca-file to verify client certificates with", tls.location,
                 remedy="add ca-file FILE with the CA that issues your client certificates",
             ).diagnostic
         )
-    if policy.ca_file == SYSTEM_CA and policy.verify is not Verify.NONE:
+    if SYSTEM_CA in (policy.ca_file, policy.ca_verify_file) and policy.verify is not Verify.NONE:
         report.warn(
             "ca-file @system-ca on a bind line accepts client certificates of every public CA", tls.location,
             remedy="name the CA that issues your client certificates",

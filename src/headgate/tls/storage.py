@@ -22,6 +22,7 @@ from headgate.config.tls_options import CertificateFile, CertificateLine
 from headgate.tls.certified_key import CertifiedKey
 from headgate.tls.loading import CertificateReader
 from headgate.tls.pem import read_authorities
+from headgate.tls.revocation import read_revocations
 
 T = TypeVar("T")
 
@@ -131,6 +132,14 @@ class Storage:
             ConfigError: the file is wrong (see `pem.read_authorities`).
         """
         return _entry(self.authorities, path, location, read_authorities)
+
+    def revocation(self, path: str, location: Location | None) -> RevocationsEntry:
+        """The revocation lists of a `crl-file`, read now unless they are there already.
+
+        Raises:
+            ConfigError: the file is wrong (see `revocation.read_revocations`).
+        """
+        return _entry(self.revocations, path, location, read_revocations)
 
     def of(self, kind: str) -> dict[str, Entry[tuple[Any, ...]]]:
         """The entries of `ca-file` or of `crl-file`, by name."""

@@ -18,7 +18,8 @@ class UnbegunFacts:
 
     __slots__ = ()
 
-    established = False
+    established = early = early_received = False
+    secrets = None
     error = 0
     failure = ConnectionFailure.SSL_EMPTY
     error_text = version = ""

@@ -38,6 +38,7 @@ from headgate.config.actions import (
     Tarpit,
     UnsetVar,
     UseService,
+    WaitForHandshake,
 )
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ProxyDraft
@@ -267,4 +268,5 @@ def change_patterns(verb: str) -> ActionReader:
 accept = plain(Accept())
 reject = plain(Reject())
 disable_l7_retry = plain(DisableL7Retry())
+wait_for_handshake = plain(WaitForHandshake())
 

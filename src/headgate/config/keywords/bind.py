@@ -21,6 +21,7 @@ from headgate.config.keywords.line_options import (
     unsupported,
     without_effect,
 )
+from headgate.config.keywords.tls_bind import BIND_OPTIONS, impossible
 from headgate.config.keywords.tls_options import shared_options
 from headgate.config.model import Bind
 from headgate.config.registry import KEYWORDS, Keyword, Parser, Scope, Status
@@ -81,7 +82,7 @@ PERMISSIONS: dict[str, Parser] = {
     "user": store("user", text("a user name")),
 }
 
-_OPTIONS: dict[str, Parser] = shared_options() | PERMISSIONS | {
+_OPTIONS: dict[str, Parser] = shared_options() | BIND_OPTIONS | PERMISSIONS | {
     "accept-proxy": flag("accept-proxy"),
     "backlog": store("backlog", integer("backlog", 0)),
     "ca-sign-file": store("ca-sign-file", text("a file with a CA certificate and its private key")),
@@ -91,7 +92,6 @@ _OPTIONS: dict[str, Parser] = shared_options() | PERMISSIONS | {
     "default-crt": _certificate(is_default=True),
     "generate-certificates": flag("generate-certificates"),
     "defer-accept": flag("defer-accept"),
-    "ecdhe": store("curves", text("a named curve")),
     "id": store("id", integer("socket id", 1, 0x7FFFFFFF)),
     "interface": store("interface", text("an interface name")),
     "maxconn": store("maxconn", integer("maxconn", 0)),
@@ -110,10 +110,8 @@ _OPTIONS: dict[str, Parser] = shared_options() | PERMISSIONS | {
 }
 
 _UNSUPPORTED = (
-    "accept-netscaler-cip allow-0rtt ca-ignore-err ca-verify-file cc client-sigalgs crl-file"
-    " crt-ignore-err ech expose-fd guid-prefix idle-ping ktls label level"
-    " namespace nbconn no-ca-names npn quic-cc-algo quic-force-retry quic-socket severity-output sigalgs tcp-md5sig tcp-ss"
-    " tls-ticket-keys"
+    "accept-netscaler-cip cc expose-fd guid-prefix idle-ping label level namespace nbconn quic-cc-algo quic-force-retry"
+    " quic-socket severity-output tcp-md5sig tcp-ss"
 )
 
 _THREADS = "which worker takes a connection is the kernel's choice here"
@@ -122,6 +120,7 @@ KEYWORDS.add(
     Keyword("bind", frozenset({Scope.FRONTEND, Scope.LISTEN}), Status.IMPLEMENTED, parse_bind),
     *rows(Scope.BIND, _OPTIONS),
     *unsupported(Scope.BIND, _UNSUPPORTED),
+    *impossible(Scope.BIND),
     Keyword(
         "nice", frozenset({Scope.BIND}), Status.NO_EFFECT, store("nice", integer("nice", -1024, 1024)),
         "all connections of a worker are served in turn",

@@ -46,6 +46,11 @@ def without_effect(reason: str, *names: str) -> list[Keyword]:
     return [Keyword(name, _GLOBAL, Status.NO_EFFECT, note=reason, negatable=True) for name in names]
 
 
+def impossible(takes: str, *names: str) -> list[Keyword]:
+    """Keywords that we can't follow, with what it would take."""
+    return [Keyword(name, _GLOBAL, Status.UNSUPPORTED, note=takes, negatable=True) for name in names]
+
+
 def removed(modern: str, *names: str) -> list[Keyword]:
     """Keywords that HAProxy dropped, with what to write instead."""
     return [Keyword(name, _GLOBAL, Status.REMOVED, note=modern) for name in names]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from headgate.config.cursor import Cursor
 from headgate.config.drafts import BindDraft, Settings
-from headgate.config.keywords.global_rows import implemented, switch, value, without_effect
+from headgate.config.keywords.global_rows import implemented, impossible, switch, value, without_effect
 from headgate.config.keywords.line_options import flag
 from headgate.config.keywords.tls_options import version_options
 from headgate.config.model import EXTRA_FILES
@@ -97,12 +97,26 @@ KEYWORDS.add(
     value("ssl-default-bind-ciphers", _word("a cipher list")),
     value("ssl-default-bind-ciphersuites", _word("a list of TLS 1.3 cipher suites")),
     value("ssl-default-bind-curves", _word("a list of curves")),
+    value("ssl-default-bind-sigalgs", _word("a list of signature algorithms")),
     implemented("ssl-default-bind-options", _options("ssl-default-bind-options", _BIND_OPTIONS)),
     value("ssl-default-server-ciphers", _word("a cipher list")),
     value("ssl-default-server-ciphersuites", _word("a list of TLS 1.3 cipher suites")),
     value("ssl-default-server-curves", _word("a list of curves")),
     implemented("ssl-default-server-options", _options("ssl-default-server-options", _SERVER_OPTIONS)),
     value("ssl-server-verify", lambda cursor: cursor.choice("verify", {"none": Verify.NONE, "required": Verify.REQUIRED})),
+    value("ssl-dh-param-file", _word("a file with DH parameters")),
+    value("ssl-security-level", lambda cursor: cursor.integer("security level", 0, 5)),
     *without_effect("kernel TLS is not used", "noktls"),
-    *without_effect("the TLS library works synchronously", "ssl-mode-async"),
+    *without_effect("asynchronous engines are gone from OpenSSL, nothing would wait for them", "ssl-mode-async"),
+    *impossible("it would take a binding of SSL_CTX_set1_client_sigalgs_list", "ssl-default-bind-client-sigalgs"),
+    *impossible(
+        "it would take one more count over all workers; 'maxconn' of bind lines with 'ssl' and of servers bounds the same",
+        "maxsslconn",
+    ),
+    *impossible("OpenSSL 4.0 has no engines any more", "ssl-engine"),
+    *impossible(
+        "it would take a binding of OSSL_PROVIDER_load; the default provider of the TLS library is always loaded",
+        "ssl-provider", "ssl-provider-path",
+    ),
+    *impossible("it would take a binding of EVP_set_default_properties", "ssl-propquery"),
 )

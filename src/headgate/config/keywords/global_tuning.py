@@ -38,11 +38,18 @@ KEYWORDS.add(
     value("tune.bufsize", _bytes("a buffer size", _SMALLEST_BUFFER, _LARGEST_BUFFER)),
     value("tune.cli.max-payload-size", _bytes("a size", 1024, 1 << 25)),
     value("tune.http.maxhdr", _count("a number of headers", 1, 32767)),
+    value("tune.idletimer", lambda cursor: cursor.time("a time")),
     value("tune.maxrewrite", _bytes("a size", 0, _LARGEST_BUFFER)),
     value("tune.ssl.cachesize", _count("a number of sessions")),
     value("tune.ssl.capture-buffer-size", _count("a number of bytes")),
     value("tune.ssl.capture-cipherlist-size", _count("a number of bytes"), as_="tune.ssl.capture-buffer-size"),
+    value("tune.ssl.certificate-compression", lambda cursor: cursor.choice("mode", {"auto": True, "off": False})),
+    value("tune.ssl.default-dh-param", _count("a number of bits", 1024)),
+    value("tune.ssl.hard-maxrecord", _count("a number of bytes")),
+    value("tune.ssl.keylog", lambda cursor: cursor.choice("mode", {"on": True, "off": False})),
+    value("tune.ssl.keyupdate-rate-limit", _count("a number of key updates a second")),
     value("tune.ssl.lifetime", lambda cursor: cursor.time("a time", "s")),
+    value("tune.ssl.maxrecord", _count("a number of bytes")),
     value("tune.ssl.ssl-ctx-cache-size", _count("a number of certificates")),
     *without_effect("the event loop chooses how it polls", *"busy-polling noepoll noevports nokqueue nopoll".split()),
     *without_effect("the event loop chooses how it polls", *(
@@ -54,8 +61,9 @@ KEYWORDS.add(
     *without_effect("workers are processes, which the kernel spreads over the CPUs", *(
         "tune.idle-pool.shared tune.listener.default-shards tune.listener.multi-queue tune.takeover-other-tg-connections"
         " tune.renice.runtime tune.renice.startup tune.max-checks-per-thread tune.fd.tables tune.ring.queues"
-        " tune.streams-elasticity tune.ssl.force-private-cache"
+        " tune.streams-elasticity"
     ).split()),
+    *without_effect("each worker has a cache of its own, and tickets that all of them read", "tune.ssl.force-private-cache"),
     *without_effect("memory is managed by Python", *(
         "no-memory-trimming prealloc-fd maxpipes tune.buffers.limit tune.buffers.reserve tune.bufsize.large"
         " tune.bufsize.small tune.memory.hot-size tune.pool-high-fd-ratio tune.pool-low-fd-ratio tune.defaults.purge"
@@ -63,7 +71,7 @@ KEYWORDS.add(
     ).split()),
     *without_effect("data is forwarded without copies wherever that is possible", *(
         "tune.applet.zero-copy-forwarding tune.disable-fast-forward tune.disable-zero-copy-forwarding"
-        " tune.h1.zero-copy-fwd-recv tune.h1.zero-copy-fwd-send tune.pt.zero-copy-forwarding tune.idletimer"
+        " tune.h1.zero-copy-fwd-recv tune.h1.zero-copy-fwd-send tune.pt.zero-copy-forwarding"
     ).split()),
     *without_effect("variables live in Python objects and are not accounted", *(
         "tune.vars.check-max-size tune.vars.global-max-size tune.vars.proc-max-size tune.vars.reqres-max-size"
@@ -95,9 +103,6 @@ KEYWORDS.add(
         " tune.quic.fe.stream.data-ratio tune.quic.fe.stream.max-concurrent tune.quic.fe.stream.max-total"
         " tune.quic.fe.stream.rxbuf tune.quic.fe.tx.pacing tune.quic.fe.tx.udp-gso tune.quic.listen tune.quic.mem.tx-max"
         " tune.quic.zero-copy-fwd-send"
-    ).split()),
-    *without_effect("the TLS library decides", *(
-        "tune.ssl.certificate-compression tune.ssl.default-dh-param tune.ssl.hard-maxrecord tune.ssl.maxrecord"
     ).split()),
     *without_effect("sockets are written to as soon as they take data", "tune.notsent-lowat.client", "tune.notsent-lowat.server"),
     *without_effect("the kernel sizes the buffers of sockets", *(

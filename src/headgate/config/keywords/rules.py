@@ -82,6 +82,7 @@ _ACTIONS: dict[str, tuple[ActionReader, tuple[Ruleset, ...]]] = {
     "track-sc1": (stick.read_track, _TRACKING),
     "track-sc2": (stick.read_track, _TRACKING),
     "unset-var*": (read.read_unset_var, _EVERYWHERE),
+    "wait-for-handshake": (read.wait_for_handshake, (_REQUEST,)),
 }
 
 

@@ -1,0 +1,76 @@
+"""The TLS options that only bind lines have (manual 5.1): client certificates, signatures, early data, and what can't be.
+
+Those that the TLS library or its Python binding does not reach have a row that says what it would take.
+"""
+
+from __future__ import annotations
+
+from headgate.base.verify_errors import verify_error_names, verify_error_number
+from headgate.config.client_auth import IgnoredErrors
+from headgate.config.cursor import Cursor, Word
+from headgate.config.drafts import BindDraft
+from headgate.config.keywords.line_options import flag, store, text
+from headgate.config.registry import Keyword, Parser, Scope, Status
+
+
+def _ignored_errors(cursor: Cursor) -> IgnoredErrors:
+    """`all`, or error numbers and names separated by commas."""
+    word = cursor.next("'all', or verification errors such as X509_V_ERR_CERT_HAS_EXPIRED")
+    if word.text == "all":
+        return IgnoredErrors(everything=True)
+    numbers = set()
+    for part in word.text.split(","):
+        if not part:
+            continue
+        number = verify_error_number(part)
+        if not number:
+            raise cursor.wrong(
+                Word(part, word.location), f"unknown verification error '{part}'", allowed=("all", *verify_error_names()[1:])
+            )
+        numbers.add(number)
+    return IgnoredErrors(frozenset(numbers))
+
+
+def _kernel_tls(cursor: Cursor, draft: BindDraft) -> None:
+    """`ktls on|off`: `off` is how it is."""
+    word = cursor.next("'on' or 'off'")
+    if word.text == "on":
+        raise cursor.wrong(word, "'ktls on' is known but not yet supported", remedy=KTLS)
+    if word.text != "off":
+        raise cursor.wrong(word, f"ktls must be 'on' or 'off', not '{word.text}'", allowed=("on", "off"))
+
+
+KTLS = "the TLS library that the Python binding carries is built without kernel TLS; it would take a build of OpenSSL with it"
+_NPN = "NPN was replaced by ALPN (RFC 7301), and the binding has left it out: use 'alpn'"
+_TICKET_KEYS = (
+    "not needed for reloads and workers: all workers of this machine share the keys of tickets, and they outlive a reload. Keys"
+    " from a file (several machines, restarts) would take a binding of SSL_CTX_set_tlsext_ticket_key_evp_cb: leave it out"
+)
+_CLIENT_SIGALGS = (
+    "it would take a binding of SSL_CTX_set1_client_sigalgs_list; 'sigalgs' and the CAs of 'ca-file' bound what clients sign with"
+)
+_ECH = "the TLS library has it from OpenSSL 4.0 on; it would take a binding of SSL_CTX_set1_echstore"
+
+BIND_OPTIONS: dict[str, Parser] = {
+    "allow-0rtt": flag("allow-0rtt"),
+    "ca-ignore-err": store("ca-ignore-err", _ignored_errors),
+    "ca-verify-file": store("ca-verify-file", text("a file or directory of CA certificates")),
+    "crl-file": store("crl-file", text("a file of certificate revocation lists")),
+    "crt-ignore-err": store("crt-ignore-err", _ignored_errors),
+    "ecdhe": store("curves", text("a named curve")),
+    "ktls": _kernel_tls,
+    "no-ca-names": flag("no-ca-names"),
+    "sigalgs": store("sigalgs", text("a list of signature algorithms")),
+}
+
+_IMPOSSIBLE = {
+    "client-sigalgs": _CLIENT_SIGALGS,
+    "ech": _ECH,
+    "npn": _NPN,
+    "tls-ticket-keys": _TICKET_KEYS,
+}
+
+
+def impossible(scope: Scope) -> list[Keyword]:
+    """Rows of options that the TLS library or its binding does not give us, with what it would take."""
+    return [Keyword(name, frozenset({scope}), Status.UNSUPPORTED, note=note) for name, note in _IMPOSSIBLE.items()]
