@@ -35,6 +35,7 @@ bench: $(VENV)/developing
 	$(BIN)/python -m bench.run $(BENCH_ARGS)
 	$(BIN)/python -m bench.workers
 	$(BIN)/python -m bench.certificates
+	$(BIN)/python -m bench.ocsp
 
 lint: $(VENV)/developing
 	$(BIN)/ruff check

@@ -108,6 +108,7 @@ class Process:
         self.references = References()
         self.plan = Plan((), {}, references=self.references)
         self.tables: Sequence[Table] = ()
+        self.ocsp: object = None
         self.checks = FakeChecks(self)
         self.checks.checked[self.backends["app"].state.servers[0]] = FakeChecked()
         self.checks.availability["app"] = Availability(1000.0)

@@ -47,7 +47,7 @@ def test_there_are_cases() -> None:
     assert len(CASES) > 10
 
 
-@pytest.mark.parametrize("name", ["blog-modern", "demo"])
+@pytest.mark.parametrize("name", ["blog-modern", "demo", "ocsp-stapling"])
 def test_examples_load_without_a_word(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(GOLDEN.parents[2] / "examples")
     config, report = read(f"{name}.cfg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import pytest
@@ -96,6 +97,29 @@ def test_openmetrics_where_it_is_asked_for() -> None:
     found = {family.name: family for family in parse_openmetrics(text)}
     assert found["haproxy_frontend_http_requests"].type == "counter"
     assert found["haproxy_process_failed_resolutions"].type == "unknown"
+
+
+def test_ocsp() -> None:
+    entry = {"state": "good", "left": 3600, "updates": True, "successes": 3, "failures": 1, "error": "", "must_staple": False}
+    entries = [
+        {"file": "/a.pem", **entry},
+        {"file": "/b.pem", **entry, "state": "missing", "left": 0, "error": "dns", "must_staple": True},
+    ]
+    answers = {**ANSWERS, "show headgate": json.dumps({"ocsp": entries})}
+    for form, parse in (("", parse_text), ("application/openmetrics-text", parse_openmetrics)):
+        found = {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in parse(ask(accept=form, answers=answers)[1]) for sample in family.samples
+            if sample.name.startswith("headgate_ocsp")
+        }
+        assert found["headgate_ocsp_staple_expiry_seconds", "/a.pem"] == 3600
+        assert found["headgate_ocsp_state", "/b.pem", "missing"] == 1 and found["headgate_ocsp_state", "/b.pem", "good"] == 0
+        assert found["headgate_ocsp_updates_total", "/a.pem"] == 3
+        assert found["headgate_ocsp_update_failures_total", "/a.pem"] == 1
+        assert found["headgate_ocsp_update_failing", "/b.pem", "dns"] == 1
+        assert found["headgate_ocsp_must_staple_missing", "/b.pem"] == 1
+        assert ("headgate_ocsp_must_staple_missing", "/a.pem") not in found
+        assert not [key for key in found if key[:2] == ("headgate_ocsp_update_failing", "/a.pem")]
 
 
 @pytest.mark.parametrize(("query", "scopes"), [

@@ -25,6 +25,8 @@ from headgate.tables.table import Table
 
 if TYPE_CHECKING:
     # OpenSSL is loaded only where TLS is spoken.
+    from headgate.tls.ocsp.ledger import Entry as OcspEntry
+    from headgate.tls.ocsp.ledger import Ledger
     from headgate.tls.storage import Entry, Storage
     from headgate.tls.store import CertificateStore
     from headgate.tls.transactions import CertificateText, Transactions
@@ -177,6 +179,34 @@ class TlsSide(Protocol):
         """What differs from the files, a line each, for `show ssl changes`."""
 
 
+class OcspUpdates(Protocol):
+    """Fetches OCSP responses; `app.ocsp_updates.Updates`."""
+
+    async def update(self, entry: OcspEntry) -> None:
+        """Ask a certificate's responders now; the entry says what came of it."""
+
+    async def insert(self, der: bytes) -> OcspEntry:
+        """Staple a response from now on; raises `tls.ocsp.failures.Failure` where it may not be."""
+
+
+class Ocsp(Protocol):
+    """OCSP of the process; `app.ocsp.Ocsp`."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The certificates that take part."""
+
+    @property
+    def updates(self) -> OcspUpdates | None:
+        """None where another process fetches."""
+
+    def lacking(self) -> Sequence[OcspEntry]:
+        """Certificates that insist on a response and have none."""
+
+    def admit_path(self, path: str) -> OcspEntry | None:
+        """Let the certificate of a file take part; None when nobody is shown it."""
+
+
 class Context(Protocol):
     """The process.
 
@@ -297,6 +327,10 @@ class Context(Protocol):
     @property
     def certificates(self) -> Sequence[Certificate]:
         """Of all frontends."""
+
+    @property
+    def ocsp(self) -> Ocsp | None:
+        """None where no bind line has certificates."""
 
     def clock(self) -> float:
         """Monotonic seconds: the clock of the rate meters, of health states and of `started_at`."""

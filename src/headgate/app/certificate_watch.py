@@ -7,6 +7,7 @@ or not valid for the names that are served stays outside, with a warning that sa
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -59,13 +60,14 @@ class CertificateWatch:
         app: the process.
         storage: what was loaded.
         interval: seconds.
+        loaded: when the files began to be read, Unix time: what has changed since then is read again.
     """
 
-    def __init__(self, app: App, storage: Storage, interval: float) -> None:
+    def __init__(self, app: App, storage: Storage, interval: float, loaded: float) -> None:
         self._app = app
         self._storage = storage
         self._interval = interval
-        self._watched = [_Watched(kind, name, paths, _stamps(paths)) for kind, name, paths in _files(storage)]
+        self._watched = [_Watched(kind, name, paths, _stamps(paths, loaded)) for kind, name, paths in _files(storage)]
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -168,8 +170,10 @@ def _files(storage: Storage) -> Iterator[tuple[str, str, tuple[str, ...]]]:
             yield kind, name, (name,)
 
 
-def _stamps(paths: Sequence[str]) -> tuple[_Stamp, ...]:
-    return tuple(_stamp(path) for path in paths)
+def _stamps(paths: Sequence[str], before: float = math.inf) -> tuple[_Stamp, ...]:
+    """Of files as they are; None for those that are not older than `before`, Unix time."""
+    found = [_stamp(path) for path in paths]
+    return tuple(stamp if stamp is None or stamp[3] < before * 1e9 else None for stamp in found)
 
 
 def _stamp(path: str) -> _Stamp:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from headgate.admin.context import Certificate, Checks
+from headgate.admin.context import Certificate, Checks, Ocsp
 from headgate.app.sampler import descriptor_limit, host_name
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address
@@ -193,6 +193,10 @@ class Control:
         from headgate.app.certificates import certificates_of
 
         return certificates_of(self._app.prepared)
+
+    @property
+    def ocsp(self) -> Ocsp | None:
+        return self._app.ocsp
 
     def clock(self) -> float:
         return time.monotonic()  # of this moment: an idle event loop's clock stands still

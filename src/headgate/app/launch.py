@@ -113,6 +113,7 @@ class Generation:
             signal.signal(number, signal.SIG_IGN)
         try:
             self._open()
+            self._open_response_store()
             workers = worker_count(self._config)
             return self._serve_alone() if workers == 1 else self._launch(workers)
         except (StartError, OpenFailed) as error:
@@ -132,6 +133,16 @@ class Generation:
         heritage.listeners = sockets
         heritage.lines = address_keys(self._config)
         self._upwards.opened(sockets)
+
+    def _open_response_store(self) -> None:
+        """Where OCSP responses are kept: made and opened while we may."""
+        ocsp = self._prepared.ocsp
+        if ocsp is None or not ocsp.keeps:
+            return
+        reason = ocsp.store.open(self._identity.uid, self._identity.gid)
+        if reason is not None:
+            text = f"OCSP responses are not kept on disk, a restart will have to fetch them again: '{ocsp.store.path}': {reason}"
+            self._messages.say(Severity.WARNING, f"{text}. Name a directory with 'ocsp-update.directory'")
 
     # --- one process ---
 

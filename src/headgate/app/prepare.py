@@ -23,6 +23,7 @@ from headgate.plan.frontends import Plan
 from headgate.plan.scope import Surroundings
 
 if TYPE_CHECKING:
+    from headgate.app.ocsp_state import OcspState
     from headgate.tls.client_context import ServerContext
     from headgate.tls.server_context import BindContext
     from headgate.tls.session_context import SessionContexts
@@ -43,6 +44,7 @@ class ProcessState:
 
     def __init__(self) -> None:
         self.started = time.monotonic()
+        self.began_to_load = time.time()  # what was written to files since then may not have been read
         self.is_stopping = False
 
     def stopping(self) -> bool:
@@ -67,6 +69,7 @@ class Prepared:
     check_contexts: Mapping[int, ServerContext]  # of checks over TLS, by id() of the Server
     states: tuple[StateText, ...] = ()  # load-server-state-from-file
     storage: Storage | None = None  # certificates, where TLS is spoken
+    ocsp: OcspState | None = None  # None without TLS on bind lines
 
 
 def prepare(config: Config, report: Report, session_contexts: SessionContexts | None = None) -> Prepared | None:
@@ -94,16 +97,21 @@ def prepare(config: Config, report: Report, session_contexts: SessionContexts | 
     server_contexts: dict[int, ServerContext] = {}
     check_contexts: dict[int, ServerContext] = {}
     storage: Storage | None = None
+    ocsp: OcspState | None = None
     if _speaks_tls(config):
         # OpenSSL is loaded only where it is needed: a plain configuration starts in half the time.
         storage = _build_contexts(config, report, bind_contexts, server_contexts, session_contexts)
         _build_check_contexts(config, report, server_contexts, check_contexts)
+        if bind_contexts:
+            from headgate.app.ocsp_state import prepare_ocsp
+
+            ocsp = prepare_ocsp(config, report, storage, bind_contexts, time.time())
     add_findings(config, bind_contexts, report, datetime.now(UTC))
     addresses = resolve_names(config, report)
     if report.alerts:
         return None
     states = read_state_files(config, report)
-    return Prepared(config, plan, bind_contexts, server_contexts, state, addresses, check_contexts, states, storage)
+    return Prepared(config, plan, bind_contexts, server_contexts, state, addresses, check_contexts, states, storage, ocsp)
 
 
 #: Longest pattern or map file that is read, bytes.

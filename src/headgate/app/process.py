@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from headgate.app.control import Control
     from headgate.app.controller import Controller
     from headgate.app.joining import Joining
+    from headgate.app.ocsp import Ocsp
     from headgate.app.resolving import Resolving
     from headgate.app.worker import Worker
     from headgate.runtime.checks.runner import CheckRunner
@@ -106,12 +107,22 @@ class App:
         self.controller: Controller | None = None
         self.worker: Worker | None = None
         self.api: RuntimeApi | None = None
+        self.ocsp = self._make_ocsp()
         self._take_role()
         live.report = self._observed
         if self.place.role is Role.WORKER:
             repeater = Repeater(self._ask, self._call_later)
             prepared.plan.references.changed_by_rule = repeater.tell
             self.world.process_variables = RepeatedVariables(self.world.process_variables, repeater.repeat)
+
+    def _make_ocsp(self) -> Ocsp | None:
+        """None without TLS."""
+        state = self.prepared.ocsp
+        if state is None:
+            return None
+        from headgate.app.ocsp import Ocsp
+
+        return Ocsp(self, state)
 
     def _ask(self, command: str, answered: Callable[[str], None]) -> None:
         if self.shared.asker is not None:
@@ -174,6 +185,8 @@ class App:
         if self.config.global_.crt_state_dir is not None and self.api is not None:
             self.control.tls  # noqa: B018  # opens it
         # Behind this, privileges are dropped and this program's files may be out of reach: load what serving needs.
+        if self.ocsp is not None:
+            self.ocsp.load()
         import uvloop  # noqa: F401
 
         settings = self.config.global_
@@ -236,14 +249,8 @@ class App:
         for warning in restore_states(self):
             if self.api is not None:
                 log_event(self.logs.process, _WARNING_LEVEL, warning)
-        if self._is_checking():
-            self.checker().start()
-        if self._is_resolving():
-            from headgate.app.resolving import Resolving
-
-            self.resolving = Resolving(self)
-            self.resolving.start()
         watch = self._watch_certificates()
+        await self._begin_background()
         joining = self._join()
         if self.tables is not None:
             self._settle_tables(self.tables)
@@ -258,10 +265,9 @@ class App:
         try:
             await self._done.wait()
         finally:
-            if self.checks is not None:
-                await self.checks.stop()
-            if self.resolving is not None:
-                await self.resolving.stop()
+            for running in (self.checks, self.resolving, self.ocsp):
+                if running is not None:
+                    await running.stop()
             if self.api is not None:
                 await self.api.stop(unlink=self.doors.owns_files and not self.shared.stopping)
             if watch is not None:
@@ -284,9 +290,21 @@ class App:
             return None
         from headgate.app.certificate_watch import CertificateWatch
 
-        watch = CertificateWatch(self, storage, interval)
+        watch = CertificateWatch(self, storage, interval, self.prepared.state.began_to_load)
         watch.start()
         return watch
+
+    async def _begin_background(self) -> None:
+        """Checks, name resolution, OCSP: what goes on beside the traffic."""
+        if self._is_checking():
+            self.checker().start()
+        if self._is_resolving():
+            from headgate.app.resolving import Resolving
+
+            self.resolving = Resolving(self)
+            self.resolving.start()
+        if self.ocsp is not None:
+            await self.ocsp.start()
 
     def _heed_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         for number, action in (
@@ -403,6 +421,8 @@ class App:
         self.doors.soft_stop()
         if self.api is not None:
             self.api.soft_stop()
+        if self.ocsp is not None:
+            self.ocsp.soft_stop()
         for session in list(self.shared.live):
             session.soft_stop()
         hard = self.config.global_.hard_stop_after

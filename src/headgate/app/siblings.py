@@ -14,7 +14,7 @@ from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
 from headgate.runtime.logs.emitters import log_event
 from headgate.runtime.workers.journal import Journal
-from headgate.runtime.workers.messages import COMMAND_ENTRY, RESOLVED_ENTRY, SERVER_ENTRY
+from headgate.runtime.workers.messages import COMMAND_ENTRY, OCSP_ENTRY, RESOLVED_ENTRY, SERVER_ENTRY
 
 if TYPE_CHECKING:
     from headgate.app.process import App
@@ -91,6 +91,8 @@ class Sibling:
             return self._server(*rest)
         if kind == RESOLVED_ENTRY:
             return self._resolved(*rest)
+        if kind == OCSP_ENTRY and self.app.ocsp is not None:
+            return self.app.ocsp.apply(*rest)
         return False, f"unknown change '{kind}'"
 
     def _server(self, backend_name: str, name: str, up: bool, stopping: bool) -> Result:

@@ -94,6 +94,8 @@ class ProcessTls:
         for line in self.lines:
             if line.uses(name):
                 line.relist(now)
+        if self._app.ocsp is not None:
+            self._app.ocsp.relisted()
         self._changed("crt-list", name)
 
     def installed(self, name: str, text: CertificateText) -> None:

@@ -133,6 +133,9 @@ def _check_resolvers(draft: ConfigDraft, proxies: Iterable[Proxy], report: Repor
                 known[name] = draft.global_.location
             elif name not in known:
                 missing("resolvers", name, server.location, known, report)
+    client = draft.global_.settings.get("httpclient.resolvers.id")
+    if client is not None and client.value not in (*known, DEFAULT_RESOLVERS):
+        missing("resolvers", client.value, client.location, known, report)
 
 
 def _system_name_servers() -> tuple[NameServer, ...]:

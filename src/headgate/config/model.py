@@ -17,6 +17,7 @@ from headgate.config.actions import Rule, Ruleset
 from headgate.config.checks import CheckSpec
 from headgate.config.expression import AclDefinition, Condition, LogFormat, SampleExpression
 from headgate.config.mailers import EmailAlert
+from headgate.config.ocsp_options import HttpClient, OcspUpdate
 from headgate.config.resolvers import Resolution, Resolvers
 from headgate.config.stick_tables import StickRule, StickTable
 from headgate.config.tls_options import BindTls, CertificateFile, ServerTls
@@ -588,6 +589,8 @@ class Global:
     crt_watch: float | None = None  # seconds between two looks at the files of certificates
     tls_generated_size: int = 1000  # tune.ssl.ssl-ctx-cache-size
     tune: Mapping[str, int] = field(default_factory=dict)
+    ocsp_update: OcspUpdate = OcspUpdate()
+    http_client: HttpClient = HttpClient()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from headgate.config.resolve_certificates import build_certificates
 from headgate.config.resolve_checks import settle_tracking
 from headgate.config.resolve_global import build_global
 from headgate.config.resolve_lines import line_defaults
+from headgate.config.resolve_ocsp import check_delays
 from headgate.config.resolve_proxies import build_proxy
 
 
@@ -36,6 +37,7 @@ def resolve(draft: ConfigDraft, report: Report) -> Config | None:
     cross_checks.check_global(draft, report)
     cross_checks.check_names(draft, report)
     cross_checks.check_defaults_usage(draft, report)
+    check_delays(draft.global_.settings, report)
     certificates = build_certificates(draft, report)
     lines = replace(line_defaults(draft.global_.settings), certificates=certificates)
     proxies: list[Proxy] = []

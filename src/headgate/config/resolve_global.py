@@ -7,6 +7,7 @@ from typing import Any
 
 from headgate.config.drafts import ConfigDraft
 from headgate.config.model import Global
+from headgate.config.resolve_ocsp import build_http_client, build_ocsp_update
 
 #: Fields whose keyword is not their name with dashes.
 _KEYWORDS = {
@@ -28,7 +29,7 @@ _KEYWORDS = {
     "stats_maxconn": "stats maxconn",
 }
 #: Fields that are filled from elsewhere.
-_OTHER = frozenset({"log_targets", "stats_sockets", "variables", "tune"})
+_OTHER = frozenset({"log_targets", "stats_sockets", "variables", "tune", "ocsp_update", "http_client"})
 
 
 def build_global(draft: ConfigDraft) -> Global:
@@ -50,5 +51,7 @@ def build_global(draft: ConfigDraft) -> Global:
         stats_sockets=tuple(draft.global_.stats_sockets),
         variables=tuple(draft.global_.variables),
         tune=tune,
+        ocsp_update=build_ocsp_update(settings),
+        http_client=build_http_client(settings),
         **values,
     )

@@ -327,6 +327,34 @@ def _handshakes(counted: Mapping[str, Any], wish: Wish) -> Iterator[str]:
         yield from _family(name, "counter", text, samples, wish)
 
 
+_OCSP: Final = (
+    ("headgate_ocsp_staple_expiry_seconds", "gauge", "left", "Seconds until the stapled OCSP response expires, 0 without one"),
+    ("headgate_ocsp_updates_total", "counter", "successes", "Updates that brought an OCSP response"),
+    ("headgate_ocsp_update_failures_total", "counter", "failures", "Updates of OCSP responses that failed"),
+)
+_OCSP_STATES: Final = ("good", "revoked", "expired", "missing")
+
+
+def _ocsp(entries: Sequence[Mapping[str, Any]], wish: Wish) -> Iterator[str]:
+    """OCSP responses; what fetches them bounds the values of `error`."""
+    labelled = [(f'file="{_escaped(one["file"])}"', one) for one in entries]
+    for name, kind, key, text in _OCSP:
+        yield from _family(name, kind, text, [f"{name}{{{labels}}} {one[key]}\n" for labels, one in labelled], wish)
+    name = "headgate_ocsp_state"
+    states = [
+        f'{name}{{{labels},state="{state}"}} {int(state == one["state"])}\n' for labels, one in labelled for state in _OCSP_STATES
+    ]
+    yield from _family(name, "gauge", "What the OCSP response on hand says", states, wish)
+    name = "headgate_ocsp_update_failing"
+    errors = [f'{name}{{{labels},error="{_escaped(one["error"])}"}} 1\n' for labels, one in labelled if one["error"]]
+    yield from _family(name, "gauge", "The last update of an OCSP response failed, and why", errors, wish)
+    name = "headgate_ocsp_must_staple_missing"
+    missing = [
+        f"{name}{{{labels}}} {int(one['state'] in ('expired', 'missing'))}\n" for labels, one in labelled if one["must_staple"]
+    ]
+    yield from _family(name, "gauge", "A must-staple certificate has no OCSP response", missing, wish)
+
+
 def _tables(answer: str, wish: Wish) -> Iterator[str]:
     """Stick tables, from the lines of `show table`."""
     found: list[tuple[str, Mapping[str, str]]] = []
@@ -370,6 +398,9 @@ def write_metrics(question: Question) -> Script:
         yield from pieces(_own(own, wish))
         counted = facts_of((yield Ask("show ssl handshake-counters json", _FRESH)))
         yield from pieces(_handshakes(counted, wish))
+
+
+        yield from pieces(_ocsp(own.get("ocsp", ()), wish))
     if wish.scopes & frozenset(_SCOPES.values()):
         answer = yield Ask("show stat", _FRESH)
         rows = yield from _sorted(answer, wish, own.get("descriptions", {}))

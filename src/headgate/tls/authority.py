@@ -119,6 +119,8 @@ def issue(
     client: bool = False,
     not_before: datetime.datetime | None = None,
     not_after: datetime.datetime | None = None,
+    purpose: x509.ObjectIdentifier | None = None,
+    extensions: Sequence[x509.ExtensionType] = (),
 ) -> Issued:
     """Issue a leaf certificate.
 
@@ -130,6 +132,8 @@ def issue(
         private: a key that there is already, in the place of a new one.
         client: a client certificate instead of a server's.
         not_before, not_after: validity, timezone-aware; by default from an hour ago for 825 days.
+        purpose: what it is for, in the place of server or client authentication.
+        extensions: further ones: where its status is found (authority information access), must-staple (TLS feature).
     """
     private = private or make_key(key)
     begin, end = _validity(not_before, not_after, days=825)
@@ -138,7 +142,7 @@ def issue(
         digital_signature=True, content_commitment=False, key_encipherment=encipherment, data_encipherment=False,
         key_agreement=False, key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False,
     )
-    purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
+    purpose = purpose or (ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH)
     builder = (
         _builder(_name(names[0]), authority.certificate.subject, private, authority.key, begin, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -149,6 +153,8 @@ def issue(
         builder = builder.add_extension(
             x509.SubjectAlternativeName([_alternative_name(one) for one in names]), critical=False
         )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
     return Issued(builder.sign(authority.key, hashes.SHA256()), private, authority.chain)
 
 

@@ -93,6 +93,14 @@ class CertifiedKey:
         return chain if chain or self.issuers is None else self.issuers.of(leaf)
 
     @property
+    def signer(self) -> x509.Certificate | None:
+        """Who has issued the leaf, a root too, as far as files tell: its own, the one for that, `issuers-chain-path`."""
+        leaf = self.certificate
+        ders = [*self.others, *([self.issuer] if self.issuer is not None else [])]
+        found = next((one for one in map(x509.load_der_x509_certificate, ders) if _issued(one, leaf)), None)
+        return found if found is not None or self.issuers is None else self.issuers.signer_of(leaf)
+
+    @property
     def key(self) -> PrivateKey:
         """The private key of the leaf."""
         key = serialization.load_der_private_key(self._secret, None, unsafe_skip_rsa_key_validation=True)
@@ -114,11 +122,14 @@ class IssuerChains:
         chains: each nearest issuer first.
     """
 
-    __slots__ = ("_chains",)
+    __slots__ = ("_chains", "_first")
 
     def __init__(self, chains: Iterable[Sequence[x509.Certificate]]) -> None:
         self._chains: dict[x509.Name, list[tuple[x509.Certificate, ...]]] = {}
+        self._first: dict[x509.Name, list[x509.Certificate]] = {}
         for chain in chains:
+            if chain:
+                self._first.setdefault(chain[0].subject, []).append(chain[0])
             sent = tuple(one for one in chain if one.issuer != one.subject)
             if sent:
                 self._chains.setdefault(sent[0].subject, []).append(sent)
@@ -126,6 +137,10 @@ class IssuerChains:
     def of(self, leaf: x509.Certificate) -> tuple[x509.Certificate, ...]:
         """The chain whose first certificate issued `leaf`; empty without one."""
         return next((chain for chain in self._chains.get(leaf.issuer, ()) if _issued(chain[0], leaf)), ())
+
+    def signer_of(self, leaf: x509.Certificate) -> x509.Certificate | None:
+        """The certificate that issued `leaf`, a root too; None without one."""
+        return next((one for one in self._first.get(leaf.issuer, ()) if _issued(one, leaf)), None)
 
 
 def kind_of(key: PrivateKey) -> tuple[str, str]:

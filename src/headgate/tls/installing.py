@@ -13,16 +13,22 @@ from OpenSSL import SSL
 
 from headgate.base.diagnostics import ConfigError, config_error
 from headgate.tls.certified_key import CertifiedKey
+from headgate.tls.ocsp.stapling import Staples
 from headgate.tls.openssl import error_text, ffi, lib
 
 #: signed_certificate_timestamp (RFC 6962 section 3.3.1).
 _TIMESTAMPS = 18
 
 
-def install(context: SSL.Context, certificates: tuple[CertifiedKey, ...]) -> None:
+def install(context: SSL.Context, certificates: tuple[CertifiedKey, ...], staples: Staples | None = None) -> None:
     """Put certificates with their keys and chains into a context; at most one of each kind of key.
 
     They share what a context has once: the chain and the signed certificate timestamps (`key_choice.alike`).
+
+    Args:
+        context: a new one.
+        certificates: for it.
+        staples: what is stapled with them, None for nothing.
 
     Raises:
         ConfigError: OpenSSL refuses one.
@@ -33,6 +39,8 @@ def install(context: SSL.Context, certificates: tuple[CertifiedKey, ...]) -> Non
             context.use_certificate(one.certificate)
             context.use_privatekey(one.key)
             context.check_privatekey()
+            if staples is not None:
+                staples.attach(context, one.leaf)
             for above in one.chain:
                 if above not in sent:
                     sent.add(above)

@@ -83,7 +83,7 @@ class CertificateReader:
         ocsp = files.ocsp or self._beside(base, "ocsp", file)
         if ocsp is not None:
             certified.ocsp = read_file(ocsp, location, "OCSP response")
-            if certified.issuer is None and not certified.chain and not _self_signed(certified):
+            if certified.signer is None and not _self_signed(certified):
                 raise config_error(
                     f"{ocsp!r} can't be used: the issuer of the certificate in {path!r} is not known", location,
                     remedy=f"add the issuer to {path}, or put it in {base}.issuer",

@@ -258,7 +258,7 @@ class BindContext:
             policy = choice[0].policy
             self.policies[policy].dress(context, self.tls)
             certificates = tuple(one.entry.contents for one in choice)
-            install(context, certificates)
+            install(context, certificates, self.storage.staples)
             if all(one.dh_parameters is None for one in certificates):
                 self._tuning.offer_dhe(context, certificates[0].key, policy.ciphers)
             if self.selective:

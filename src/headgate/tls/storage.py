@@ -11,7 +11,7 @@ the runtime API.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from weakref import WeakSet
 
 from cryptography import x509
@@ -23,6 +23,9 @@ from headgate.tls.certified_key import CertifiedKey
 from headgate.tls.loading import CertificateReader
 from headgate.tls.pem import read_authorities
 from headgate.tls.revocation import read_revocations
+
+if TYPE_CHECKING:
+    from headgate.tls.ocsp.stapling import Staples
 
 T = TypeVar("T")
 
@@ -99,14 +102,17 @@ class Storage:
         lists: crt-lists and directories by name.
     """
 
-    __slots__ = ("_users", "authorities", "certificates", "lists", "reader", "revocations")
+    __slots__ = ("_ocsp_mode", "_staples", "_users", "authorities", "certificates", "lists", "reader", "revocations")
 
-    def __init__(self, reader: CertificateReader | None = None) -> None:
+    def __init__(self, reader: CertificateReader | None = None, *, ocsp_mode: bool = False) -> None:
+        """`ocsp_mode` is `ocsp-update.mode`, for certificates of which nothing else is said."""
         self.reader = reader if reader is not None else CertificateReader()
         self.certificates: dict[str, CertificateEntry] = {}
         self.authorities: dict[str, AuthoritiesEntry] = {}
         self.revocations: dict[str, RevocationsEntry] = {}
         self.lists: dict[str, LoadedList] = {}
+        self._staples: Staples | None = None
+        self._ocsp_mode = ocsp_mode
         self._users: WeakSet[StorageUser] = WeakSet()
 
     def certificate(self, file: CertificateFile) -> CertificateEntry:
@@ -118,12 +124,28 @@ class Storage:
         entry = self.certificates.get(file.path)
         if entry is None:
             entry = self.certificates[file.path] = CertificateEntry(file, self.reader.read(file))
-        elif file.files.ocsp_update is not entry.file.files.ocsp_update:
+        elif self._is_updated(file) is not self._is_updated(entry.file):
             raise config_error(
                 f"certificate {file.path!r} is used with different values of 'ocsp-update': first in {entry.file.location.short}",
                 file.location, remedy="say the same wherever it is used, or load it in a crt-store, which says it once",
             )
         return entry
+
+    @property
+    def staples(self) -> Staples:
+        """What handshakes staple with certificates."""
+        if self._staples is None:
+            from headgate.tls.ocsp.stapling import Staples  # OpenSSL is loaded only where contexts are built
+
+            self._staples = Staples()
+        return self._staples
+
+    @staples.setter
+    def staples(self, staples: Staples) -> None:
+        self._staples = staples
+
+    def _is_updated(self, file: CertificateFile) -> bool:
+        return self._ocsp_mode if file.files.ocsp_update is None else file.files.ocsp_update
 
     def authority(self, path: str, location: Location | None) -> AuthoritiesEntry:
         """The CAs of a `ca-file`, read now unless they are there already.

@@ -304,7 +304,9 @@ class Transactions:
 
     def install_certificate(self, name: str, text: CertificateText) -> CertificateEntry:
         """Put a certificate into the storage, whether it was there or not; ends its transaction."""
-        entry = self.storage.put_certificate(name, certified(name, text))
+        contents = certified(name, text)
+        contents.issuers = self.storage.reader.issuers
+        entry = self.storage.put_certificate(name, contents)
         self.certificates.pop(name, None)
         self.empty.discard(name)
         return entry

@@ -251,7 +251,7 @@ def test_answers_404_take_no_new_sessions() -> None:
 def test_no_checks_in_maintenance_and_up_again_afterwards() -> None:
     async def scenario() -> None:
         with ports(1) as (only,):
-            backend = backend_of(server("s1", only.number, disabled=True))
+            backend = backend_of(server("s1", only.number, disabled=True, check=ServerCheck(inter=0.5)))
             watched = Watched(backend)
             target = backend.servers[0]
             watched.runner.start()

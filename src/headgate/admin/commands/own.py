@@ -47,6 +47,7 @@ def show_headgate(words: Sequence[str], context: Context) -> str:
             "server_connections": counters.tls_server_connections,
         },
         "certificates": _certificates(context),
+        "ocsp": _ocsp(context),
         "descriptions": {
             spec.name: spec.description
             for spec in (
@@ -70,6 +71,28 @@ def _certificates(context: Context) -> list[Mapping[str, object]]:
             "days": int((one.not_after - wall) // 86400),
         }
         for one in sorted(context.certificates, key=lambda one: one.not_after)
+    ]
+
+
+def _ocsp(context: Context) -> list[Mapping[str, object]]:
+    """Certificates that take part in OCSP stapling, the one whose response ends first in front."""
+    if context.ocsp is None:
+        return []
+    wall = context.wall()
+    return [
+        {
+            "file": one.path,
+            "state": one.state(wall),
+            "left": int(one.seconds_left(wall)),
+            "next": None if one.next_at is None else max(int(one.next_at - wall), 0),
+            "updates": one.updates,
+            "must_staple": one.must_staple,
+            "successes": one.successes,
+            "failures": one.failures,
+            "error": "" if one.cause is None else one.cause.label,
+            "text": one.explanation(wall),
+        }
+        for one in sorted(context.ocsp.ledger, key=lambda one: one.seconds_left(wall))
     ]
 
 

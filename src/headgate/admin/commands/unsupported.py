@@ -8,8 +8,7 @@ from __future__ import annotations
 from headgate.admin.registry import Command, Level
 
 _NAMES = (
-    "acme challenge_ready", "acme renew", "acme status", "add ssl jwt", "del ssl jwt", "dump stats-file",
-    "set ssl ocsp-response", "show ssl jwt", "show ssl ocsp-response", "show ssl ocsp-updates", "update ssl ocsp-response",
+    "acme challenge_ready", "acme renew", "acme status", "add ssl jwt", "del ssl jwt", "dump stats-file", "show ssl jwt",
 )  # fmt: skip
 
 COMMANDS = tuple(Command(name, "", Level.USER, None) for name in _NAMES)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headgate.admin import responses
 from headgate.admin.context import Context, TlsSide
 from headgate.admin.registry import CommandError
 from headgate.admin.tls.files import asked_for, committing, is_used, listing, one_name
@@ -24,22 +25,32 @@ def _show(words: Sequence[str], side: TlsSide, context: Context) -> str:
     if not words:
         return listing(list(transactions.certificates), sorted([*storage.certificates, *transactions.empty]))
     name, pending = asked_for(words[0])
+    if name.endswith(responses.SUFFIX) and name not in storage.certificates:
+        return _show_response(name.removesuffix(responses.SUFFIX), pending, side, context)
     if pending:
         text = transactions.certificates.get(name)
         if text is None:
             raise CommandError("Can't display the certificate: Not found or the certificate is a bundle!")
-        return "\n".join([f"Filename: *{name}", "Status: Unused", *_details(certified(name, text))])
+        return "\n".join([f"Filename: *{name}", "Status: Unused", *_details(certified(name, text), "")])
     if name in transactions.empty:
         return f"Filename: {name}\nStatus: Empty\nOCSP Response Key: "
     entry = storage.certificates.get(name)
     if entry is None:
         raise CommandError("Can't display the certificate: Not found or the certificate is a bundle!")
     status = "Used" if is_used(entry, side) else "Unused"
-    return "\n".join([f"Filename: {name}", f"Status: {status}", *_details(entry.contents)])
+    return "\n".join([f"Filename: {name}", f"Status: {status}", *_details(entry.contents, responses.key_of(name, context))])
 
 
-def _details(one: CertifiedKey) -> list[str]:
-    return [*certificate_lines(one.certificate, one.chain), "OCSP Response Key: "]
+def _details(one: CertifiedKey, key: str) -> list[str]:
+    return [*certificate_lines(one.certificate, one.chain), f"OCSP Response Key: {key}"]
+
+
+def _show_response(name: str, pending: bool, side: TlsSide, context: Context) -> str:
+    """`show ssl cert <file>.ocsp`"""
+    if not pending:
+        return responses.of_certificate(name, context)
+    text = side.transactions.certificates.get(name)
+    return responses.of_transaction(name, certified(name, text).ocsp if text is not None else None)
 
 
 def _new(words: Sequence[str], side: TlsSide, _: Context) -> str:

@@ -15,6 +15,7 @@ from headgate.config.keywords import (  # noqa: F401
     global_tuning,
     logs,
     mailers,
+    ocsp,
     options,
     proxy_basics,
     redirects,

@@ -310,10 +310,6 @@ KEYWORDS.add(
     *without_effect("limits that can't be raised are always reported", "strict-limits"),
     *without_effect("QUIC is not served yet", "limited-quic", "harden.reject-privileged-ports.quic"),
     *without_effect("HTTP/2 is not served yet", "h2-workaround-bogus-websocket-clients"),
-    *without_effect("nothing here uses the HTTP client yet", *(
-        "httpclient.resolvers.disabled httpclient.resolvers.id httpclient.resolvers.prefer httpclient.retries"
-        " httpclient.ssl.ca-file httpclient.ssl.verify httpclient.timeout.connect"
-    ).split()),
     *without_effect(
         "a tool for the developers of HAProxy",
         *"debug.counters force-cfg-parser-pause stress-level profiling.memory profiling.tasks warn-blocked-traffic-after".split(),

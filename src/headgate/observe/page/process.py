@@ -60,10 +60,13 @@ def tls_view(info: Info, own: Mapping[str, Any], causes: Sequence[Mapping[str, A
     certificates: Sequence[Mapping[str, Any]] = own.get("certificates", ())
     if not certificates and not tls.get("connections"):
         return None
-    rows = [_certificate(one) for one in certificates]
+    stapled = {one["file"]: one for one in own.get("ocsp", ())}
+    rows = [_certificate(one) | _stapling(stapled.get(one.get("file"))) for one in certificates]
     soon = sum(1 for row in rows if row["look"] != "up")
     summary = f"{len(rows)} certificate{'' if len(rows) == 1 else 's'}" + (f", {soon} to renew" if soon else "")
-    return {"summary": summary, "tiles": tls_tiles(tls), "certificates": rows, "causes": [
+    bad = sum(1 for row in rows if row["ocsp_look"] == "down")
+    summary += f", {bad} without a good OCSP response" if bad else ""
+    return {"summary": summary, "tiles": tls_tiles(tls), "certificates": rows, "stapled": bool(stapled), "causes": [
         {
             "line": f"{one['frontend']}/{one['listener']}", "cause": one["cause"], "total": digits(str(one["total"])),
             "hour": digits(str(one["hour"])), "sources": digits(str(one["sources"])),
@@ -102,6 +105,16 @@ def _certificate(one: Mapping[str, Any]) -> dict[str, Any]:
         "names": listed or one.get("file", ""), "used_by": ", ".join(one.get("used_by", ())), "expires": one.get("not_after", ""),
         "days": str(days) if days >= 0 else "expired", "look": look,
     }  # fmt: skip
+
+
+def _stapling(one: Mapping[str, Any] | None) -> dict[str, str]:
+    """What is stapled with a certificate; nothing where it takes no part in OCSP."""
+    if one is None:
+        return {"ocsp": "", "ocsp_look": "", "ocsp_text": ""}
+    state, left = str(one["state"]), one["left"]
+    text = f"{state}, {duration(str(left))} left" if left else state
+    look = "down" if state != "good" else "falling" if one["error"] else "up"
+    return {"ocsp": text, "ocsp_look": look, "ocsp_text": one["text"]}
 
 
 def live_texts(info: Info, own: Mapping[str, Any]) -> dict[str, str]:

@@ -48,8 +48,9 @@ SHAPES: Mapping[Kind, tuple[type, ...]] = {
 }
 
 #: Of an entry of the journal, its first value: a command's words follow, or (backend, server, up, stopping), or what became of
-#: the name of a server: (backend, server, address or None, port or None, weight or None, reason).
-COMMAND_ENTRY, SERVER_ENTRY, RESOLVED_ENTRY = "command", "server", "resolved"
+#: the name of a server: (backend, server, address or None, port or None, weight or None, reason), or (digest of a certificate, an
+#: OCSP response for it, until when that is good).
+COMMAND_ENTRY, SERVER_ENTRY, RESOLVED_ENTRY, OCSP_ENTRY = "command", "server", "resolved", "ocsp"
 
 
 class BadMessage(Exception):
