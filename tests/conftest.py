@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 
@@ -9,6 +10,8 @@ import pytest
 
 # Debian keeps daemons in /usr/sbin, which is not on every user's path.
 os.environ["PATH"] += ":/usr/sbin:/sbin"
+# ... and PostgreSQL where several versions can stand beside each other.
+os.environ["PATH"] += "".join(f":{path}" for path in sorted(glob.glob("/usr/lib/postgresql/*/bin")))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

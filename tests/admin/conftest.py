@@ -51,6 +51,7 @@ class FakeChecks:
     def __init__(self, process: Process) -> None:
         self.process = process
         self.checked: dict[ServerState, FakeChecked] = {}
+        self.agents: dict[ServerState, Any] = {}
         self.availability: dict[str, Availability] = {}
 
     def admin_changed(self, backend: BackendState, server: ServerState, before: Admin) -> None:
@@ -66,6 +67,17 @@ class FakeChecks:
     def force(self, server: ServerState, status: ServerStatus) -> bool:
         self.process.happened.append(("force", server.name, status))
         return server in self.checked
+
+    def enable_agent(self, server: ServerState, enabled: bool) -> bool:
+        self.process.happened.append(("agent", server.name, enabled))
+        return server in self.agents
+
+    def force_agent(self, server: ServerState, up: bool) -> bool:
+        self.process.happened.append(("force agent", server.name, up))
+        return server in self.agents
+
+    def retarget(self, server: ServerState) -> None:
+        self.process.happened.append(("retarget", server.name))
 
 
 class Process:

@@ -28,10 +28,10 @@ TAKEN = [
     ("listen", "http-request track-sc0 base32+src table other"),
     ("listen", "stick on src table pop if !LOCALHOST"),  # 4.2
     ("listen", "stick store-response res.cook(JSESSIONID)"),
-]
-NOT_YET = [
     ("listen", 'http-check set-var-fmt(check.port) "name=%H"'),  # 4.2 http-check set-var-fmt
     ("listen", 'tcp-check set-var-fmt(check.name) "%H"'),  # 4.2 tcp-check set-var-fmt
+]
+NOT_YET = [
     ("listen", "http-request lua.choose"),  # 4.4
     ("listen", "tcp-request content lua.choose"),
     ("listen", "http-request use-service lua.deny"),

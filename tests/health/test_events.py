@@ -49,3 +49,23 @@ def test_check_changed() -> None:
 def test_what_a_peer_says_is_made_harmless() -> None:
     assert printable('a"b\r\n\x1bc') == "a.b...c"
     assert len(printable("x" * 5000)) == 400
+
+
+def test_with_the_one_that_is_tracked() -> None:
+    assert events.down_via("trk", "t", False, "app/s1", Farm(1, 0)) == (
+        events.ALERT,
+        "Server trk/t is DOWN via app/s1. 1 active and 0 backup servers left. "
+        "0 sessions active, 0 requeued, 0 remaining in queue.",
+    )
+    assert events.up_via("trk", "t", True, "app/s1", Farm(1, 1))[1].startswith("Backup Server trk/t is UP via app/s1. 1 active ")
+    assert events.stopping_via("trk", "t", False, "app/s1", Farm(0, 0))[1].startswith("Server trk/t is stopping via app/s1. ")
+
+
+def test_agents_and_traffic() -> None:
+    result = CheckResult(CheckStatus.L7STS, None, "via agent : down", 0.2)
+    assert events.check_changed("app", "s1", False, result, "0/1 DOWN", "Agent") == (
+        events.NOTICE,
+        'Agent check for server app/s1 failed, reason: Layer7 wrong status, code: 0, info: "via agent : down", '
+        "check duration: 200ms, status: 0/1 DOWN.",
+    )
+    assert CheckResult(CheckStatus.HANA, None, "Detected 2").reason == 'Health analyze, info: "Detected 2"'

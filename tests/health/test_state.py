@@ -94,3 +94,44 @@ def test_forced_states_and_restart_after_maintenance() -> None:
     assert health.restart(6.0) is UP
     assert health.downtime(9.0) == 4.0
     assert play(health, "-") == [DOWN]
+
+
+@pytest.mark.parametrize(
+    ("init_state", "status", "level", "next_failed", "next_passed"),
+    [
+        ("none", ServerStatus.UP, 2, ServerStatus.DOWN, None),
+        ("up", ServerStatus.UP, 2, ServerStatus.DOWN, None),
+        ("fully-up", ServerStatus.UP, 4, None, None),
+        ("down", ServerStatus.DOWN, 1, None, ServerStatus.UP),
+        ("fully-down", ServerStatus.DOWN, 0, None, None),
+    ],
+)
+def test_init_state(
+    init_state: str, status: ServerStatus, level: int, next_failed: ServerStatus | None, next_passed: ServerStatus | None
+) -> None:
+    def fresh() -> Health:
+        return Health(2, 3, 0.0, init_state)
+
+    assert (fresh().status, fresh().level) == (status, level)
+    assert fresh().failed(1.0) is next_failed
+    assert fresh().passed(1.0) is next_passed
+    left = fresh()
+    left.force(ServerStatus.UP, 1.0)
+    assert left.restart(2.0) is (status if status is ServerStatus.DOWN else None)
+    assert (left.status, left.level, left.checked) == (status, level, False)
+
+
+@pytest.mark.parametrize(
+    ("mode", "entered", "level"),
+    [("fastinter", None, 4), ("fail-check", None, 3), ("sudden-death", None, 2), ("mark-down", ServerStatus.DOWN, 0)],
+)
+def test_errors_of_the_traffic(mode: str, entered: ServerStatus | None, level: int) -> None:
+    health = Health(2, 3, 0.0, "fully-up")
+    health.checked = True
+    timing = ServerCheck(inter=10.0, fastinter=1.0)
+    assert health.next_interval(timing) == 10.0
+    assert health.observed(CheckResult(CheckStatus.HANA, None, "x"), mode, 1.0) is entered
+    assert (health.level, health.analyses) == (level, 1)
+    assert health.next_interval(timing) == 1.0
+    health.count(CheckResult(CheckStatus.L4OK), 2.0)
+    assert not health.hurried

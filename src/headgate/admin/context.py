@@ -46,11 +46,21 @@ class Checked(Protocol):
     def in_progress(self) -> bool: ...
 
 
+class CheckedAgent(Checked, Protocol):
+    """One server's agent; `runtime.checks.checked.CheckedAgent`."""
+
+    @property
+    def drained(self) -> bool: ...
+
+
 class Checks(Protocol):
     """The check runner; `runtime.checks.runner.CheckRunner`."""
 
     @property
     def checked(self) -> Mapping[ServerState, Checked]: ...
+
+    @property
+    def agents(self) -> Mapping[ServerState, CheckedAgent]: ...
 
     @property
     def availability(self) -> Mapping[str, Availability]: ...
@@ -74,13 +84,19 @@ class Checks(Protocol):
         """Say that a server was removed."""
 
     def retarget(self, server: ServerState) -> None:
-        """Say that `server.check` has another address or port."""
+        """Say that `server.check` or `server.agent` has another address or port, or that the agent is sent something else."""
 
     def enable_health(self, server: ServerState, enabled: bool) -> bool:
         """Begin or cease to check; False when the server has no checks."""
 
     def force(self, server: ServerState, status: ServerStatus) -> bool:
         """Set the health until checks say otherwise; False when the server has no checks."""
+
+    def enable_agent(self, server: ServerState, enabled: bool) -> bool:
+        """Begin or cease to ask the agent; False when the server has none."""
+
+    def force_agent(self, server: ServerState, up: bool) -> bool:
+        """Set what the agent is taken to have said; False when the server has none."""
 
 
 class Certificate(Protocol):

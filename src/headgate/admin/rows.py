@@ -200,31 +200,61 @@ def last_change(server: ServerState, context: Context) -> int:
 
 
 def _check_cells(server: ServerState, context: Context, now: float) -> Row:
+    cells = _agent_cells(server, context)
+    if server.spec.track is not None:
+        cells["tracked"] = "/".join(server.spec.track)
     checked = context.checks.checked.get(server)
     if checked is None:
-        return {}
+        return cells
     health = checked.health
     result = health.result
-    cells: dict[str, Value] = {
+    cells |= {
         "chkfail": health.failures, "chkdown": health.falls, "downtime": int(health.downtime(now)), "check_rise": health.rise,
         "check_fall": health.fall, "check_health": health.level, "check_desc": result.status.description,
         "last_chk": result.info, "check_status": ("* " if checked.in_progress else "") + result.status.word,
-        "check_code": result.code,
+        "check_code": result.shown_code, "hanafail": health.analyses,
     }  # fmt: skip
     if result.status is not CheckStatus.INI:
         cells["check_duration"] = result.milliseconds
     return cells
 
 
+def _agent_cells(server: ServerState, context: Context) -> dict[str, Value]:
+    agent = context.checks.agents.get(server)
+    if agent is None:
+        return {}
+    health = agent.health
+    result = health.result
+    cells: dict[str, Value] = {
+        "agent_status": ("* " if agent.in_progress else "") + result.status.word, "agent_code": result.shown_code,
+        "agent_desc": result.status.description, "last_agt": result.info, "agent_rise": health.rise, "agent_fall": health.fall,
+        "agent_health": health.level,
+    }  # fmt: skip
+    if result.status is not CheckStatus.INI:
+        cells["agent_duration"] = result.milliseconds
+    return cells
+
+
 def server_status(server: ServerState, context: Context) -> str:
     """The `status` cell: a server on its way up or down shows how far it is, as in "UP 1/3"."""
     state = server.state
+    if server.spec.track is not None and state == "DOWN":
+        backend, name = server.spec.track
+        side = context.backends.get(backend)
+        tracked = None if side is None else side.state.server(name)
+        return f"MAINT (via {backend}/{name})" if tracked is not None and tracked.admin & Admin.OUT else state
+    agent = context.checks.agents.get(server)
+    if agent is not None and agent.enabled:
+        if state == "DOWN" and not agent.health.up:
+            return "DOWN (agent)"
+        if state == "DRAIN" and (agent.drained or server.weight == 0):
+            return "DRAIN (agent)"
     if state == "DRAIN" and not server.admin & Admin.DRAIN:
         # A weight of 0 is not a state of its own.
         state = "NOLB" if server.stopping else "UP"
     checked = context.checks.checked.get(server)
     if checked is None or not checked.enabled:
-        return "no check" if state == "UP" else state
+        return "no check" if state == "UP" and server.spec.track is None else state
     health = checked.health
     if state == "UP" and health.checked and health.level < health.full:
         return f"UP {health.level - health.rise + 1}/{health.fall}"

@@ -41,13 +41,14 @@ _STOPPED, _STARTING, _RUNNING, _STOPPING = range(4)
 _FORCED_MAINTENANCE, _CONFIGURED_MAINTENANCE, _FORCED_DRAIN, _RESOLUTION_MAINTENANCE = 0x01, 0x04, 0x08, 0x20
 # bits of srv_check_state
 _IN_PROGRESS, _CONFIGURED, _ENABLED, _PAUSED = 0x01, 0x02, 0x04, 0x08
+_AGENT = 0x10
 _CHECKS = {status.number: status for status in CheckStatus}
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def state_line(backend: Proxy, server: ServerState, checked: Checked | None, age: int) -> str:
+def state_line(backend: Proxy, server: ServerState, checked: Checked | None, age: int, agent: Checked | None = None) -> str:
     """One line.
 
     Args:
@@ -55,6 +56,7 @@ def state_line(backend: Proxy, server: ServerState, checked: Checked | None, age
         server: the server.
         checked: its checks, None without any.
         age: of its last change between up and down, seconds.
+        agent: its agent, None without any.
     """
     spec = server.spec
     check = server.check
@@ -64,10 +66,15 @@ def state_line(backend: Proxy, server: ServerState, checked: Checked | None, age
     check_port = (check.port or 0) if check is not None else 0
     name = spec.address.host if spec.address.family is Family.NAME else "-"
     host, record = ("-", name) if name.startswith("_") else (name, "-")
+    agent_state, agent_at, agent_port = 0, checked_at, check_port
+    if server.agent is not None and agent is not None:
+        agent_state = _AGENT | _CONFIGURED | (_ENABLED if agent.enabled else 0) | (_IN_PROGRESS if agent.in_progress else 0)
+        agent_at = plain(server.agent.address) if server.agent.address is not None else "-"
+        agent_port = server.agent.port
     values = (
         backend.id, backend.name, server.id, server.name, plain(address), _operational(server), _administrative(server),
-        server.weight, spec.weight, age, *columns, 0, int(backend.id_forced), int(spec.id_forced),
-        host, address.port, record, int(server.tls), check_port, checked_at, checked_at, check_port,
+        server.weight, spec.weight, age, *columns, agent_state, int(backend.id_forced), int(spec.id_forced),
+        host, address.port, record, int(server.tls), check_port, checked_at, agent_at, agent_port,
     )  # fmt: skip
     return " ".join([str(value) for value in values])
 

@@ -56,31 +56,33 @@ class Changes:
             ConfigError: its expressions or certificates are wrong; nothing has changed then.
         """
         plan = self._additions.server(backend.spec, server)
-        self._make_contexts(backend.name, server)
+        self._make_contexts(backend.spec, server)
         self._addresses[id(server)] = _resolved(server.address)
         state = backend.state.add_server(plan, admin, self._live.reactor.wall)
         self._live.endpoints[state] = self._live.make_endpoint(backend.spec, state)
         backend.pools[state.name] = Pool(state, self._live.reactor, backend.spec.source)
+        self._live.watch(backend.state, state)
         checks = self._app.checks_seen()
         checks.add(backend.state, state)
         checks.survey(backend.state)
         return state
 
-    def _make_contexts(self, backend: str, server: Server) -> None:
+    def _make_contexts(self, proxy: Proxy, server: Server) -> None:
         """The TLS contexts of a server and of its checks, built on demand."""
-        from headgate.runtime.checks.exchange import wants_tls
+        from headgate.runtime.checks.exchange import needs_tls
 
-        if server.tls is None and not wants_tls(server):
+        checked = needs_tls(proxy, server)
+        if server.tls is None and not checked:
             return
         from headgate.tls.client_context import build_server_context
         from headgate.tls.session_store import ServerSessions
 
         report = Report()
         storage = self._app.prepared.storage
-        sessions = ServerSessions(f"{backend}/{server.name}")
+        sessions = ServerSessions(f"{proxy.name}/{server.name}")
         sessions.shared = self._live.sessions
         context = None if server.tls is None else build_server_context(server.tls, report, sessions, storage)
-        checking = check_context(backend, server, context, report, storage) if wants_tls(server) else None
+        checking = check_context(proxy.name, server, context, report, storage) if checked and server.check is not None else None
         if checking is not None:
             checking.sessions.shared = self._live.sessions
         if report.alerts:

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import random
+import socket
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
 
-from headgate.admin.context import Checked
+from headgate.admin.context import Checked, CheckedAgent
 from headgate.app.live import Live
 from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
+from headgate.config.mailers import EmailAlert, Mailer
 from headgate.health.farm import Availability
 from headgate.health.state import ServerStatus
+from headgate.runtime.checks.checked import stream_maker
 from headgate.runtime.checks.connection import TlsClient
 from headgate.runtime.checks.runner import CheckRunner
 from headgate.runtime.logs.emitters import log_event
 
+if TYPE_CHECKING:
+    from headgate.runtime.checks.mail import MailQueue, Mails
+
 #: Told when a check or the administrator changed what a server may do: (backend, server, reason in the words of the log line).
 Tell = Callable[[BackendState, ServerState, str], None]
+#: Has a command of the runtime API run, in every process; told its answer.
+Command = Callable[[str, Callable[[str], None]], None]
 
 
-def build_checks(live: Live, tell: Tell) -> CheckRunner:
+def build_checks(live: Live, tell: Tell, command: Command) -> CheckRunner:
     """The check runner of a process, not yet started.
 
     Args:
         live: whose servers are checked; they follow the results.
         tell: told behind each change.
+        command: for what agents want.
     """
 
     def changed(backend: BackendState, server: ServerState, up: bool, reason: str) -> None:
@@ -40,28 +51,67 @@ def build_checks(live: Live, tell: Tell) -> CheckRunner:
         if not live.quiet:
             log_event(live.emitters[backend.name], level, text)
 
+    def alert(backend: BackendState, level: int, text: str) -> None:
+        if mails is not None and not live.quiet:
+            mails.event(backend.plan.spec.email_alert, level, text)
+
     def tls_client(backend: BackendState, server: ServerState) -> TlsClient:
         from headgate.runtime.checks.tls_connection import CheckDialler  # with OpenSSL: only where it is needed
 
         return CheckDialler(live.prepared.check_contexts[id(server.spec)], server.check_exchanges, live.check_keys)
 
-    return CheckRunner(
+    def wanted(backend: BackendState, server: ServerState, what: str) -> None:
+        name = f"{backend.name}/{server.name}"
+        number = what.removeprefix("maxconn ")
+        words = f"set maxconn server {name} {number}" if number != what else f"set server {name} {what}"
+        command(words, lambda answer: runner.agent_refused(server, answer) if answer else None)
+
+    settings = live.config.global_
+    mails = build_mails(live)
+    runner = CheckRunner(
         live.world.backends.values(),
         on_change=changed,
         log_event=log,
         clock=time.monotonic,
         random=random.random,
+        make_stream=stream_maker(live.world),
         tls_client=tls_client,
         on_stopping=stopping,
         on_checked=live.warm_up,
-        spread=live.config.global_.spread_checks,
+        on_agent=wanted,
+        on_alert=alert,
+        spread=settings.spread_checks,
+        most_spread=settings.max_spread_checks,
+        node=settings.node or socket.gethostname(),
+        limit=settings.bufsize,
+        preserve_environment=settings.external_check == "preserve-env",
     )
+    if mails is not None:
+        runner.on_stop = mails.stop
+    return runner
+
+
+def build_mails(live: Live) -> Mails | None:
+    """What sends mails; None where no proxy wants any."""
+    if all(proxy.email_alert is None for proxy in live.config.proxies):
+        return None
+    from headgate.runtime.checks.mail import MailQueue, Mails
+
+    host_name = socket.gethostname()
+
+    def queue(alert: EmailAlert, mailer: Mailer) -> MailQueue:
+        return MailQueue(
+            alert, mailer, host_name, log=partial(log_event, live.logs.process), clock=time.monotonic, wall=time.time,
+        )
+
+    return Mails(queue)
 
 
 class ChecksElsewhere:
     """Implements `admin.context.Checks` for workers: the controller checks, and what it finds arrives as a message."""
 
     checked: Mapping[ServerState, Checked] = {}
+    agents: Mapping[ServerState, CheckedAgent] = {}
     availability: Mapping[str, Availability] = {}
 
     def admin_changed(self, backend: BackendState, server: ServerState, before: Admin, reason: str = "") -> None:
@@ -92,3 +142,11 @@ class ChecksElsewhere:
     def force(self, server: ServerState, status: ServerStatus) -> bool:
         """The controller tells of it."""
         return server.spec.check is not None
+
+    def enable_agent(self, server: ServerState, enabled: bool) -> bool:
+        """The controller begins or ceases to ask."""
+        return server.agent is not None
+
+    def force_agent(self, server: ServerState, up: bool) -> bool:
+        """The controller tells of it."""
+        return server.agent is not None

@@ -108,6 +108,7 @@ class Controller(Sibling):
             before.close()
         self.members.pop(number, None)
         handlers: dict[Kind, Handler] = {Kind.HELLO: partial(self._hello, number), Kind.ASK: self._asked, Kind.LINES: self._lines}
+        handlers[Kind.OBSERVED] = self._observed
         self._links[number] = Link(asyncio.get_running_loop(), sock, handlers, partial(self._lost, number))
 
     def _lost(self, number: int, link: Link) -> None:
@@ -138,6 +139,14 @@ class Controller(Sibling):
         now = time.time()
         for line in lines:
             ring.write(line, now)
+
+    def _observed(self, link: Link, message: Message) -> None:
+        """A worker saw too many errors of a server in a row (5.2 observe)."""
+        backend_name, name, what = message.body
+        backend = self.app.world.backends.get(backend_name)
+        server = backend.server(name) if backend is not None else None
+        if server is not None:
+            self.app.checker().observed(server, what)
 
     # --- changes ---
 

@@ -64,6 +64,14 @@ class World:
         return self._reactor.wall
 
 
+#: A server had too many errors in a row.
+Report = Callable[[BackendState, ServerState, str], None]
+
+
+def _nobody(backend: BackendState, server: ServerState, what: str) -> None:
+    """Nobody is to be told yet."""
+
+
 class Live:
     """The live objects.
 
@@ -78,6 +86,7 @@ class Live:
         emitters: of the logs of each proxy, by name.
         endpoints: where and how each server is connected to.
         warnings: for the operator.
+        report: told of servers with too many errors in a row (5.2 observe): (backend, server, what).
         quiet: what happens to servers was logged when it happened first: it is being replayed.
 
     Raises:
@@ -100,6 +109,7 @@ class Live:
         self.world = World(self.reactor)
         self.started_at = self.reactor.now
         self.quiet = False
+        self.report: Report = _nobody
         self.logs = self._open_logs(watch_writable)
         self.endpoints: dict[ServerState, Endpoint] = {}
         self.emitters: dict[str, LogEmitter] = {}
@@ -152,6 +162,7 @@ class Live:
             state = self.makers.backend(plan)
             for server in state.servers:
                 self.endpoints[server] = self.make_endpoint(plan.spec, server)
+                self.watch(state, server)
             self.world.backends[name] = state
             self.backends[name] = Backend(plan, state, self.reactor)
             self.emitters.setdefault(name, self.logs.emitter(plan.spec))
@@ -183,6 +194,18 @@ class Live:
             send_proxy=spec.send_proxy,
             source=spec.source or proxy.source,
             options=tuple(options),
+            socks4=spec.socks4,
+        )
+
+    def watch(self, backend: BackendState, server: ServerState) -> None:
+        """Have the traffic of a server watched, where its line says `observe` (5.2)."""
+        check = server.spec.check
+        if check is None or check.observe is None:
+            return
+        from headgate.health.observation import Observation
+
+        server.observer = Observation(
+            server, check.error_limit, lambda what: self.report(backend, server, what), layer7=check.observe == "layer7"
         )
 
     def _build_frontends(self) -> None:

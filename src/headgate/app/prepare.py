@@ -16,7 +16,7 @@ from headgate.app.names import ServerAddress, resolve_names
 from headgate.app.server_states import StateText, read_state_files
 from headgate.base.diagnostics import ConfigError, Diagnostic, Report, Severity
 from headgate.base.records import dataclass
-from headgate.config.model import Config, Mode, Server
+from headgate.config.model import Config, Mode, Proxy, Server
 from headgate.config.tls_options import BindTls, ServerTls, Verify
 from headgate.plan.compiler import compile_plan
 from headgate.plan.frontends import Plan
@@ -129,16 +129,18 @@ def _read_file(path: str) -> bytes:
 
 def _speaks_tls(config: Config) -> bool:
     bound = any(bind.tls is not None for proxy in config.proxies for bind in proxy.binds)
-    servers = [server for proxy in config.proxies for server in proxy.servers]
-    return bound or bool(config.certificates) or any(server.tls is not None or _checked_over_tls(server) for server in servers)
+    servers = [(proxy, server) for proxy in config.proxies for server in proxy.servers]
+    if bound or config.certificates:
+        return True
+    return any(server.tls is not None or _checked_over_tls(proxy, server) for proxy, server in servers)
 
 
-def _checked_over_tls(server: Server) -> bool:
+def _checked_over_tls(proxy: Proxy, server: Server) -> bool:
     if server.check is None:
         return False
-    from headgate.runtime.checks.exchange import wants_tls  # what checks need is loaded where there are any
+    from headgate.runtime.checks.exchange import needs_tls  # what checks need is loaded where there are any
 
-    return wants_tls(server)
+    return needs_tls(proxy, server)
 
 
 def _build_contexts(
@@ -227,7 +229,7 @@ def _build_check_contexts(
 ) -> None:
     for proxy in config.proxies:
         for server in proxy.servers:
-            if server.check is None or proxy.disabled or not _checked_over_tls(server):
+            if server.check is None or proxy.disabled or not _checked_over_tls(proxy, server):
                 continue
             built = check_context(proxy.name, server, server_contexts.get(id(server)), report, storage)
             if built is not None:

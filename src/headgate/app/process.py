@@ -111,6 +111,7 @@ class App:
         self.api: RuntimeApi | None = None
         self.ocsp = self._make_ocsp()
         self._take_role()
+        live.report = self._observed
         if self.place.role is Role.WORKER:
             repeater = Repeater(self._ask, self._call_later)
             prepared.plan.references.changed_by_rule = repeater.tell
@@ -209,7 +210,9 @@ class App:
         """Whether a server is checked here, or a stats socket asks for the results."""
         if self.api is None:
             return False
-        return self.api.is_open or any(server.check is not None for proxy in self.config.proxies for server in proxy.servers)
+        return self.api.is_open or any(
+            server.check is not None or server.agent is not None for proxy in self.config.proxies for server in proxy.servers
+        )
 
     def _is_resolving(self) -> bool:
         """Whether names of servers are resolved here while running."""
@@ -378,7 +381,7 @@ class App:
         if self.checks is None:
             from headgate.app.checking import build_checks
 
-            self.checks = build_checks(self.live, self._server_told)
+            self.checks = build_checks(self.live, self._server_told, self._ask)
         return self.checks
 
     def checks_seen(self) -> Checks:
@@ -388,6 +391,13 @@ class App:
         from headgate.app.checking import ChecksElsewhere
 
         return ChecksElsewhere()
+
+    def _observed(self, backend: BackendState, server: ServerState, what: str) -> None:
+        """The traffic to a server had too many errors in a row: who checks it is told."""
+        if self.worker is not None:
+            self.worker.observed(backend, server, what)
+        else:
+            self.checker().observed(server, what)
 
     def _server_told(self, backend: BackendState, server: ServerState, reason: str) -> None:
         """Checks or the administrator changed what a server may do."""

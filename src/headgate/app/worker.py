@@ -168,6 +168,11 @@ class Worker(Sibling):
                     text = body[0] if body and isinstance(body[0], str) else ""
         answered(text)
 
+    def observed(self, backend: BackendState, server: ServerState, what: str) -> None:
+        """See `Live.report`."""
+        if self._link is not None:
+            self._link.tell(Kind.OBSERVED, backend.name, server.name, what)
+
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._questions.add(task)
         task.add_done_callback(self._questions.discard)

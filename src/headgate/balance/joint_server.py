@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headgate.balance.rows import PICKS, QUEUED, SESSIONS, Board, Cells, JointSessions, Nowhere, share_of
+from headgate.balance.rows import ERRORS, PICKS, QUEUED, SESSIONS, Board, Cells, JointSessions, Nowhere, share_of
 from headgate.balance.server import ServerState
 from headgate.plan.frontends import ServerPlan
 
@@ -14,7 +14,7 @@ class JointServer(JointSessions, ServerState):
         row: of the server.
     """
 
-    __slots__ = ("_cells", "_mine", "_my_queued", "_picks", "_queued", "_sessions", "row")
+    __slots__ = ("_cells", "_errors", "_mine", "_my_queued", "_picks", "_queued", "_sessions", "row")
 
     def __init__(self, plan: ServerPlan, position: int, board: Board, backend: str) -> None:
         row = self.row = board.attach("server", f"{backend}/{plan.spec.name}")
@@ -22,6 +22,7 @@ class JointServer(JointSessions, ServerState):
         self._sessions = row + SESSIONS
         self._queued = row + QUEUED
         self._picks = row + PICKS
+        self._errors = row + ERRORS
         self._mine = mine + SESSIONS - 1
         self._my_queued = mine + QUEUED - 1
         self._cells: Cells = Nowhere()  # what the constructor sets is not the load
@@ -47,3 +48,12 @@ class JointServer(JointSessions, ServerState):
     @picked.setter
     def picked(self, value: int) -> None:
         self._cells[self._picks] = value
+
+    @property
+    def errors(self) -> int:
+        """Of all workers. Who counts one is in no section: that two at a time count as one does no harm."""
+        return self._cells[self._errors]
+
+    @errors.setter
+    def errors(self, value: int) -> None:
+        self._cells[self._errors] = value

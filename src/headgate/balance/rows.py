@@ -36,6 +36,8 @@ ARRIVALS: Final = 7
 TURN: Final = 8
 SECOND_TURN: Final = 9
 PICKS: Final = 10
+# Servers: errors in a row that `observe` saw.
+ERRORS: Final = 11
 # Frontends and the process: meters of three cells each, and who was woken last.
 METERS: Final = 5
 LAST_WOKEN: Final = 15

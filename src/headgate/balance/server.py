@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
+from typing import Protocol
 
 from headgate.config.model import Server
 from headgate.observe.counters import ServerCounters
@@ -30,13 +31,27 @@ class Admin(enum.Flag):
     OUT = 6
 
 
+class Observer(Protocol):
+    """Who counts what the traffic shows of a server's health (5.2 observe); `health.observation` has it."""
+
+    def connected(self, success: bool) -> None:
+        """A connection was opened, or could not be."""
+
+    def answered(self, status: int) -> None:
+        """A response with this status came."""
+
+    def broken(self, what: str) -> None:
+        """There was no valid response."""
+
+
 class ServerState:
     """One server of a backend.
 
     Attributes:
         spec, plan, name, id, backup: as configured.
         address: where it is now: numeric once a name was resolved; changes with `set server ... addr`.
-        check: how it is checked now, None when it is not.
+        check: how it is checked now, None when it is not; agent: the same of its agent.
+        observer: told of what the traffic shows, None without `observe`; errors: how many there were in a row.
         tls: connections to it are made over TLS now.
         dynamic: it was added while running.
         position: place in the backend's list, from 0.
@@ -60,9 +75,9 @@ class ServerState:
     """
 
     __slots__ = (
-        "address", "admin", "backup", "changed_at", "check", "check_exchanges", "cookie", "counters", "dynamic", "effective",
-        "id", "idle", "limit", "maxconn", "maxqueue", "minconn", "name", "picked", "plan", "position", "queue", "queued",
-        "sessions", "slowstart", "spec", "stopping", "tls", "up", "up_since", "warmth", "weight",
+        "address", "admin", "agent", "backup", "changed_at", "check", "check_exchanges", "cookie", "counters", "dynamic",
+        "effective", "errors", "id", "idle", "limit", "maxconn", "maxqueue", "minconn", "name", "observer", "picked", "plan",
+        "position", "queue", "queued", "sessions", "slowstart", "spec", "stopping", "tls", "up", "up_since", "warmth", "weight",
     )
 
     def __init__(self, plan: ServerPlan, position: int = 0) -> None:
@@ -71,6 +86,9 @@ class ServerState:
         self.spec = spec
         self.address = spec.address
         self.check = spec.check
+        self.agent = spec.agent
+        self.observer: Observer | None = None
+        self.errors = 0
         self.tls = spec.tls is not None
         self.dynamic = False
         self.name = spec.name
@@ -81,7 +99,8 @@ class ServerState:
         self.weight = spec.weight
         self.effective = spec.weight
         self.admin = Admin.MAINT if spec.disabled else Admin.READY
-        self.up = True
+        # 5.2 init-state: a server that is to be checked first is not used before.
+        self.up = spec.check is None or spec.init_state not in ("down", "fully-down")
         self.stopping = False
         self.sessions = 0
         # A minconn without a maxconn, or above it, is the limit itself: the ramp between them has no length.

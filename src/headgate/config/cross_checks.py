@@ -13,6 +13,7 @@ from headgate.config.drafts import ConfigDraft, ProxyDraft
 from headgate.config.keywords.resolvers import read_resolv_conf
 from headgate.config.model import Mode, Proxy, Server
 from headgate.config.parse_condition import predefined_acls
+from headgate.config.resolve_checks import names_port
 from headgate.config.resolve_lines import has_port
 from headgate.config.resolvers import DEFAULT_RESOLVERS, NameServer, Resolvers
 
@@ -211,6 +212,8 @@ def settle_check_ports(proxy: Proxy, proxies: Iterable[Proxy], report: Report) -
 def _with_check_port(server: Server, proxy: Proxy, proxies: Iterable[Proxy], report: Report) -> Server:
     check = server.check
     if check is None or check.port is not None or (check.address is not None and check.address.port) or has_port(server):
+        return server
+    if names_port(proxy, server):
         return server
     offset = server.address.port if server.address.port_is_offset else 0
     binds = [bind for other in _frontends_of(proxy, proxies) for bind in other.binds]

@@ -13,7 +13,10 @@ from typing import Any
 from headgate.base.diagnostics import NOWHERE, Location
 from headgate.base.records import dataclass, field
 from headgate.config.actions import Rule, Ruleset
+from headgate.config.check_drafts import CheckDraft
+from headgate.config.checks import CheckSpec
 from headgate.config.expression import AclDefinition, Condition
+from headgate.config.mailers import Mailers
 from headgate.config.model import (
     Bind,
     CookieCapture,
@@ -185,7 +188,7 @@ class ProxyDraft:
     declared_captures: list[tuple[str, int]] = field(default_factory=list)
     cookie_capture: CookieCapture | None = None
     frontend_certificates: list[CertificateDraft] = field(default_factory=list)  # ssl-f-use
-    check_headers: list[tuple[str, str]] = field(default_factory=list)
+    check: CheckDraft = field(default_factory=CheckDraft)
     latest_rule: tuple[int, str] = (0, "")  # of the rules so far, the one that is evaluated last
 
     @property
@@ -239,6 +242,8 @@ class ConfigDraft:
     rings: dict[str, Ring] = field(default_factory=dict)
     error_sections: dict[str, ErrorSection] = field(default_factory=dict)
     resolvers: dict[str, Resolvers] = field(default_factory=dict)
+    healthchecks: dict[str, CheckSpec] = field(default_factory=dict)
+    mailers: dict[str, Mailers] = field(default_factory=dict)
     named_sections: dict[tuple[str, str], Location] = field(default_factory=dict)
     crt_stores: list[CrtStoreDraft] = field(default_factory=list)
     path_base: str = ""
@@ -282,6 +287,6 @@ def _inherit(draft: ProxyDraft, parent: ProxyDraft) -> None:
     draft.log_global = parent.log_global
     draft.error_pages = {status: replace(page, inherited=True) for status, page in parent.error_pages.items()}
     draft.error_sections = list(parent.error_sections)
-    draft.check_headers = list(parent.check_headers)
+    draft.check = parent.check.copy()
     draft.stats_users = list(parent.stats_users)
     draft.stats_scopes = list(parent.stats_scopes)

@@ -14,7 +14,9 @@ from headgate.base.addresses import Address
 from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass, field
 from headgate.config.actions import Rule, Ruleset
+from headgate.config.checks import CheckSpec
 from headgate.config.expression import AclDefinition, Condition, LogFormat, SampleExpression
+from headgate.config.mailers import EmailAlert
 from headgate.config.ocsp_options import HttpClient, OcspUpdate
 from headgate.config.resolvers import Resolution, Resolvers
 from headgate.config.stick_tables import StickRule, StickTable
@@ -100,6 +102,20 @@ class ServerCheck:
     alpn: tuple[str, ...] = ()
     send_proxy: bool = False
     tls_options: ServerTls | None = None  # the line's TLS options for checks over TLS (also where the traffic is plain)
+    via_socks4: bool = False
+    observe: str | None = None  # "layer4", "layer7": traffic counts, too
+    on_error: str = "fail-check"  # "fastinter", "fail-check", "sudden-death", "mark-down"
+    error_limit: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCheck:
+    """`agent-check` and its options on a server line (5.2). `inter` in seconds; no address: the server's."""
+
+    port: int
+    inter: float = 2.0
+    address: Address | None = None
+    send: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +160,11 @@ class Server:
     on_marked_up: str | None = None  # "shutdown-backup-sessions"
     non_stick: bool = False  # its connections are never put into stick tables
     resolution: Resolution | None = None  # its name is resolved while running
+    agent: AgentCheck | None = None
+    track: tuple[str, str] | None = None  # backend and server whose state it follows
+    init_state: str = "none"  # "fully-up", "up", "down", "fully-down"
+    check_spec: CheckSpec | None = None  # of its own `healthcheck` section
+    socks4: Address | None = None
 
 
 # --- balancing and persistence ---------------------------------------------------------------------------------------
@@ -339,28 +360,6 @@ class AddressHeader:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckSpec:
-    """How servers of a backend are checked (4.2 `option httpchk`, `option ssl-hello-chk`, `option tcp-check`).
-
-    Attributes:
-        kind: "tcp" (connect only), "http", "ssl-hello".
-        method, uri, version, headers, body: the request of an HTTP check.
-        expect: (negated, what, pattern) of `http-check expect`; None: any 2xx or 3xx.
-        disable_on_404: `http-check disable-on-404`.
-    """
-
-    kind: str = "tcp"
-    method: str = "OPTIONS"
-    uri: str = "/"
-    version: str = "HTTP/1.0"
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-    expect: tuple[bool, str, str] | None = None
-    disable_on_404: bool = False
-    log: bool = False  # option log-health-checks
-
-
-@dataclass(frozen=True, slots=True)
 class Options:
     """The boolean `option` keywords that are implemented, by their names in the manual."""
 
@@ -449,6 +448,7 @@ class Proxy:
     retry_on: frozenset[str] = frozenset({"conn-failure"})
     redispatch: int = 0  # 0: off; N: redispatch every Nth retry; -1: on the last (option redispatch)
     check: CheckSpec = CheckSpec()
+    email_alert: EmailAlert | None = None
     source: SourceAddress | None = None
     send_name_header: str | None = None
     load_server_state: str = "none"  # load-server-state-from-file: global, local
@@ -561,6 +561,8 @@ class Global:
     maxsessrate: int = 0
     maxsslrate: int = 0
     spread_checks: int = 0
+    max_spread_checks: float | None = None  # seconds between the first and the last check of a start
+    external_check: str | None = None  # "" when allowed, "preserve-env"
     nosplice: bool = False  # never forward with splice()
     quiet: bool = False
     zero_warning: bool = False

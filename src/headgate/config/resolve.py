@@ -14,6 +14,7 @@ from headgate.config.drafts import ConfigDraft, ProxyDraft
 from headgate.config.model import Config, Proxy
 from headgate.config.resolve_bind_tls import LineDefaults
 from headgate.config.resolve_certificates import build_certificates
+from headgate.config.resolve_checks import settle_tracking
 from headgate.config.resolve_global import build_global
 from headgate.config.resolve_lines import line_defaults
 from headgate.config.resolve_ocsp import check_delays
@@ -45,6 +46,7 @@ def resolve(draft: ConfigDraft, report: Report) -> Config | None:
         if built is not None:
             proxies.append(built)
     cross_checks.check_references(draft, proxies, report)
+    proxies = settle_tracking(proxies, report)
     proxies = [cross_checks.settle_check_ports(proxy, proxies, report) for proxy in proxies]
     for built in proxies:
         cross_checks.check_sides(built, report)

@@ -13,10 +13,11 @@ from headgate.base.addresses import Family
 from headgate.base.diagnostics import Report
 from headgate.config.cursor import Word
 from headgate.config.drafts import BindDraft, ServerDraft, Settings
-from headgate.config.model import Bind, Mode, ProxyProtocolSend, Server, ServerCheck, UnixPermissions
+from headgate.config.model import Bind, Mode, ProxyProtocolSend, Server, UnixPermissions
 from headgate.config.parse_expression import parse_expression
 from headgate.config.resolve_bind_tls import LineDefaults, at_security_level, bind_tls, tls_versions
 from headgate.config.resolve_certificates import Certificates, FrontendCertificates, based
+from headgate.config.resolve_checks import build_agent, build_check
 from headgate.config.resolvers import Resolution
 from headgate.config.tls_options import ServerTls, Verify
 
@@ -89,12 +90,13 @@ def build_server(draft: ServerDraft, number: int, mode: Mode, defaults: LineDefa
     """A server of a backend; `number` is its automatic id."""
     settings = draft.settings
     tls = _server_tls(draft, mode, defaults, report)
-    check = _check(draft, tls) if settings.is_on("check") else None
+    check = build_check(draft, tls, mode, report)
     optional = {
         "weight": "weight", "cookie": "cookie", "maxconn": "maxconn", "minconn": "minconn", "maxqueue": "maxqueue",
         "max_reuse": "max-reuse", "pool_max_conn": "pool-max-conn", "pool_purge_delay": "pool-purge-delay",
         "slowstart": "slowstart", "redir": "redir", "source": "source", "tcp_ut": "tcp-ut", "hash_key": "hash-key",
         "init_addr": "init-addr", "on_marked_down": "on-marked-down", "on_marked_up": "on-marked-up",
+        "track": "track", "init_state": "init-state", "socks4": "socks4",
         "pool_conn_name": "pool-conn-name",
     }
     fields = {name: settings.value(key) for name, key in optional.items() if key in settings}
@@ -113,6 +115,7 @@ def build_server(draft: ServerDraft, number: int, mode: Mode, defaults: LineDefa
         disabled=settings.is_on("disabled"),
         non_stick=settings.is_on("non-stick"),
         check=check,
+        agent=build_agent(draft, report),
         tls=tls if settings.is_on("ssl") else None,
         send_proxy=_send_proxy(settings),
         resolution=_resolution(settings) if draft.address.family is Family.NAME else None,
@@ -142,25 +145,6 @@ def _send_proxy(settings: Settings) -> ProxyProtocolSend | None:
     if send is None or send.version == 1 or not options:
         return send
     return ProxyProtocolSend(2, send.options | options)
-
-
-def _check(draft: ServerDraft, tls: ServerTls | None) -> ServerCheck:
-    settings = draft.settings
-    return ServerCheck(
-        inter=settings.value("inter", 2.0),
-        fastinter=settings.value("fastinter"),
-        downinter=settings.value("downinter"),
-        rise=settings.value("rise", 2),
-        fall=settings.value("fall", 3),
-        address=settings.value("addr"),
-        port=settings.value("port"),
-        tls=settings.value("check-ssl"),
-        tls_options=tls,
-        sni=settings.value("check-sni"),
-        sni_auto=settings.value("check-sni-auto", True),
-        alpn=settings.value("check-alpn", ()),
-        send_proxy=settings.is_on("check-send-proxy"),
-    )
 
 
 def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: Report) -> ServerTls | None:

@@ -12,12 +12,12 @@ from typing import Any
 from headgate.base.diagnostics import Report
 from headgate.config.acl_scopes import privately, with_predefined
 from headgate.config.actions import Rule, Ruleset
+from headgate.config.checks import CheckSpec
 from headgate.config.drafts import ConfigDraft, ProxyDraft, Settings
 from headgate.config.expression import AclDefinition
 from headgate.config.model import (
     Balance,
     Bind,
-    CheckSpec,
     ConnectionMode,
     ErrorPage,
     HashType,
@@ -33,6 +33,7 @@ from headgate.config.model import (
 )
 from headgate.config.registry import Scope
 from headgate.config.resolve_bind_tls import LineDefaults
+from headgate.config.resolve_checks import build_email_alert, build_spec, check_rules_fit, with_healthcheck
 from headgate.config.resolve_lines import build_binds, build_server
 
 _KINDS = {Scope.FRONTEND: ProxyKind.FRONTEND, Scope.BACKEND: ProxyKind.BACKEND, Scope.LISTEN: ProxyKind.LISTEN}
@@ -68,6 +69,7 @@ def build_proxy(draft: ProxyDraft, identifier: int, lines: LineDefaults, report:
     mode = mode_of(draft)
     settings = draft.settings
     acls, rules = _rules(draft)
+    spec = build_spec(draft, report) if draft.is_backend else None
     return Proxy(
         name=draft.name,
         kind=_KINDS[draft.scope],
@@ -78,7 +80,7 @@ def build_proxy(draft: ProxyDraft, identifier: int, lines: LineDefaults, report:
         disabled=settings.is_on("disabled"),
         description=settings.value("description"),
         binds=_binds(draft, mode, lines, report),
-        servers=_servers(draft, mode, lines, report) if draft.is_backend else (),
+        servers=_servers(draft, mode, lines, spec, report) if spec is not None else (),
         acls=acls,
         rules=rules,
         use_backends=tuple(draft.use_backends),
@@ -102,7 +104,8 @@ def build_proxy(draft: ProxyDraft, identifier: int, lines: LineDefaults, report:
         rate_limit_sessions=settings.value("rate-limit sessions", 0),
         stick_table=settings.value("stick-table"),
         stick_rules=tuple(draft.stick_rules),
-        **(_backend_fields(draft, mode) if draft.is_backend else {}),
+        email_alert=build_email_alert(draft, report),
+        **(_backend_fields(draft, mode, spec) if spec is not None else {}),
     )
 
 
@@ -114,17 +117,17 @@ def _binds(draft: ProxyDraft, mode: Mode, lines: LineDefaults, report: Report) -
     return tuple(bind for line in draft.binds for bind in build_binds(line, mode, lines, report, shared))
 
 
-def _backend_fields(draft: ProxyDraft, mode: Mode) -> dict[str, Any]:
+def _backend_fields(draft: ProxyDraft, mode: Mode, spec: CheckSpec) -> dict[str, Any]:
     settings = draft.settings
     hash_type = settings.value("hash-type", HashType())
     fields: dict[str, Any] = {
+        "check": spec,
         "balance": settings.value("balance", Balance()),
         "hash_type": replace(hash_type, balance_factor=settings.value("hash-balance-factor", 0)),
         "cookie": settings.value("cookie") if mode is Mode.HTTP else None,
         "dynamic_cookie_key": settings.value("dynamic-cookie-key"),
         "fullconn": settings.value("fullconn"),
         "redispatch": settings.value("option redispatch", 0),
-        "check": _check(draft),
         "source": settings.value("source"),
         "send_name_header": settings.value("http-send-name-header"),
         "load_server_state": settings.value("load-server-state-from-file", "none"),
@@ -134,20 +137,6 @@ def _backend_fields(draft: ProxyDraft, mode: Mode) -> dict[str, Any]:
         if key in settings:
             fields[name] = settings.value(key)
     return fields
-
-
-def _check(draft: ProxyDraft) -> CheckSpec:
-    settings = draft.settings
-    wanted = {"method": "check method", "uri": "check uri", "version": "check version", "body": "check body"}
-    fields = {name: settings.value(key) for name, key in wanted.items() if key in settings}
-    return CheckSpec(
-        kind=settings.value("check kind", "tcp"),
-        headers=tuple(draft.check_headers),
-        expect=settings.value("check expect"),
-        disable_on_404=settings.is_on("http-check disable-on-404"),
-        log=settings.is_on("option log-health-checks"),
-        **fields,
-    )
 
 
 def _stats_page(draft: ProxyDraft, report: Report) -> StatsPage:
@@ -225,7 +214,7 @@ def _error_pages(draft: ProxyDraft, report: Report) -> Mapping[int, ErrorPage]:
     return pages
 
 
-def _servers(draft: ProxyDraft, mode: Mode, lines: LineDefaults, report: Report) -> tuple[Server, ...]:
+def _servers(draft: ProxyDraft, mode: Mode, lines: LineDefaults, spec: CheckSpec, report: Report) -> tuple[Server, ...]:
     taken = {server.settings.value("id") for server in draft.servers if "id" in server.settings}
     servers: list[Server] = []
     next_id = 1
@@ -234,7 +223,10 @@ def _servers(draft: ProxyDraft, mode: Mode, lines: LineDefaults, report: Report)
             next_id += 1
         if "id" not in server.settings:
             taken.add(next_id)
-        servers.append(build_server(server, next_id, mode, lines, report))
+        built = build_server(server, next_id, mode, lines, report)
+        built = with_healthcheck(built, server, draft.config.healthchecks, report)
+        check_rules_fit(built, server, built.check_spec or spec, report)
+        servers.append(built)
         next_id += 1  # a server with an id of its own has its turn too
     return tuple(servers)
 

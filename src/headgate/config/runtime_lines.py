@@ -18,6 +18,7 @@ from headgate.config.model import Config, Mode, Proxy, Server
 from headgate.config.registry import KEYWORDS, Scope, Status
 from headgate.config.resolve_bind_tls import policy_options
 from headgate.config.resolve_certificates import certificate_line
+from headgate.config.resolve_checks import check_rules_fit, names_port, with_healthcheck
 from headgate.config.resolve_lines import build_server, has_port, line_defaults
 from headgate.config.resolve_proxies import build_proxy
 from headgate.config.tls_options import CertificateLine
@@ -78,9 +79,12 @@ def read_server(config: Config, proxy: Proxy, words: Sequence[str], servers: Seq
         raise config_error(f"'id' : custom id {identifier} already used by server '{taken[identifier].name}'.", None)
     number = next(number for number in range(1, len(taken) + 2) if number not in taken)
     built = build_server(server, number, proxy.mode, line_defaults(draft.global_.settings), report)
+    built = with_healthcheck(built, server, draft.healthchecks, report)
+    check_rules_fit(built, server, built.check_spec or proxy.check, report)
     if report.alerts:
         raise ConfigError(report.alerts[0])
     _check_port(proxy, built)
+    built = _tracking(config, proxy, built, servers)
     enabled = "disabled" in server.settings and not server.settings.is_on("disabled")
     return built, enabled
 
@@ -126,10 +130,29 @@ def _check_port(proxy: Proxy, server: Server) -> None:
     check = server.check
     if check is None or check.port is not None or (check.address is not None and check.address.port) or has_port(server):
         return
+    if names_port(proxy, server):
+        return
     raise config_error(
         f"config: backend '{proxy.name}': server '{server.name}' has neither service port nor check port nor tcp_check rule"
         " 'connect' with port information.", None,
     )
+
+
+def _tracking(config: Config, proxy: Proxy, server: Server, servers: Sequence[Server]) -> Server:
+    """`track` of a server that is added: the other one must be there."""
+    if server.track is None:
+        return server
+    backend, name = server.track[0] or proxy.name, server.track[1]
+    there = config.proxy(backend, backend=True)
+    known = servers if backend == proxy.name else there.servers if there is not None else ()
+    target = next((other for other in known if other.name == name), None)
+    if target is None:
+        raise config_error(f"unable to find required server '{backend}/{name}' for tracking.", None)
+    if target.check is None and target.agent is None and target.track is None:
+        raise config_error(f"unable to use {backend}/{name} for tracking as it does not have any check nor agent enabled.", None)
+    if server.check is not None or server.agent is not None:
+        raise config_error("a server can't be checked and track another one.", None)
+    return replace(server, track=(backend, name))
 
 
 def _draft(config: Config, name: str) -> ConfigDraft:
@@ -200,7 +223,8 @@ def read_backend(config: Config, name: str, defaults: str, mode: str | None, ide
     # Beside the drafts of the configuration, so that these stay what was read.
     scratch = ConfigDraft(
         source.global_, defaults=source.defaults, userlists=source.userlists, rings=source.rings,
-        error_sections=source.error_sections, named_sections=source.named_sections, path_base=source.path_base,
+        error_sections=source.error_sections, healthchecks=source.healthchecks, mailers=source.mailers,
+        named_sections=source.named_sections, path_base=source.path_base,
     )
     draft = scratch.new_proxy(Scope.BACKEND, name, place, found[0], explicit=True)
     if mode is not None:

@@ -9,7 +9,9 @@ from collections.abc import MutableMapping
 
 from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass, field
+from headgate.config.check_drafts import CheckDraft
 from headgate.config.drafts import ConfigDraft, GlobalDraft, Settings
+from headgate.config.mailers import Mailer
 from headgate.config.model import ErrorPage
 from headgate.config.resolvers import HoldTimes, NameServer
 
@@ -104,3 +106,22 @@ class ResolversDraft:
     retries: int = 3
     timeout_resolve: float = 1.0
     timeout_retry: float = 1.0
+
+
+@dataclass(slots=True)
+class HealthcheckDraft:
+    """A `healthcheck` section (12.9)."""
+
+    name: str
+    location: Location
+    check: CheckDraft = field(default_factory=CheckDraft)
+
+
+@dataclass(slots=True)
+class MailersDraft:
+    """A `mailers` section (12.3). `timeout` in seconds."""
+
+    name: str
+    location: Location
+    mailers: list[Mailer] = field(default_factory=list)
+    timeout: float = 10.0

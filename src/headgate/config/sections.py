@@ -13,12 +13,15 @@ from headgate.base.records import dataclass
 from headgate.base.regex import regex
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ConfigDraft, CrtStoreDraft, ProxyDraft
+from headgate.config.mailers import Mailers
 from headgate.config.model import ErrorSection, Ring, User, Userlist
 from headgate.config.registry import Scope
 from headgate.config.resolvers import Resolvers
 from headgate.config.section_drafts import (
     ErrorSectionDraft,
     GlobalSection,
+    HealthcheckDraft,
+    MailersDraft,
     PathPolicy,
     ResolversDraft,
     RingDraft,
@@ -217,6 +220,34 @@ def _open_crt_store(cursor: Cursor, opening: Opening) -> OpenSection:
     return OpenSection(Scope.CRT_STORE, name or "crt-store", draft)
 
 
+def _open_healthcheck(cursor: Cursor, opening: Opening) -> OpenSection:
+    name, location = _unique_name(cursor, opening.config)
+    draft = HealthcheckDraft(name, location)
+
+    def close(report: Report) -> None:
+        if draft.check.kind is None:
+            report.alert(f"healthcheck '{name}' has no 'type'", location, remedy="write for example 'type httpchk'")
+        for kind, rules in draft.check.rules.items():
+            if rules and draft.check.kind not in (None, kind):
+                report.warn(f"'{kind}-check' rules are ignored in healthcheck '{name}' of another type", rules[0].location)
+        opening.config.healthchecks[name] = draft.check.freeze(report)
+
+    return OpenSection(Scope.HEALTHCHECK, name, draft, close)
+
+
+def _open_mailers(cursor: Cursor, opening: Opening) -> OpenSection:
+    name, location = _unique_name(cursor, opening.config)
+    draft = MailersDraft(name, location)
+
+    def close(report: Report) -> None:
+        if not draft.mailers:
+            remedy = "write 'mailer <name> <ip>:<port>'"
+            report.warn(f"mailers '{name}' has no mailer: nothing can be sent", location, remedy=remedy)
+        opening.config.mailers[name] = Mailers(name, tuple(draft.mailers), location, draft.timeout)
+
+    return OpenSection(Scope.MAILERS, name, draft, close)
+
+
 @dataclass(frozen=True, slots=True)
 class SectionRow:
     """One section keyword. Without an opener it is known but not yet supported, or `removed` says why it is gone."""
@@ -239,10 +270,10 @@ SECTIONS: dict[str, SectionRow] = {
     "cache": SectionRow(Scope.CACHE),
     "crt-store": SectionRow(Scope.CRT_STORE, _open_crt_store),
     "fcgi-app": SectionRow(Scope.FCGI_APP),
-    "healthcheck": SectionRow(Scope.HEALTHCHECK),
+    "healthcheck": SectionRow(Scope.HEALTHCHECK, _open_healthcheck),
     "log-forward": SectionRow(Scope.LOG_FORWARD),
     "log-profile": SectionRow(Scope.LOG_PROFILE),
-    "mailers": SectionRow(Scope.MAILERS),
+    "mailers": SectionRow(Scope.MAILERS, _open_mailers),
     "peers": SectionRow(Scope.PEERS),
     "program": SectionRow(
         Scope.PROGRAM, removed="HAProxy 3.3 removed it: let systemd or another supervisor start the program as a unit of its own"

@@ -58,6 +58,21 @@ def down(backend: str, server: str, is_backup: bool, reason: str, farm: Farm, *,
     return (NOTICE if was_stopping else ALERT), text
 
 
+def down_via(backend: str, server: str, is_backup: bool, tracked: str, farm: Farm) -> tuple[int, str]:
+    """The server went down with the one that it tracks, `backend/server`."""
+    return ALERT, f"{_server(backend, server, is_backup)} is DOWN via {tracked}. {_left(farm)}"
+
+
+def up_via(backend: str, server: str, is_backup: bool, tracked: str, farm: Farm) -> tuple[int, str]:
+    """The server came up with the one that it tracks."""
+    return NOTICE, f"{_server(backend, server, is_backup)} is UP via {tracked}. {_online(farm)}"
+
+
+def stopping_via(backend: str, server: str, is_backup: bool, tracked: str, farm: Farm) -> tuple[int, str]:
+    """The server takes no new sessions, as the one that it tracks."""
+    return NOTICE, f"{_server(backend, server, is_backup)} is stopping via {tracked}. {_left(farm)}"
+
+
 def up(backend: str, server: str, is_backup: bool, reason: str, farm: Farm) -> tuple[int, str]:
     """The server came up."""
     return NOTICE, f"{_server(backend, server, is_backup)} is UP, reason: {reason}. {_online(farm)}"
@@ -84,9 +99,10 @@ def resolved(backend: str, server: str, is_backup: bool, name: str) -> tuple[int
     return NOTICE, f"{_server(backend, server, is_backup)} ('{name}') is UP/READY (resolves again)."
 
 
-def ready(backend: str, server: str, is_backup: bool, left: str, farm: Farm) -> tuple[int, str]:
-    """The server left maintenance or drain. `left` is "forced maintenance" or "forced drain"."""
-    word = "UP/READY" if left == "forced maintenance" else "UP"
+def ready(backend: str, server: str, is_backup: bool, left: str, farm: Farm, *, is_up: bool = True) -> tuple[int, str]:
+    """The server left maintenance or drain. `left` is "forced maintenance" or "forced drain"; `is_up`: it takes traffic again."""
+    state = "UP" if is_up else "DOWN"
+    word = f"{state}/READY" if left == "forced maintenance" else state
     return NOTICE, f"{_server(backend, server, is_backup)} is {word} (leaving {left}). {_online(farm)}"
 
 
@@ -98,8 +114,15 @@ def drain(backend: str, server: str, is_backup: bool, farm: Farm) -> tuple[int, 
 _WORDS = {Outcome.PASSED: "succeeded", Outcome.CONDITIONALLY_PASSED: "conditionally succeeded", Outcome.FAILED: "failed"}
 
 
-def check_changed(backend: str, server: str, is_backup: bool, result: CheckResult, level: str) -> tuple[int, str]:
-    """`option log-health-checks`: the check's status or the health changed. `level` is `Health.describe()`."""
+def check_changed(
+    backend: str, server: str, is_backup: bool, result: CheckResult, level: str, check: str = "Health"
+) -> tuple[int, str]:
+    """`option log-health-checks`: the check's status or the health changed.
+
+    Args:
+        level: `Health.describe()`.
+        check: "Health" or "Agent".
+    """
     word = _WORDS.get(result.outcome, "ended")
     kind = "backup server" if is_backup else "server"
-    return NOTICE, f"Health check for {kind} {backend}/{server} {word}, reason: {result.reason}, status: {level}."
+    return NOTICE, f"{check} check for {kind} {backend}/{server} {word}, reason: {result.reason}, status: {level}."

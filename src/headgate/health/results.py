@@ -25,6 +25,8 @@ class CheckStatus(enum.Enum):
 
     UNK = ("UNK", 0, Outcome.UNKNOWN, "Unknown")
     INI = ("INI", 1, Outcome.UNKNOWN, "Initializing")
+    CHECKED = ("CHECKED", 3, Outcome.NEUTRAL, "No status change")
+    HANA = ("HANA", 4, Outcome.FAILED, "Health analyze")
     SOCKERR = ("SOCKERR", 5, Outcome.FAILED, "Socket error")
     L4OK = ("L4OK", 6, Outcome.PASSED, "Layer4 check passed")
     L4TOUT = ("L4TOUT", 7, Outcome.FAILED, "Layer4 timeout")
@@ -37,12 +39,20 @@ class CheckStatus(enum.Enum):
     L7OK = ("L7OK", 15, Outcome.PASSED, "Layer7 check passed")
     L7OKC = ("L7OKC", 16, Outcome.CONDITIONALLY_PASSED, "Layer7 check conditionally passed")
     L7STS = ("L7STS", 17, Outcome.FAILED, "Layer7 wrong status")
+    PROCERR = ("PROCERR", 18, Outcome.FAILED, "External check error")
+    PROCTOUT = ("PROCTOUT", 19, Outcome.FAILED, "External check timeout")
+    PROCOK = ("PROCOK", 20, Outcome.PASSED, "External check passed")
 
     def __init__(self, word: str, number: int, outcome: Outcome, description: str) -> None:
         self.word = word
         self.number = number
         self.outcome = outcome
         self.description = description
+
+    @property
+    def has_code(self) -> bool:
+        """Whether results of this kind come with a code, which is 0 where the protocol has none."""
+        return self.number >= CheckStatus.L7OK.number
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,11 @@ class CheckResult:
         return self.status.outcome
 
     @property
+    def shown_code(self) -> int | None:
+        """The code as events and statistics show it."""
+        return (self.code or 0) if self.status.has_code else None
+
+    @property
     def milliseconds(self) -> int:
         return int(self.duration * 1000)
 
@@ -73,11 +88,12 @@ class CheckResult:
     def reason(self) -> str:
         """The result as HAProxy's events print it: `Layer7 wrong status, code: 500, info: "...", check duration: 2ms`."""
         text = self.status.description
-        if self.code is not None:
-            text += f", code: {self.code}"
+        if self.shown_code is not None:
+            text += f", code: {self.shown_code}"
         if self.info:
             text += f', info: "{self.info}"'
-        return f"{text}, check duration: {self.milliseconds}ms"
+        # What was seen in the traffic took no time of its own.
+        return text if self.status is CheckStatus.HANA else f"{text}, check duration: {self.milliseconds}ms"
 
 
 #: Longest text of a peer's that is kept: it goes to logs and to `show stat`.

@@ -32,31 +32,44 @@ class Health:
         rise: consecutive successes that bring a server up, at least 1.
         fall: consecutive failures that bring it down, at least 1.
         now: seconds on the clock that all later calls use.
+        init_state: where it begins, and begins again when it leaves maintenance (5.2 init-state).
 
     Attributes:
         status: UP, DOWN or NOLB.
         level: the counter described above. A server starts up and one failure short of being down (`init-state up`, what
             HAProxy does by default).
+        hurried: the next check comes after `fastinter`, whatever the level says (5.2 on-error).
         checked: whether a check was counted yet.
         result: of the last check; INI before the first one.
         failures: checks that failed while the server was up (`chkfail`).
         falls: transitions to DOWN (`chkdown`).
+        analyses: how often the traffic had too many errors (`hanafail`).
         changed_at: time of the last transition between up and down.
     """
 
-    __slots__ = ("_down_before", "changed_at", "checked", "failures", "fall", "falls", "level", "result", "rise", "status")
+    __slots__ = (
+        "_down_before", "_init_state", "analyses", "changed_at", "checked", "failures", "fall", "falls", "hurried", "level",
+        "result", "rise", "status",
+    )
 
-    def __init__(self, rise: int, fall: int, now: float = 0.0) -> None:
+    def __init__(self, rise: int, fall: int, now: float = 0.0, init_state: str = "none") -> None:
         self.rise = rise
         self.fall = fall
-        self.status = ServerStatus.UP
-        self.level = rise
+        self._init_state = init_state
+        self.status, self.level = self._beginning()
+        self.hurried = False
+        self.analyses = 0
         self.checked = False
         self.result = CheckResult(CheckStatus.INI)
         self.failures = 0
         self.falls = 0
         self.changed_at = now
         self._down_before = 0.0
+
+    def _beginning(self) -> tuple[ServerStatus, int]:
+        status = ServerStatus.DOWN if self._init_state in ("down", "fully-down") else ServerStatus.UP
+        levels = {"fully-up": self.full, "down": self.rise - 1, "fully-down": 0}
+        return status, levels.get(self._init_state, self.rise)
 
     @property
     def full(self) -> int:
@@ -79,6 +92,7 @@ class Health:
             The state that the server has now entered, or None when it stays in its own.
         """
         self.checked = True
+        self.hurried = False
         self.result = result
         return _RULES[result.outcome](self, now)
 
@@ -116,6 +130,23 @@ class Health:
         self.level = 0
         return self._enter(ServerStatus.DOWN, now)
 
+    def observed(self, result: CheckResult, mode: str, now: float) -> ServerStatus | None:
+        """The traffic had too many errors in a row (5.2 observe, on-error): count it as `mode` says, and hurry.
+
+        Returns as `count`.
+        """
+        self.hurried = True
+        self.analyses += 1
+        if mode == "fastinter":
+            return None
+        if self.status is not ServerStatus.DOWN:
+            if mode == "sudden-death":
+                self.level = min(self.level, self.rise + 1)
+            elif mode == "mark-down":
+                self.level = min(self.level, self.rise)
+        self.result = result
+        return self.failed(now)
+
     def force(self, status: ServerStatus, now: float) -> ServerStatus | None:
         """`set server health up|stopping|down`: enter a state without a check; None when it is in it already."""
         self.level = 0 if status is ServerStatus.DOWN else self.full
@@ -137,10 +168,10 @@ class Health:
         self.changed_at = since
 
     def restart(self, now: float) -> ServerStatus | None:
-        """The server leaves maintenance: it is up, yet unchecked, and its next check decides (manual, init-state)."""
+        """The server leaves maintenance: it begins anew, yet unchecked, and its next check decides (manual, init-state)."""
         self.checked = False
-        self.level = self.rise
-        return self._enter(ServerStatus.UP, now) if self.status is not ServerStatus.UP else None
+        status, self.level = self._beginning()
+        return self._enter(status, now) if self.status is not status else None
 
     def _enter(self, status: ServerStatus, now: float) -> ServerStatus:
         if status is ServerStatus.DOWN:
@@ -159,7 +190,9 @@ class Health:
             timing: the server's check options.
             spread: noise of `spread-checks`, as a fraction from -0.5 to 0.5.
         """
-        if self.checked and self.level == self.full:
+        if self.hurried:
+            interval = timing.inter if timing.fastinter is None else timing.fastinter
+        elif self.checked and self.level == self.full:
             interval = timing.inter
         elif self.checked and self.level == 0:
             interval = timing.inter if timing.downinter is None else timing.downinter

@@ -33,7 +33,9 @@ from headgate.plan.tables import table_definitions
 from headgate.plan.variables import check_name
 
 if TYPE_CHECKING:
+    from headgate.config.checks import CheckSpec
     from headgate.config.stick_tables import StickTable
+    from headgate.plan.checks import CheckProgram
     from headgate.plan.sticking import StickPlan
     from headgate.plan.table_layout import Layout
 
@@ -248,7 +250,17 @@ def _backend(proxy: Proxy, scope: Scope) -> BackendPlan:
         forwardfor=compile_address_header(proxy.forwardfor, scope, proxy.location, original=False),
         originalto=compile_address_header(proxy.originalto, scope, proxy.location, original=True),
         stick=_sticking(proxy, choosing),
+        check=_check(proxy.check, scope),
     )
+
+
+def _check(spec: CheckSpec, scope: Scope) -> CheckProgram | None:
+    """None where a connection is all: what is needed for more is loaded only where there is more."""
+    if spec.kind == "tcp" and not spec.rules:
+        return None
+    from headgate.plan.checks import compile_check
+
+    return compile_check(spec, scope)
 
 
 def _sticking(proxy: Proxy, scope: Scope) -> StickPlan | None:
@@ -269,7 +281,8 @@ def _balance_key(proxy: Proxy, scope: Scope) -> Callable[[Stream], bytes | None]
 
 def _server(server: Server, scope: Scope) -> ServerPlan:
     sni = None if server.tls is None else server.tls.sni
-    return ServerPlan(server, _server_text(sni, scope), _server_text(server.pool_conn_name, scope))
+    check = None if server.check_spec is None or server.check is None else _check(server.check_spec, scope)
+    return ServerPlan(server, _server_text(sni, scope), _server_text(server.pool_conn_name, scope), check)
 
 
 def _server_text(expression: SampleExpression | None, scope: Scope) -> Callable[[Stream], bytes | None] | None:

@@ -17,6 +17,7 @@ from headgate.plan.verdicts import Reply, Verdict
 if TYPE_CHECKING:
     from headgate.config.stick_tables import StickTable
     from headgate.plan.additions import Additions
+    from headgate.plan.checks import CheckProgram
     from headgate.plan.sticking import StickPlan
 
 #: A compiled ruleset: runs the rules in order, edits the stream, answers the first verdict or None.
@@ -34,6 +35,7 @@ class ServerPlan:
     spec: Server
     sni: Callable[[Stream], bytes | None] | None = None  # the `sni` expression
     connection_name: Callable[[Stream], bytes | None] | None = None  # the `pool-conn-name` expression
+    check: CheckProgram | None = None  # of its own `healthcheck` section
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class BackendPlan:
     forwardfor: Callable[[Stream], bytes | None] | None  # the complete field line to add, or None for none
     originalto: Callable[[Stream], bytes | None] | None
     stick: StickPlan | None = None  # `stick` rules
+    check: CheckProgram | None = None  # None: connecting is all that a check does
 
 
 @dataclass(frozen=True, slots=True)

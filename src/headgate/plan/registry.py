@@ -143,7 +143,7 @@ FETCHES: Table[Fetch] = Table(
     _files(
         "fetches",
         "layer4 http_heads http_request layer5 tls_certificates tls_offers tls_early tls_secrets transaction internal payload"
-        " tables handshakes",
+        " tables handshakes check_answers",
     ),
 )
 CONVERTERS: Table[Converter] = Table(

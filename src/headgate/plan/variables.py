@@ -12,7 +12,7 @@ from headgate.base.diagnostics import Location, config_error
 from headgate.plan.facts import Stream, Value
 from headgate.plan.samples import Run
 
-SCOPES = ("proc", "sess", "txn", "req", "res")
+SCOPES = ("proc", "sess", "txn", "req", "res", "check")
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
 
 Setter = Callable[[Stream, Value], None]
@@ -52,7 +52,8 @@ def reader(scope: str, key: bytes, default: Value = None) -> Run:
         variables = stream.request_variables
         return default if variables is None else variables.get(key, default)
 
-    return {"proc": proc, "sess": sess, "txn": txn}.get(scope, request)
+    # What belongs to a check lives where a transaction has its own: no stream is both.
+    return {"proc": proc, "sess": sess, "txn": txn, "check": txn}.get(scope, request)
 
 
 def setter(scope: str, key: bytes) -> Setter:
@@ -77,7 +78,7 @@ def setter(scope: str, key: bytes) -> Setter:
             stream.request_variables = {}
         _put(stream.request_variables, key, value)
 
-    return {"proc": proc, "sess": sess, "txn": txn}.get(scope, request)
+    return {"proc": proc, "sess": sess, "txn": txn, "check": txn}.get(scope, request)
 
 
 def written(value: Value) -> str:

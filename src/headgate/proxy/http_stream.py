@@ -440,6 +440,7 @@ class HttpStream(RequestPath):
         if not self.request_done and (connection is None or not connection.channel.blocked):
             self.fail(Outcome.RESPONSE_CLIENT_TIMEOUT)
             return
+        self.observe_failure("Read timeout (http)")
         link = self.link
         if link is not None and link.retry_timeout and self.retry_request():
             return

@@ -227,6 +227,8 @@ class RelayStream(Seeking):
         self.server_error = 0
         if channel.tls is not None:
             self.owner.side.shared.server_handshake(channel.tls)
+        if self.target_server is not None and self.target_server.observer is not None:
+            self.target_server.observer.connected(True)
         channel.owner = ServerHalf(self)
         self.phase = RELAY
         self.response_checked = self.owner.side.plan.tcp_response_content is None and (
@@ -255,6 +257,8 @@ class RelayStream(Seeking):
         link = self.link
         if server is None or link is None:
             return
+        if server.observer is not None:
+            server.observer.connected(False)
         if self.retries_left <= 0:
             self.finish(Outcome.CONNECT_TIMEOUT if reason is Lost.TIMEOUT else Outcome.CONNECT_FAILED)
             return

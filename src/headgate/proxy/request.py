@@ -99,6 +99,8 @@ class RequestPath(ResponsePath):
             channel.close()
             return
         self.t_connect = int((self.scheduler.now - self.attempt_at) * 1000.0)
+        if server.observer is not None:
+            server.observer.connected(True)
         if channel.tls is not None:
             self.side.shared.server_handshake(channel.tls)
         pool = link.pools[server.name]
@@ -113,6 +115,8 @@ class RequestPath(ResponsePath):
         link = self.link
         if server is None or link is None:
             return
+        if server.observer is not None:
+            server.observer.connected(False)
         if not link.retry_failure or self.retries_left <= 0:
             self.release_slot()
             self.fail(Outcome.CONNECT_TIMEOUT if reason is Lost.TIMEOUT else Outcome.CONNECT_FAILED)

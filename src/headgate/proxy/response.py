@@ -155,9 +155,12 @@ class ResponsePath(Exchange):
         if link is None or request is None or self.connection is None:
             return
         status = head.status
+        server = self.connection.server
+        if server.observer is not None:
+            server.observer.answered(status)
         if status in link.retry_statuses and self.retry_request():
             return
-        counters = self.connection.server.counters
+        counters = server.counters
         counters.requests += 1
         counters.responses[status // 100 if status < 600 else 0] += 1
         self.response = head
@@ -343,7 +346,14 @@ class ResponsePath(Exchange):
 
     # --- what can go wrong ---
 
+    def observe_failure(self, what: str) -> None:
+        """Tell who watches the server that there was no valid response (5.2 observe)."""
+        server = self.target_server
+        if server is not None and server.observer is not None:
+            server.observer.broken(what)
+
     def _bad_response(self, reason: str, data: bytes) -> None:
+        self.observe_failure("Invalid http response")
         link = self.link
         if link is not None:
             self.side.shared.invalid.response(self, self.side, link, data, reason)
@@ -364,6 +374,8 @@ class ResponsePath(Exchange):
             stale = connection is not None and connection.reuses > 0 and not self.response_buffer
             if stale and self.retry_stale():
                 return
+            if not self.tunnel_eofs:
+                self.observe_failure("Close from server (http)" if reason is Lost.RESET else "Read error (http)")
             event = link is not None and (link.retry_junk if self.response_buffer else link.retry_empty)
             if event and self.retry_request():
                 return

@@ -1,4 +1,4 @@
-"""Opens connections to servers: socket, source address, connect, PROXY header, TLS handshake.
+"""Opens connections to servers: socket, source address, connect, SOCKS4, PROXY header, TLS handshake.
 
 What can be prepared is prepared once in an `Endpoint` per server: the resolved address, the TLS context, the socket options.
 """
@@ -20,7 +20,8 @@ from headgate.proxy.port import Channel, Lost, Owner
 from headgate.proxy.services import Attempt
 from headgate.runtime.channel import NOBODY, PlainChannel, lost_reason
 from headgate.runtime.proxy_header import encode_header
-from headgate.runtime.reactor import BROKEN, WRITE, Reactor
+from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
+from headgate.wire import socks4
 
 #: setsockopt numbers that Python's socket module lacks.
 IP_TRANSPARENT = 19
@@ -57,11 +58,12 @@ class Endpoint:
     Attributes:
         family: socket family.
         host: numeric address, path or abstract name; None while the name is not resolved.
+        socks4: the SOCKS4 proxy that connections go through, None for none (5.2 socks4).
         port: 0 and `port_is_offset` as in `base.addresses.Address`.
         tls: makes the TLS layer, None for plain.
     """
 
-    __slots__ = ("family", "host", "options", "port", "port_is_offset", "send_proxy", "source", "tls")
+    __slots__ = ("family", "host", "options", "port", "port_is_offset", "send_proxy", "socks4", "source", "tls")
 
     def __init__(
         self,
@@ -73,7 +75,9 @@ class Endpoint:
         send_proxy: ProxyProtocolSend | None = None,
         source: SourceAddress | None = None,
         options: tuple[tuple[int, int, int | bytes], ...] = (),
+        socks4: Address | None = None,
     ) -> None:
+        self.socks4 = socks4
         self.family = family
         self.host = host
         self.port = address.port
@@ -125,7 +129,9 @@ class ServerConnector:
 class PendingConnection:
     """One attempt under way; also the owner of the TLS channel until its handshake is done."""
 
-    __slots__ = ("_attempt", "_endpoint", "_failure", "_server", "_sock", "_stream", "_target", "_tls", "reactor")
+    __slots__ = (
+        "_attempt", "_endpoint", "_failure", "_server", "_sock", "_socks_reply", "_stream", "_target", "_tls", "reactor",
+    )
 
     def __init__(self, reactor: Reactor, endpoint: Endpoint, server: ServerState, stream: Stream, attempt: Attempt) -> None:
         self.reactor = reactor
@@ -135,6 +141,7 @@ class PendingConnection:
         self._attempt: Attempt | None = attempt
         self._sock: socket.socket | None = None
         self._tls: TlsServerChannel | None = None
+        self._socks_reply = b""
         self._target: object = None
         self._failure = Lost.ERROR
         try:
@@ -158,10 +165,11 @@ class PendingConnection:
         endpoint = self._endpoint
         if endpoint.host is None:
             raise OSError(errno.EHOSTUNREACH, "the server's name is not resolved")
-        sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
+        family = endpoint.family if endpoint.socks4 is None else _family_of(endpoint.socks4)
+        sock = socket.socket(family, socket.SOCK_STREAM)
         self._sock = sock
         sock.setblocking(False)
-        if endpoint.family != socket.AF_UNIX:
+        if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for level, option, value in endpoint.options:
             sock.setsockopt(level, option, value)
@@ -170,6 +178,8 @@ class PendingConnection:
         target = self._target = endpoint.target(self._stream.session.destination_port)
         if isinstance(target, tuple):
             self._stream.server_address, self._stream.server_port = target[0].encode(), target[1]
+        if endpoint.socks4 is not None:
+            target = (endpoint.socks4.host, endpoint.socks4.port)
         result = sock.connect_ex(target)
         # EAGAIN is a failure too: no free local port, or a unix socket whose backlog is full.
         if result not in (0, errno.EINPROGRESS):
@@ -193,9 +203,50 @@ class PendingConnection:
         # A HUP alone is no failure: a unix server may have answered and closed already.
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if events & BROKEN else 0
         if error:
-            self._failed(OSError(error, ""))
-            self._report_failure()
+            self._broke(OSError(error, ""))
+        elif self._endpoint.socks4 is not None:
+            self._ask_socks(sock)
+        else:
+            self._established(sock)
+
+    def _ask_socks(self, sock: socket.socket) -> None:
+        """Have the SOCKS4 proxy connect us to the server."""
+        try:
+            target = self._endpoint.target(self._stream.session.destination_port)
+            if not isinstance(target, tuple) or self._endpoint.family != socket.AF_INET:
+                raise OSError(errno.EAFNOSUPPORT, "SOCKS4 knows IPv4 addresses only")
+            sock.send(socks4.connect_request(*target))
+        except OSError as broken:
+            self._broke(broken)
             return
+        self.reactor.unwatch(sock.fileno())
+        self.reactor.watch(sock.fileno(), READ, self._socks_answered)
+
+    def _socks_answered(self, events: int) -> None:
+        sock = self._sock
+        if sock is None:
+            return
+        try:
+            data = sock.recv(socks4.REPLY_SIZE - len(self._socks_reply))
+            self._socks_reply += data
+            if not data or (len(self._socks_reply) == socks4.REPLY_SIZE and socks4.refusal(self._socks_reply)):
+                raise ConnectionRefusedError(errno.ECONNREFUSED, "refused by the SOCKS4 proxy")
+        except BlockingIOError:
+            return
+        except OSError as broken:
+            self._broke(broken)
+            return
+        if len(self._socks_reply) == socks4.REPLY_SIZE:
+            self.reactor.unwatch(sock.fileno())
+            self.reactor.watch(sock.fileno(), WRITE, self._ready)
+            self._established(sock)
+
+    def _broke(self, error: OSError) -> None:
+        self._failed(error)
+        self._report_failure()
+
+    def _established(self, sock: socket.socket) -> None:
+        """The server itself is at the other end."""
         endpoint = self._endpoint
         stream = self._stream
         if endpoint.family != socket.AF_UNIX:
@@ -206,8 +257,7 @@ class PendingConnection:
                 # A fresh socket's send buffer holds far more than a PROXY header.
                 sock.send(header)
             except OSError as broken:
-                self._failed(broken)
-                self._report_failure()
+                self._broke(broken)
                 return
         attempt = self._attempt
         if endpoint.tls is not None:
@@ -259,6 +309,10 @@ class PendingConnection:
             self._tls = None
         else:
             self._drop_socket()
+
+
+def _family_of(address: Address) -> int:
+    return socket.AF_INET6 if address.family is Family.INET6 else socket.AF_INET
 
 
 def bind_source(sock: socket.socket, source: SourceAddress, session: Session | None) -> None:

@@ -15,13 +15,16 @@ import uvloop
 
 from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import Location
-from headgate.config.model import CheckSpec, Proxy, ProxyKind, ProxyProtocolSend, Server, ServerCheck, Timeouts
+from headgate.config.checks import CheckSpec
+from headgate.config.model import Proxy, ProxyKind, ProxyProtocolSend, Server, ServerCheck, Timeouts
 from headgate.config.tls_options import ServerTls, Verify
 from headgate.health.results import CheckResult, CheckStatus
+from headgate.plan.frontends import BackendPlan
 from headgate.runtime.checks.exchange import CheckPlan, plan_check, run_check, wants_tls
 from headgate.runtime.checks.tls_connection import CheckDialler, TlsConnection
 from headgate.tls.authority import issue, make_authority
 from headgate.tls.client_context import ServerContext
+from tests.health.checks import backend_plan, stream
 
 HERE = Location("test.cfg", 1, 1)
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -31,20 +34,26 @@ def inet(port: int) -> Address:
     return Address(Family.INET, "127.0.0.1", port, port)
 
 
+#: Compiled once: the rules of an HTTP check.
+HTTP = backend_plan("option httpchk GET /up")
+
+
 def plan_for(
-    port: int, check: CheckSpec | None = None, timing: ServerCheck | None = None, timeouts: Timeouts | None = None, **more: object
+    port: int, check: CheckSpec | BackendPlan | None = None, timing: ServerCheck | None = None,
+    timeouts: Timeouts | None = None, **more: object,
 ) -> CheckPlan:
     tls = more.pop("client", None)
     timing = timing or ServerCheck(inter=5.0)
     server = Server("s1", inet(port), HERE, 1, check=timing, **more)  # type: ignore[arg-type]
-    proxy = Proxy(
-        "app", ProxyKind.BACKEND, 1, HERE, servers=(server,), check=check or CheckSpec(), timeouts=timeouts or Timeouts()
-    )
-    return plan_check(proxy, server, timing, tls)  # type: ignore[arg-type]
+    compiled = check if isinstance(check, BackendPlan) else None
+    spec = compiled.spec.check if compiled is not None else check or CheckSpec()
+    assert isinstance(spec, CheckSpec)
+    proxy = Proxy("app", ProxyKind.BACKEND, 1, HERE, servers=(server,), check=spec, timeouts=timeouts or Timeouts())
+    return plan_check(proxy, server, timing, tls, compiled.check if compiled is not None else None)  # type: ignore[arg-type]
 
 
 async def check(plan: CheckPlan, address: Address | None = None) -> CheckResult:
-    return await run_check(plan, address or plan.server.address, clock=time.monotonic)
+    return await run_check(plan, address or plan.server.address, stream=stream(), clock=time.monotonic)
 
 
 @contextlib.asynccontextmanager
@@ -117,19 +126,19 @@ def test_refused_port() -> None:
 
 
 def test_silent_server_times_out_at_the_layer_that_was_reached() -> None:
-    async def scenario(kind: str) -> CheckResult:
+    async def scenario(kind: CheckSpec | BackendPlan) -> CheckResult:
         async with serving(silent) as (port, _):
             timing = ServerCheck(inter=5.0)
-            return await check(plan_for(port, CheckSpec(kind=kind), timing, Timeouts(connect=5.0, check=0.05)))
+            return await check(plan_for(port, kind, timing, Timeouts(connect=5.0, check=0.05)))
 
-    assert run(lambda: scenario("http")).status is CheckStatus.L7TOUT
-    assert run(lambda: scenario("ssl-hello")).status is CheckStatus.L6TOUT
+    assert run(lambda: scenario(HTTP)).status is CheckStatus.L7TOUT
+    assert run(lambda: scenario(CheckSpec("ssl-hello"))).status is CheckStatus.L6TOUT
 
 
 def test_inter_is_the_timeout_for_everything_without_timeout_check() -> None:
     async def scenario() -> CheckResult:
         async with serving(silent) as (port, _):
-            return await check(plan_for(port, CheckSpec(kind="http"), ServerCheck(inter=0.05), Timeouts(connect=5.0)))
+            return await check(plan_for(port, HTTP, ServerCheck(inter=0.05), Timeouts(connect=5.0)))
 
     result = run(scenario)
     assert result.status is CheckStatus.L7TOUT
@@ -160,7 +169,7 @@ def test_full_backlog_times_out_at_layer_4() -> None:
 def test_http_checks(answer: bytes, status: CheckStatus, code: int | None) -> None:
     async def scenario() -> CheckResult:
         async with serving(answering(answer)) as (port, _):
-            return await check(plan_for(port, CheckSpec("http", "GET", "/up")))
+            return await check(plan_for(port, HTTP))
 
     result = run(scenario)
     assert (result.status, result.code) == (status, code)
@@ -173,7 +182,7 @@ def test_server_that_closes_without_an_answer() -> None:
 
     async def scenario() -> CheckResult:
         async with serving(closing) as (port, _):
-            return await check(plan_for(port, CheckSpec("http")))
+            return await check(plan_for(port, HTTP))
 
     result = run(scenario)
     assert (result.status, result.info) == (CheckStatus.L7RSP, "connection closed without a response")
@@ -220,7 +229,7 @@ def test_unix_socket(tmp_path: Path) -> None:
 
     async def scenario() -> CheckResult:
         async with serving(answering(b"HTTP/1.0 204 Fine\r\n\r\n"), unix=path) as (_, seen):
-            result = await check(plan_for(0, CheckSpec("http")), Address(Family.UNIX, path))
+            result = await check(plan_for(0, HTTP), Address(Family.UNIX, path))
             assert await seen.get() == b""
         return result
 
@@ -262,7 +271,8 @@ def test_tls_checks_end_with_close_notify(tls_server_context: ssl.SSLContext, ki
         serve = answering(b"HTTP/1.0 200 OK\r\n\r\n") if kind == "http" else silent
         async with serving(serve, ssl=tls_server_context) as (port, seen):
             timing = ServerCheck(inter=10.0, sni="check.example")
-            result = await check(plan_for(port, CheckSpec(kind), timing, client=client, tls=ServerTls()))
+            spec = HTTP if kind == "http" else CheckSpec()
+            result = await check(plan_for(port, spec, timing, client=client, tls=ServerTls()))
             assert await seen.get() == b""
             await client.settle()
         return result
@@ -270,6 +280,43 @@ def test_tls_checks_end_with_close_notify(tls_server_context: ssl.SSLContext, ki
     result = run(scenario)
     assert result.status is (CheckStatus.L6OK if kind == "tcp" else CheckStatus.L7OK)
     assert client.names == [b"check.example"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "names"),
+    [
+        (["http-check send hdr Host www.example:8443"], [b"www.example"]),
+        (["http-check send hdr Host %[srv_name].example"], [b"s1.example"]),
+        (["http-check send hdr Host 192.0.2.1"], [None]),
+        ([], [None]),
+        (["http-check connect ssl", "http-check send hdr Host www.example"], [None]),
+        (["http-check connect ssl sni rule.example", "http-check send hdr Host www.example"], [b"rule.example"]),
+    ],
+)
+def test_server_name_of_http_checks(tls_server_context: ssl.SSLContext, lines: list[str], names: list[bytes | None]) -> None:
+    """5.2 check-sni-auto: the host that is asked for, unless a rule says how to connect."""
+    client = Client()
+
+    async def scenario() -> CheckResult:
+        async with serving(answering(b"HTTP/1.0 200 OK\r\n\r\n"), ssl=tls_server_context) as (port, _):
+            plan = backend_plan("option httpchk", *lines)
+            return await check(plan_for(port, plan, ServerCheck(inter=10.0), client=client, tls=ServerTls()))
+
+    assert run(scenario).status is CheckStatus.L7OK
+    assert client.names == names
+
+
+def test_no_check_sni_auto_leaves_the_name_out(tls_server_context: ssl.SSLContext) -> None:
+    client = Client()
+
+    async def scenario() -> CheckResult:
+        async with serving(answering(b"HTTP/1.0 200 OK\r\n\r\n"), ssl=tls_server_context) as (port, _):
+            plan = backend_plan("option httpchk", "http-check send hdr host www.example")
+            timing = ServerCheck(inter=10.0, sni_auto=False)
+            return await check(plan_for(port, plan, timing, client=client, tls=ServerTls()))
+
+    assert run(scenario).status is CheckStatus.L7OK
+    assert client.names == [None]
 
 
 def test_tls_check_of_a_plain_server() -> None:
@@ -323,15 +370,101 @@ def test_which_checks_run_over_tls(timing: ServerCheck, tls: ServerTls | None, w
     assert wants_tls(Server("s", inet(1), HERE, 1, check=timing, tls=tls)) is wanted
 
 
+# --- scripts over several connections --------------------------------------------------------------------------------
+
+
+def test_each_connection_of_a_script_is_closed_in_order() -> None:
+    async def greeting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+
+    async def scenario() -> CheckResult:
+        async with serving(greeting) as (first, seen_first), serving(greeting) as (second, seen_second):
+            plan = backend_plan(
+                "option tcp-check", "tcp-check connect", "tcp-check expect string hello", f"tcp-check connect port {second}",
+                "tcp-check send PING", "tcp-check expect string hello",
+            )
+            result = await check(plan_for(first, plan))
+            assert await seen_first.get() == b""
+            assert await seen_second.get() == b"PING"
+        return result
+
+    assert run(scenario).status is CheckStatus.L7OK
+
+
+def test_a_refused_step_is_named() -> None:
+    sock, refusing = refusing_port()
+
+    async def scenario() -> CheckResult:
+        async with serving(silent) as (port, _):
+            plan = backend_plan("option tcp-check", "tcp-check connect", f"tcp-check connect port {refusing} comment second")
+            return await check(plan_for(port, plan))
+
+    with sock:
+        result = run(scenario)
+    assert result.status is CheckStatus.L4CON
+    assert result.info == f"Connection refused at step 2 of tcp-check (connect port {refusing}) comment: 'second'"
+
+
+def test_an_explicit_connect_takes_nothing_from_the_server_line_unless_it_says_default() -> None:
+    async def scenario(options: str, expected: bytes) -> CheckResult:
+        async with serving(silent) as (port, seen):
+            plan = backend_plan("option tcp-check", f"tcp-check connect {options}")
+            result = await check(plan_for(port, plan, send_proxy=ProxyProtocolSend(1)))
+            assert await seen.get() == expected
+        return result
+
+    for options, expected in (("", b""), ("default", b"PROXY UNKNOWN\r\n"), ("send-proxy", b"PROXY UNKNOWN\r\n")):
+        assert run(lambda options=options, expected=expected: scenario(options, expected)).status is CheckStatus.L4OK  # type: ignore[misc]
+
+
+def test_a_reset_in_the_middle_is_a_socket_error() -> None:
+    async def resetting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        writer.close()
+
+    async def scenario() -> CheckResult:
+        async with serving(resetting) as (port, _):
+            return await check(plan_for(port, HTTP))
+
+    result = run(scenario)
+    assert (result.status, result.info) == (CheckStatus.SOCKERR, "Connection reset by peer")
+
+
+def test_timeout_check_is_for_the_answer_alone() -> None:
+    async def scenario() -> CheckResult:
+        async with serving(silent) as (port, _):
+            plan = backend_plan("option tcp-check", "tcp-check expect tout-status L6TOUT comment c string x")
+            return await check(plan_for(port, plan, None, Timeouts(connect=5.0, check=0.05)))
+
+    result = run(scenario)
+    assert (result.status, result.info) == (CheckStatus.L6TOUT, " at step 1 of tcp-check (expect string 'x') comment: 'c'")
+
+
+# --- SOCKS4 ----------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
-    ("timing", "headers", "expected"),
+    ("reply", "status", "info"),
     [
-        (ServerCheck(inter=10.0), (("Host", "www.example:8443"),), b"www.example"),
-        (ServerCheck(inter=10.0, sni="other.example"), (("Host", "www.example"),), b"other.example"),
-        (ServerCheck(inter=10.0, sni_auto=False), (("Host", "www.example"),), None),
-        (ServerCheck(inter=10.0), (), None),
+        (b"\0\x5a" + bytes(6), CheckStatus.L4OK, ""),
+        (b"\0\x5b" + bytes(6), CheckStatus.L4CON, "SOCKS4 proxy refused the request with code 91"),
+        (b"\5\0" + bytes(6), CheckStatus.L4CON, "not a SOCKS4 answer"),
+        (b"\0\x5a", CheckStatus.L4CON, "SOCKS4 proxy closed the connection"),
     ],
 )
-def test_the_name_of_checks(timing: ServerCheck, headers: tuple[tuple[str, str], ...], expected: bytes | None) -> None:
-    assert plan_for(1, CheckSpec("http", headers=headers), timing).sni == expected
-    assert plan_for(1, CheckSpec("tcp", headers=headers), ServerCheck(inter=10.0)).sni is None
+def test_through_socks4(reply: bytes, status: CheckStatus, info: str) -> None:
+    async def proxying(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readuntil(b"headgate\0") == b"\x04\x01\x1f\x90\x0a\x00\x00\x07headgate\0"
+        writer.write(reply)
+        if len(reply) < 8:
+            writer.close()
+
+    async def scenario() -> CheckResult:
+        async with serving(proxying) as (port, _):
+            plan = plan_for(1, None, ServerCheck(inter=5.0, via_socks4=True), socks4=inet(port))
+            return await check(plan, Address(Family.INET, "10.0.0.7", 8080, 8080))
+
+    result = run(scenario)
+    assert (result.status, result.info) == (status, info)

@@ -15,23 +15,30 @@ from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import Location
-from headgate.config.model import CheckSpec, Proxy, ProxyKind, Server, ServerCheck
-from headgate.health.state import ServerStatus
+from headgate.config.model import AgentCheck, Proxy, ProxyKind, Server, ServerCheck
+from headgate.health.results import CheckStatus
+from headgate.health.state import Health, ServerStatus
+from headgate.plan.checks import CheckStream
 from headgate.plan.frontends import BackendPlan, ServerPlan
+from headgate.runtime.checks.checked import state_header
 from headgate.runtime.checks.runner import CheckRunner
+from tests.health.checks import backend_plan, stream
 
 HERE = Location("test.cfg", 1, 1)
 TIMING = ServerCheck(inter=0.02, rise=2, fall=2)
 
 
-def backend_of(*servers: Server, check: CheckSpec | None = None) -> BackendState:
-    proxy = Proxy("app", ProxyKind.BACKEND, 3, HERE, servers=servers, check=check or CheckSpec())
-    return BackendState(_plan(proxy), lambda: 0.5)
+def backend_of(*servers: Server, rules: tuple[str, ...] = (), name: str = "app", **more: object) -> BackendState:
+    """A backend with these servers, checked as these lines say."""
+    compiled = backend_plan(*rules)
+    spec = compiled.spec.check
+    proxy = Proxy(name, ProxyKind.BACKEND, 3, HERE, servers=servers, check=spec, **more)  # type: ignore[arg-type]
+    return BackendState(_plan(proxy, compiled), lambda: 0.5)
 
 
-def _plan(proxy: Proxy) -> BackendPlan:
+def _plan(proxy: Proxy, compiled: BackendPlan) -> BackendPlan:
     values: dict[str, object] = {field.name: None for field in dataclasses.fields(BackendPlan)}
-    values |= {"spec": proxy, "name": proxy.name, "error_replies": {}}
+    values |= {"spec": proxy, "name": proxy.name, "error_replies": {}, "check": compiled.check}
     values["servers"] = tuple(ServerPlan(server) for server in proxy.servers)
     return BackendPlan(**values)  # type: ignore[arg-type]
 
@@ -68,6 +75,12 @@ class Port:
             self.listener = None
 
 
+def stream_of(backend: BackendState, server: ServerState) -> CheckStream:
+    made = stream(backend.plan)
+    made.server = server
+    return made
+
+
 class Watched:
     """A runner with its callbacks recorded; `until` waits for one of the recorded events."""
 
@@ -82,6 +95,7 @@ class Watched:
             log_event=self._logged,
             clock=time.monotonic,
             random=lambda: 0.5,
+            make_stream=stream_of,
             on_stopping=self._stopping,
             on_checked=self._checked,
             **more,  # type: ignore[arg-type]
@@ -108,7 +122,10 @@ class Watched:
         async with asyncio.timeout(20):
             while not condition():
                 self._news.clear()
-                await self._news.wait()
+                # Not everything is news to the callbacks: what agents say that changes nothing, for instance.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.02):
+                        await self._news.wait()
 
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -205,7 +222,9 @@ def test_answers_404_take_no_new_sessions() -> None:
         listening = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = listening.sockets[0].getsockname()[1]
         timing = ServerCheck(inter=5.0, fastinter=0.02)
-        backend = backend_of(server("s1", port, check=timing), check=CheckSpec("http", disable_on_404=True, log=True))
+        backend = backend_of(server("s1", port, check=timing), rules=(
+            "option httpchk", "http-check disable-on-404", "option log-health-checks"
+        ))
         watched = Watched(backend)
         checked = next(iter(watched.runner.checked.values()))
         watched.runner.start()
@@ -221,7 +240,8 @@ def test_answers_404_take_no_new_sessions() -> None:
         await watched.runner.stop()
         listening.close()
         texts = [text for _, text in watched.lines]
-        assert texts[0].startswith('Health check for server app/s1 succeeded, reason: Layer7 check passed, code: 200, info: "OK"')
+        passed = "Health check for server app/s1 succeeded, reason: Layer7 check passed, code: 200, check duration"
+        assert texts[0].startswith(passed)
         stopping = "Server app/s1 is stopping, reason: Layer7 check conditionally passed, code: 404"
         assert any(text.startswith(stopping) for text in texts)
 
@@ -231,7 +251,7 @@ def test_answers_404_take_no_new_sessions() -> None:
 def test_no_checks_in_maintenance_and_up_again_afterwards() -> None:
     async def scenario() -> None:
         with ports(1) as (only,):
-            backend = backend_of(server("s1", only.number, disabled=True))
+            backend = backend_of(server("s1", only.number, disabled=True, check=ServerCheck(inter=0.5)))
             watched = Watched(backend)
             target = backend.servers[0]
             watched.runner.start()
@@ -292,5 +312,242 @@ def test_a_defect_of_ours_is_reported_and_does_not_end_the_checks() -> None:
             await watched.until(lambda: watched.checks == 1)
             await watched.runner.stop()
         assert reported == ["health check of app/s1 broke"]
+
+    run(scenario)
+
+
+# --- init-state, tracking, traffic -----------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_to_be_checked_first_takes_nothing_before() -> None:
+    async def scenario() -> None:
+        with ports(1) as (only,):
+            backend = backend_of(server("s1", only.number, init_state="down"))
+            assert backend.servers[0].up is False
+            watched = Watched(backend)
+            only.listen()
+            watched.runner.start()
+            await watched.until(lambda: watched.events == [("s1", True)])
+            target = backend.servers[0]
+            for before, state in ((Admin.READY, Admin.MAINT), (Admin.MAINT, Admin.READY)):
+                backend.set_admin(target, state, time.monotonic())
+                watched.runner.admin_changed(backend, target, before)
+            assert watched.events == [("s1", True), ("s1", False)]
+            assert watched.lines[-1][1].startswith("Server app/s1 is DOWN/READY (leaving forced maintenance)")
+            await watched.until(lambda: watched.events[2:] == [("s1", True)])
+            await watched.runner.stop()
+
+    run(scenario)
+
+
+def test_servers_that_track_others_do_as_they_do() -> None:
+    async def scenario() -> None:
+        with ports(1) as (only,):
+            only.listen()
+            first = backend_of(server("s1", only.number))
+            second = backend_of(
+                server("t", 1, 1, check=None, track=("app", "s1")), server("u", 1, 2, check=None, track=("trk", "t")), name="trk"
+            )
+            watched = Watched(first, second)
+            runner = watched.runner
+            runner.start()
+            await watched.until(lambda: watched.checks > 0)
+            only.refuse()
+            await watched.until(lambda: len(watched.events) == 3)
+            assert watched.events == [("s1", False), ("t", False), ("u", False)]
+            assert [text.split(". ")[0] for _, text in watched.lines if "via" in text] == [
+                "Server trk/t is DOWN via app/s1", "Server trk/u is DOWN via trk/t",
+            ]
+            only.listen()
+            await watched.until(lambda: len(watched.events) == 6)
+            assert [one.up for one in second.servers] == [True, True]
+            target = first.servers[0]
+            first.set_admin(target, Admin.MAINT, time.monotonic())
+            runner.admin_changed(first, target, Admin.READY)
+            assert [one.up for one in second.servers] == [False, False]
+            first.set_admin(target, Admin.DRAIN, time.monotonic())
+            runner.admin_changed(first, target, Admin.MAINT)
+            assert [(one.up, one.stopping) for one in second.servers] == [(True, True), (True, True)]
+            await runner.stop()
+
+    run(scenario)
+
+
+def test_errors_of_the_traffic_count_and_hurry_the_next_check() -> None:
+    async def scenario() -> None:
+        with ports(1) as (only,):
+            only.listen()
+            timing = ServerCheck(inter=3600.0, fastinter=0.02, rise=1, fall=1, observe="layer4", on_error="mark-down")
+            backend = backend_of(server("s1", only.number, check=timing))
+            watched = Watched(backend)
+            watched.runner.start()
+            await watched.until(lambda: watched.checks == 1)
+            watched.runner.observed(backend.servers[0], "Detected 10 consecutive errors, last one was: x")
+            assert watched.events == [("s1", False)]
+            assert watched.lines[0][1].startswith(
+                'Server app/s1 is DOWN, reason: Health analyze, info: "Detected 10 consecutive errors, last one was: x". 0 active'
+            )
+            await watched.until(lambda: watched.events == [("s1", False), ("s1", True)])  # long before `inter` is over
+            await watched.runner.stop()
+
+    run(scenario)
+
+
+# --- agents ----------------------------------------------------------------------------------------------------------
+
+
+class Agent:
+    """An agent that says what `line` holds."""
+
+    def __init__(self) -> None:
+        self.line = b"up\n"
+        self.heard: list[bytes] = []
+
+    async def start(self) -> int:
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port: int = self.server.sockets[0].getsockname()[1]
+        return port
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            writer.write(self.line)
+            if not self.line.endswith(b"\n"):
+                writer.write_eof()
+            self.heard.append(await reader.read())
+        writer.close()
+
+
+def test_agents_decide_beside_the_checks() -> None:
+    async def scenario() -> None:
+        agent = Agent()
+        asked: list[str] = []
+        with ports(1) as (only,):
+            only.listen()
+            options = AgentCheck(await agent.start(), inter=0.02, send=b"hello\n")
+            timing = ServerCheck(inter=0.02, rise=1, fall=1)
+            backend = backend_of(server("s1", only.number, check=timing, agent=options, weight=40))
+            watched = Watched(backend, on_agent=lambda backend, server, words: asked.append(words))
+            runner, target = watched.runner, backend.servers[0]
+            runner.start()
+            heard = runner.agents[target]
+            await watched.until(lambda: bool(agent.heard) and watched.checks > 0)
+            assert heard.health.result.info == "via agent : up" and agent.heard[0] == b"hello\n"
+            agent.line = b"down # tired\n"
+            await watched.until(lambda: watched.events == [("s1", False)])
+            down = watched.lines[0][1]
+            assert 'reason: Layer7 wrong status, code: 0, info: "via agent : down (tired)"' in down
+            checks = watched.checks
+            await watched.until(lambda: watched.checks > checks + 1)
+            assert watched.events == [("s1", False)]  # the check passes, the agent still says no
+            agent.line = b"garbage \xff\n"
+            await watched.until(lambda: heard.health.result.status is CheckStatus.CHECKED)
+            assert watched.events == [("s1", False)]
+            agent.line = b"up 75% maxconn:30 drain\n"
+            await watched.until(lambda: watched.events == [("s1", False), ("s1", True)] and len(asked) >= 3)
+            assert asked[:3] == ["state drain", "weight 75%", "maxconn 30"]
+            only.refuse()
+            await watched.until(lambda: len(watched.events) == 3)
+            assert watched.events[2] == ("s1", False)
+            assert runner.enable_agent(target, False) and not runner.enable_agent(ServerState(target.plan), False)
+            assert runner.force_agent(target, False)
+            assert heard.health.status is ServerStatus.DOWN
+            await runner.stop()
+        agent.server.close()
+
+    run(scenario)
+
+
+def test_an_agent_that_can_t_be_reached_is_no_error() -> None:
+    async def scenario() -> None:
+        agent = Agent()
+        agent.line = b"75"
+        backend = backend_of(server("s1", 1, check=None, agent=AgentCheck(await agent.start(), inter=0.02)))
+        watched = Watched(backend)
+        heard = watched.runner.agents[backend.servers[0]]
+        watched.runner.start()
+        await watched.until(lambda: heard.health.result.status is CheckStatus.L7TOUT)
+        assert heard.health.result.info == "Ignoring incomplete line from agent"
+        agent.server.close()
+        await watched.until(lambda: heard.health.result.status is CheckStatus.L4CON)
+        assert (watched.events, backend.servers[0].up) == ([], True)
+        await watched.runner.stop()
+
+    run(scenario)
+
+
+def test_what_an_agent_wants_and_can_t_have_is_shown() -> None:
+    async def scenario() -> None:
+        backend = backend_of(server("s1", 1, check=None, agent=AgentCheck(7)))
+        watched = Watched(backend)
+        watched.runner.agent_refused(backend.servers[0], "Backend is using a static LB algorithm")
+        info = watched.runner.agents[backend.servers[0]].health.result.info
+        assert info == "agent warns : Backend is using a static LB algorithm"
+
+    run(scenario)
+
+
+# --- mails, state header ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_mailed() -> None:
+    """4.2 email-alert level: down is alert, up is notice, log-health-checks is info; that nobody is left is not mailed."""
+
+    async def scenario() -> None:
+        mailed: list[tuple[int, str]] = []
+        with ports(1) as (only,):
+            backend = backend_of(
+                server("s1", only.number, check=ServerCheck(inter=0.02, rise=1, fall=1)), rules=("option log-health-checks",)
+            )
+            watched = Watched(backend, on_alert=lambda backend, level, text: mailed.append((level, text.split(",")[0])))
+            watched.runner.start()
+            await watched.until(lambda: watched.events == [("s1", False)])
+            only.listen()
+            await watched.until(lambda: watched.events == [("s1", False), ("s1", True)])
+            await watched.runner.stop()
+        assert mailed == [
+            (6, "Health check for server app/s1 failed"), (1, "Server app/s1 is DOWN"),
+            (6, "Health check for server app/s1 succeeded"), (5, "Server app/s1 is UP"),
+        ]
+
+    run(scenario)
+
+
+def test_state_header() -> None:
+    backend = backend_of(server("s1", 8080, weight=3), server("s2", 8081, 2, weight=1))
+    health = Health(2, 3)
+    assert state_header(backend, backend.servers[0], health, "lb1") == (
+        b"UP; address=127.0.0.1; port=8080; name=app/s1; node=lb1; weight=3/4; scur=0/0; qcur=0"
+    )
+    health.checked = True
+    health.failed(1.0)
+    health.passed(2.0)
+    assert state_header(backend, backend.servers[0], health, "lb1").startswith(b"DOWN 1/2; ")
+
+
+def test_max_spread_checks_bounds_the_first_round() -> None:
+    async def scenario() -> None:
+        with ports(3) as some:
+            for port in some:
+                port.listen()
+            timing = ServerCheck(inter=3600.0)
+            servers = [server(f"s{number}", port.number, number, check=timing) for number, port in enumerate(some, 1)]
+            watched = Watched(backend_of(*servers), most_spread=0.05)
+            watched.runner.start()
+            await watched.until(lambda: watched.checks == 3)
+            await watched.runner.stop()
+
+    run(scenario)
+
+
+def test_an_agent_brings_back_a_server_that_a_process_before_this_one_left_down() -> None:
+    async def scenario() -> None:
+        agent = Agent()
+        backend = backend_of(server("s1", 1, check=None, agent=AgentCheck(await agent.start(), inter=0.02)))
+        backend.set_operational(backend.servers[0], False, 1.0)
+        watched = Watched(backend)
+        watched.runner.start()
+        await watched.until(lambda: watched.events == [("s1", True)])
+        await watched.runner.stop()
+        agent.server.close()
 
     run(scenario)

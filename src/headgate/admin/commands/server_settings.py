@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from headgate.proxy.sides import Backend
 #: The most that a weight may be.
 _HEAVIEST = 256
 _HIGHEST_PORT = 65535
+_HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 #: How the answers to changes of addresses end.
 _WHO = "by 'stats socket command'"
 
@@ -255,8 +257,11 @@ def _set_ssl(words: Sequence[str], context: Context) -> str:
 
 
 def is_referenced(backend: Backend, server: ServerState, context: Context) -> bool:
-    """Whether a rule or an expression of the configuration names the server."""
-    if (backend.name, server.name) in context.references.servers:
+    """Whether a rule, an expression or another server of the configuration names the server."""
+    name = backend.name, server.name
+    if name in context.references.servers:
+        return True
+    if any(other.spec.track == name for side in context.backends.values() for other in side.state.servers):
         return True
     return any(rule.name == server.name for rule in backend.spec.use_servers)
 
@@ -280,26 +285,86 @@ def _set_name(words: Sequence[str], context: Context) -> str:
     return ""
 
 
-def _no_agent(words: Sequence[str], context: Context) -> str:
-    raise CommandError("agent checks are not enabled on this server.")
+def _set_agent(words: Sequence[str], context: Context) -> str:
+    """`agent up|down`."""
+    _, server = targets.server(words, context)
+    if server.agent is None:
+        raise CommandError("agent checks are not enabled on this server.")
+    value = words[2] if len(words) > 2 else ""
+    if value not in ("up", "down"):
+        raise CommandError("'set server <srv> agent' expects 'up' or 'down'.")
+    context.checks.force_agent(server, value == "up")
+    return ""
+
+
+def _change_agent(server: ServerState, context: Context, address: str | None, port: str | None) -> str:
+    agent = server.agent
+    if agent is None:
+        # HAProxy's full stop depends on the command.
+        raise CommandError("agent checks are not enabled on this server" + ("." if address is not None else ""))
+    if address is not None:
+        numeric = _ip(address)
+        if numeric is None and _HOST_NAME.fullmatch(address) is None:
+            raise CommandError(f"invalid addr '{address}'")
+        agent = replace(agent, address=Address(*numeric) if numeric is not None else Address(Family.NAME, address))
+    if port is not None:
+        if not port.isdecimal():
+            raise CommandError("provided port is not an integer")
+        if not 0 < int(port) <= _HIGHEST_PORT:
+            raise CommandError("provided port is invalid")
+        agent = replace(agent, port=int(port))
+    server.agent = agent
+    context.checks.retarget(server)
+    return ""
+
+
+def _set_agent_addr(words: Sequence[str], context: Context) -> str:
+    """`agent-addr <addr> [port <port>]`."""
+    _, server = targets.server(words, context)
+    if len(words) < 3 or (words[3:] and words[3] != "port"):
+        raise CommandError("set server <b>/<s> agent-addr requires an address and optionally a port.")
+    return _change_agent(server, context, words[2], "".join(words[4:5]) if words[3:] else None)
+
+
+def _set_agent_port(words: Sequence[str], context: Context) -> str:
+    """`agent-port <port>`."""
+    _, server = targets.server(words, context)
+    if len(words) < 3:
+        raise CommandError("set server <b>/<s> agent-port requires a port.")
+    return _change_agent(server, context, None, words[2])
+
+
+def _set_agent_send(words: Sequence[str], context: Context) -> str:
+    """`agent-send <value>`."""
+    _, server = targets.server(words, context)
+    if server.agent is None:
+        raise CommandError("agent checks are not enabled on this server.")
+    if len(words) < 3:
+        raise CommandError("set server <b>/<s> agent-send requires a string.")
+    server.agent = replace(server.agent, send=words[2].encode("utf-8", "surrogateescape"))
+    context.checks.retarget(server)
+    return ""
 
 
 def enable_agent(words: Sequence[str], context: Context) -> str:
-    targets.server(words, context)
-    raise CommandError("Agent was not configured on this server, cannot enable.")
+    _, server = targets.server(words, context)
+    if not context.checks.enable_agent(server, True):
+        raise CommandError("Agent was not configured on this server, cannot enable.")
+    return ""
 
 
 def disable_agent(words: Sequence[str], context: Context) -> str:
-    targets.server(words, context)
+    _, server = targets.server(words, context)
+    context.checks.enable_agent(server, False)
     return ""
 
 
 _ATTRIBUTES: dict[str, Handler] = {
     "addr": _set_addr,
-    "agent": _no_agent,
-    "agent-addr": _no_agent,
-    "agent-port": _no_agent,
-    "agent-send": _no_agent,
+    "agent": _set_agent,
+    "agent-addr": _set_agent_addr,
+    "agent-port": _set_agent_port,
+    "agent-send": _set_agent_send,
     "check-addr": _set_check_addr,
     "check-port": _set_check_port,
     "fqdn": _set_fqdn,

@@ -38,9 +38,9 @@ def _selected(words: Sequence[str], context: Context) -> Iterator[tuple[Backend,
 
 
 def show_servers_state(words: Sequence[str], context: Context) -> str:
-    checked = context.checks.checked
+    checked, agents = context.checks.checked, context.checks.agents
     lines = [
-        state_line(backend.spec, server, checked.get(server), last_change(server, context))
+        state_line(backend.spec, server, checked.get(server), last_change(server, context), agents.get(server))
         for backend, server in _selected(words, context)
     ]
     return "\n".join([STATE_VERSION, HEADER, *lines])

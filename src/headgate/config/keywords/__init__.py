@@ -3,6 +3,7 @@
 from headgate.config.keywords import (  # noqa: F401
     balance,
     bind,
+    check_rules,
     checks,
     cookie,
     crt_list,
@@ -13,6 +14,7 @@ from headgate.config.keywords import (  # noqa: F401
     global_tls,
     global_tuning,
     logs,
+    mailers,
     ocsp,
     options,
     proxy_basics,
@@ -22,6 +24,7 @@ from headgate.config.keywords import (  # noqa: F401
     rules,
     sections_small,
     server,
+    server_checks,
     source,
     statistics,
     stick,

@@ -55,7 +55,8 @@ ActionReader = Callable[[Cursor, ProxyDraft, Ruleset], Action]
 
 _VARIABLE = regex(r"(proc|sess|txn|req|res)\.([A-Za-z0-9_.]+)")
 _EARLY = (Ruleset.TCP_REQUEST_CONNECTION, Ruleset.TCP_REQUEST_SESSION)
-_CONDITIONS = ("ifexists", "ifnotexists", "ifempty", "ifnotempty", "ifset", "ifnotset", "ifgt", "iflt")
+#: Of `set-var(<name>,<condition>...)`.
+CONDITIONS = ("ifexists", "ifnotexists", "ifempty", "ifnotempty", "ifset", "ifnotset", "ifgt", "iflt")
 
 
 def plain(action: Action) -> ActionReader:
@@ -163,8 +164,8 @@ def _variable(cursor: Cursor, ruleset: Ruleset) -> tuple[str, str, tuple[str, ..
             remedy=f"write 'sess.{match[2]}' to keep it for the connection",
         )
     for condition in conditions:
-        if condition not in _CONDITIONS:
-            raise cursor.wrong(Word(condition, word.location), f"unknown condition '{condition}'", allowed=_CONDITIONS)
+        if condition not in CONDITIONS:
+            raise cursor.wrong(Word(condition, word.location), f"unknown condition '{condition}'", allowed=CONDITIONS)
     return match[1], match[2], tuple(conditions)
 
 

@@ -1,151 +1,156 @@
-"""How servers are checked (manual 4.2): `option httpchk`, `ssl-hello-chk`, `tcp-check`, `http-check send|expect|disable-on-404`.
+"""How servers are checked (manual 4.2): `option httpchk`, `tcp-check`, `smtpchk` and their kin, `external-check`.
 
-One request and one expectation are supported; scripts of `http-check connect` and `tcp-check` rules are not yet.
+The rules of `tcp-check` and `http-check` are read by `check_rules`, the options of server lines by `server`. The same words make
+the `type` of a `healthcheck` section (12.9).
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Mapping, Sequence
 
-from headgate.base.regex import regex
+from headgate.config.check_drafts import CheckDraft, merged
+from headgate.config.checks import RequestRule
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ProxyDraft
-from headgate.config.expression import Literal
-from headgate.config.keywords.replies import header_name
+from headgate.config.keywords.check_rules import HasCheck, method, version_and_lines
 from headgate.config.parse_logformat import parse_logformat
-from headgate.config.registry import BACK, KEYWORDS, Keyword, Parser, Status
+from headgate.config.registry import BACK, KEYWORDS, Keyword, Parser, Scope, Status
+from headgate.config.section_drafts import HealthcheckDraft
 
-_STATUSES = regex(r"\d{3}(?:-\d{3})?(?:,\d{3}(?:-\d{3})?)*")
-_MATCHES = ("status", "rstatus", "string", "rstring")
-_UNSUPPORTED_MATCHES = ("hdr", "fhdr", "string-lf")
-_UNSUPPORTED_OPTIONS = (
-    "min-recv", "comment", "ok-status", "error-status", "tout-status", "on-success", "on-error", "status-code",
-)
+#: Reads what stands behind the name of a kind of check.
+_Reader = Callable[[Cursor, CheckDraft], None]
 
 
-def _kind(kind: str) -> Parser:
-    """`option ssl-hello-chk`, `option tcp-check`: without arguments."""
+def _plain(kind: str) -> _Reader:
+    """Without arguments."""
 
-    def parse(cursor: Cursor, draft: ProxyDraft) -> None:
+    def read(cursor: Cursor, draft: CheckDraft) -> None:
         cursor.finish()
-        draft.settings.put("check kind", kind, cursor.keyword.location)
+        draft.choose(kind, cursor.keyword.location)
+
+    return read
+
+
+def _httpchk(cursor: Cursor, draft: CheckDraft) -> None:
+    """`httpchk`, `... <uri>`, `... <method> <uri>`, `... <method> <uri> <version>`, `... <version> <host>`."""
+    words = cursor.take_all()
+    if len(words) > 4:
+        raise cursor.wrong(words[4], f"'option httpchk' does not take '{words[4].text}' here")
+    request = _request_line(cursor, words)
+    draft.choose("http", cursor.keyword.location)
+    rules = draft.own("http") if "http" in draft.inherited else None
+    before = draft.request
+    # A later line says it anew; rules that were written between them stay.
+    draft.request = request if before is None or rules is not None else merged(before, request)
+
+
+def _request_line(cursor: Cursor, words: Sequence[Word]) -> RequestRule:
+    if len(words) == 1:
+        return RequestRule(uri=words[0].text)
+    if not words:
+        return RequestRule()
+    verb, uri = method(cursor, words[0]), words[1].text
+    version, headers = version_and_lines(cursor, words[2]) if len(words) > 2 else (None, ())
+    if len(words) > 3:
+        return RequestRule(verb, uri, version, (*headers, ("Host", parse_logformat(words[3]))))
+    return RequestRule(verb, uri, version, headers)
+
+
+def _smtpchk(cursor: Cursor, draft: CheckDraft) -> None:
+    """`smtpchk [<hello> <domain>]`: any other word than EHLO means HELO."""
+    hello = "HELO localhost"
+    if cursor.more:
+        command = cursor.next("HELO or EHLO").text
+        domain = cursor.next("a domain name")
+        if any(ord(char) <= 32 or ord(char) == 127 for char in domain.text) or not domain.text:
+            raise cursor.wrong(domain, f"'{domain.text}' is not a domain name")
+        hello = f"{'EHLO' if command == 'EHLO' else 'HELO'} {domain.text}"
+    cursor.finish()
+    draft.choose("smtp", cursor.keyword.location, (hello,))
+
+
+def _user(cursor: Cursor) -> str:
+    word = cursor.next("a user name")
+    if "\0" in word.text or len(word.text) > 255 or not word.text:
+        raise cursor.wrong(word, f"'{word.text}' can't be a user name")
+    return word.text
+
+
+_MYSQL_VERSIONS = ("post-41", "pre-41", "post-80")
+
+
+def _mysql(cursor: Cursor, draft: CheckDraft) -> None:
+    """`mysql-check [user <username> [post-41 | pre-41 | post-80]]`."""
+    arguments: tuple[str, ...] = ()
+    if cursor.more:
+        cursor.choice("option", {"user": "user"})
+        user = _user(cursor)
+        version = cursor.choice("kind of client", {name: name for name in _MYSQL_VERSIONS}) if cursor.more else "post-41"
+        arguments = (user, version)
+    cursor.finish()
+    draft.choose("mysql", cursor.keyword.location, arguments)
+
+
+def _pgsql(cursor: Cursor, draft: CheckDraft) -> None:
+    """`pgsql-check user <username>`."""
+    cursor.choice("option", {"user": "user"})
+    user = _user(cursor)
+    cursor.finish()
+    draft.choose("pgsql", cursor.keyword.location, (user,))
+
+
+_KINDS: Mapping[str, _Reader] = {
+    "tcp-check": _plain("tcp"),
+    "httpchk": _httpchk,
+    "ssl-hello-chk": _plain("ssl-hello"),
+    "smtpchk": _smtpchk,
+    "mysql-check": _mysql,
+    "pgsql-check": _pgsql,
+    "redis-check": _plain("redis"),
+    "ldap-check": _plain("ldap"),
+    "spop-check": _plain("spop"),
+}
+
+
+def _option(read: _Reader) -> Parser:
+    def parse(cursor: Cursor, draft: HasCheck) -> None:
+        read(cursor, draft.check)
 
     return parse
 
 
-def _constant(cursor: Cursor, word: Word) -> str:
-    """A log format that is only text: checks run outside of streams, so little else would make sense."""
-    form = parse_logformat(word)
-    if any(not isinstance(item, Literal) for item in form.items):
-        raise cursor.wrong(word, "log format items in health checks are known but not yet supported")
-    return "".join(item.text for item in form.items if isinstance(item, Literal))
-
-
-def _httpchk(cursor: Cursor, draft: ProxyDraft) -> None:
-    """`option httpchk`, `... <uri>`, `... <method> <uri>`, `... <method> <uri> <version>`, `... <version> <host>`.
-
-    Before HAProxy 2.2 headers were written behind the version, with escaped line ends; they are still understood.
-    """
-    place = cursor.keyword.location
-    words = cursor.take_all()
-    draft.settings.put("check kind", "http", place)
-    if len(words) > 4:
-        raise cursor.wrong(words[4], f"'option httpchk' does not take '{words[4].text}' here")
-    if len(words) == 1:
-        draft.settings.put("check uri", words[0].text, place)
-        return
-    for key, word in zip(("check method", "check uri"), words, strict=False):
-        draft.settings.put(key, word.text, place)
-    if len(words) > 2:
-        _version(cursor, draft, words[2])
-    if len(words) > 3:
-        draft.check_headers.append(("Host", _constant(cursor, words[3])))
-
-
-def _version(cursor: Cursor, draft: ProxyDraft, word: Word) -> None:
-    version, *lines = word.text.replace("\r\n", "\n").split("\n")
-    if not re.fullmatch(r"HTTP/\d\.\d", version):
-        raise cursor.wrong(word, f"'{version}' is not an HTTP version", allowed=("HTTP/1.0", "HTTP/1.1"))
-    draft.settings.put("check version", version, word.location)
-    headers = [line for line in lines if line]
-    for line in headers:
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise cursor.wrong(word, f"'{line}' is not a header line")
-        draft.check_headers.append((name.strip(), value.strip()))
-    if headers:
-        remedy = " ".join(["http-check send", *(f'hdr {line.replace(":", "", 1)}' for line in headers)])
-        cursor.report.warn("headers behind the version of 'option httpchk' are the form before HAProxy 2.2", word.location,
-                           remedy=f"write '{remedy}'")
-
-
-def _send(cursor: Cursor, draft: ProxyDraft) -> None:
-    """`http-check send [meth <method>] [uri <uri>] [ver <version>] [hdr <name> <fmt>]* [body <string>]`."""
-    headers: list[tuple[str, str]] = []
-    while cursor.more:
-        word = cursor.next("an option")
-        if word.text == "meth":
-            draft.settings.put("check method", cursor.next("a method").text, word.location)
-        elif word.text in ("uri", "uri-lf"):
-            value = cursor.next("a URI")
-            draft.settings.put("check uri", value.text if word.text == "uri" else _constant(cursor, value), word.location)
-        elif word.text == "ver":
-            _version(cursor, draft, cursor.next("an HTTP version"))
-        elif word.text == "hdr":
-            name = header_name(cursor)
-            headers.append((name, _constant(cursor, cursor.next("a header value"))))
-        elif word.text in ("body", "body-lf"):
-            value = cursor.next("a body")
-            text = value.text if word.text == "body" else _constant(cursor, value)
-            draft.settings.put("check body", text.encode("utf-8", "surrogateescape"), word.location)
-        elif word.text == "comment":
-            cursor.next("a comment")
-        else:
-            raise cursor.wrong(word, f"unknown option '{word.text}'", allowed=("meth", "uri", "ver", "hdr", "body", "comment"))
-    draft.check_headers.extend(headers)
-
-
-def _expect(cursor: Cursor, draft: ProxyDraft) -> None:
-    """`http-check expect [!] <match> <pattern>`."""
-    place = cursor.keyword.location
-    negated = False
-    word = cursor.next("what to expect (status, rstatus, string or rstring)")
-    if word.text in _UNSUPPORTED_OPTIONS:
-        raise cursor.wrong(word, f"'http-check expect {word.text}' is known but not yet supported")
-    match = word.text
-    if match.startswith("!"):
-        negated = True
-        match = match[1:] or cursor.next("what to expect").text
-    if match in _UNSUPPORTED_MATCHES:
-        raise cursor.wrong(word, f"'http-check expect {match}' is known but not yet supported", allowed=_MATCHES)
-    if match not in _MATCHES:
-        raise cursor.wrong(word, f"unknown match '{match}'", allowed=_MATCHES)
-    pattern = cursor.next("a pattern")
+def _external(cursor: Cursor, draft: ProxyDraft) -> None:
+    """`option external-check`: `external-check` in the global section must allow it."""
     cursor.finish()
-    if match == "status" and not _STATUSES.fullmatch(pattern.text):
-        remedy = "write for example '200,204' or '200-399'"
-        raise cursor.wrong(pattern, f"'{pattern.text}' is not a list of statuses", remedy=remedy)
-    if match in ("rstatus", "rstring"):
-        try:
-            re.compile(pattern.text)
-        except (re.error, RecursionError, OverflowError) as error:
-            raise cursor.wrong(pattern, f"'{pattern.text}' is not a regular expression: {error}") from None
-    if "check expect" in draft.settings and not draft.settings["check expect"].inherited:
-        raise cursor.wrong(word, "more than one 'http-check expect' is known but not yet supported")
-    draft.settings.put("check expect", (negated, match, pattern.text), place)
+    draft.check.choose("external", cursor.keyword.location)
 
 
-def _disable_on_404(cursor: Cursor, draft: ProxyDraft) -> None:
-    """`http-check disable-on-404`."""
+def _command(cursor: Cursor, draft: ProxyDraft) -> None:
+    """`external-check command <command>`."""
+    word = cursor.next("a command")
     cursor.finish()
-    draft.settings.put("http-check disable-on-404", True, cursor.keyword.location)
+    if not word.text:
+        raise cursor.wrong(word, "the command has no name")
+    draft.check.command = word.text
+
+
+def _path(cursor: Cursor, draft: ProxyDraft) -> None:
+    """`external-check path <path>`."""
+    draft.check.path = cursor.next("a list of directories").text
+    cursor.finish()
+
+
+def _type(cursor: Cursor, draft: HealthcheckDraft) -> None:
+    """`type <type>`, with the arguments of the option of that name."""
+    if draft.check.kind is not None:
+        raise cursor.wrong(cursor.keyword, "a healthcheck section has one type")
+    cursor.choice("type of check", _KINDS)(cursor, draft.check)
 
 
 KEYWORDS.add(
-    Keyword("option httpchk", BACK, Status.IMPLEMENTED, _httpchk),
-    Keyword("option ssl-hello-chk", BACK, Status.IMPLEMENTED, _kind("ssl-hello")),
-    Keyword("option tcp-check", BACK, Status.IMPLEMENTED, _kind("tcp")),
-    Keyword("http-check send", BACK, Status.IMPLEMENTED, _send),
-    Keyword("http-check expect", BACK, Status.IMPLEMENTED, _expect),
-    Keyword("http-check disable-on-404", BACK, Status.IMPLEMENTED, _disable_on_404),
+    *[Keyword(f"option {name}", BACK, Status.IMPLEMENTED, _option(read)) for name, read in _KINDS.items()],
+    Keyword("option external-check", BACK, Status.IMPLEMENTED, _external),
+    Keyword("external-check command", BACK, Status.IMPLEMENTED, _command),
+    Keyword("external-check path", BACK, Status.IMPLEMENTED, _path),
+    Keyword("type", frozenset({Scope.HEALTHCHECK}), Status.IMPLEMENTED, _type),
 )

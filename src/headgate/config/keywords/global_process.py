@@ -70,6 +70,13 @@ def parse_description(cursor: Cursor, section: GlobalSection) -> None:
     section.settings.put("description", " ".join(word.text for word in cursor.words[1:]), cursor.keyword.location)
 
 
+def parse_external_check(cursor: Cursor, section: GlobalSection) -> None:
+    """`external-check [preserve-env]`"""
+    word = cursor.take("preserve-env")
+    cursor.finish()
+    section.settings.put("external-check", "" if word is None else word.text, cursor.keyword.location)
+
+
 def parse_nbproc(cursor: Cursor, section: GlobalSection) -> None:
     """`nbproc <number>`: several processes without anything in common, until HAProxy 2.5."""
     number = cursor.integer("a number of processes", 1)
@@ -298,6 +305,7 @@ KEYWORDS.add(
         "everything that is supported is available", "expose-deprecated-directives", "expose-experimental-directives"
     ),
     *without_effect("no such protection is set up", "insecure-fork-wanted", "insecure-setuid-wanted"),
+    implemented("external-check", parse_external_check),
     *without_effect("core dumps follow the limits of the system", "set-dumpable"),
     *without_effect("limits that can't be raised are always reported", "strict-limits"),
     *without_effect("QUIC is not served yet", "limited-quic", "harden.reject-privileged-ports.quic"),

@@ -34,6 +34,7 @@ KEYWORDS.add(
     value("maxsslrate", _count("a number of TLS sessions a second")),
     switch("nosplice"),
     value("spread-checks", _count("a percentage", 0, 50)),
+    value("max-spread-checks", lambda cursor: cursor.time("a time")),
     value("tune.bufsize", _bytes("a buffer size", _SMALLEST_BUFFER, _LARGEST_BUFFER)),
     value("tune.cli.max-payload-size", _bytes("a size", 1024, 1 << 25)),
     value("tune.http.maxhdr", _count("a number of headers", 1, 32767)),

@@ -125,12 +125,6 @@ def _expression(cursor: Cursor, draft: HasSettings) -> None:
     draft.settings.put("sni", parse_expression(word), word.location)
 
 
-def _check_address(cursor: Cursor, draft: HasSettings) -> None:
-    """`addr <ipv4|ipv6>`: where checks go."""
-    word = cursor.next("an address")
-    draft.settings.put("addr", parse_address(word), word.location)
-
-
 _INIT_WAYS = ("last", "libc", "none")
 
 
@@ -149,28 +143,15 @@ def _weight(cursor: Cursor) -> int:
 
 
 _OPTIONS: dict[str, Parser] = shared_options() | SERVER_OPTIONS | {
-    "addr": _check_address,
     "backup": flag("backup"),
     "no-backup": flag("backup", False),
-    "check": flag("check"),
-    "no-check": flag("check", False),
-    "check-alpn": store("check-alpn", comma_list("ALPN protocol list")),
-    "check-send-proxy": flag("check-send-proxy"),
-    "no-check-send-proxy": flag("check-send-proxy", False),
-    "check-sni": store("check-sni", text("a server name")),
-    "check-ssl": flag("check-ssl"),
-    "no-check-ssl": flag("check-ssl", False),
     "cookie": store("cookie", text("a cookie value")),
     "crt": store("crt", text("a certificate file")),
     "disabled": flag("disabled"),
     "enabled": flag("disabled", False),
-    "downinter": store("downinter", time("downinter")),
-    "fall": store("fall", integer("fall", 1)),
-    "fastinter": store("fastinter", time("fastinter")),
     "hash-key": store("hash-key", one_of("hash key", {key: key for key in ("id", "id32", "addr", "addr-port")})),
     "id": store("id", integer("server id", 1, 0x7FFFFFFF)),
     "init-addr": store("init-addr", _init_address),
-    "inter": store("inter", time("inter")),
     "max-reuse": store("max-reuse", integer("max-reuse", -1)),
     "maxconn": store("maxconn", integer("maxconn", 0)),
     "maxqueue": store("maxqueue", integer("maxqueue", 0)),
@@ -185,19 +166,14 @@ _OPTIONS: dict[str, Parser] = shared_options() | SERVER_OPTIONS | {
     "no-ssl": flag("ssl", False),
     "no-ssl-reuse": flag("ssl-reuse", False),
     "no-verifyhost": flag("verifyhost", None),
-    "on-marked-down": store("on-marked-down", one_of("action", {"shutdown-sessions": "shutdown-sessions"})),
-    "on-marked-up": store("on-marked-up", one_of("action", {"shutdown-backup-sessions": "shutdown-backup-sessions"})),
     "pool-max-conn": store("pool-max-conn", integer("pool-max-conn", -1)),
     "pool-purge-delay": store("pool-purge-delay", time("pool-purge-delay")),
-    "port": store("port", integer("port", 1, 65535)),
     "proxy-v2-options": store("proxy-v2-options", comma_list("PROXY protocol option", PROXY_V2_OPTIONS)),
     "redir": store("redir", text("a prefix such as http://images.example.com")),
-    "rise": store("rise", integer("rise", 1)),
     "send-proxy": _send_proxy(1),
     "send-proxy-v2": _send_proxy(2),
     "send-proxy-v2-ssl": _send_proxy(2, "ssl"),
     "send-proxy-v2-ssl-cn": _send_proxy(2, "ssl", "cert-cn"),
-    "slowstart": store("slowstart", time("slowstart")),
     "sni": _expression,
     "sni-auto": flag("sni-auto"),
     "source": store("source", lambda cursor: read_source(cursor, allow_range=True)),
@@ -209,10 +185,7 @@ _OPTIONS: dict[str, Parser] = shared_options() | SERVER_OPTIONS | {
 }
 
 _UNSUPPORTED = (
-    "agent-addr agent-check agent-inter agent-port agent-send cc check-pool-conn-name check-proto check-reuse-pool"
-    " check-via-socks4 error-limit guid healthcheck init-state log-bufsize"
-    " log-proto namespace observe on-error quic-cc-algo"
-    " set-proxy-v2-tlv-fmt shard socks4 strict-maxconn tcp-md5sig tfo track"
+    "cc guid log-bufsize log-proto namespace quic-cc-algo set-proxy-v2-tlv-fmt shard strict-maxconn tcp-md5sig tfo"
 )
 
 _SERVER = frozenset({Scope.SERVER})
@@ -231,8 +204,6 @@ KEYWORDS.add(
         "ws", _SERVER, Status.NO_EFFECT, store("ws", one_of("protocol", {"auto": "auto", "h1": "h1"})),
         "HTTP/1 is the only protocol so far",
     ),
-    without_effect(Scope.SERVER, "no-agent-check", "there are no agent checks yet"),
     without_effect(Scope.SERVER, "no-tfo", "TCP fast open is never used towards servers"),
-    without_effect(Scope.SERVER, "no-check-reuse-pool", "checks never use pooled connections"),
     *other_rows(),
 )

@@ -41,6 +41,7 @@ def _length(stream: Stream) -> Value:
 
 plain("wait_end", result=Type.BOOL, places=RUNNING, run=_wait_end)
 plain("req.len", "req_len", result=Type.SINT, places=REQUEST, run=_length)
+plain("res.len", result=Type.SINT, places=RESPONSE, run=lambda stream: len(stream.response_buffer))
 
 
 def _buffer(scope: Scope) -> Callable[[Stream], bytes]:
@@ -52,6 +53,7 @@ def _buffer(scope: Scope) -> Callable[[Stream], bytes]:
 
 @fetch("payload", result=Type.BIN, places=REQUEST | RESPONSE, arguments=(INTEGER, INTEGER))
 @fetch("req.payload", result=Type.BIN, places=REQUEST, arguments=(INTEGER, INTEGER))
+@fetch("res.payload", result=Type.BIN, places=RESPONSE, arguments=(INTEGER, INTEGER))
 def payload(scope: Scope, offset: int, length: int) -> Run:
     if offset < 0 or length < 0:
         raise config_error("offset and length can't be negative", None)
@@ -74,12 +76,12 @@ def payload(scope: Scope, offset: int, length: int) -> Run:
 
 @fetch("payload_lv", result=Type.BIN, places=REQUEST | RESPONSE, arguments=(INTEGER, INTEGER, STRING), required=2)
 @fetch("req.payload_lv", result=Type.BIN, places=REQUEST, arguments=(INTEGER, INTEGER, STRING), required=2)
+@fetch("res.payload_lv", result=Type.BIN, places=RESPONSE, arguments=(INTEGER, INTEGER, STRING), required=2)
 def payload_lv(scope: Scope, offset: int, size: int, start: bytes | None) -> Run:
     text = (start or b"+0").decode("latin-1")
-    relative = text[:1] in "+-"
     if re.fullmatch(r"[+-]?[0-9]+", text) is None:
         raise config_error(f"the third argument must be an offset, not '{text}'", None)
-    begin = offset + size + int(text) if relative else int(text)
+    begin = offset + size + int(text) if text[:1] in "+-" else int(text)
     if offset < 0 or not 0 < size <= 8 or begin < 0:
         raise config_error("offsets can't be negative, and the length takes 1 to 8 bytes", None)
     of = _buffer(scope)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from headgate.base.addresses import Address, Family
 from headgate.config.model import SourceAddress
+from headgate.wire import socks4
 
 READ_SIZE = 16384
 _STREAM = int(socket.SOCK_STREAM) | int(socket.SOCK_NONBLOCK)
@@ -67,9 +68,9 @@ class PlainConnection:
         """Send all of `data`."""
         await self._loop.sock_sendall(self._sock, data)
 
-    async def receive(self) -> bytes:
-        """What arrived, b"" at the end."""
-        return await self._loop.sock_recv(self._sock, READ_SIZE)
+    async def receive(self, most: int = READ_SIZE) -> bytes:
+        """What arrived, at most `most` bytes, b"" at the end."""
+        return await self._loop.sock_recv(self._sock, most)
 
     def close(self) -> None:
         """Close in order: FIN, then read what is there already, since closing over unread bytes would send a reset."""
@@ -80,6 +81,33 @@ class PlainConnection:
         except OSError:
             pass  # nothing (more) is there, or the peer is gone
         self._sock.close()
+
+
+class SocksFailure(OSError):
+    """The SOCKS4 proxy did not connect us to the server."""
+
+
+async def through_socks4(loop: asyncio.AbstractEventLoop, connection: PlainConnection, target: Address) -> None:
+    """Have a SOCKS4 proxy connect us to `target` (5.2 socks4).
+
+    Raises:
+        SocksFailure: it refuses, or speaks something else.
+        LocalError: the target is not an IPv4 address.
+    """
+    family, found = await _resolve(loop, target)
+    if family != socket.AF_INET or not isinstance(found, tuple):
+        raise LocalError(0, "SOCKS4 knows IPv4 addresses only")
+    host, port = found
+    assert isinstance(host, str) and isinstance(port, int)
+    await connection.send(socks4.connect_request(host, port))
+    reply = b""
+    while len(reply) < socks4.REPLY_SIZE:
+        data = await connection.receive(socks4.REPLY_SIZE - len(reply))
+        if not data:
+            raise SocksFailure(0, "SOCKS4 proxy closed the connection")
+        reply += data
+    if why := socks4.refusal(reply):
+        raise SocksFailure(0, why)
 
 
 class TlsFailure(Exception):

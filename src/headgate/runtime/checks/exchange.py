@@ -1,6 +1,7 @@
-"""One check from the first packet to its result: connect, PROXY header, TLS, conversation, each under its timeout.
+"""One check from the first packet to its result: connect, SOCKS, PROXY header, TLS, the conversation, each under its timeout.
 
-Called by `runner`, once for every interval of every checked server.
+Called by `runner`, once for every interval of every checked server, and for agents. What is said is `health.machine`'s; here are
+only the connections.
 """
 
 from __future__ import annotations
@@ -10,12 +11,18 @@ import errno
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 from headgate.base.addresses import Address, Family
 from headgate.base.records import dataclass
-from headgate.config.model import CheckSpec, Proxy, Server, ServerCheck
+from headgate.config.checks import CheckSpec, ConnectRule
+from headgate.config.model import Proxy, Server, ServerCheck
+from headgate.health.machine import Connect, Machine, Receive, Send
+from headgate.health.programs import Script, script_of
 from headgate.health.results import CheckResult, CheckStatus, printable
-from headgate.health.scripts import Script, script_for
+from headgate.plan.checks import CheckProgram, CheckStream
+from headgate.plan.facts import Session, World
+from headgate.plan.frontends import FrontendPlan
 from headgate.runtime.checks.connection import (
     Connection,
     LocalError,
@@ -23,6 +30,7 @@ from headgate.runtime.checks.connection import (
     TlsClient,
     TlsFailure,
     open_socket,
+    through_socks4,
 )
 from headgate.wire.proxy_protocol import encode_local, encode_v1
 
@@ -36,22 +44,32 @@ class CheckPlan:
     Attributes:
         server: its line.
         timing: the check's options on that line.
-        prelude: the PROXY header, b"" without one.
-        tls: makes the TLS layer, None for plain checks.
-        sni: the server name of the TLS layer, None for none (manual, check-sni, check-sni-auto: the traffic's `sni` is not used).
-        script: makes the conversation, None when connecting is all.
+        prelude: the PROXY header, b"" without one; `header` is what `connect send-proxy` sends.
+        tls: makes the TLS layer, None where no connection of the check has one.
+        over_tls: connections have it unless a `connect` rule says otherwise.
+        sni: the server name of the TLS layer, None for none (manual, check-sni: the traffic's `sni` is not used).
+        script: what is said once the connection stands.
         connect_timeout: seconds for connecting and the TLS handshake.
         answer_timeout: seconds for the conversation; None: it shares `connect_timeout`.
+        limit: bytes of an answer that are looked at (`tune.bufsize`).
     """
 
     server: Server
     timing: ServerCheck
     prelude: bytes
+    header: bytes
     tls: TlsClient | None
+    over_tls: bool
     sni: bytes | None
-    script: Callable[[bytes], Script] | None
+    script: Script
     connect_timeout: float
     answer_timeout: float | None
+    limit: int = 16384
+
+
+def spec_of(proxy: Proxy, server: Server) -> CheckSpec:
+    """How a server is checked: by its own `healthcheck` section, else as its backend says."""
+    return server.check_spec or proxy.check
 
 
 def wants_tls(server: Server) -> bool:
@@ -64,61 +82,165 @@ def wants_tls(server: Server) -> bool:
     return server.tls is not None and check.address is None and check.port is None
 
 
-def plan_check(proxy: Proxy, server: Server, check: ServerCheck, tls: TlsClient | None) -> CheckPlan:
+def needs_tls(proxy: Proxy, server: Server) -> bool:
+    """Whether any connection of this server's checks is made over TLS: also one of a rule, `connect ssl`."""
+    if server.check is None:
+        return False
+    return wants_tls(server) or any(isinstance(rule, ConnectRule) and rule.ssl for rule in spec_of(proxy, server).rules)
+
+
+def plan_check(
+    proxy: Proxy,
+    server: Server,
+    check: ServerCheck,
+    tls: TlsClient | None,
+    program: CheckProgram | None = None,
+    limit: int = 16384,
+) -> CheckPlan:
     """Decide how `server` of `proxy` is checked.
 
     Args:
-        tls: what makes TLS connections to it, None unless `wants_tls`.
+        tls: what makes TLS connections to it, None unless `needs_tls`.
+        program: the compiled rules of the check.
+        limit: `tune.bufsize`.
     """
     inherits = check.address is None and check.port is None
-    prelude = b""
-    if check.send_proxy or (inherits and server.send_proxy is not None):
-        second = server.send_proxy is not None and server.send_proxy.version == 2
-        # A check is a connection of our own: LOCAL in version 2, UNKNOWN in version 1 (proxy-protocol.txt 2.1, 2.2).
-        prelude = encode_local() if second else encode_v1(b"", 0, b"", 0)
+    second = server.send_proxy is not None and server.send_proxy.version == 2
+    # A check is a connection of our own: LOCAL in version 2, UNKNOWN in version 1 (proxy-protocol.txt 2.1, 2.2).
+    header = encode_local() if second else encode_v1(b"", 0, b"", 0)
+    prelude = header if check.send_proxy or (inherits and server.send_proxy is not None) else b""
     # manual, "timeout check": min("timeout connect", "inter") to connect when it is set, else "inter" for everything
     connect = check.inter
     if proxy.timeouts.check is not None and proxy.timeouts.connect is not None:
         connect = min(connect, proxy.timeouts.connect)
-    name = check.sni or (_host(proxy.check) if check.sni_auto else "")
-    sni = name.encode("utf-8", "surrogateescape") if name else None
-    return CheckPlan(server, check, prelude, tls, sni, script_for(proxy.check), connect, proxy.timeouts.check)
+    sni = check.sni.encode("utf-8", "surrogateescape") if check.sni else None
+    script = script_of(spec_of(proxy, server), program)
+    over_tls = tls is not None and (wants_tls(server) or not needs_tls(proxy, server))
+    return CheckPlan(
+        server, check, prelude, header, tls, over_tls, sni, script, connect, proxy.timeouts.check, limit,
+    )
 
 
-def _host(spec: CheckSpec) -> str:
-    """The name in the Host of HTTP checks, "" for none: their SNI where the line says none (5.2 check-sni-auto)."""
-    if spec.kind != "http":
-        return ""
-    hosts = [value for header, value in spec.headers if header.lower() == "host"]
-    return hosts[-1].partition(":")[0] if hosts else ""
+def check_address(address: Address, check: ServerCheck, rule: ConnectRule | None = None, port: int | None = None) -> Address:
+    """Where a check goes: the server's current address with `addr` and `port` put in place of its parts.
 
-
-def check_address(address: Address, check: ServerCheck) -> Address:
-    """Where the check goes: the server's current address with `addr` and `port` put in place of its parts.
+    Args:
+        rule, port: a `connect` rule and the port that it names: both come before the server line.
 
     Raises:
         LocalError: there is no port to connect to.
     """
-    port = check.port if check.port is not None else address.port
+    port = port if port is not None else check.port
     chosen = check.address if check.address is not None else address
+    if rule is not None and rule.address is not None:
+        chosen = rule.address
+        port = port or chosen.port or None
     if chosen.family in _PORTLESS:
         return chosen
-    if check.port is None and (not port or address.port_is_offset):
+    if port is None and (not address.port or address.port_is_offset):
         raise LocalError(0, "no port to check: the server's port follows the client's, so 'port' must be set")
-    return chosen if chosen.port == chosen.last_port == port else replace(chosen, port=port, last_port=port)
+    number = port if port is not None else address.port
+    if chosen.port == chosen.last_port == number and not chosen.port_is_offset:
+        return chosen
+    return replace(chosen, port=number, last_port=number, port_is_offset=False)
 
 
-class _Progress:
-    """Which layer a check has reached: it decides the word for a timeout."""
+class _Run:
+    """One check under way: its machine, its connection, and which layer it has reached."""
 
-    __slots__ = ("timeout_status",)
+    __slots__ = ("address", "connection", "limit", "loop", "machine", "plan", "timeout_status")
 
-    def __init__(self) -> None:
+    def __init__(self, plan: CheckPlan, address: Address, machine: Machine, limit: asyncio.Timeout) -> None:
+        self.plan = plan
+        self.address = address
+        self.machine = machine
+        self.limit = limit
+        self.loop = asyncio.get_running_loop()
+        self.connection: Connection | None = None
+        #: of a timeout while a connection is made; None: the machine knows what is waited for
+        self.timeout_status: CheckStatus | None = CheckStatus.L4TOUT
+
+    async def drive(self) -> CheckResult:
+        machine = self.machine
+        while True:
+            effect = machine.next()
+            if isinstance(effect, CheckResult):
+                return effect
+            if isinstance(effect, Connect):
+                self.drop()
+                machine.opening()
+                await self._open(effect)
+                machine.opened(tls=self._has_tls(effect))
+                self.timeout_status = None
+                if self.plan.answer_timeout is not None:
+                    self.limit.reschedule(self.loop.time() + self.plan.answer_timeout)
+                continue
+            assert self.connection is not None
+            if isinstance(effect, Send):
+                await self.connection.send(effect.data)
+            elif isinstance(effect, Receive):
+                data = await self.connection.receive()
+                if not data:
+                    machine.closed()
+                elif (result := machine.received(data)) is not None:
+                    return result
+
+    def drop(self) -> None:
+        """Close the connection in order."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+
+    def _has_tls(self, effect: Connect) -> bool:
+        plan, rule = self.plan, effect.step.rule if effect.step is not None else None
+        if rule is None:
+            return plan.over_tls
+        return rule.ssl or (rule.default and plan.over_tls)
+
+    async def _open(self, effect: Connect) -> None:
+        plan, rule = self.plan, effect.step.rule if effect.step is not None else None
+        own = rule is None or rule.default
         self.timeout_status = CheckStatus.L4TOUT
+        if plan.answer_timeout is not None:
+            self.limit.reschedule(self.loop.time() + plan.connect_timeout)
+        target = check_address(self.address, plan.timing, rule, effect.port)
+        source = plan.server.source
+        socks = plan.server.socks4 if (own and plan.timing.via_socks4) or (rule is not None and rule.via_socks4) else None
+        sock = await open_socket(self.loop, socks if socks is not None else target, source)
+        plain = PlainConnection(self.loop, sock)
+        self.connection = plain
+        if socks is not None:
+            await through_socks4(self.loop, plain, target)
+        if own and plan.prelude:
+            await self.connection.send(plan.prelude)
+        elif rule is not None and rule.send_proxy:
+            await self.connection.send(plan.header)
+        if self._has_tls(effect):
+            if plan.tls is None:
+                raise LocalError(0, "nothing makes TLS connections to this server")
+            self.timeout_status = CheckStatus.L6TOUT
+            tls = plan.tls.open(self.loop, sock, self._name(rule), _place(target))
+            self.connection = tls
+            await tls.handshake()
+
+
+    def _name(self, rule: ConnectRule | None) -> bytes | None:
+        """The server name for TLS: the rule's, else `check-sni`, else the host that an HTTP check asks for (check-sni-auto)."""
+        if rule is not None and (rule.sni or not rule.default):
+            return rule.sni.encode("utf-8", "surrogateescape") if rule.sni else None
+        host = self.plan.script.host
+        if self.plan.sni is not None or host is None or not self.plan.timing.sni_auto:
+            return self.plan.sni
+        return host(self.machine.stream)
 
 
 async def run_check(
-    plan: CheckPlan, address: Address, *, clock: Callable[[], float], entropy: Callable[[int], bytes] = os.urandom
+    plan: CheckPlan,
+    address: Address,
+    *,
+    clock: Callable[[], float],
+    stream: CheckStream | None = None,
+    entropy: Callable[[int], bytes] = os.urandom,
 ) -> CheckResult:
     """Run one check.
 
@@ -126,75 +248,57 @@ async def run_check(
         plan: how.
         address: the server's current address.
         clock: monotonic seconds.
+        stream: what samples of the check's rules look at; None for a script that evaluates none.
         entropy: makes random bytes.
 
     Returns:
         The result; whatever goes wrong is one, only cancellation escapes.
     """
     began = clock()
-    progress = _Progress()
+    script = plan.script
+    if stream is None:
+        stream = CheckStream(Session(cast(World, None), cast(FrontendPlan, None)))
+    stream.disable_on_404 = script.spec.disable_on_404
+    machine = Machine(script.steps, stream, entropy(32), limit=plan.limit, named=script.named, done=script.done)
+    run: _Run | None = None
     try:
         async with asyncio.timeout(plan.connect_timeout) as limit:
-            result = await _check(plan, address, limit, progress, entropy)
+            run = _Run(plan, address, machine, limit)
+            result = await run.drive()
     except TimeoutError as error:
         # The network's own ETIMEDOUT is the same class; at layer 4 both mean the same.
-        result = CheckResult(progress.timeout_status, None, "" if error.errno is None else _strerror(error))
+        status = run.timeout_status if run is not None else CheckStatus.L4TOUT
+        if status is None:
+            result = machine.timed_out()
+        else:
+            result = CheckResult(status, None, printable(("" if error.errno is None else _strerror(error)) + machine.place))
     except LocalError as error:
-        result = CheckResult(CheckStatus.SOCKERR, None, printable(error.strerror or str(error)))
+        result = CheckResult(CheckStatus.SOCKERR, None, printable((error.strerror or str(error)) + machine.place))
     except TlsFailure as failure:
-        result = CheckResult(CheckStatus.L6RSP, None, printable(str(failure)))
+        result = CheckResult(CheckStatus.L6RSP, None, printable(str(failure) + machine.place))
     except OSError as error:
-        status = CheckStatus.SOCKERR if error.errno in _OUR_FAULT else CheckStatus.L4CON
-        result = CheckResult(status, None, _strerror(error))
-    return replace(result, duration=max(0.0, clock() - began))
+        result = CheckResult(_blame(error, run), None, printable(_strerror(error) + machine.place))
+    finally:
+        if run is not None:
+            run.drop()
+    return CheckResult(result.status, result.code, result.info, max(0.0, clock() - began))
 
 
 #: Errors of a connection that our own system causes.
 _OUR_FAULT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EACCES, errno.EPERM})
 
 
+def _blame(error: OSError, run: _Run | None) -> CheckStatus:
+    """A connection that breaks behind its beginning is a socket error, as in HAProxy."""
+    if error.errno in _OUR_FAULT or (run is not None and run.timeout_status is None):
+        return CheckStatus.SOCKERR
+    return CheckStatus.L4CON
+
+
 def _strerror(error: OSError) -> str:
     return printable(os.strerror(error.errno) if error.errno else error.strerror or str(error))
-
-
-async def _check(
-    plan: CheckPlan, address: Address, limit: asyncio.Timeout, progress: _Progress, entropy: Callable[[int], bytes]
-) -> CheckResult:
-    loop = asyncio.get_running_loop()
-    target = check_address(address, plan.timing)
-    sock = await open_socket(loop, target, plan.server.source)
-    connection: Connection = PlainConnection(loop, sock)
-    passed = CheckResult(CheckStatus.L4OK)
-    try:
-        if plan.prelude:
-            await connection.send(plan.prelude)
-        if plan.tls is not None:
-            progress.timeout_status = CheckStatus.L6TOUT
-            connection = tls = plan.tls.open(loop, sock, plan.sni, _place(target))
-            await tls.handshake()
-            passed = CheckResult(CheckStatus.L6OK)
-        if plan.script is None:
-            return passed
-        if plan.answer_timeout is not None:
-            limit.reschedule(loop.time() + plan.answer_timeout)
-        script = plan.script(entropy(32))
-        progress.timeout_status = script.timeout_status
-        return await _converse(connection, script)
-    finally:
-        connection.close()
 
 
 def _place(target: Address) -> tuple[str, int] | str:
     """An address in the form that the connector has it in: sessions of traffic and checks at the same one are the same."""
     return target.host if target.family in _PORTLESS else (target.host, target.port)
-
-
-async def _converse(connection: Connection, script: Script) -> CheckResult:
-    await connection.send(script.request)
-    while True:
-        data = await connection.receive()
-        result = script.received(data) if data else script.closed()
-        if result is not None:
-            if script.farewell and data:
-                await connection.send(script.farewell)
-            return result

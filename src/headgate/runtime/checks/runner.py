@@ -1,61 +1,43 @@
-"""The check runner: one task for each checked server, its timing, its health, and who is told of changes.
+"""The check runner: one task for each checked server and each agent, their timing, and who is told of changes.
 
-`app` builds it, gives it callbacks and starts it; `admin` reads `checked` and `availability`, and tells it of
-administrative changes. It changes no server itself: that is the callbacks' work.
+`app` builds it, gives it callbacks and starts it; `admin` reads `checked`, `agents` and `availability`, and tells it of
+administrative changes. It changes no server itself: that is the callbacks' work. A server is up when both its check and its
+agent say so; those that track it follow.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address
+from headgate.health import agent as agents
 from headgate.health import events, farm
-from headgate.health.results import CheckResult
+from headgate.health.results import CheckResult, CheckStatus, Outcome, printable
 from headgate.health.state import Health, ServerStatus
+from headgate.plan.checks import CheckStream
+from headgate.runtime.checks.checked import CheckedAgent, CheckedServer, agent_plan, state_header
 from headgate.runtime.checks.connection import TlsClient
-from headgate.runtime.checks.exchange import CheckPlan, plan_check, run_check, wants_tls
+from headgate.runtime.checks.exchange import needs_tls, plan_check, run_check
+from headgate.runtime.checks.external import run_external
 
 #: A server went up (True) or down: (backend, server, up, reason in the words of the log line).
 OnChange = Callable[[BackendState, ServerState, bool, str], None]
 #: A server began (True) or ceased to refuse new sessions (`http-check disable-on-404`).
 OnStopping = Callable[[BackendState, ServerState, bool], None]
-#: An event for the backend's log targets: (backend, syslog level, text).
+#: An event for the backend's log targets: (backend, syslog level, text). Also for its mails.
 LogEvent = Callable[[BackendState, int, str], None]
+#: What an agent wants of a server: (backend, server, words of a command behind the server's name).
+OnAgent = Callable[[BackendState, ServerState, str], None]
+MakeStream = Callable[[BackendState, ServerState], CheckStream]
 
 #: No check starts sooner after the last one, whatever the interval says.
 _SHORTEST_INTERVAL = 0.001
-
-
-class CheckedServer:
-    """One server's checks.
-
-    Attributes:
-        backend, server: whose.
-        plan: how it is checked.
-        health: what came of it.
-        enabled: `disable health` sets it to False; the server then counts as up.
-        in_progress: a check is running now.
-    """
-
-    __slots__ = ("backend", "enabled", "health", "in_progress", "plan", "server", "wake")
-
-    def __init__(self, backend: BackendState, server: ServerState, plan: CheckPlan, now: float) -> None:
-        self.backend = backend
-        self.server = server
-        self.plan = plan
-        self.health = Health(plan.timing.rise, plan.timing.fall, now)
-        self.enabled = True
-        self.in_progress = False
-        self.wake = asyncio.Event()
-
-    @property
-    def paused(self) -> bool:
-        """Whether no checks are made: maintenance, or disabled."""
-        return not self.enabled or bool(self.server.admin & Admin.OUT)
+_INFO = 6
 
 
 def _nobody(*_: object) -> None:
@@ -71,7 +53,7 @@ def _no_tls(backend: BackendState, server: ServerState) -> TlsClient:
 
 
 class CheckRunner:
-    """Checks all servers that are to be checked.
+    """Checks all servers that are to be checked, and asks all agents.
 
     Args:
         backends: all live backends.
@@ -79,14 +61,21 @@ class CheckRunner:
         log_event: where event lines go.
         clock: monotonic seconds.
         random: numbers in [0, 1), for `spread-checks`.
+        make_stream: makes what samples of check rules look at.
         tls_client: what makes TLS connections to a server; asked once for each server checked over TLS.
         on_stopping: told of `disable-on-404` changes; must put them into effect.
         on_checked: told after every check, so that slowstart can follow the time.
+        on_agent: told what agents want of a server's administrative state, weight and maxconn.
+        on_alert: events that are mailed (4.2 email-alert level).
         address_of: the address that a server has now.
         spread: `spread-checks`, percent, 0 to 50.
+        most_spread: `max-spread-checks`, seconds.
+        node: for `http-check send-state`.
+        limit: `tune.bufsize`.
+        preserve_environment: for external checks.
 
     Attributes:
-        checked: every checked server.
+        checked, agents: every checked server, every agent.
         availability: of every backend, by name.
     """
 
@@ -98,39 +87,68 @@ class CheckRunner:
         log_event: LogEvent,
         clock: Callable[[], float],
         random: Callable[[], float],
+        make_stream: MakeStream,
         tls_client: Callable[[BackendState, ServerState], TlsClient] = _no_tls,
         on_stopping: OnStopping = _nobody,
         on_checked: Callable[[BackendState], None] = _nobody,
+        on_agent: OnAgent = _nobody,
+        on_alert: LogEvent = _nobody,
         address_of: Callable[[BackendState, ServerState], Address] = _configured_address,
         spread: int = 0,
+        most_spread: float | None = None,
+        node: str = "",
+        limit: int = 16384,
+        preserve_environment: bool = False,
     ) -> None:
         self._on_change = on_change
         self._on_stopping = on_stopping
         self._on_checked = on_checked
+        self._on_agent = on_agent
+        self._on_alert = on_alert
         self._log_event = log_event
         self._clock = clock
         self._random = random
+        self._make_stream = make_stream
         self._address_of = address_of
         self._spread = spread / 100.0
-        self._tasks: dict[ServerState, asyncio.Task[None]] = {}
+        self._most_spread = most_spread
+        self._node = node
+        self._limit = limit
+        self._inherited: Mapping[str, str] = os.environ if preserve_environment else {}
+        self._tasks: dict[CheckedServer | CheckedAgent, asyncio.Task[None]] = {}
         self.checked: dict[ServerState, CheckedServer] = {}
+        self.agents: dict[ServerState, CheckedAgent] = {}
         self.availability: dict[str, farm.Availability] = {}
-        now = clock()
         self._tls_client = tls_client
         self._running = False
+        #: called when checking ends
+        self.on_stop: Callable[[], None] = _nobody
+        self._by_name: dict[tuple[str, str], tuple[BackendState, ServerState]] = {}
+        #: those that track a server, by its name: who is tracked can't be renamed
+        self._trackers: dict[tuple[str, str], list[tuple[BackendState, ServerState]]] = {}
+        now = clock()
         for backend in backends:
             self.add_backend(backend)
             for server in backend.servers:
                 self._include(backend, server, now)
 
-    def _include(self, backend: BackendState, server: ServerState, now: float) -> CheckedServer | None:
-        check = server.check
-        if check is None:
-            return None
-        tls = self._tls_client(backend, server) if wants_tls(server.spec) else None
-        checked = CheckedServer(backend, server, plan_check(backend.plan.spec, server.spec, check, tls), now)
-        self.checked[server] = checked
-        return checked
+    def _include(self, backend: BackendState, server: ServerState, now: float) -> list[CheckedServer | CheckedAgent]:
+        made: list[CheckedServer | CheckedAgent] = []
+        self._by_name[backend.name, server.name] = backend, server
+        if server.spec.track is not None:
+            self._trackers.setdefault(server.spec.track, []).append((backend, server))
+        check, agent = server.check, server.agent
+        if check is not None:
+            proxy = backend.plan.spec
+            tls = self._tls_client(backend, server) if needs_tls(proxy, server.spec) else None
+            program = server.plan.check if server.spec.check_spec is not None else backend.plan.check
+            plan = plan_check(proxy, server.spec, check, tls, program, self._limit)
+            self.checked[server] = CheckedServer(backend, server, plan, now)
+            made.append(self.checked[server])
+        if agent is not None:
+            self.agents[server] = CheckedAgent(backend, server, agent_plan(backend, server, agent), now)
+            made.append(self.agents[server])
+        return made
 
     # --- servers that come and go ------------------------------------------------------------------------------------
 
@@ -144,43 +162,60 @@ class CheckRunner:
         self.availability.pop(backend.name, None)
 
     def add(self, backend: BackendState, server: ServerState) -> None:
-        """A server was added. It is not checked before `enable health`."""
-        checked = self._include(backend, server, self._clock())
-        if checked is not None:
+        """A server was added. It is not checked before `enable health`, nor its agent asked before `enable agent`."""
+        for checked in self._include(backend, server, self._clock()):
             checked.enabled = False
             if self._running:
                 self._launch(checked, 0.0)
+        if server.spec.track is not None:
+            self._follow(backend, server)
 
     def remove(self, server: ServerState) -> None:
         """A server was removed."""
-        if self.checked.pop(server, None) is not None:
-            task = self._tasks.pop(server, None)
+        gone: tuple[CheckedServer | CheckedAgent | None, ...] = self.checked.pop(server, None), self.agents.pop(server, None)
+        for checked in gone:
+            task = self._tasks.pop(checked, None) if checked is not None else None
             if task is not None:
                 task.cancel()
+        for name, (_, known) in list(self._by_name.items()):
+            if known is server:
+                del self._by_name[name]
+        for name, tracking in list(self._trackers.items()):
+            self._trackers[name] = [(backend, other) for backend, other in tracking if other is not server]
 
     def retarget(self, server: ServerState) -> None:
-        """A server's `check` has another address or port."""
-        checked = self.checked.get(server)
+        """A server's `check` or `agent` has another address or port, or the agent is sent something else."""
+        checked, agent = self.checked.get(server), self.agents.get(server)
         if checked is not None and server.check is not None:
             checked.plan = replace(checked.plan, timing=server.check)
+        if agent is not None and server.agent is not None:
+            agent.plan = agent_plan(agent.backend, server, server.agent)
 
     # --- running -----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start checking, on the running loop. The first checks are spread over the shortest interval (5.2 inter)."""
         self._running = True
-        if not self.checked:
+        for backend, server in list(self._by_name.values()):
+            if server.spec.track is not None:
+                self._follow(backend, server)
+        everything: list[CheckedServer | CheckedAgent] = [*self.checked.values(), *self.agents.values()]
+        if not everything:
             return
-        step = min(each.plan.timing.inter for each in self.checked.values()) / len(self.checked)
-        for index, each in enumerate(self.checked.values()):
-            self._launch(each, index * step)
+        span = min(each.plan.timing.inter for each in everything)
+        if self._most_spread is not None:
+            span = min(span, self._most_spread)
+        for index, each in enumerate(everything):
+            self._launch(each, index * span / len(everything))
 
-    def _launch(self, checked: CheckedServer, delay: float) -> None:
-        name = f"check {checked.backend.name}/{checked.server.name}"
-        self._tasks[checked.server] = asyncio.create_task(self._run(checked, delay), name=name)
+    def _launch(self, checked: CheckedServer | CheckedAgent, delay: float) -> None:
+        kind = "agent" if isinstance(checked, CheckedAgent) else "check"
+        name = f"{kind} {checked.backend.name}/{checked.server.name}"
+        self._tasks[checked] = asyncio.create_task(self._run(checked, delay), name=name)
 
     async def stop(self) -> None:
         """Stop checking; connections of running checks are closed in order."""
+        self.on_stop()
         tasks, self._tasks = list(self._tasks.values()), {}
         for task in tasks:
             task.cancel()
@@ -188,7 +223,7 @@ class CheckRunner:
         clients = [checked.plan.tls for checked in self.checked.values() if checked.plan.tls is not None]
         await asyncio.gather(*[client.settle() for client in clients])
 
-    async def _run(self, checked: CheckedServer, delay: float) -> None:
+    async def _run(self, checked: CheckedServer | CheckedAgent, delay: float) -> None:
         while True:
             await _wait(checked.wake, delay)
             if checked.paused:
@@ -204,13 +239,15 @@ class CheckRunner:
             interval = checked.health.next_interval(checked.plan.timing, spread)
             delay = max(_SHORTEST_INTERVAL, began + interval - self._clock())
 
-    async def _check_once(self, checked: CheckedServer) -> None:
+    async def _check_once(self, checked: CheckedServer | CheckedAgent) -> None:
         checked.in_progress = True
         try:
-            address = self._address_of(checked.backend, checked.server)
-            result = await run_check(checked.plan, address, clock=self._clock)
+            result, stream = await self._result(checked)
             if not checked.paused:  # maintenance began meanwhile: what the check found means nothing
-                self._finished(checked, result)
+                if isinstance(checked, CheckedAgent):
+                    self._heard(checked, result, stream)
+                else:
+                    self._finished(checked, result)
         except Exception as error:
             # Ours, not the server's: say it loudly, but go on checking.
             asyncio.get_running_loop().call_exception_handler(
@@ -219,42 +256,164 @@ class CheckRunner:
         finally:
             checked.in_progress = False
 
+    async def _result(self, checked: CheckedServer | CheckedAgent) -> tuple[CheckResult, CheckStream]:
+        backend, server, plan = checked.backend, checked.server, checked.plan
+        stream = self._make_stream(backend, server)
+        spec = plan.script.spec
+        if spec.kind == "external":
+            seconds = plan.connect_timeout
+            proxy = backend.plan.spec
+            found = await run_external(proxy, server, seconds, inherited=self._inherited, clock=self._clock)
+            return found, stream
+        if spec.send_state:
+            stream.state = state_header(backend, server, checked.health, self._node)
+        address = self._address_of(backend, server)
+        return await run_check(plan, address, stream=stream, clock=self._clock), stream
+
     def _finished(self, checked: CheckedServer, result: CheckResult) -> None:
         health = checked.health
-        before, level, status = health.status, health.level, health.result.status
+        level, status = health.level, health.result.status
         entered = health.count(result, self._clock())
-        if checked.backend.plan.spec.check.log and (health.level != level or result.status is not status):
-            server = checked.server
-            line = events.check_changed(checked.backend.name, server.name, server.backup, result, health.describe())
-            self._log_event(checked.backend, *line)
-        if entered is not None:
-            self._enter(checked, before, entered, result.reason)
-        self._on_checked(checked.backend)
+        self._tell_check(checked, level, status, "Health")
+        # A server's state may also come from a process before this one, which knew more than we did.
+        if entered is not None or self._found(checked.server)[0] is not checked.server.up:
+            self._settle(checked.backend, checked.server, result.reason)
+        self._ends(checked)
+
+    def _ends(self, checked: CheckedServer | CheckedAgent) -> None:
+        """A check is over: slowstart follows the time, also of those that track the server."""
+        backend = checked.backend
+        self._on_checked(backend)
+        for other, _ in self._trackers.get((backend.name, checked.server.name), ()):
+            if other is not backend:
+                self._on_checked(other)
+
+    def _tell_check(self, checked: CheckedServer | CheckedAgent, level: int, status: CheckStatus, kind: str) -> None:
+        """`option log-health-checks`: only what is different from before."""
+        health, backend, server = checked.health, checked.backend, checked.server
+        result = health.result
+        if backend.plan.spec.check.log and (health.level != level or result.status is not status):
+            line = events.check_changed(backend.name, server.name, server.backup, result, health.describe(), kind)
+            self._log_event(backend, *line)
+            self._on_alert(backend, _INFO, line[1])
+
+    # --- agents ------------------------------------------------------------------------------------------------------
+
+    def _heard(self, agent: CheckedAgent, result: CheckResult, stream: CheckStream) -> None:
+        """An agent was asked. That it can't be reached, or says nothing, is not an error (5.2 agent-check)."""
+        health = agent.health
+        level, status = health.level, health.result.status
+        if result.outcome is not Outcome.PASSED:
+            health.checked = True
+            health.result = result
+            self._ends(agent)
+            return
+        reply = agents.read(stream.response_buffer)
+        entered = health.count(replace(reply.result, duration=result.duration), self._clock())
+        self._tell_check(agent, level, status, "Agent")
+        said = reply.result.outcome is not Outcome.NEUTRAL
+        if entered is not None or (said and self._found(agent.server)[0] is not agent.server.up):
+            self._settle(agent.backend, agent.server, health.result.reason)
+        self._obey(agent, reply)
+        self._ends(agent)
+
+    def _obey(self, agent: CheckedAgent, reply: agents.AgentReply) -> None:
+        """Put the agent's wishes into effect, as commands of the runtime API: so they reach every process."""
+        backend, server = agent.backend, agent.server
+        if reply.admin is not None:
+            wanted = {"ready": Admin.READY, "drain": Admin.DRAIN, "maint": Admin.MAINT}[reply.admin]
+            agent.drained, agent.maintained = wanted is Admin.DRAIN, wanted is Admin.MAINT
+            if server.admin & ~Admin.UNRESOLVED != wanted:
+                self._on_agent(backend, server, f"state {reply.admin}")
+        if reply.weight is not None and _weight_of(reply.weight, server.spec.weight) != server.weight:
+            self._on_agent(backend, server, f"weight {reply.weight}")
+        if reply.maxconn is not None and reply.maxconn != server.maxconn:
+            self._on_agent(backend, server, f"maxconn {reply.maxconn}")
+
+    def agent_refused(self, server: ServerState, why: str) -> None:
+        """What an agent wanted can't be done: said where its answers are shown."""
+        agent = self.agents.get(server)
+        if agent is not None:
+            result = agent.health.result
+            agent.health.result = replace(result, info=printable(f"agent warns : {why}"))
+
+    def enable_agent(self, server: ServerState, enabled: bool) -> bool:
+        """`enable agent`, `disable agent`: whether the agent is asked; what it says has no effect while it is not."""
+        agent = self.agents.get(server)
+        if agent is None:
+            return False
+        if agent.enabled is not enabled:
+            agent.enabled = enabled
+            agent.wake.set()
+        return True
+
+    def force_agent(self, server: ServerState, up: bool) -> bool:
+        """`set server agent up|down`: what the agent is taken to have said; False when there is none."""
+        agent = self.agents.get(server)
+        if agent is None:
+            return False
+        status = ServerStatus.UP if up else ServerStatus.DOWN
+        if agent.health.force(status, self._clock()) is not None:
+            self._settle(agent.backend, server, "changed from CLI")
+        return True
 
     # --- changes -----------------------------------------------------------------------------------------------------
 
-    def _enter(self, checked: CheckedServer, before: ServerStatus, entered: ServerStatus, reason: str) -> None:
-        """Put a transition into effect and tell of it."""
-        backend, server = checked.backend, checked.server
+    def _settle(self, backend: BackendState, server: ServerState, reason: str) -> None:
+        """Put what check and agent say together into effect, and tell of it."""
+        up, stopping = self._found(server)
+        self._enter(backend, server, up=up, stopping=stopping, reason=reason)
+
+    def _found(self, server: ServerState) -> tuple[bool, bool]:
+        """Whether check and agent together say that a server is up, and that it takes no new sessions."""
+        checked, agent = self.checked.get(server), self.agents.get(server)
+        health = checked.health if checked is not None and checked.enabled else None
+        up = (health is None or health.up) and (agent is None or agent.health.up)
+        return up, health is not None and health.status is ServerStatus.NOLB
+
+    def _enter(
+        self, backend: BackendState, server: ServerState, *, up: bool, stopping: bool, reason: str, via: str = ""
+    ) -> None:
+        was_up, was_stopping = server.up, server.stopping
         waiting = server.queued
-        if entered is ServerStatus.DOWN:
-            self._on_change(backend, server, False, reason)
-        elif before is ServerStatus.DOWN:
-            self._on_change(backend, server, True, reason)
-        if ServerStatus.NOLB in (before, entered):
-            self._on_stopping(backend, server, entered is ServerStatus.NOLB)
-        moved = waiting if entered is ServerStatus.DOWN else 0
-        now = farm.count(backend.servers, sessions=server.sessions, requeued=moved, queued=backend.queued)
+        if up is not was_up:
+            self._on_change(backend, server, up, reason)
+        if stopping is not was_stopping:
+            self._on_stopping(backend, server, stopping)
+        if up is was_up and (stopping is was_stopping or not up):
+            return
+        now = farm.count(
+            backend.servers, sessions=server.sessions, requeued=waiting if not up else 0, queued=backend.queued
+        )
         name, is_backup = server.name, server.backup
-        if entered is ServerStatus.DOWN:
-            stopping = before is ServerStatus.NOLB
-            line = events.down(backend.name, name, is_backup, reason, now, was_stopping=stopping)
-        elif entered is ServerStatus.UP:
-            line = events.up(backend.name, name, is_backup, reason, now)
-        else:
+        if not up:
+            line = events.down(backend.name, name, is_backup, reason, now, was_stopping=was_stopping)
+        elif stopping:
             line = events.stopping(backend.name, name, is_backup, reason, now)
+        else:
+            line = events.up(backend.name, name, is_backup, reason, now)
+        if via:
+            say = events.down_via if not up else events.stopping_via if stopping else events.up_via
+            line = say(backend.name, name, is_backup, via, now)
         self._log_event(backend, *line)
+        self._on_alert(backend, *line)
         self.survey(backend, now)
+        self._followed(backend, server)
+
+    def _followed(self, backend: BackendState, server: ServerState) -> None:
+        """Those that track this server do as it does (5.2 track)."""
+        for other_backend, other in self._trackers.get((backend.name, server.name), ()):
+            self._follow(other_backend, other)
+
+    def _follow(self, backend: BackendState, server: ServerState) -> None:
+        found = self._by_name.get(server.spec.track or ("", ""))
+        if found is None:
+            return
+        tracked_backend, tracked = found
+        self._enter(
+            backend, server, up=tracked.usable(), stopping=tracked.stopping or bool(tracked.admin & Admin.DRAIN), reason="",
+            via=f"{tracked_backend.name}/{tracked.name}",
+        )
 
     def survey(self, backend: BackendState, now: events.Farm | None = None) -> None:
         """Look whether `backend` still has servers, after any change of one; says so in the log when it has none."""
@@ -265,12 +424,14 @@ class CheckRunner:
     def admin_changed(self, backend: BackendState, server: ServerState, before: Admin, reason: str = "") -> None:
         """The administrator, or its name, changed a server's state from `before` to what it has now. It is in effect already.
 
-        A server that leaves maintenance counts as up until its next check, made at once, says otherwise (5.2 init-state).
+        A server that leaves maintenance begins anew, until its next check, made at once, says otherwise (5.2 init-state).
         """
         waited = server.queued
+        in_maintenance, was_in_maintenance = bool(server.admin & Admin.OUT), bool(before & Admin.OUT)
+        if was_in_maintenance and not in_maintenance:
+            self._restart(server)
         now = farm.count(backend.servers, sessions=server.sessions, requeued=waited, queued=backend.queued)
         name, is_backup = server.name, server.backup
-        in_maintenance, was_in_maintenance = bool(server.admin & Admin.OUT), bool(before & Admin.OUT)
         line: tuple[int, str] | None = None
         if in_maintenance and not was_in_maintenance:
             line = events.maintenance(backend.name, name, is_backup, now, reason)
@@ -278,15 +439,16 @@ class CheckRunner:
             if before & Admin.UNRESOLVED:
                 line = events.resolved(backend.name, name, is_backup, server.spec.address.host)
             else:
-                line = events.ready(backend.name, name, is_backup, "forced maintenance", now)
-            self._restart(server)
+                line = events.ready(backend.name, name, is_backup, "forced maintenance", now, is_up=server.up)
         elif server.admin & Admin.DRAIN and not before & Admin.DRAIN:
             line = events.drain(backend.name, name, is_backup, now)
         elif before & Admin.DRAIN and not server.admin & Admin.DRAIN:
-            line = events.ready(backend.name, name, is_backup, "forced drain", now)
+            line = events.ready(backend.name, name, is_backup, "forced drain", now, is_up=server.up)
         if line is not None:
             self._log_event(backend, *line)
+            self._on_alert(backend, *line)
         self.survey(backend)
+        self._followed(backend, server)
 
     def enable_health(self, server: ServerState, enabled: bool) -> bool:
         """`enable health`, `disable health`: whether the server is checked at all. Without checks it counts as up."""
@@ -303,23 +465,50 @@ class CheckRunner:
         checked = self.checked.get(server)
         if checked is None:
             return False
-        before = checked.health.status
-        entered = checked.health.force(status, self._clock())
-        if entered is not None:
-            self._enter(checked, before, entered, "changed from CLI")
+        if checked.health.force(status, self._clock()) is not None:
+            self._settle(checked.backend, server, "changed from CLI")
         return True
+
+    def observed(self, server: ServerState, what: str) -> None:
+        """The traffic had too many errors in a row (5.2 observe): `what` says it in HAProxy's words."""
+        checked = self.checked.get(server)
+        if checked is None or checked.paused:
+            return
+        health: Health = checked.health
+        result = CheckResult(CheckStatus.HANA, None, what)
+        entered = health.observed(result, checked.plan.timing.on_error, self._clock())
+        if entered is not None:
+            self._settle(checked.backend, server, result.reason)
+        self._hurry(checked)
+
+    def _hurry(self, checked: CheckedServer) -> None:
+        """Have the next check after `fastinter` at most."""
+        timing = checked.plan.timing
+        fast = timing.inter if timing.fastinter is None else timing.fastinter
+        asyncio.get_running_loop().call_later(fast, _wake_hurried, checked)
 
     def _restart(self, server: ServerState) -> None:
         checked = self.checked.get(server)
         if checked is None:
             return
-        before = checked.health.status
-        if checked.health.restart(self._clock()) is not None:
-            if before is ServerStatus.DOWN:
-                self._on_change(checked.backend, server, True, "no longer checked" if not checked.enabled else "yet unchecked")
-            else:
-                self._on_stopping(checked.backend, server, False)
+        if checked.health.restart(self._clock()) is not None or not checked.enabled:
+            backend = checked.backend
+            up, _ = self._found(server)
+            if up is not server.up:
+                self._on_change(backend, server, up, "no longer checked" if not checked.enabled else "yet unchecked")
+            if server.stopping:
+                self._on_stopping(backend, server, False)
         checked.wake.set()
+
+
+def _wake_hurried(checked: CheckedServer) -> None:
+    if checked.health.hurried:
+        checked.wake.set()
+
+
+def _weight_of(text: str, initial: int) -> int:
+    """What `set server weight` makes of the words of an agent."""
+    return min(256, -(-initial * int(text[:-1]) // 100)) if text.endswith("%") else int(text)
 
 
 async def _wait(wake: asyncio.Event, seconds: float) -> None:

@@ -32,6 +32,8 @@ class Kind(enum.IntEnum):
     ASK = 5
     #: Lines for a ring: its name, the lines, how many were lost before them.
     LINES = 6
+    #: The traffic of a worker had too many errors of one server in a row: backend, server, what was seen.
+    OBSERVED = 7
 
 
 #: What the body of each kind consists of.
@@ -42,6 +44,7 @@ SHAPES: Mapping[Kind, tuple[type, ...]] = {
     Kind.PUBLISH: (),
     Kind.ASK: (str,),
     Kind.LINES: (str, tuple, int),
+    Kind.OBSERVED: (str, str, str),
 }
 
 #: Of an entry of the journal, its first value: a command's words follow, or (backend, server, up, stopping), or what became of

@@ -1,0 +1,108 @@
+"""Options of server lines about checks, agents and tracking, and the SOCKS4 proxy that both may go through (manual 5.2)."""
+
+from __future__ import annotations
+
+from headgate.base.addresses import Family
+from headgate.config.addresses import parse_address
+from headgate.config.cursor import Cursor
+from headgate.config.keywords.check_rules import read_protocol
+from headgate.config.keywords.line_options import (
+    HasSettings,
+    comma_list,
+    flag,
+    integer,
+    one_of,
+    rows,
+    store,
+    text,
+    time,
+    unsupported,
+    without_effect,
+)
+from headgate.config.registry import KEYWORDS, Parser, Scope
+
+
+def _address(key: str) -> Parser:
+    """An address that checks go to."""
+
+    def parse(cursor: Cursor, draft: HasSettings) -> None:
+        word = cursor.next("an address")
+        draft.settings.put(key, parse_address(word), word.location)
+
+    return parse
+
+
+def _socks4(cursor: Cursor, draft: HasSettings) -> None:
+    """`socks4 <addr>:<port>`: the proxy that connections go through."""
+    word = cursor.next("an address and a port")
+    address = parse_address(word, port="mandatory")
+    if address.family not in (Family.INET, Family.INET6):
+        raise cursor.wrong(word, "'socks4' needs an IP address: names are not looked up for it")
+    draft.settings.put("socks4", address, word.location)
+
+
+def _track(cursor: Cursor, draft: HasSettings) -> None:
+    """`track [<backend>/]<server>`: ("", server) for the same backend."""
+    word = cursor.next("a server, or <backend>/<server>")
+    backend, _, server = word.text.rpartition("/")
+    if not server:
+        raise cursor.wrong(word, f"'{word.text}' names no server", remedy="write 'track <backend>/<server>'")
+    draft.settings.put("track", (backend, server), word.location)
+
+
+def _agent_send(cursor: Cursor) -> bytes:
+    """`agent-send <string>`, verbatim."""
+    return cursor.next("a string").text.encode("utf-8", "surrogateescape")
+
+
+_INIT_STATES = ("fully-up", "up", "down", "fully-down", "none")
+_ON_ERROR = ("fastinter", "fail-check", "sudden-death", "mark-down")
+
+
+def _words(what: str, words: tuple[str, ...]) -> Parser:
+    return store(what, one_of(what, {word: word for word in words}))
+
+
+_OPTIONS: dict[str, Parser] = {
+    "addr": _address("addr"),
+    "agent-addr": _address("agent-addr"),
+    "agent-check": flag("agent-check"),
+    "agent-inter": store("agent-inter", time("agent-inter")),
+    "agent-port": store("agent-port", integer("agent-port", 1, 65535)),
+    "agent-send": store("agent-send", _agent_send),
+    "check": flag("check"),
+    "check-alpn": store("check-alpn", comma_list("ALPN protocol list")),
+    "check-proto": store("check-proto", read_protocol),
+    "check-send-proxy": flag("check-send-proxy"),
+    "check-sni": store("check-sni", text("a server name")),
+    "check-ssl": flag("check-ssl"),
+    "check-via-socks4": flag("check-via-socks4"),
+    "downinter": store("downinter", time("downinter")),
+    "error-limit": store("error-limit", integer("error-limit", 1)),
+    "fall": store("fall", integer("fall", 1)),
+    "fastinter": store("fastinter", time("fastinter")),
+    "healthcheck": store("healthcheck", text("the name of a healthcheck section")),
+    "init-state": _words("init-state", _INIT_STATES),
+    "inter": store("inter", time("inter")),
+    "no-agent-check": flag("agent-check", False),
+    "no-check": flag("check", False),
+    "no-check-send-proxy": flag("check-send-proxy", False),
+    "no-check-ssl": flag("check-ssl", False),
+    "observe": _words("observe", ("layer4", "layer7")),
+    "on-error": _words("on-error", _ON_ERROR),
+    "on-marked-down": _words("on-marked-down", ("shutdown-sessions",)),
+    "on-marked-up": _words("on-marked-up", ("shutdown-backup-sessions",)),
+    "port": store("port", integer("port", 1, 65535)),
+    "rise": store("rise", integer("rise", 1)),
+    "slowstart": store("slowstart", time("slowstart")),
+    "socks4": _socks4,
+    "track": _track,
+}
+
+_POOLED = "checks have connections of their own: idle ones belong to the workers, and the controller checks"
+
+KEYWORDS.add(
+    *rows(Scope.SERVER, _OPTIONS),
+    *unsupported(Scope.SERVER, "check-pool-conn-name check-reuse-pool", _POOLED),
+    without_effect(Scope.SERVER, "no-check-reuse-pool", "checks never use pooled connections"),
+)

@@ -1,0 +1,81 @@
+"""The answer to an HTTP check as it arrives: head, then body, never more than a bound. Pure; used by `machine`."""
+
+from __future__ import annotations
+
+import re
+
+from headgate.wire.errors import ProtocolViolation
+from headgate.wire.http1.framing import CHUNKED, UNTIL_CLOSE, response_framing
+from headgate.wire.http1.heads import ResponseHead, parse_response_head
+
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
+
+
+class HttpAnswer:
+    """See the module.
+
+    Args:
+        method: of the request.
+        limit: bytes that are looked at.
+
+    Attributes:
+        head: once it is complete; of the final response, interim ones are passed over (RFC 9110 15.2).
+        started: something has arrived.
+    """
+
+    __slots__ = ("_data", "_length", "_limit", "_method", "_start", "head", "started")
+
+    def __init__(self, method: bytes, limit: int) -> None:
+        self._method = method
+        self._limit = limit
+        self._data = bytearray()
+        self._length = 0
+        self._start = 0
+        self.head: ResponseHead | None = None
+        self.started = False
+
+    @property
+    def full(self) -> bool:
+        """Nothing more is taken."""
+        return len(self._data) >= self._limit
+
+    def feed(self, data: bytes) -> None:
+        """Take what arrived.
+
+        Raises:
+            ProtocolViolation: it is no HTTP/1 response, or its head is too long.
+        """
+        self.started = True
+        self._data += data[: self._limit - len(self._data)]
+        while self.head is None:
+            if not b"HTTP/1.".startswith(self._data[:7]):
+                raise ProtocolViolation("not an HTTP/1 response")
+            end = self._data.find(b"\r\n\r\n")
+            if end < 0:
+                if self.full:
+                    raise ProtocolViolation("response head too long")
+                return
+            head = parse_response_head(bytes(self._data[:end]))
+            if head.status >= 200 or head.status == 101:
+                self._length = response_framing(head, self._method).length
+                self._start = end + 4
+                self.head = head
+            else:
+                del self._data[: end + 4]
+
+    def body(self) -> tuple[bytes, bool]:
+        """The body's bytes so far, decoded, and whether it is complete."""
+        data = bytes(self._data[self._start :])
+        if self._length == UNTIL_CLOSE:
+            return data, False
+        if self._length != CHUNKED:
+            return data[: self._length], len(data) >= self._length
+        parts: list[bytes] = []
+        position = 0
+        while (match := _CHUNK_SIZE.match(data, position)) is not None:
+            size = int(match[1], 16)
+            if size == 0:
+                return b"".join(parts), True
+            parts.append(data[match.end() : match.end() + size])
+            position = match.end() + size + 2
+        return b"".join(parts), False
