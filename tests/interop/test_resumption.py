@@ -6,20 +6,18 @@ The short form is for each run; `--slow` makes it 10,000 connections. docs/opera
 from __future__ import annotations
 
 import pathlib
-import signal
 import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from headgate.tls.authority import Authority, issue
 from tests.interop.conftest import Proxy, StartProxy
-from tests.interop.programs import start_subject, wait_until
+from tests.interop.programs import start_subject
+from tests.interop.test_tls_sessions import reload, start
 from tests.interop.tls_client import TLS_1_2, TLS_1_3, client_context, visit
 
 COUNTS = pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
-WORKERS = 4
 
 
 class Visitors:
@@ -45,46 +43,22 @@ class Visitors:
         return resumed / count
 
 
-@pytest.fixture
-def directory(tmp_path: pathlib.Path, authority: Authority) -> pathlib.Path:
-    (tmp_path / "ca.pem").write_bytes(authority.certificate_pem)
-    (tmp_path / "site.pem").write_bytes(issue(authority, ["localhost"]).pem)
-    return tmp_path
-
-
-def start(proxy: StartProxy, directory: pathlib.Path, options: str = "") -> Proxy:
-    started = proxy(
-        f"""
-        global
-            nbthread {WORKERS}
-            stats socket {directory}/stats
-        frontend web
-            bind 127.0.0.1:{{port}} ssl crt {directory}/site.pem {options}
-            http-request return status 200
-        """,
-        arguments=("-W",),
-    )
-    started.program.await_output("Loading success")
-    return started
-
-
 @COUNTS
 @pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
 def test_tickets_over_workers_reload_and_restart(
-    proxy: StartProxy, directory: pathlib.Path, version: ssl.TLSVersion, count: int
+    proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path, version: ssl.TLSVersion, count: int
 ) -> None:
-    started = start(proxy, directory)
-    visitors = Visitors(started, directory, version)
-    assert visitors.share(count // 2) == 1.0
-    before = started.program.output.count("Loading success")
-    started.program.signal(signal.SIGUSR2)
-    wait_until(lambda: started.program.output.count("Loading success") > before, "the new generation serves")
-    assert visitors.share(count // 2) == 1.0
+    started = start(proxy, certificates)
+    visitors = Visitors(started, certificates, version)
+    # A ticket lasts `tune.ssl.lifetime`, 300 s: thousands of connections may take longer, and then one is not resumed.
+    least = 1.0 - count // 1000 / count
+    assert visitors.share(count // 2) >= least
+    reload(started)
+    assert visitors.share(count // 2) >= least
     # The keys of tickets live as long as the master. Whoever comes with a ticket of the one before is served all the same.
     started.program.stop()
-    again = start_subject(
-        "headgate", (directory / "headgate.cfg").read_text(), directory, [started.port], name="again", arguments=("-W",)
-    )
+    config = (tmp_path / "headgate.cfg").read_text()
+    again = start_subject("headgate", config, tmp_path, [started.port], name="again", arguments=("-W",))
     try:
         again.await_output("Loading success")
         assert visitors.share(1) == 0.0
@@ -94,13 +68,13 @@ def test_tickets_over_workers_reload_and_restart(
 
 
 @COUNTS
-def test_session_ids_are_known_to_their_worker(proxy: StartProxy, directory: pathlib.Path, count: int) -> None:
+def test_session_ids_are_known_to_their_worker(proxy: StartProxy, certificates: pathlib.Path, count: int) -> None:
     """A session without a ticket is resumed by the worker that made it: one in four, as connections are dealt out.
 
     Clients say goodbye: OpenSSL forgets the session of a connection that ends without close_notify.
     """
-    started = start(proxy, directory, "no-tls-tickets")
-    context = client_context(directory, version=TLS_1_2)
+    started = start(proxy, certificates, "no-tls-tickets")
+    context = client_context(certificates, version=TLS_1_2)
 
     def once(session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool]:
         plain = socket.create_connection(("127.0.0.1", started.port), 20)

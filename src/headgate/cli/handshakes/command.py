@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -12,14 +11,10 @@ from rich.console import Console as Terminal
 from rich.live import Live
 
 from headgate.base.addresses import Address
-from headgate.base.diagnostics import Report
 from headgate.base.handshake_causes import BY_CODE
-from headgate.cli.console import Console
-from headgate.cli.facts import build_facts
+from headgate.cli.configuration import configuration_of
 from headgate.cli.handshakes.asking import CannotAsk, Group, Wanted, Watch, as_json, asker, chosen_socket, named_socket
 from headgate.cli.handshakes.view import page
-from headgate.cli.options import Options
-from headgate.config.load import load
 
 _INTERVAL = 2.0
 #: Where nobody says how wide it is (a pipe), columns.
@@ -55,12 +50,8 @@ def handshakes_command(words: Sequence[str]) -> int:
 
 
 def _of_configuration(files: Sequence[str]) -> Address | None:
-    report = Report()
-    config = load(files, dict(os.environ), build_facts(Options()), report)
-    if report.alerts or config is None:
-        Console(quiet=False, diagnostics=False).show(report.alerts)
-        return None
-    return chosen_socket(config)
+    config = configuration_of(files)
+    return chosen_socket(config) if config is not None else None
 
 
 def _print(groups: Sequence[Group], source: str) -> None:
