@@ -8,12 +8,15 @@ LOCK := requirements-dev.lock
 SOURCES := $(shell find src -name '*.py' -o -name '*.txt') pyproject.toml
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test soak bench lint types layers lock clean
+FUZZ_SECONDS ?= 60
+
+.PHONY: help demo test soak fuzz bench lint types layers lock clean
 
 help:
 	@echo "make demo     start two backends, headgate in front of them, and show what to try"
 	@echo "make test     everything pytest finds (PYTEST_ARGS=... to choose)"
 	@echo "make soak     the slow tests too"
+	@echo "make fuzz     random ClientHellos, guided by coverage (FUZZ_SECONDS=60)"
 	@echo "make bench    headgate beside HAProxy and nginx (BENCH_ARGS='--only get --seconds 2' to choose)"
 	@echo "make lint types layers    ruff, mypy --strict, import rules"
 	@echo "make lock     write $(LOCK) anew from what is installed"
@@ -29,6 +32,12 @@ test: $(VENV)/developing
 soak: $(VENV)/developing
 	@scripts/test-programs
 	$(BIN)/python -m pytest --slow $(PYTEST_ARGS)
+
+# atheris is an extra of its own: no test needs it, and it is not there for each version of Python.
+fuzz: $(VENV)/developing
+	@$(BIN)/python -c 'import atheris' 2> /dev/null || $(PIP_INSTALL) -e '.[fuzz]'
+	@found=$$(mktemp -d) && $(BIN)/python tests/fuzz/fuzz_client_hello.py -max_total_time=$(FUZZ_SECONDS) -max_len=20000 \
+	    -timeout=10 -rss_limit_mb=1024 -artifact_prefix=$$found/ $$found tests/fuzz/seeds
 
 bench: $(VENV)/developing
 	@scripts/test-programs
@@ -48,7 +57,7 @@ layers: $(VENV)/developing
 	$(BIN)/lint-imports
 
 lock: $(VENV)/developing
-	$(BIN)/python -m pip freeze --exclude-editable --exclude headgate > $(LOCK)
+	$(BIN)/python -m pip freeze --exclude-editable --exclude headgate --exclude atheris > $(LOCK)
 
 clean:
 	rm -rf $(VENV) build dist demo-run bench/run src/*.egg-info

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from headgate.tls.authority import Authority, issue, make_authority
 from tests.interop.backends import LogReceiver
 from tests.interop.conftest import Proxy, StartProxy
+from tests.interop.handshake_clients import Visit, hello_of
 from tests.interop.programs import ask_socket, start_subject, wait_until
 from tests.interop.tls_client import TLS_1_2, TLS_1_3, client_context
 
@@ -35,6 +36,7 @@ class Scene:
 
     def __init__(self, proxy: Proxy, directory: pathlib.Path, logs: LogReceiver) -> None:
         self.port = proxy.port
+        self.program = proxy.program
         self.directory = directory
         self.logs = logs
         self._socket = directory / "stats"
@@ -60,6 +62,12 @@ class Scene:
         self.await_total(cause, 1)
         (one,) = self.handshakes(f"cause {cause}")
         return one
+
+    def logged(self, cause: str) -> int:
+        """Failures that the log tells of: lines of their own, and those that are folded."""
+        lines = [line for line in self.logs.lines if f"({cause}: " in line]
+        folded = [int(found[1]) for line in lines if (found := re.search(r": (\d+) more in the last", line))]
+        return len(lines) - len(folded) + sum(folded)
 
     def raw(self, data: bytes = b"") -> socket.socket:
         """A connection that has sent this."""
@@ -131,8 +139,10 @@ def _curl(scene: Scene, version: str) -> None:
     ("client", "times"),
     [
         pytest.param(_python, 100, id="python"),
-        pytest.param(_openssl, 100, id="openssl", marks=pytest.mark.needs("openssl")),
-        pytest.param(_curl, 100, id="curl", marks=pytest.mark.needs("curl")),
+        pytest.param(_openssl, 20, id="openssl", marks=pytest.mark.needs("openssl")),
+        pytest.param(_curl, 20, id="curl", marks=pytest.mark.needs("curl")),
+        pytest.param(_openssl, 100, id="openssl-100", marks=[pytest.mark.needs("openssl"), pytest.mark.slow]),
+        pytest.param(_curl, 100, id="curl-100", marks=[pytest.mark.needs("curl"), pytest.mark.slow]),
     ],
 )
 def test_no_alert_is_lost(scene: Callable[..., Scene], client: Callable[[Scene, str], None], times: int, version: str) -> None:
@@ -227,12 +237,13 @@ def test_probes_are_counted_apart_and_not_logged_as_failures(scene: Callable[...
     assert not [line for line in running.logs.lines if "SSL" in line], running.logs.lines
 
 
-@pytest.mark.needs("haproxy")
-def test_checks_of_another_proxy_are_probes(
-    scene: Callable[..., Scene], stack: contextlib.ExitStack, tmp_path: pathlib.Path
+@pytest.mark.parametrize("checker", [pytest.param("haproxy", marks=pytest.mark.needs("haproxy")), "headgate"])
+@pytest.mark.parametrize("lines", ["", "option dontlognull"], ids=["", "dontlognull"])
+def test_checks_are_probes(
+    scene: Callable[..., Scene], stack: contextlib.ExitStack, tmp_path: pathlib.Path, lines: str, checker: str
 ) -> None:
-    """HAProxy's layer-6 checks finish the handshake and close, some with a reset: none is a failure, none is logged."""
-    running = scene(lines="option dontlognull")
+    """Layer-6 checks finish the handshake and close, some with a reset: none is a failure, none is logged."""
+    running = scene(lines=lines)
     config = f"""
 global
     stats socket {tmp_path}/checker
@@ -241,13 +252,17 @@ defaults
     timeout connect 5s
     timeout client 10s
     timeout server 10s
+frontend unused
+    bind {tmp_path}/unused
+    default_backend checked
 backend checked
     server one 127.0.0.1:{running.port} check inter 100ms ssl verify none
 """
-    stack.callback(start_subject("haproxy", config, tmp_path, ()).stop)
-    wait_until(lambda: running.total("closed-without-request") >= 10, "ten checks")
+    stack.callback(start_subject(checker, config, tmp_path, (), name="checks").stop)
+    wait_until(lambda: running.total("closed-without-request") >= 20, "twenty checks")
     assert "L6OK" in ask_socket(tmp_path / "checker", "show stat")
     assert running.handshakes("failed") == [] and not [line for line in running.logs.lines if "SSL" in line]
+    assert json.loads(running.ask("show headgate"))["tls"]["failures"] == 0
 
 
 def test_null_connections_are_logged_without_dontlognull(scene: Callable[..., Scene]) -> None:
@@ -374,3 +389,35 @@ def test_a_flood_is_one_line_with_a_count(scene: Callable[..., Scene]) -> None:
     running.await_total("not-tls", 200)
     lines = [line for line in running.logs.lines if "(not-tls: " in line]
     assert len(lines) <= 20
+
+
+@pytest.mark.slow
+def test_a_large_flood(scene: Callable[..., Scene], tmp_path: pathlib.Path) -> None:
+    """20,000 failures of raw sockets: memory stays, the log is short, and what was folded adds up."""
+    running = scene(lines="option dontlognull")
+    hello = hello_of()(Visit(0, "1.3", tmp_path))[:100]
+
+    def visit(count: int) -> None:
+        for number in range(count):
+            running.raw(b"GET / HTTP/1.0\r\n\r\n" if number % 2 else hello).close()
+
+    def flood(count: int) -> None:
+        threads = [threading.Thread(target=visit, args=(count,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    causes = ("plain-http", "closed-in-client-hello")
+    flood(1000)  # fills the rings
+    for cause in causes:
+        running.await_total(cause, 2000)
+    before = running.program.resident_kb()
+    flood(4000)
+    for cause in causes:
+        running.await_total(cause, 10_000)
+    assert running.program.resident_kb() - before < 5_000
+    assert json.loads(running.ask("show headgate"))["tls"]["failures"] == 20_000
+    for cause in causes:
+        wait_until(lambda cause=cause: running.logged(cause) == 10_000, f"10000 in the log: {running.logged(cause)}", 60.0)
+    assert len(running.logs.lines) < 500

@@ -66,6 +66,7 @@ _LATE: dict[str, Any] = {"step": Step.ESTABLISHED, "completed": True}
 OLD = ShownCertificate("old.pem", "rsa", ("site.example",), 0.0, 999.0)
 EXPIRED = LineFacts(HERE, ("TLSv1.2", "TLSv1.3"), certificates=(OLD,))
 OTHER_NAME = LineFacts(HERE, ("TLSv1.3",), certificates=(ShownCertificate("x.pem", "rsa", ("x.example",), 0.0, 2000.0),))
+ON_P384 = LineFacts(HERE, ("TLSv1.2",), certificates=(ShownCertificate("site.pem", "ecdsa", (), 0.0, 2000.0, curve="P-384"),))
 STRICT = LineFacts(HERE, ("TLSv1.3",), strict_sni=True)
 #: (cause, facts)
 ROWS: list[tuple[Cause, dict[str, Any]]] = [
@@ -80,6 +81,8 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
     (Cause.NO_COMMON_CIPHER, {"error_number": 193, "first_bytes": hello(versions=(0x0304,), ciphers=(0x1302,))}),
     (Cause.NO_COMMON_GROUP, {"error_number": 193, "first_bytes": hello(groups=(24697, 26))}),
     (Cause.NO_COMMON_GROUP, {"error_number": 101}),
+    # up to TLS 1.2 the curve of the certificate counts as well
+    (Cause.NO_COMMON_GROUP, {"error_number": 193, "first_bytes": hello(groups=(29,)), "line": ON_P384}),
     (Cause.NO_COMMON_SIGNATURE_ALGORITHM, {"error_number": 193, "first_bytes": hello(signatures=(0x0401, 0x0804))}),
     (Cause.NO_COMMON_SIGNATURE_ALGORITHM, {"error_number": 193, "first_bytes": hello(signatures=(0x0203,))}),
     (Cause.NO_COMMON_SIGNATURE_ALGORITHM, {"error_number": 118}),

@@ -11,6 +11,7 @@ clients on bind lines, and with servers, where we are the client ourselves.
 from __future__ import annotations
 
 import enum
+import re
 from typing import Final
 
 from headgate.base.termination import Blame
@@ -309,6 +310,14 @@ def similar_failures(count: int, sources: int) -> str:
     """`312 such failures from 4 addresses in the last hour.`"""
     addresses = f"{sources} address{'' if sources == 1 else 'es'}"
     return f"{count} such failure{'' if count == 1 else 's'} from {addresses} in the last hour."
+
+
+_SIMILAR: Final = re.compile(r" \d+ such failures? from \d+ address(?:es)? in the last hour\.\Z")
+
+
+def without_similar(advice: str) -> str:
+    """An advice without the sentence about failures like it."""
+    return _SIMILAR.sub("", advice)
 
 
 _INTRODUCTION: Final = (

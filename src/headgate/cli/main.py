@@ -33,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from headgate.cli.handshake_causes import causes_command
 
             return causes_command(words[1:])
+        if words[:1] == ["handshakes"]:
+            from headgate.cli.handshakes.command import handshakes_command
+
+            return handshakes_command(words[1:])
         if words[:1] == ["failover-config"]:
             from headgate.cli.failover.command import failover_command
 

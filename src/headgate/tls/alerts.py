@@ -62,7 +62,7 @@ _SENT: Final = {
     294: 50, 159: 50, 271: 50, 110: 50,  # the peer left in a message; length mismatch; bad packet; bad extension
     146: 22, 198: 22,  # data length too long, packet length too long
     244: 10, 245: 10,  # unexpected message, unexpected record
-    310: 109, 209: 109,  # missing psk kex modes extension, missing sigalgs
+    310: 109, 209: 109, 112: 109,  # missing psk kex modes, supported groups and signature algorithms extensions
     281: 20,  # decryption failed or bad record mac
     149: 51, 123: 51,  # digest check failed, bad signature
     339: 100,  # no renegotiation

@@ -273,9 +273,17 @@ def _no_group(record: HandshakeRecord) -> str:
             f" {_on(record)}."
         )
     offered = [group_name(one) for one in without_grease(hello.groups)]
-    add = next((one for one in offered if not one.startswith("0x")), "")
-    remedy = f" To serve it anyway: add {add} to `curves` {_on(record)}." if add else ""
-    return f"The client supports {_plural('group', offered)}; {_where(record)} allows {_listed(allowed)}.{remedy}"
+    add = "" if set(offered) & set(allowed) else next((one for one in offered if not one.startswith("0x")), "")
+    remedies = [f"add {add} to `curves`"] if add else []
+    text = f"The client supports {_plural('group', offered)}; {_where(record)} allows {_listed(allowed)}"
+    curves = [one.curve for one in _certificates(record)]
+    if record.line is not None and negotiated_version(hello, record.line.versions) != "TLSv1.3" and curves and all(
+        curve and curve not in offered for curve in curves
+    ):
+        # RFC 8422 section 5.1: before TLS 1.3 the list is also that of the curves of certificates.
+        text += f", and the key of {_shown(record)} is on {_listed(curves)}"
+        remedies.append("add `crt` with an RSA certificate for the same name")
+    return f"{text}. To serve it anyway: {' and '.join(remedies)} {_on(record)}." if remedies else f"{text}."
 
 
 def _no_signature(record: HandshakeRecord) -> str:
@@ -372,6 +380,20 @@ def _rejected_expired(record: HandshakeRecord) -> str:
         f"The client says that {_shown(record)} has expired{alert}; by our clock it has not: look at its chain, and at both"
         " clocks."
     )
+
+
+def _rejected_bad(record: HandshakeRecord) -> str:
+    early = [one for one in _certificates(record) if one.not_before > record.at]
+    if early:
+        alert = f" (alert {alert_name(record.alert)})" if record.alert is not None else ""
+        day = _day(early[0].not_before)
+        return (
+            f"The client rejects the certificate {early[0].path}{alert}: it is not valid before {day}. Use an older one until"
+            " then."
+        )
+    return _rejected(
+        "finds {shown} bad", " With many clients that means the name: compare what they ask for with the names in it.",
+    )(record)
 
 
 def _missing(record: HandshakeRecord) -> str:
@@ -496,9 +518,7 @@ _ADVICE: Final[dict[Cause, Callable[[HandshakeRecord], str]]] = {
     Cause.CLIENT_REJECTED_EXPIRED: _rejected_expired,
     Cause.CLIENT_REJECTED_NAME: _rejected_name,
     Cause.CLIENT_REJECTED_REVOKED: _rejected("says that {shown} is revoked", " Have it issued again and replace it."),
-    Cause.CLIENT_REJECTED_BAD: _rejected(
-        "finds {shown} bad", " With many clients that means the name: compare what they ask for with the names in it.",
-    ),
+    Cause.CLIENT_REJECTED_BAD: _rejected_bad,
     Cause.CLIENT_REJECTED_UNSUPPORTED: _rejected("can't use {shown}", " Look at its key type, key usage and extended key usage."),
     Cause.CLIENT_REJECTED_UNKNOWN: _rejected(
         "does not accept {shown} and does not say why", " Java and browsers do this for an unknown CA, a missing intermediate"

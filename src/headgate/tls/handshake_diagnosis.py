@@ -249,10 +249,13 @@ def _no_cipher(record: HandshakeRecord) -> Cause:
         common = [one for one in common if cipher_key_type(one) in (*kinds, "")]
     if not common:
         return Cause.NO_COMMON_CIPHER
-    groups = {group_name(one) for one in hello.groups} & set(line.groups)
-    if hello.groups and not groups and all(cipher_needs_group(one) for one in common):
-        return Cause.NO_COMMON_GROUP
-    return Cause.NO_COMMON_CIPHER
+    if not hello.groups:
+        return Cause.NO_COMMON_CIPHER
+    groups = {group_name(one) for one in hello.groups}
+    exchanges = bool(groups & set(line.groups)) or not all(cipher_needs_group(one) for one in common)
+    # Up to TLS 1.2 the groups are also the curves of the certificates that a client verifies (RFC 8422 section 5.1).
+    signs = any(not one.curve or one.curve in groups for one in line.certificates) or not line.certificates
+    return Cause.NO_COMMON_CIPHER if exchanges and signs else Cause.NO_COMMON_GROUP
 
 
 def _can_sign(hello: ClientHello, kinds: set[str]) -> bool:

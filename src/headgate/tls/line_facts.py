@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass
 from headgate.tls.certified_key import CertifiedKey
@@ -30,6 +33,7 @@ class ShownCertificate:
         not_before, not_after: its validity, seconds since the epoch.
         chain: how many CA certificates are sent with it.
         self_signed: its own issuer.
+        curve: of an ECDSA key, as `wire.tls_names` calls the group; "" of others.
     """
 
     path: str
@@ -39,6 +43,7 @@ class ShownCertificate:
     not_after: float = 0.0
     chain: int = 0
     self_signed: bool = False
+    curve: str = ""
 
     def covers(self, name: str) -> bool:
         """Whether a client that asks for this name accepts the certificate's names (RFC 6125 section 6.4)."""
@@ -80,8 +85,13 @@ def shown(one: CertifiedKey) -> ShownCertificate:
     certificate = one.certificate
     return ShownCertificate(
         one.path, one.kind, tuple(name.decode("utf-8", "replace") for name in one.names), one.not_before, one.not_after,
-        len(one.chain), certificate.issuer == certificate.subject,
+        len(one.chain), certificate.issuer == certificate.subject, _curve(certificate),
     )  # fmt: skip
+
+
+def _curve(certificate: x509.Certificate) -> str:
+    key = certificate.public_key()
+    return GROUP_ALIASES.get(key.curve.name, key.curve.name) if isinstance(key, ec.EllipticCurvePublicKey) else ""
 
 
 def group_names(curves: str | None) -> tuple[str, ...]:

@@ -44,6 +44,8 @@ _SSL_new, _SSL_free, _SSL_set_fd, _gc, _clear_errors = lib.SSL_new, lib.SSL_free
 _ALERT_OFFSET = 1000
 #: SSL_R_RECORD_LAYER_FAILURE: what newer versions say behind each error of a record, and no reason of its own.
 _RECORD_LAYER_FAILURE = 313
+#: Where an error code says which part of OpenSSL it is of (ERR_LIB_OFFSET of err.h), and the number of TLS (ERR_LIB_SSL).
+_LIBRARY_SHIFT, _TLS_LIBRARY = 23, 20
 _UNEXPECTED_EOF: int = lib.SSL_R_UNEXPECTED_EOF_WHILE_READING
 
 
@@ -94,7 +96,7 @@ class TlsError:
 
     Attributes:
         text: OpenSSL's reason, or the system's error text.
-        number: OpenSSL's reason code, 0 when it was the system.
+        number: the reason code of OpenSSL's TLS part, 0 when it was another part, or the system.
         errno: the system's error number, 0 when it was OpenSSL.
         eof: the peer closed the connection without close_notify.
         alert: number of the alert that the peer sent, None when it was not an alert.
@@ -121,12 +123,14 @@ def take_error(kind: int, system_error: int) -> TlsError:
     while following := lib.ERR_get_error():
         if lib.ERR_GET_REASON(following) != _RECORD_LAYER_FAILURE:
             last = following
+            if not _is_of_tls(first):
+                first = following  # what a cipher or a signature failed of comes before what that means for TLS
     if kind == SYSCALL and system_error:
         # OpenSSL may have queued the same system error: then it has no reason text.
         return TlsError(_system_text(system_error), errno=system_error)
     if not first:
         return TlsError("connection closed by the peer", eof=True)
-    number = lib.ERR_GET_REASON(first)
+    number = lib.ERR_GET_REASON(first) if _is_of_tls(first) else 0
     if number == _UNEXPECTED_EOF:
         return TlsError("connection closed by the peer", number, eof=True)
     reason = lib.ERR_reason_error_string(first)
@@ -135,12 +139,16 @@ def take_error(kind: int, system_error: int) -> TlsError:
     return TlsError(text, number, alert=alert, code=last)
 
 
+def _is_of_tls(code: int) -> bool:
+    return code >> _LIBRARY_SHIFT == _TLS_LIBRARY
+
+
 def error_string(code: int) -> str:
     """OpenSSL's packed code in its words: `error:0A0000C1:SSL routines::no shared cipher`, as `openssl errstr` prints it."""
     library, reason = lib.ERR_lib_error_string(code), lib.ERR_reason_error_string(code)
     names = [
         ffi.string(words).decode("ascii", "replace") if words else unnamed
-        for words, unnamed in ((library, f"lib({code >> 23 & 0xFF})"), (reason, f"reason({code & 0x7FFFFF})"))
+        for words, unnamed in ((library, f"lib({code >> _LIBRARY_SHIFT & 0xFF})"), (reason, f"reason({code & 0x7FFFFF})"))
     ]
     return f"error:{code:08X}:{names[0]}::{names[1]}"
 

@@ -9,15 +9,11 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from headgate.base.diagnostics import Report
+from headgate.cli.configuration import configuration_of
 from headgate.cli.console import Console
-from headgate.cli.facts import build_facts
 from headgate.cli.failover.interfaces import Interface, NoInterfaces, read_interfaces
 from headgate.cli.failover.plan import FailoverError, FailoverPlan, Host, Wishes, plan_failover
 from headgate.cli.failover.texts import CHECK, CONFIGURATION, check_script, keepalived_configuration
-from headgate.cli.options import Options
-from headgate.config.load import load
-from headgate.config.model import Config
 
 _DIRECTORY = "/etc/keepalived"
 
@@ -29,7 +25,7 @@ def failover_command(words: Sequence[str]) -> int:
         The exit code: 0, or 1 with the reason on stderr.
     """
     arguments = _parser().parse_args(words)
-    config = _load(arguments.files)
+    config = configuration_of(arguments.files)
     if config is None:
         return 1
     wishes = Wishes(
@@ -59,15 +55,6 @@ def failover_command(words: Sequence[str]) -> int:
 
 def _interfaces(needed: bool) -> list[Interface]:
     return read_interfaces() if needed else []
-
-
-def _load(files: Sequence[str]) -> Config | None:
-    report = Report()
-    config = load(files, dict(os.environ), build_facts(Options()), report)
-    if report.alerts or config is None:
-        Console(quiet=False, diagnostics=False).show(report.alerts)
-        return None
-    return config
 
 
 def _write(path: str, text: str, mode: int) -> None:

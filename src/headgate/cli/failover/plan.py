@@ -9,6 +9,7 @@ from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import Diagnostic, Severity
 from headgate.base.records import dataclass
 from headgate.cli.failover.interfaces import Interface
+from headgate.cli.stats_socket import stats_socket
 from headgate.config.model import Bind, Config
 
 Host = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -138,13 +139,13 @@ def _interface_of(host: Host, interfaces: Sequence[Interface]) -> str:
 
 def _check_address(config: Config) -> Address:
     """The stats socket that the check asks."""
-    usable = [line.address for line in config.global_.stats_sockets if line.address.family in (*_LITERALS, Family.UNIX)]
-    if not usable:
+    found = stats_socket(config)
+    if found is None:
         raise FailoverError(
             "there is no stats socket to ask whether headgate is well: add to the global section: "
             "stats socket /run/headgate/admin.sock mode 600 level admin"
         )
-    return next((address for address in usable if address.family is Family.UNIX), usable[0])
+    return found
 
 
 def _remarks(floating: Sequence[Floating]) -> list[Diagnostic]:

@@ -1,0 +1,1 @@
+"""`headgate handshakes`: why TLS handshakes fail, in the terminal, while it happens."""
