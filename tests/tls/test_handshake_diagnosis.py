@@ -166,7 +166,8 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
     # ourselves
     (Cause.CONFIGURATION, {"error_number": 179, "error": "no certificate set"}),
     (Cause.INTERNAL, {"error_number": 313}),
-    (Cause.UNKNOWN, {"error_number": 99}),
+    (Cause.MALFORMED_HELLO, {"error_number": 99}),  # a reason that no row names
+    (Cause.UNKNOWN, {"error_number": 99, **_CERTIFICATE}),
 ]  # fmt: skip
 
 

@@ -190,7 +190,13 @@ def _of_reason(record: HandshakeRecord) -> Cause | None:
     return found(record) if callable(found) else found
 
 
-_JUDGES: Final = (_of_success, _of_header, _of_first_bytes, _of_alert, _of_end, _of_reason)
+def _of_refused_hello(record: HandshakeRecord) -> Cause | None:
+    """A reason that no row names, while there was only a ClientHello to be read: something in it can't be right."""
+    read_hello = record.step.value in ("client-hello", "negotiation") and not record.outgoing
+    return Cause.MALFORMED_HELLO if record.error_number and read_hello else None
+
+
+_JUDGES: Final = (_of_success, _of_header, _of_first_bytes, _of_alert, _of_end, _of_reason, _of_refused_hello)
 
 
 # --- by OpenSSL's reason ---
@@ -316,7 +322,7 @@ def _reasons() -> dict[int, _Found]:
         (Cause.RECORD_TOO_LARGE, (146, 198, 150, 152, 404, 140, 194)),
         (_malformed, (
             159, 160, 271, 110, 240, 163, 157, 151, 153, 115, 108, 131, 135, 137, 162, 213, 227, 298, 300, 303, 306, 319, 320,
-            332, 335, 384, 102, 132, 227, 111,
+            332, 335, 384, 102, 132, 227, 111, 187, 215, 257, 280, 340, 341, 342, 343,
         )),
         (Cause.UNEXPECTED_MESSAGE, (244, 245, 262, 133, 103, 100, 145, 154, 260, 182, 293, 109, 205, 409, 246)),
         (Cause.BAD_RECORD, (281, 147, 129, 149)),

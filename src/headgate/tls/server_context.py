@@ -240,6 +240,9 @@ class BindContext:
 
     def _common(self, context: SSL.Context) -> None:
         """What holds for the whole line."""
+        # Clients that leave without close_notify may resume all the same (RFC 5246 section 7.2.1), as with HAProxy: otherwise
+        # OpenSSL takes its absence for an error, and forgets the session.
+        context.set_options(lib.SSL_OP_IGNORE_UNEXPECTED_EOF)
         if not self.tls.prefer_client_ciphers:
             context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | OP_PRIORITIZE_CHACHA)
         if not self.tls.tickets:
