@@ -67,11 +67,31 @@ def test_tickets_over_workers_reload_and_restart(
         again.stop()
 
 
+def test_who_leaves_without_close_notify_is_resumed_all_the_same(proxy: StartProxy, certificates: pathlib.Path) -> None:
+    started = proxy(
+        f"""
+        frontend web
+            bind 127.0.0.1:{{port}} ssl crt {certificates}/site.pem no-tls-tickets
+            http-request return status 200
+        """,
+    )
+    context = client_context(certificates, version=TLS_1_2)
+    session: ssl.SSLSession | None = None
+    resumed = []
+    for _ in range(10):
+        plain = socket.create_connection(("127.0.0.1", started.port), 20)
+        secure = context.wrap_socket(plain, server_hostname="localhost", session=session)
+        secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert secure.recv(4096).startswith(b"HTTP/1.1 200")
+        resumed.append(bool(secure.session_reused))
+        session = secure.session
+        secure.close()  # without a word
+    assert resumed == [False] + [True] * 9
+
+
 @COUNTS
 def test_session_ids_are_known_to_their_worker(proxy: StartProxy, certificates: pathlib.Path, count: int) -> None:
     """A session without a ticket is resumed by the worker that made it: one in four, as connections are dealt out.
-
-    Clients say goodbye: OpenSSL forgets the session of a connection that ends without close_notify.
     """
     started = start(proxy, certificates, "no-tls-tickets")
     context = client_context(certificates, version=TLS_1_2)

@@ -147,10 +147,17 @@ def test_abort_still_says_close_notify(two: Two) -> None:
     assert two.near.events == ["completed"]
 
 
-def test_bare_fin_is_an_eof_marked_truncated(two: Two) -> None:
+def test_a_bare_fin_of_a_client_is_an_end_like_any_other(two: Two) -> None:
+    # Its session must stay good (`tls.server_context`), so OpenSSL is told not to tell it from a close_notify.
     two.client.sock.shutdown(socket.SHUT_WR)
     two.world.wait(lambda: two.far.eof)
-    assert two.server.truncated
+    assert two.far.lost is None and not two.server.failure
+
+
+def test_a_bare_fin_of_a_server_is_an_eof_marked_truncated(two: Two) -> None:
+    two.server.sock.shutdown(socket.SHUT_WR)
+    two.world.wait(lambda: two.near.eof)
+    assert two.client.truncated
 
 
 def test_garbage_instead_of_a_record_is_an_error(two: Two) -> None:

@@ -174,7 +174,13 @@ def test_key_updates_are_counted_by_the_second() -> None:
 # --- secrets ---
 
 
-def test_secrets_are_kept_only_where_they_are_wanted(world: World, pki: Pki, tmp_path: Path) -> None:
+@pytest.fixture
+def no_secrets() -> None:
+    """What connections of other tests left behind, which nobody closed."""
+    key_log._kept.clear()
+
+
+def test_secrets_are_kept_only_where_they_are_wanted(world: World, pki: Pki, tmp_path: Path, no_secrets: None) -> None:
     log = tmp_path / "keys"
     context = client(pki)
     context.keylog_filename = str(log)
@@ -190,7 +196,7 @@ def test_secrets_are_kept_only_where_they_are_wanted(world: World, pki: Pki, tmp
     assert not key_log._kept
 
 
-def test_secrets_of_a_failed_handshake_are_forgotten(world: World, pki: Pki) -> None:
+def test_secrets_of_a_failed_handshake_are_forgotten(world: World, pki: Pki, no_secrets: None) -> None:
     context = ssl.create_default_context()  # does not trust us
     failed = Visit(world, tuned(pki, "a.pem", tuning=Tuning(keylog=True), versions=ONLY_13), context)
     assert failed.error is not None
