@@ -45,78 +45,95 @@ _Handler = Callable[[Sequence[str], TlsSide, Context], str]
 _Teller = Callable[[Sequence[str], TlsSide], Sequence[str]]
 
 
-def _commands(kind: _Kind) -> tuple[dict[str, _Handler], dict[str, _Teller]]:
-    word = kind.word
+class _Commands:
+    """The commands of one kind of file."""
 
-    def show(words: Sequence[str], side: TlsSide, _: Context) -> str:
-        pending = side.transactions.texts(word)
-        entries = side.storage.of(word)
+    def __init__(self, kind: _Kind) -> None:
+        self._kind = kind
+        word = kind.word
+        self.handlers: dict[str, _Handler] = {
+            f"show ssl {word}": self._show,
+            f"new ssl {word}": self._new,
+            f"set ssl {word}": lambda words, side, _: self._put(words, side, add=False),
+            f"add ssl {word}": lambda words, side, _: self._put(words, side, add=True),
+            f"commit ssl {word}": self._commit,
+            f"install ssl {word}": self._installed,
+            f"abort ssl {word}": self._abort,
+            f"del ssl {word}": self._delete,
+        }
+        self.tellers: dict[str, _Teller] = {f"commit ssl {word}": self._told}
+
+    def _show(self, words: Sequence[str], side: TlsSide, _: Context) -> str:
+        kind = self._kind
+        pending = side.transactions.texts(kind.word)
+        entries = side.storage.of(kind.word)
+        empty = side.transactions.empty_of(kind.word)
         if not words:
             lines = ["# transaction"] if pending else []
-            lines += [f"*{name}{_count(kind, parsed(word, name, text))}" for name, text in pending.items()]
-            everything = {name: entry.contents for name, entry in entries.items()}
-            everything |= {name: () for name in side.transactions.empty_of(word)}
+            lines += [f"*{name}{_count(kind, parsed(kind.word, name, text))}" for name, text in pending.items()]
+            everything = {name: entry.contents for name, entry in entries.items()} | {name: () for name in empty}
             return "\n".join([*lines, "# filename", *(f"{name}{_count(kind, everything[name])}" for name in sorted(everything))])
         written, index = with_index(words[0])
         name, is_pending = asked_for(written)
         if is_pending and name in pending:
-            return _details(kind, f"*{name}", "Unused", parsed(word, name, pending[name]), index)
+            return _details(kind, f"*{name}", "Unused", parsed(kind.word, name, pending[name]), index)
         if not is_pending and name in entries:
             status = "Used" if is_used(entries[name], side) else "Unused"
             return _details(kind, name, status, entries[name].contents, index)
-        if not is_pending and name in side.transactions.empty_of(word):
+        if not is_pending and name in empty:
             return _details(kind, name, "Unused", (), index)
         raise CommandError(f"Can't display the {kind.called}: Not found!")
 
-    def new(words: Sequence[str], side: TlsSide, _: Context) -> str:
-        name = one_name(words, f"new ssl {word}")
-        side.transactions.create_text(word, name)
-        return f"New {kind.called} created '{name}'!"
+    def _new(self, words: Sequence[str], side: TlsSide, _: Context) -> str:
+        name = one_name(words, f"new ssl {self._kind.word}")
+        side.transactions.create_text(self._kind.word, name)
+        return f"New {self._kind.called} created '{name}'!"
 
-    def put(words: Sequence[str], side: TlsSide, *, add: bool) -> str:
+    def _put(self, words: Sequence[str], side: TlsSide, *, add: bool) -> str:
+        kind = self._kind
         verb = "add" if add else "set"
         if len(words) < 2 or not words[0] or not words[1]:
-            raise CommandError(f"'{verb} ssl {word}' expects a filename and {'CAs' if kind is _CA else 'CRLs'} as a payload")
+            raise CommandError(f"'{verb} ssl {kind.word}' expects a filename and {kind.short}s as a payload")
         try:
-            begun = side.transactions.set_text(word, words[0], words[1], add=add)
+            begun = side.transactions.set_text(kind.word, words[0], words[1], add=add)
         except Refused as refusal:
             raise CommandError(f"{refusal}\nCan't update {words[0]}!") from None
         return f"transaction {'created' if begun else 'updated'} for {kind.short} {words[0]}!"
 
-    def commit(words: Sequence[str], side: TlsSide, _: Context) -> str:
-        name = one_name(words, f"commit ssl {word}")
-        text = side.transactions.texts(word).get(name)
+    def _commit(self, words: Sequence[str], side: TlsSide, _: Context) -> str:
+        name = one_name(words, f"commit ssl {self._kind.word}")
+        text = side.transactions.texts(self._kind.word).get(name)
         if text is None:
             raise CommandError(f"No ongoing transaction! !\nCan't commit {name}!")
-        return f"{install([name, text], side)}\nSuccess!"
+        return f"{self._install(name, text, side)}\nSuccess!"
 
-    def install(words: Sequence[str], side: TlsSide) -> str:
-        name, text = words
-        entry = side.transactions.install_text(word, name, text)
-        side.text_installed(word, name, text)
+    def _install(self, name: str, text: str, side: TlsSide) -> str:
+        entry = side.transactions.install_text(self._kind.word, name, text)
+        side.text_installed(self._kind.word, name, text)
         return committing(name, entry, side)
 
-    def installed(words: Sequence[str], side: TlsSide, _: Context) -> str:
+    def _installed(self, words: Sequence[str], side: TlsSide, _: Context) -> str:
         if len(words) != 2:
-            raise CommandError(f"'install ssl {word}' expects a filename and a text")
-        install(words, side)
+            raise CommandError(f"'install ssl {self._kind.word}' expects a filename and a text")
+        self._install(words[0], words[1], side)
         return ""
 
-    def told(words: Sequence[str], side: TlsSide) -> Sequence[str]:
-        text = side.transactions.texts(word).get(words[0]) if words else None
-        return ("install", "ssl", word, *words[:1], *(() if text is None else (text,)))
+    def _told(self, words: Sequence[str], side: TlsSide) -> Sequence[str]:
+        text = side.transactions.texts(self._kind.word).get(words[0]) if words else None
+        return ("install", "ssl", self._kind.word, *words[:1], *(() if text is None else (text,)))
 
-    def abort(words: Sequence[str], side: TlsSide, _: Context) -> str:
-        name = one_name(words, f"abort ssl {word}")
-        if side.transactions.texts(word).pop(name, None) is None:
+    def _abort(self, words: Sequence[str], side: TlsSide, _: Context) -> str:
+        name = one_name(words, f"abort ssl {self._kind.word}")
+        if side.transactions.texts(self._kind.word).pop(name, None) is None:
             raise CommandError("No ongoing transaction!")
         return f"Transaction aborted for certificate '{name}'!"
 
-    def delete(words: Sequence[str], side: TlsSide, context: Context) -> str:
-        name = one_name(words, f"del ssl {word}")
-        entries = side.storage.of(word)
-        if name in side.transactions.empty_of(word):
-            side.transactions.empty_of(word).discard(name)
+    def _delete(self, words: Sequence[str], side: TlsSide, context: Context) -> str:
+        kind = self._kind
+        name = one_name(words, f"del ssl {kind.word}")
+        entries, empty = side.storage.of(kind.word), side.transactions.empty_of(kind.word)
+        if name in empty:
+            empty.discard(name)
         elif name in entries:
             if is_used(entries[name], side):
                 raise CommandError(f"Can't remove the {kind.called}: {kind.called} '{name}' in use, can't be deleted!")
@@ -124,18 +141,6 @@ def _commands(kind: _Kind) -> tuple[dict[str, _Handler], dict[str, _Teller]]:
         elif not context.catching_up:
             raise CommandError(f"Can't remove the {kind.called}: {kind.called} '{name}' doesn't exist!")
         return f"{kind.called} '{name}' deleted!"
-
-    handlers: dict[str, _Handler] = {
-        f"show ssl {word}": show,
-        f"new ssl {word}": new,
-        f"set ssl {word}": lambda words, side, _: put(words, side, add=False),
-        f"add ssl {word}": lambda words, side, _: put(words, side, add=True),
-        f"commit ssl {word}": commit,
-        f"install ssl {word}": installed,
-        f"abort ssl {word}": abort,
-        f"del ssl {word}": delete,
-    }
-    return handlers, {f"commit ssl {word}": told}
 
 
 def _count(kind: _Kind, contents: Sequence[object]) -> str:
@@ -151,6 +156,6 @@ def _details(kind: _Kind, name: str, status: str, contents: Sequence[object], in
     return "\n".join(lines)
 
 
-_of_authorities, _of_revocations = _commands(_CA), _commands(_CRL)
-HANDLERS: Mapping[str, _Handler] = {**_of_authorities[0], **_of_revocations[0]}
-TELLERS: Mapping[str, _Teller] = {**_of_authorities[1], **_of_revocations[1]}
+_of_authorities, _of_revocations = _Commands(_CA), _Commands(_CRL)
+HANDLERS: Mapping[str, _Handler] = {**_of_authorities.handlers, **_of_revocations.handlers}
+TELLERS: Mapping[str, _Teller] = {**_of_authorities.tellers, **_of_revocations.tellers}
