@@ -8,7 +8,8 @@ from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import NOWHERE
 from headgate.cli.options import parse
 from headgate.cli.overrides import apply_options
-from headgate.config.model import Config, Global, Logging, LogTarget, Proxy, ProxyKind, Server
+from headgate.config.log_options import Logging, LogTarget
+from headgate.config.model import Config, Global, Proxy, ProxyKind, Server
 from headgate.config.tls_options import ServerTls, Verify
 
 NAMED = Address(Family.NAME, "app.example", 80, 80)

@@ -8,7 +8,7 @@ from headgate.base.addresses import Address, Family, Transport
 from headgate.base.diagnostics import ConfigError, Location, Report
 from headgate.config.cursor import Cursor, Word
 from headgate.config.keywords.log_target import parse_log_target
-from headgate.config.model import LogTarget
+from headgate.config.log_options import LogTarget
 
 
 def parse(line: str) -> LogTarget:

@@ -9,7 +9,7 @@ import pytest
 
 from headgate.base.handshake_causes import Cause
 from headgate.runtime.reactor import READ
-from headgate.runtime.tls_channel import Answerer
+from headgate.runtime.tls_openers import Answerer
 from tests.tls.tls_peers import Pki, Recorder, World, bind_context
 
 

@@ -14,7 +14,8 @@ from headgate.base.connection_errors import ConnectionFailure
 from headgate.base.diagnostics import Report
 from headgate.config.tls_options import ServerTls, TlsVersions, Verify
 from headgate.plan.facts import TlsFacts
-from headgate.runtime.tls_channel import Dialler, TlsChannel
+from headgate.runtime.tls_channel import TlsChannel
+from headgate.runtime.tls_openers import Dialler
 from headgate.tls.authority import issue
 from headgate.tls.client_context import ServerContext, build_server_context
 from headgate.tls.facts import ConnectionFacts

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from headgate.base.diagnostics import Report
 from headgate.config.tls_options import ServerTls, TlsVersions, Verify
-from headgate.runtime.tls_channel import Dialler
+from headgate.runtime.tls_openers import Dialler
 from headgate.tls.authority import Authority, issue
 from headgate.tls.client_context import ServerContext, build_server_context
 from headgate.tls.pem import read_certified_key

@@ -13,7 +13,8 @@ from headgate.config.tls_options import ServerTls, TlsVersions, Verify
 from headgate.observe.counters import ServerCounters
 from headgate.observe.full_handshakes import REMEDIES, TEXTS, Cause
 from headgate.observe.key_exchanges import KeyExchanges, count_traffic
-from headgate.runtime.tls_channel import Dialler, TlsChannel
+from headgate.runtime.tls_channel import TlsChannel
+from headgate.runtime.tls_openers import Dialler
 from headgate.tls import session_store
 from headgate.tls.client_context import ServerContext
 from headgate.tls.server_context import BindContext

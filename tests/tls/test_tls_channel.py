@@ -13,7 +13,8 @@ import pytest
 from headgate.base.diagnostics import Report
 from headgate.config.tls_options import ServerTls, TlsVersions, Verify
 from headgate.proxy.port import Lost
-from headgate.runtime.tls_channel import Dialler, TlsChannel
+from headgate.runtime.tls_channel import TlsChannel
+from headgate.runtime.tls_openers import Dialler
 from headgate.tls.client_context import ServerContext, build_server_context
 from headgate.tls.server_context import BindContext
 from tests.tls.tls_peers import HERE, Pki, Recorder, World, bind_context

@@ -15,7 +15,8 @@ from OpenSSL import SSL
 
 from headgate.base.diagnostics import ConfigError, Report
 from headgate.config.tls_options import TlsVersions
-from headgate.runtime.tls_channel import Dialler, TlsChannel
+from headgate.runtime.tls_channel import TlsChannel
+from headgate.runtime.tls_openers import Dialler
 from headgate.runtime.tls_tuning import BEGINNING, RECORD, TlsTuning
 from headgate.tls import key_log
 from headgate.tls.dh_parameters import predefined_parameters, read_dh_parameters

@@ -229,7 +229,7 @@ class Live:
         if context is None:
             return None
         from headgate.app.server_handshakes import failure_teller
-        from headgate.runtime.tls_channel import Dialler
+        from headgate.runtime.tls_openers import Dialler
 
         return Dialler(context, server.counters, failure_teller(self, backend, server), self.tls_tuning())
 

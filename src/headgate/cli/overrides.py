@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from headgate.base.addresses import Address, Family
 from headgate.cli.options import Options
-from headgate.config.model import Config, Global, Logging, Proxy, Server
+from headgate.config.log_options import Logging
+from headgate.config.model import Config, Global, Proxy, Server
 from headgate.config.tls_options import Verify
 
 

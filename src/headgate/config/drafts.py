@@ -16,21 +16,9 @@ from headgate.config.actions import Rule, Ruleset
 from headgate.config.check_drafts import CheckDraft
 from headgate.config.checks import CheckSpec
 from headgate.config.expression import AclDefinition, Condition
+from headgate.config.log_options import CookieCapture, HeaderCapture, LogTarget
 from headgate.config.mailers import Mailers
-from headgate.config.model import (
-    Bind,
-    CookieCapture,
-    ErrorPage,
-    ErrorSection,
-    HeaderCapture,
-    LogTarget,
-    Ring,
-    StatsSocket,
-    UseBackend,
-    User,
-    Userlist,
-    UseServer,
-)
+from headgate.config.model import Bind, ErrorPage, ErrorSection, Ring, StatsSocket, UseBackend, User, Userlist, UseServer
 from headgate.config.registry import Scope
 from headgate.config.resolvers import Resolvers
 from headgate.config.stick_tables import StickRule

@@ -16,7 +16,8 @@ from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ConfigDraft
 from headgate.config.environment import define_variables, drop_format_variables
 from headgate.config.known import complaint, stands_somewhere
-from headgate.config.model import Config, LogTarget
+from headgate.config.log_options import LogTarget
+from headgate.config.model import Config
 from headgate.config.predicates import BuildFacts
 from headgate.config.registry import KEYWORDS, Keyword, Scope, Status
 from headgate.config.resolve import resolve

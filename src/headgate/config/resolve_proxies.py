@@ -15,14 +15,13 @@ from headgate.config.actions import Rule, Ruleset
 from headgate.config.checks import CheckSpec
 from headgate.config.drafts import ConfigDraft, ProxyDraft, Settings
 from headgate.config.expression import AclDefinition
+from headgate.config.log_options import Logging, LogTarget
 from headgate.config.model import (
     Balance,
     Bind,
     ConnectionMode,
     ErrorPage,
     HashType,
-    Logging,
-    LogTarget,
     Mode,
     Options,
     Proxy,

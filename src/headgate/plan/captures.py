@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from headgate.config.model import CookieCapture, HeaderCapture, Logging
+from headgate.config.log_options import CookieCapture, HeaderCapture, Logging
 from headgate.plan.facts import Stream
 from headgate.plan.fetches.http_fields import request_cookies, response_cookies
 from headgate.wire.http1.heads import Field

@@ -145,7 +145,7 @@ class Arrival:
     # --- owner of the TLS channel ---
 
     def handshake_completed(self) -> None:
-        """See `runtime.tls_channel.HandshakeOwner`."""
+        """See `runtime.connector.HandshakeOwner`."""
         channel = self.channel
         tls = self.listener.tls
         if channel is None or tls is None or self.stage != HANDSHAKE:

@@ -44,7 +44,7 @@ class TlsServerChannel(Channel, Protocol):
 
 
 class TlsOpener(Protocol):
-    """Makes the TLS layer towards a server; `runtime.tls_channel.Dialler`."""
+    """Makes the TLS layer towards a server; `runtime.tls_openers.Dialler`."""
 
     def open(
         self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: object, owner: HandshakeOwner
@@ -274,7 +274,7 @@ class PendingConnection:
     # --- owner of the TLS channel during its handshake ---
 
     def handshake_completed(self) -> None:
-        """See `runtime.tls_channel.HandshakeOwner`."""
+        """See `runtime.connector.HandshakeOwner`."""
         attempt = self._attempt
         self._attempt = None
         channel = self._tls

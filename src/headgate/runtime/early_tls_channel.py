@@ -13,7 +13,9 @@ from typing import Protocol, cast
 from headgate.proxy.port import Lost
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import READ, WRITE, Reactor
-from headgate.runtime.tls_channel import FLUSH, Answerer, TlsChannel
+from headgate.runtime.tls_channel import TlsChannel
+from headgate.runtime.tls_ending import FLUSH
+from headgate.runtime.tls_openers import Answerer
 from headgate.runtime.tls_tuning import RECORD
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ffi, lib, take_error

@@ -65,7 +65,7 @@ NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class TlsAcceptor(Protocol):
-    """Makes the TLS layer of client connections; `runtime.tls_channel.Answerer`."""
+    """Makes the TLS layer of client connections; `runtime.tls_openers.Answerer`."""
 
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsClientChannel:
         """Begin the handshake on a socket whose first bytes, `hello`, were seen but not taken."""

@@ -4,59 +4,34 @@ It begins in its handshake: the owner hears `handshake_completed`, or `connectio
 `failure`. From then on it is a channel like any other. OpenSSL is called on the descriptor itself, with the binding's functions
 (see `tls.openssl`); it may want to write in order to read and the other way round, which `_interest` turns into epoll events.
 
-close_notify is always tried, on close and on abort: peers that insist on it throw the session away otherwise. A connection to a
-server is closed so in any case, also when it is given up in the middle of something: close_notify, FIN, then what still comes is
-read away for a moment, while nobody waits for it. Only a server that does not let go gets a reset.
+Here are the handshake and the data. How a connection ends is in `tls_ending`, what is different about servers in
+`tls_server_side`, early data in `early_tls_channel`; `tls_openers` makes the channels.
 """
 
 from __future__ import annotations
 
-import array
-import contextlib
-import errno
-import fcntl
 import socket
-import struct
-import termios
-from collections.abc import Callable
 from typing import Protocol, cast
 
-from headgate.observe.counters import ServerCounters
-from headgate.observe.full_handshakes import Cause
-from headgate.observe.key_exchanges import count_traffic
 from headgate.plan.facts import TlsFacts
-from headgate.proxy.port import Lost, Owner
-from headgate.runtime.channel import NOBODY, lost_reason
+from headgate.proxy.port import Lost
+from headgate.runtime.channel import lost_reason
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
+from headgate.runtime.tls_ending import TlsEnding
+from headgate.runtime.tls_server_side import ServerSide
 from headgate.runtime.tls_tuning import BEGINNING, RECORD, UNTUNED, TlsTuning
 from headgate.tls.client_auth import findings_of, forget_findings
-from headgate.tls.client_context import ServerContext
 from headgate.tls.facts import ConnectionFacts
-from headgate.tls.handshake_facts import note_failure, note_success
-from headgate.tls.handshake_record import Ended, HandshakeRecord, Step
-from headgate.tls.key_log import forget_secrets
+from headgate.tls.handshake_facts import note_failure
+from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, take_error
 from headgate.tls.server_context import BindContext
-from headgate.tls.session_store import Dialled
 
 #: Full records that are read for one event and handed on together.
 _RECORDS_MOST = 4
-#: How long what a peer still sends is read away after our last word, seconds, and how much of it, bytes.
-LINGER = 2.0
-#: What is looked at of a server's first bytes.
-_PEEK = 128
-#: How many tickets are looked for when a connection that has read nothing closes.
-_TICKETS_MOST = 4
-#: How long a peer has to read what was unsent when its owner closed, seconds.
-FLUSH = 30.0
-_LINGER_MOST = 1 << 20
-_LINGER_PIECE = 1 << 17
 
-_LINGER_RESET = struct.pack("ii", 1, 0)
-_CLOSED = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
 _buffer = ffi.new("char[]", RECORD)
-_unread_bytes = array.array("i", [0])
 
 _do_handshake = lib.SSL_do_handshake
 _read = lib.SSL_read
@@ -64,6 +39,8 @@ _write = lib.SSL_write
 _get_error = lib.SSL_get_error
 _clear_errors = lib.ERR_clear_error
 _unpack = ffi.unpack
+
+_CLOSE_NOTIFY = TlsError("close_notify")
 
 
 class TlsContext(Protocol):
@@ -73,98 +50,7 @@ class TlsContext(Protocol):
         """Fill in what the record says about our side."""
 
 
-class Dialler:
-    """Makes the TLS layer of one server's connections (`runtime.connector.TlsOpener`).
-
-    Args:
-        context: of the server's line.
-        counters: of the server: handshakes are counted there, with the reason why they were full ones.
-        failed: told of each handshake that fails.
-        tuning: limits of records and key updates.
-    """
-
-    __slots__ = ("context", "counters", "failed", "tuning")
-
-    def __init__(
-        self,
-        context: ServerContext,
-        counters: ServerCounters | None = None,
-        failed: Callable[[HandshakeRecord], None] | None = None,
-        tuning: TlsTuning = UNTUNED,
-    ) -> None:
-        self.context = context
-        self.counters = counters
-        self.failed = failed
-        self.tuning = tuning
-
-    def open(
-        self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: object, owner: HandshakeOwner
-    ) -> TlsChannel:
-        """Begin the handshake on a socket that is connected to `where`."""
-        context = self.context
-        handle = context.dial(sock, sni, where, reactor.now)
-        channel = TlsChannel(
-            reactor, sock, handle, context, owner, tuning=self.tuning, dialled=(context, handle), counters=self.counters
-        )
-        channel.tell = self.failed
-        return channel
-
-
-class Answerer:
-    """Makes the TLS layer of one bind line's connections (`runtime.listener.TlsAcceptor`)."""
-
-    __slots__ = ("context", "tuning")
-
-    def __init__(self, context: BindContext, tuning: TlsTuning = UNTUNED) -> None:
-        self.context = context
-        self.tuning = tuning
-
-    def succeeded(self, channel: TlsChannel) -> HandshakeRecord:
-        """See `runtime.listener.TlsAcceptor`. How the connection ends is told to the record too, see `record.late`."""
-        record = channel.record = HandshakeRecord(outgoing=False)
-        record.describe = self.context.describe
-        record.first_bytes = channel.hello
-        channel.hello = b""
-        note_success(record, channel._ssl)
-        return record
-
-    def given_up(self, channel: TlsChannel, timeout: float) -> HandshakeRecord:
-        """See `runtime.listener.TlsAcceptor`."""
-        record = channel.explain(TlsError("timeout"))
-        record.timeout = timeout
-        record.ended = Ended.TIMEOUT
-        return record
-
-    def unheard(
-        self, seen: bytes, *, header: bool, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
-    ) -> HandshakeRecord:
-        """See `runtime.listener.TlsAcceptor`."""
-        record = HandshakeRecord(outgoing=False)
-        record.describe = self.context.describe
-        record.first_bytes = seen
-        record.bytes_in, record.bytes_out = len(seen), 0
-        if seen:
-            record.step = Step.PROXY_HEADER if header else Step.CLIENT_HELLO
-        record.header = why
-        record.timeout = timeout
-        if lost is not None:
-            record.errno = lost.errno or errno.ECONNRESET
-            record.error = lost.strerror or ""
-        record.closed = lost is None and not timeout and not why
-        record.ended = Ended.TIMEOUT if timeout else Ended.PROXY if why else Ended.PEER
-        return record
-
-    def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsChannel:
-        """Begin the handshake on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""
-        context = self.context
-        channel = TlsChannel(
-            reactor, sock, context.connection(sock, hello), context, owner, tuning=self.tuning, readable=True, registered=True
-        )
-        channel.hello = hello
-        return channel
-
-
-class TlsChannel:
+class TlsChannel(TlsEnding):
     """One TLS connection over a connected socket.
 
     Attributes:
@@ -173,16 +59,10 @@ class TlsChannel:
             before anything else is noted there.
         truncated: the peer ended the connection without close_notify.
         hello: the client's first bytes, where the listener has peeked them, or the server's: only to explain a failure.
-        tell: told of a handshake with a server that fails.
         deadline, armed: the reactor's, for lingering.
     """
 
-    __slots__ = (
-        "_awaits_ticket", "_closing", "_context", "_counters", "_dialled", "_eof", "_established", "_events", "_facts",
-        "_failed", "_failure", "_gone", "_late", "_leaves", "_left", "_lingers", "_most", "_notified", "_pending",
-        "_read_wants_write", "_reading", "_said", "_sent", "_sent_at", "_shut", "_ssl", "_tuning", "_write_wants_read",
-        "armed", "blocked", "deadline", "fd", "hello", "owner", "reactor", "record", "sock", "tell", "tls", "truncated",
-    )  # fmt: skip
+    __slots__ = ("_context", "_facts", "_failure", "_most", "_sent", "_sent_at", "hello", "record", "tls", "truncated")
 
     def __init__(
         self,
@@ -193,8 +73,7 @@ class TlsChannel:
         owner: HandshakeOwner,
         *,
         tuning: TlsTuning = UNTUNED,
-        dialled: tuple[ServerContext, Dialled] | None = None,
-        counters: ServerCounters | None = None,
+        server: ServerSide | None = None,
         readable: bool = False,
         registered: bool = False,
     ) -> None:
@@ -207,64 +86,34 @@ class TlsChannel:
             context: what the connection belongs to.
             owner: hears how the handshake ends, and then what happens.
             tuning: limits of its records and key updates.
-            dialled: we are the client: our ClientHello is sent at once. The context and the handle once more.
-            counters: where the handshake is counted when we are the client.
+            server: we are the client: our ClientHello is sent at once.
             readable: the client's first bytes are known to be there (the listener has peeked them): answered at once.
             registered: the reactor watches `sock` already, for reading.
         """
-        self.reactor = reactor
-        self.sock = sock
-        self.fd = sock.fileno()
-        self.owner: Owner = owner
-        self.blocked = False
+        super().__init__(reactor, sock, handle, owner, tuning, server)
         self.tls: TlsFacts | None = None
-        self._failure = ""
         self.record: HandshakeRecord | None = None
         self.truncated = False
         self.hello = b""
-        self.tell: Callable[[HandshakeRecord], None] | None = None
-        self.deadline = 0.0
-        self.armed = 0.0
-        self._ssl = handle.ssl
-        self._dialled = dialled
-        self._counters = counters
-        self._awaits_ticket = False
+        self._failure = ""
         self._context = context
-        self._tuning = tuning
+        self._facts: ConnectionFacts | None = None  # once the handshake is over
         self._most = tuning.first  # bytes in a record, for now
         self._sent = 0  # since the connection was idle, as far as `tuning` wants to know
         self._sent_at = 0.0
-        self._pending = bytearray()
-        self._events = READ
-        self._reading = True
-        self._established = False
-        self._facts: ConnectionFacts | None = None  # once the handshake is over
-        self._read_wants_write = False
-        self._write_wants_read = False
-        self._late: TlsError | None = None  # the end of input, met while the owner had paused us
-        self._eof = False
-        self._lingers = dialled is not None  # the peer may still be sending when we close
-        self._left = _LINGER_MOST
-        self._said = False  # our close_notify is with the kernel
-        self._gone = False  # the peer broke the connection
-        self._leaves = False  # closed as soon as the handshake is through
-        self._shut = False
-        self._notified = False
-        self._closing = False
-        self._failed = False
         if registered:
             reactor.rebind(self.fd, self._handshake)
         else:
             reactor.watch(self.fd, READ, self._handshake)
-        if dialled is not None or readable:
+        if server is not None or readable:
             self._first_step()
 
     # --- handshake ---
 
     def _first_step(self) -> None:
         """What can be done before the first event; its outcome, if there is one already, is told after the current event."""
-        if self._dialled is not None and self._unread():
-            self._peek()  # a server that speaks first
+        if self._server is not None and self._unread():
+            self.hello = self._server.greeting(self.sock)  # a server that speaks first
         _clear_errors()
         result = _do_handshake(self._ssl)
         if result == 1:
@@ -280,8 +129,8 @@ class TlsChannel:
 
     def _handshake(self, _events: int) -> None:
         """The reactor's call until the handshake is through. Errors of the socket show in the operation itself."""
-        if self._dialled is not None and not self.hello:
-            self._peek()
+        if self._server is not None and not self.hello:
+            self.hello = self._server.greeting(self.sock)
         _clear_errors()
         result = _do_handshake(self._ssl)
         if result == 1:
@@ -297,22 +146,13 @@ class TlsChannel:
         else:
             self._handshake_failed(take_error(kind, system_error))
 
-    def _peek(self) -> None:
-        """What a server says first, in case that it is no TLS."""
-        with contextlib.suppress(OSError):
-            self.hello = self.sock.recv(_PEEK, socket.MSG_PEEK)
-
     def _established_now(self) -> None:
         if self._failed or self._closing:
             return
         self._established = True
         self.tls = self._facts = self._learned(established=True)
-        if self._dialled is not None:
-            context, handle = self._dialled
-            cause = context.established(handle, self.reactor.now)
-            self._awaits_ticket = handle.awaits_ticket
-            if self._counters is not None:
-                count_traffic(self._counters, cause)
+        if self._server is not None:
+            self._awaits_ticket = self._server.established(self.reactor.now)
         forget_findings(self._ssl)
         if self._tuning.key_updates is not None:
             self._tuning.key_updates.watch(self._ssl)
@@ -346,8 +186,8 @@ class TlsChannel:
         # OpenSSL has sent its alert: it must not be lost to the reset that unread bytes would cause.
         owner = self.owner
         self._finish()
-        if self.tell is not None:
-            self.tell(record)
+        if self._server is not None:
+            self._server.tell(record)
         owner.connection_lost(Lost.HANDSHAKE)
 
     @property
@@ -358,9 +198,8 @@ class TlsChannel:
 
     def explain(self, error: TlsError) -> HandshakeRecord:
         """The record of this handshake, which `error` ends (or the owner, with one of its own)."""
-        if self._dialled is not None:
-            context, handle = self._dialled
-            record = self.record = context.explain(handle, self.sock, error, self.hello)
+        if self._server is not None:
+            record = self.record = self._server.explain(self.sock, error, self.hello)
             return record
         record = self.record = HandshakeRecord(outgoing=False)
         record.first_bytes = self.hello
@@ -389,8 +228,9 @@ class TlsChannel:
     def _read(self) -> None:
         _clear_errors()
         count = _read(self._ssl, _buffer, RECORD)
-        if self._awaits_ticket:
-            count = self._read_behind_tickets(count)
+        if self._awaits_ticket and self._server is not None:
+            count = self._server.read_on(_buffer, count, self.reactor.now)
+            self._awaits_ticket = count <= 0
         if 0 < count < RECORD:
             data = _unpack(_buffer, count)
             if self._read_wants_write:
@@ -424,19 +264,6 @@ class TlsChannel:
             else:
                 # OpenSSL has taken it off the socket, so epoll will not tell of it again.
                 self._late = end
-
-    def _read_behind_tickets(self, count: int) -> int:
-        """The first reads of a TLS 1.3 connection stop at each ticket, so that none is missed: keep them, and read on."""
-        if self._dialled is None:
-            return count
-        context, handle = self._dialled
-        while count <= 0 and _get_error(self._ssl, count) == WANT_READ and context.look(handle, self.reactor.now):
-            count = _read(self._ssl, _buffer, RECORD)
-        if count > 0:
-            context.look(handle, self.reactor.now)
-            context.settled(handle)
-            self._awaits_ticket = False
-        return count
 
     def _why_not(self, result: int) -> TlsError | None:
         """Why a read gave nothing: None for "not yet", else the end of input."""
@@ -479,6 +306,14 @@ class TlsChannel:
         if self._facts is not None and not self._facts.error:
             self._facts.error = error.code
 
+    def _refused_late(self, end: TlsError) -> None:
+        """In TLS 1.3 a server that does not accept us, or our certificate, says so behind our handshake."""
+        if self._awaits_ticket and end.alert is not None and self.record is None:
+            record = self.explain(end)
+            self._failure = record.reason
+            if self._server is not None:
+                self._server.tell(record)
+
     def _broken(self) -> None:
         """EPOLLERR or EPOLLHUP while we do not read."""
         error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -488,16 +323,6 @@ class TlsChannel:
         else:
             # Both directions are shut: nothing more can happen here, and a level-triggered HUP would spin.
             self.reactor.unwatch(self.fd)
-
-    def _lost(self, reason: Lost) -> None:
-        if self._failed:
-            return
-        closing = self._closing
-        owner = self.owner
-        self._notified = True
-        self._release()
-        if not closing:
-            owner.connection_lost(reason)
 
     # --- effects ---
 
@@ -565,14 +390,6 @@ class TlsChannel:
         self._fail_later(_reason(error))
         return False
 
-    def _refused_late(self, end: TlsError) -> None:
-        """In TLS 1.3 a server that does not accept us, or our certificate, says so behind our handshake."""
-        if self._awaits_ticket and end.alert is not None and self.record is None:
-            record = self.explain(end)
-            self._failure = record.reason
-            if self.tell is not None:
-                self.tell(record)
-
     def _flush(self) -> bool:
         """Send what waits; False when the connection is gone."""
         pending = self._pending
@@ -622,200 +439,9 @@ class TlsChannel:
             self._late = None
             self._ended(end)
 
-    def shutdown_write(self) -> None:
-        """Send close_notify and FIN behind what is waiting."""
-        if self._shut or self._failed or self._closing:
-            return
-        self._shut = True
-        if not self._pending:
-            if self._notify():
-                self._send_fin()
-            else:
-                self._interest()
-
-    def _notify(self) -> bool:
-        """Send close_notify once; False when the socket does not take it now."""
-        if self._notified or not self._established:
-            return True
-        _clear_errors()
-        result = lib.SSL_shutdown(self._ssl)
-        if result < 0:
-            kind = _get_error(self._ssl, result)
-            if kind == WANT_WRITE:
-                self._watch(self._events | WRITE)
-                return False
-            _clear_errors()
-        else:
-            self._said = True
-        self._notified = True
-        return True
-
-    def _send_fin(self) -> None:
-        try:
-            self.sock.shutdown(socket.SHUT_WR)
-        except OSError as error:
-            if error.errno != errno.ENOTCONN:
-                self._fail_later(lost_reason(error))
-
-    def close(self) -> None:
-        """Flush, close_notify, then close."""
-        if self._failed or self._closing:
-            return
-        self._closing = True
-        self._reading = False
-        if self._awaits_ticket:
-            self._look_for_tickets()
-        self._say_goodbye(FLUSH)
-
-    def _say_goodbye(self, patience: float) -> None:
-        if self._pending or not self._notify():
-            self._interest()
-            # The owner is gone: nobody else would notice a peer that never reads the rest.
-            self.reactor.arm(self, self.reactor.now + patience)
-        else:
-            self._finish()
-
-    def _look_for_tickets(self) -> None:
-        """Nothing was read so far: what the server gave behind the handshake may be there. Behind close_notify it is lost."""
-        _clear_errors()
-        for _ in range(_TICKETS_MOST):
-            if self._read_behind_tickets(_read(self._ssl, _buffer, RECORD)) <= 0:
-                break
-        _clear_errors()
-
-    def linger(self) -> None:
-        """As `close`, and read away what the peer has yet to send."""
-        self._lingers = True
-        self.close()
-
-    def abort(self) -> None:
-        """Close with a reset, after a close_notify where the socket takes it; a server is left as cleanly as it lets us."""
-        if self._failed:
-            return
-        self._closing = True
-        self._reading = False
-        if self._dialled is not None:
-            if self._gone:
-                self._release()
-            elif not self._established:
-                self._leave_after_handshake()
-            if not self._established:
-                return
-            # OpenSSL may have begun a record, which has to be finished; what is behind it nobody needs any more.
-            del self._pending[RECORD:]
-            self._say_goodbye(LINGER)
-            return
-        if not self._pending:  # behind half a record nothing can be sent
-            self._notify()
-        with contextlib.suppress(OSError):  # a unix socket, or gone already
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
-        self._release()
-
-    def _leave_after_handshake(self) -> None:
-        """Given up while the handshake runs: to break it off would cost the session that it resumes, with Java's servers.
-
-        It goes on behind everybody's back, for a moment, and the connection is closed in order when it is through.
-        """
-        self._closing = False
-        self._leaves = True
-        self.owner = NOBODY
-        self.reactor.arm(self, self.reactor.now + LINGER)
-
-    # --- lingering ---
-
-    def _finish(self) -> None:
-        """All is said: close, or first read away what the peer sent, since closing over unread bytes resets our last words."""
-        if self._eof or not (self._lingers or self._unread()):
-            self._release()
-            return
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_WR)
-        self._failed = True  # deaf and dumb from here on
-        self._late = None
-        self.reactor.rebind(self.fd, self._drain)
-        if self._events != READ:
-            self._events = READ
-            self.reactor.change(self.fd, READ)
-        self.reactor.arm(self, self.reactor.now + LINGER)
-
-    def _unread(self) -> bool:
-        try:
-            fcntl.ioctl(self.fd, termios.FIONREAD, _unread_bytes)
-            return _unread_bytes[0] != 0
-        except OSError:
-            return False
-
-    def _drain(self, _events: int) -> None:
-        try:
-            count = len(self.sock.recv(_LINGER_PIECE))
-            self._left -= count
-            if count and self._left > 0:
-                return
-        except BlockingIOError:
-            return
-        except OSError:
-            pass
-        self._release()
-
-    def timed_out(self) -> None:
-        """The reactor's call: the peer has had its time to read our last words."""
-        self._release()
-
-    # --- internals ---
-
-    def _interest(self) -> None:
-        """Watch for what OpenSSL and the owner want."""
-        events = READ if self._reading or self._write_wants_read else 0
-        if self._pending or self._read_wants_write or ((self._closing or self._shut) and not self._notified):
-            events |= 0 if self._write_wants_read else WRITE
-        self._watch(events)
-
-    def _watch(self, events: int) -> None:
-        if events != self._events and not self._failed:
-            self._events = events
-            self.reactor.change(self.fd, events)
-
-    def _fail_later(self, reason: Lost) -> None:
-        """Report an error that an effect met, once the event that caused it is through (see `proxy.port`)."""
-        self.blocked = True
-        self._pending = bytearray()
-        self._shut = True
-        self._notified = True
-        self.reactor.later(lambda: self._lost(reason))
-
-    def _release(self) -> None:
-        self._failed = True
-        self._pending = bytearray()
-        if self.deadline or self.armed:
-            self.reactor.retire(self)
-        if self._established:
-            # Without this OpenSSL would throw the session away with a connection whose close_notify did not come back.
-            lib.SSL_set_shutdown(self._ssl, _CLOSED)
-            if self._dialled is not None:
-                context, handle = self._dialled
-                context.ended(handle, self._unclean(), self.reactor.now)
-        else:
-            forget_findings(self._ssl)
-        forget_secrets(self._ssl)
-        if self._tuning.key_updates is not None:
-            self._tuning.key_updates.forget(self._ssl)
-        self.reactor.forget(self.fd)
-        self.sock.close()
-        # Owner and channel know each other: without this only the garbage collector would free them, and OpenSSL's memory.
-        self.owner = NOBODY
-
-    def _unclean(self) -> Cause | None:
-        """Which side has not said close_notify; None when all was as it should be."""
-        if self._gone:
-            return Cause.UNCLEAN_BY_SERVER
-        return None if self._said else Cause.UNCLEAN_BY_US
-
     def __repr__(self) -> str:
         state = "closed" if self._failed else "blocked" if self.blocked else "open" if self._established else "handshake"
         return f"<TlsChannel fd={self.fd} {state}>"
-
-
-_CLOSE_NOTIFY = TlsError("close_notify")
 
 
 def _reason(error: TlsError) -> Lost:

@@ -1,6 +1,6 @@
 """What the global section says about every TLS connection (manual 3.2): sizes of records, floods of key updates.
 
-One object for all connections of a process; made where listeners and servers are, read by `tls_channel`.
+One object for all connections of a process; made where listeners and servers are, read by `tls_channel` and `tls_ending`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ import pytest
 
 from headgate.base.addresses import Address, Family, Transport
 from headgate.base.diagnostics import ConfigError, Location, Report
-from headgate.config.model import Config, Global, Logging, LogTarget, Proxy, ProxyKind, Ring
+from headgate.config.log_options import Logging, LogTarget
+from headgate.config.model import Config, Global, Proxy, ProxyKind, Ring
 from headgate.observe.syslog import ALERT, INFO, NOTICE
 from headgate.runtime.logs.emitters import Logs, check_targets, log_event
 

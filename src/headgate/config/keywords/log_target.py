@@ -12,7 +12,7 @@ from typing import Any
 from headgate.base.addresses import Address, Family, Transport
 from headgate.config.addresses import parse_address, part_of
 from headgate.config.cursor import Cursor, Word
-from headgate.config.model import LogTarget
+from headgate.config.log_options import LogTarget
 
 #: The standard syslog port.
 SYSLOG_PORT = 514

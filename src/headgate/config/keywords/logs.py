@@ -8,7 +8,7 @@ from headgate.config.keywords.log_target import parse_log_target
 from headgate.config.keywords.options import switch
 from headgate.config.keywords.proxy_basics import setting
 from headgate.config.keywords.replies import header_name
-from headgate.config.model import CookieCapture, HeaderCapture
+from headgate.config.log_options import CookieCapture, HeaderCapture
 from headgate.config.parse_logformat import read_logformat
 from headgate.config.registry import FRONT, KEYWORDS, NOT_DEFAULTS, PROXY, Keyword, Parser, Status
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from headgate.base.addresses import Address, Family, Transport
 from headgate.base.diagnostics import ConfigError, Report, config_error
-from headgate.config.model import Config, LogTarget, Proxy
+from headgate.config.log_options import LogTarget
+from headgate.config.model import Config, Proxy
 from headgate.observe.syslog import LineFramer, Origin, Sampler, head_of
 from headgate.runtime.logs.rings import LogRing
 from headgate.runtime.logs.sinks import DatagramSink, DescriptorSink, Sink

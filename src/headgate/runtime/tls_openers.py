@@ -1,0 +1,111 @@
+"""Who makes TLS channels: `Answerer` for the connections of a bind line, `Dialler` for those to a server.
+
+They are what `runtime.listener` and `runtime.connector` know of TLS; a connection itself is in `tls_channel`. `Answerer` writes
+the records of its handshakes, also of those that never began.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+
+from headgate.observe.counters import ServerCounters
+from headgate.runtime.connector import HandshakeOwner
+from headgate.runtime.reactor import Reactor
+from headgate.runtime.tls_channel import TlsChannel
+from headgate.runtime.tls_server_side import ServerSide
+from headgate.runtime.tls_tuning import UNTUNED, TlsTuning
+from headgate.tls.client_context import ServerContext
+from headgate.tls.handshake_facts import note_success
+from headgate.tls.handshake_record import Ended, HandshakeRecord, Step
+from headgate.tls.openssl import TlsError
+from headgate.tls.server_context import BindContext
+
+
+class Dialler:
+    """Makes the TLS layer of one server's connections (`runtime.connector.TlsOpener`).
+
+    Args:
+        context: of the server's line.
+        counters: of the server: handshakes are counted there, with the reason why they were full ones.
+        failed: told of each handshake that fails.
+        tuning: limits of records and key updates.
+    """
+
+    __slots__ = ("context", "counters", "failed", "tuning")
+
+    def __init__(
+        self,
+        context: ServerContext,
+        counters: ServerCounters | None = None,
+        failed: Callable[[HandshakeRecord], None] | None = None,
+        tuning: TlsTuning = UNTUNED,
+    ) -> None:
+        self.context = context
+        self.counters = counters
+        self.failed = failed
+        self.tuning = tuning
+
+    def open(
+        self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: object, owner: HandshakeOwner
+    ) -> TlsChannel:
+        """Begin the handshake on a socket that is connected to `where`."""
+        context = self.context
+        handle = context.dial(sock, sni, where, reactor.now)
+        server = ServerSide(context, handle, self.counters, self.failed)
+        return TlsChannel(reactor, sock, handle, context, owner, tuning=self.tuning, server=server)
+
+
+class Answerer:
+    """Makes the TLS layer of one bind line's connections (`runtime.listener.TlsAcceptor`)."""
+
+    __slots__ = ("context", "tuning")
+
+    def __init__(self, context: BindContext, tuning: TlsTuning = UNTUNED) -> None:
+        self.context = context
+        self.tuning = tuning
+
+    def succeeded(self, channel: TlsChannel) -> HandshakeRecord:
+        """See `runtime.listener.TlsAcceptor`. How the connection ends is told to the record too, see `record.late`."""
+        record = channel.record = HandshakeRecord(outgoing=False)
+        record.describe = self.context.describe
+        record.first_bytes = channel.hello
+        channel.hello = b""
+        note_success(record, channel._ssl)
+        return record
+
+    def given_up(self, channel: TlsChannel, timeout: float) -> HandshakeRecord:
+        """See `runtime.listener.TlsAcceptor`."""
+        record = channel.explain(TlsError("timeout"))
+        record.timeout = timeout
+        record.ended = Ended.TIMEOUT
+        return record
+
+    def unheard(
+        self, seen: bytes, *, header: bool, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
+    ) -> HandshakeRecord:
+        """See `runtime.listener.TlsAcceptor`."""
+        record = HandshakeRecord(outgoing=False)
+        record.describe = self.context.describe
+        record.first_bytes = seen
+        record.bytes_in, record.bytes_out = len(seen), 0
+        if seen:
+            record.step = Step.PROXY_HEADER if header else Step.CLIENT_HELLO
+        record.header = why
+        record.timeout = timeout
+        if lost is not None:
+            record.errno = lost.errno or errno.ECONNRESET
+            record.error = lost.strerror or ""
+        record.closed = lost is None and not timeout and not why
+        record.ended = Ended.TIMEOUT if timeout else Ended.PROXY if why else Ended.PEER
+        return record
+
+    def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsChannel:
+        """Begin the handshake on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""
+        context = self.context
+        channel = TlsChannel(
+            reactor, sock, context.connection(sock, hello), context, owner, tuning=self.tuning, readable=True, registered=True
+        )
+        channel.hello = hello
+        return channel

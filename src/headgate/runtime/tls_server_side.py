@@ -1,0 +1,122 @@
+"""What a TLS connection to a server has on top of one from a client: sessions that may come, and a place where failures are told.
+
+A part of `tls_channel.TlsChannel`, not a subclass of it: the interpreter is quick with attributes of objects of one class only,
+and a proxy that encrypts again has as many connections of one kind as of the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from headgate.observe.counters import ServerCounters
+from headgate.observe.full_handshakes import Cause
+from headgate.observe.key_exchanges import count_traffic
+from headgate.runtime.tls_tuning import RECORD
+from headgate.tls.client_context import ServerContext
+from headgate.tls.handshake_record import HandshakeRecord
+from headgate.tls.openssl import WANT_READ, TlsError, ffi, lib
+from headgate.tls.session_store import Dialled
+
+#: What is looked at of a server's first bytes.
+_PEEK = 128
+#: How many tickets are looked for when a connection that has read nothing closes.
+_TICKETS_MOST = 4
+
+_unwanted = ffi.new("char[]", RECORD)
+_read = lib.SSL_read
+_get_error = lib.SSL_get_error
+_clear_errors = lib.ERR_clear_error
+
+
+class ServerSide:
+    """One connection to a server.
+
+    Args:
+        context: of the server's line.
+        handle: what the context made for the connection.
+        counters: of the server: the handshake is counted there.
+        failed: told of a handshake that fails.
+    """
+
+    __slots__ = ("_context", "_counters", "_failed", "_handle")
+
+    def __init__(
+        self,
+        context: ServerContext,
+        handle: Dialled,
+        counters: ServerCounters | None = None,
+        failed: Callable[[HandshakeRecord], None] | None = None,
+    ) -> None:
+        self._context = context
+        self._handle = handle
+        self._counters = counters
+        self._failed = failed
+
+    # --- the handshake ---
+
+    def greeting(self, sock: socket.socket) -> bytes:
+        """What the server says first, in case that it is no TLS; b"" for nothing yet."""
+        with contextlib.suppress(OSError):
+            return sock.recv(_PEEK, socket.MSG_PEEK)
+        return b""
+
+    def established(self, now: float) -> bool:
+        """The handshake is through: whether a session may come behind it, so that reads have to `read_on`."""
+        cause = self._context.established(self._handle, now)
+        if self._counters is not None:
+            count_traffic(self._counters, cause)
+        return self._handle.awaits_ticket
+
+    def explain(self, sock: socket.socket, error: TlsError, first_bytes: bytes) -> HandshakeRecord:
+        """See `tls.client_context.ServerContext.explain`."""
+        return self._context.explain(self._handle, sock, error, first_bytes)
+
+    def tell(self, record: HandshakeRecord) -> None:
+        """The handshake has failed."""
+        if self._failed is not None:
+            self._failed(record)
+
+    # --- what comes behind the handshake ---
+
+    def read_on(self, buffer: Any, count: int, now: float) -> int:
+        """The first reads of a TLS 1.3 connection stop at each ticket, so that none is missed: keep them, and read on.
+
+        Args:
+            buffer: of RECORD bytes.
+            count: what the read into it answered.
+            now: seconds on the monotonic clock.
+
+        Returns:
+            What the last read answered. Above 0 there is data, and no ticket is to be expected any more.
+        """
+        context, handle = self._context, self._handle
+        while count <= 0 and _get_error(handle.ssl, count) == WANT_READ and context.look(handle, now):
+            count = _read(handle.ssl, buffer, RECORD)
+        if count > 0:
+            context.look(handle, now)
+            context.settled(handle)
+        return count
+
+    def look_for_tickets(self, now: float) -> None:
+        """Nothing was read so far: what the server gave behind the handshake may be there. Behind close_notify it is lost."""
+        _clear_errors()
+        for _ in range(_TICKETS_MOST):
+            if self.read_on(_unwanted, _read(self._handle.ssl, _unwanted, RECORD), now) <= 0:
+                break
+        _clear_errors()
+
+    # --- the end ---
+
+    def ended(self, *, gone: bool, said: bool, now: float) -> None:
+        """The connection is over, whose handshake was through.
+
+        Args:
+            gone: the server broke it.
+            said: our close_notify is with the kernel.
+            now: seconds on the monotonic clock.
+        """
+        unclean = Cause.UNCLEAN_BY_SERVER if gone else None if said else Cause.UNCLEAN_BY_US
+        self._context.ended(self._handle, unclean, now)
