@@ -191,6 +191,23 @@ def test_sending_after_reset_is_told_later(two: Two) -> None:
     two.server.send(b"nothing happens")
 
 
+@pytest.mark.parametrize("paused", [False, True])
+def test_an_abort_of_a_broken_connection_leaves_its_descriptor_to_others(two: Two, paused: bool) -> None:
+    two.exchange()
+    die(two.server)
+    if paused:
+        two.client.pause()
+    for _ in range(3):
+        two.client.send(b"x")  # meets the reset, which is told in the next turn
+    fd = two.client.fd
+    two.client.abort()
+    two.client.abort()
+    assert two.client.sock.fileno() == -1
+    # Whoever gets the number next is neither watched nor forgotten on behalf of the connection that is gone.
+    assert fd not in two.world.reactor.handlers
+    assert not two.client.armed
+
+
 def test_effects_after_close_do_nothing(two: Two) -> None:
     two.client.close()
     two.client.send(b"x")

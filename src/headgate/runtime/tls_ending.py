@@ -122,9 +122,9 @@ class TlsEnding:
         if self._server is not None:
             if self._gone:
                 self._release()
-            elif not self._established:
-                self._leave_after_handshake()
+                return
             if not self._established:
+                self._leave_after_handshake()
                 return
             # OpenSSL may have begun a record, which has to be finished; what is behind it nobody needs any more.
             del self._pending[RECORD:]
