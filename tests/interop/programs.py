@@ -53,11 +53,12 @@ def free_port() -> int:
     return free_ports(1)[0]
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = DEADLINE) -> None:
-    """Poll until the condition holds; AssertionError with `what` when it never does."""
+def wait_until(condition: Callable[[], object], what: str | Callable[[], str], seconds: float = DEADLINE) -> None:
+    """Poll until the condition holds; AssertionError with `what`, or what that says by then, when it never does."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"never happened within {seconds:g} s: {what}"
+        if time.monotonic() >= end:
+            raise AssertionError(f"never happened within {seconds:g} s: {what if isinstance(what, str) else what()}")
         time.sleep(0.01)
 
 

@@ -54,7 +54,9 @@ class Scene:
         return sum(row["total"] for row in rows if row["cause"] == cause)
 
     def await_total(self, cause: str, count: int) -> None:
-        wait_until(lambda: self.total(cause) >= count, f"{count} times {cause}: {self.ask('show ssl handshake-counters')}")
+        wait_until(
+            lambda: self.total(cause) >= count, lambda: f"{count} times {cause}: {self.ask('show ssl handshake-counters')}"
+        )
         assert self.total(cause) == count
 
     def record(self, cause: str) -> dict[str, Any]:
