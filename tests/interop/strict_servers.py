@@ -5,6 +5,7 @@ Python's own `ssl`, which shares no code with the binding that headgate uses.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import pathlib
 import socket
@@ -172,6 +173,17 @@ def server_context(certificate: object, version: ssl.TLSVersion | None = None, *
 
 
 _JAVA = pathlib.Path(__file__).with_name("StrictJava.java")
+_JETTY = pathlib.Path(__file__).with_name("StrictJetty.java")
+
+
+def _key_store(certificates: pathlib.Path, directory: pathlib.Path) -> pathlib.Path:
+    """site.pem as Java programs read it; the pass phrase is changeit."""
+    keys = directory / "site.p12"
+    command = [
+        "openssl", "pkcs12", "-export", "-in", str(certificates / "site.pem"), "-out", str(keys), "-passout", "pass:changeit",
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    return keys
 
 
 def start_java(stack: contextlib.ExitStack, certificates: pathlib.Path, directory: pathlib.Path, count: int) -> list[int]:
@@ -183,11 +195,7 @@ def start_java(stack: contextlib.ExitStack, certificates: pathlib.Path, director
         directory: for the key store and what the program says.
         count: how many, all in one program.
     """
-    keys = directory / "site.p12"
-    command: list[str] = [
-        "openssl", "pkcs12", "-export", "-in", str(certificates / "site.pem"), "-out", str(keys), "-passout", "pass:changeit",
-    ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True)
+    keys = _key_store(certificates, directory)
     ports = free_ports(count)
     command = [
         "java", "-Dcom.sun.net.ssl.requireCloseNotify=true", "-Djdk.tls.server.enableSessionTicketExtension=false",
@@ -197,3 +205,46 @@ def start_java(stack: contextlib.ExitStack, certificates: pathlib.Path, director
     stack.callback(program.stop)
     program.await_ports(ports)
     return ports
+
+
+class Jetty(Program):
+    """Debian's Jetty 9, which requires close_notify, with a listener for each of TLS 1.2 and 1.3.
+
+    Args:
+        stack: ends it.
+        certificates: where site.pem is.
+        directory: for the key store and what it says.
+        tickets: it gives tickets, as it does by itself; else it keeps the sessions.
+
+    Attributes:
+        ports: by version.
+    """
+
+    def __init__(
+        self, stack: contextlib.ExitStack, certificates: pathlib.Path, directory: pathlib.Path, *, tickets: bool
+    ) -> None:
+        keys = _key_store(certificates, directory)
+        self.ports = dict(zip(("TLSv1.2", "TLSv1.3"), free_ports(2), strict=True))
+        command = [
+            "java", f"-Djdk.tls.server.enableSessionTicketExtension={str(tickets).lower()}", "-XX:TieredStopAtLevel=1",
+            "-cp", "/usr/share/jetty9/lib/*", str(_JETTY), str(keys), *(f"{name}={port}" for name, port in self.ports.items()),
+        ]  # fmt: skip
+        super().__init__(command, directory, "jetty")
+        stack.callback(self.stop)
+        self.await_ports(self.ports.values())
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Have it load its classes: until then a ticket comes behind the next check."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        for port in [*self.ports.values()] * 3:
+            with context.wrap_socket(socket.create_connection(("127.0.0.1", port), DEADLINE)) as secure:
+                secure.sendall(b"GET / HTTP/1.1\r\nhost: a.example\r\n\r\n")
+                assert secure.recv(1000).startswith(b"HTTP/1.1 200")
+                secure.unwrap()
+
+    @property
+    def ends(self) -> collections.Counter[tuple[str, ...]]:
+        """How many connections ended how: version, and "close_notify" or "truncated"."""
+        return collections.Counter(tuple(line.split()[1:]) for line in self.output.splitlines() if line.startswith("ended "))

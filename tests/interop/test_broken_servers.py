@@ -136,6 +136,39 @@ def test_in_traffic(
         assert f'headgate_tls_handshake_failures_total{{proxy="app",listener="{name}",cause="{cause}"}} 1' in metrics
 
 
+def test_servers_that_are_silent(
+    proxy: StartProxy, tmp_path: pathlib.Path, logs: LogReceiver, stack: contextlib.ExitStack
+) -> None:
+    """`timeout connect` ends handshakes too: that is a failure with a cause."""
+    mute = Backend(lambda backend, wire: wire.rest())
+    stack.callback(mute.close)
+    at = proxy(f"""
+global
+    stats socket {tmp_path}/stats.sock level admin
+defaults
+    mode http
+    timeout connect 200ms
+    timeout client 10s
+    timeout server 10s
+    retries 0
+    log 127.0.0.1:{logs.port} local0
+frontend f
+    bind 127.0.0.1:{{port}}
+    log-format "%ts %[bc_err_name] %[bc_err_str]"
+    default_backend app
+backend app
+    server s1 127.0.0.1:{mute.port} ssl verify none
+""")
+    wire = at.connect()
+    wire.send(b"GET / HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n")
+    assert read_response(wire).status == 503
+    said = logs.line("Server app/s1: TLS handshake failed")
+    assert "timeout-after-client-hello: The server was silent" in said
+    logs.line("sC SSL_TIMEOUT Timeout during SSL handshake")
+    lines = json.loads(ask_socket(tmp_path / "stats.sock", "show ssl reuse json"))
+    assert [(line["kind"], line["failed"]) for line in lines] == [("traffic", 1)]
+
+
 def test_a_flood_of_failures_is_a_few_lines(
     broken: Broken, proxy: StartProxy, tmp_path: pathlib.Path, logs: LogReceiver
 ) -> None:

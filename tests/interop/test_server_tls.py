@@ -18,7 +18,7 @@ import pytest
 from tests.interop.backends import LogReceiver, Wire, read_response
 from tests.interop.conftest import StartProxy
 from tests.interop.programs import Program, ask_socket, free_port, headgate_command, wait_until
-from tests.interop.strict_servers import StrictServer, ok, server_context, start_java
+from tests.interop.strict_servers import Jetty, StrictServer, ok, server_context, start_java
 
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 VERSIONS = pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
@@ -246,6 +246,36 @@ def test_switched_off(strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.
 
 # --- Java ---
 
+#: All checks begin at once, although their intervals are long.
+AT_ONCE = "max-spread-checks 100ms"
+
+
+def with_checks(name: str, port: int) -> str:
+    """A server for traffic, and one more line for it that is checked often, with time enough.
+
+    The interval is the timeout too, and a short one would fail checks on a machine under load. So it is long, and the server is
+    on its way up for ever, which makes its checks come at the short one.
+    """
+    line = f"127.0.0.1:{port} ssl verify none no-sni-auto"
+    often = "check inter 20s fastinter 500ms init-state fully-down rise 10000"
+    return f"server {name} {line}\n    server {name}-checks {line} {often}"
+
+
+def used(directory: pathlib.Path, kind: str) -> list[dict[str, Any]]:
+    """As `reuse`, of servers that have had connections."""
+    return [line for line in reuse(directory, kind) if line["connections"]]
+
+
+def await_checks(directory: pathlib.Path, servers: int) -> list[dict[str, Any]]:
+    """The lines of so many servers when each has been checked four times."""
+
+    def done() -> bool:
+        lines = used(directory, "checks")
+        return len(lines) == servers and all(line["connections"] >= 4 for line in lines)
+
+    wait_until(done, "four checks of each")
+    return used(directory, "checks")
+
 
 @pytest.mark.needs("java", "openssl")
 @pytest.mark.parametrize("workers", [1, 2])
@@ -253,15 +283,38 @@ def test_java_keeps_its_sessions(
     stack: contextlib.ExitStack, certificates: pathlib.Path, proxy: StartProxy, tmp_path: pathlib.Path, workers: int
 ) -> None:
     (port,) = start_java(stack, certificates, tmp_path, 1)
-    line = f"server s1 127.0.0.1:{port} ssl verify none no-sni-auto check inter 1s"
-    at = proxy(site(tmp_path, line, workers=workers, more="http-reuse never"))
+    at = proxy(site(tmp_path, with_checks("s1", port), workers=workers, more="http-reuse never", settings=AT_ONCE))
     for _ in range(500):
         assert ask(at) == 200
-    (traffic,) = reuse(tmp_path, "traffic")
+    (traffic,) = used(tmp_path, "traffic")
     assert traffic["connections"] == 500 and traffic["full"] <= workers, traffic
-    (checks,) = reuse(tmp_path, "checks")
-    assert checks["full"] <= 1, checks
+    (checks,) = await_checks(tmp_path, 1)
+    assert checks["full"] <= 1 and not checks["failed"], checks
     wait_until(lambda: info(tmp_path, "SslBackendKeyRate") == 0, "no keys are made any more")
+
+
+@pytest.mark.needs("jetty9", "java", "openssl")
+@pytest.mark.parametrize("kind", ["", "option httpchk"], ids=["handshake", "http"])
+@pytest.mark.parametrize("tickets", [True, False], ids=["tickets", "numbers"])
+def test_jetty_keeps_its_sessions(
+    stack: contextlib.ExitStack, certificates: pathlib.Path, proxy: StartProxy, tmp_path: pathlib.Path, tickets: bool, kind: str
+) -> None:
+    jetty = Jetty(stack, certificates, tmp_path, tickets=tickets)
+    lines = "\n    ".join(with_checks(name, port) for name, port in jetty.ports.items())
+    more = f"balance roundrobin\n    http-reuse never\n    {kind}"
+    at = proxy(site(tmp_path, lines, workers=2, more=more, settings=AT_ONCE))
+    for _ in range(100):
+        assert ask(at) == 200
+    checks, traffic = await_checks(tmp_path, 2), used(tmp_path, "traffic")
+    assert len(traffic) == 2 and sum(line["connections"] for line in traffic) == 100
+    for line in traffic:
+        assert line["connections"] >= 40 and line["full"] <= 2 and not line["failed"], line
+    for line in checks:
+        assert line["full"] <= 1 and not line["failed"], line["causes"]
+    at.program.signal(signal.SIGTERM)
+    at.program.process.wait(20)
+    wait_until(lambda: jetty.ends.total() >= sum(line["connections"] for line in traffic + checks), "Jetty saw them end")
+    assert set(jetty.ends) == {("TLSv1.2", "close_notify"), ("TLSv1.3", "close_notify")}, jetty.ends
 
 
 # --- clients ---

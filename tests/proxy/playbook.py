@@ -125,6 +125,9 @@ class PendingAttempt:
     def cancel(self) -> None:
         self.cancelled = True
 
+    def timed_out(self) -> None:
+        self.cancelled = True
+
     def succeed(self) -> Channel:
         channel = Channel()
         self.attempt.connected(channel)

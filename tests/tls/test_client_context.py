@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headgate.base.diagnostics import Report
 from headgate.config.tls_options import ServerTls, TlsVersions, Verify
@@ -65,6 +68,33 @@ def test_addresses_are_verified_but_not_sent(world: World, pki: Pki) -> None:
     assert "not valid for the name '192.0.2.2'" in other.client.failure
 
 
+@pytest.mark.parametrize(
+    "name",
+    [b"", b"x", b"a.example.", b"-a.example", b"a" * 64 + b".example", b".wild.example", b"*.wild.example", b"a.example\0b"],
+)
+def test_names_that_no_certificate_is_valid_for(world: World, pki: Pki, name: bytes) -> None:
+    """They come from requests: they are refused as wrong names are, whatever OpenSSL would make of them."""
+    two = Two(world, bind_context(pki, "a.pem"), server_context(ca_file=pki.ca), name)
+    world.wait(lambda: two.near.lost)
+    assert "not valid for the name" in two.client.failure
+
+
+_LABELS = st.text("ab1-_.*%:[]", max_size=70).map(str.encode)
+_BELOW = re.compile(rb"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.wild\.example|a\.example", re.IGNORECASE)
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.one_of(st.binary(max_size=300), _LABELS, _LABELS.map(lambda label: label + b".wild.example")))
+def test_whatever_a_request_asks_for_is_verified(pki: Pki, name: bytes) -> None:
+    world = World()
+    try:
+        two = Two(world, bind_context(pki, "a.pem"), server_context(ca_file=pki.ca), name)
+        world.wait(lambda: two.near.lost or two.near.completed)
+        assert two.near.lost or _BELOW.fullmatch(name)
+    finally:
+        world.close()
+
+
 def test_client_certificate_is_presented(world: World, pki: Pki) -> None:
     bind = bind_context(pki, "a.pem", verify=Verify.REQUIRED, ca_file=pki.ca)
     two = Two(world, bind, server_context(ca_file=pki.ca, certificate=pki.path("client.pem"))).connect().exchange()
@@ -95,6 +125,8 @@ def test_tickets(world: World, pki: Pki, tickets: bool) -> None:
         ({"ca_file": "/nowhere.pem"}, "cannot read CA file"),
         ({"verify": Verify.NONE, "certificate": "/nowhere.pem"}, "cannot read certificate file"),
         ({"verify": Verify.NONE, "ciphers": "NONSENSE"}, "ciphers 'NONSENSE' selects nothing"),
+        ({"ca_file": "@system-ca", "verify_host": ".a.example"}, "verifyhost '.a.example': no certificate can be valid"),
+        ({"ca_file": "@system-ca", "verify_host": "x"}, "verifyhost 'x': no certificate can be valid"),
         ({"verify": Verify.NONE, "alpn": ("h2",)}, "alpn h2: HTTP/2 to servers is not supported yet"),
     ],
 )

@@ -410,7 +410,7 @@ class HttpStream(RequestPath):
         phase = self.phase
         if phase == CONNECT:
             if self.attempt is not None:
-                self.attempt.cancel()
+                self.attempt.timed_out()
             self.connect_failed(Lost.TIMEOUT)
         elif phase == TURN_AROUND:
             self._after_turn_around()

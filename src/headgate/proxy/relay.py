@@ -424,7 +424,7 @@ class RelayStream(Seeking):
             self._inspect()
         elif phase == CONNECT:
             if self.attempt is not None:
-                self.attempt.cancel()
+                self.attempt.timed_out()
             self.connect_failed(Lost.TIMEOUT)
         elif phase == AWAIT_SLOT:
             self.finish(Outcome.QUEUE_TIMEOUT)

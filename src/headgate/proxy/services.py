@@ -70,6 +70,9 @@ class Cancellable(Protocol):
     def cancel(self) -> None:
         """Give it up; the attempt hears nothing more."""
 
+    def timed_out(self) -> None:
+        """As `cancel`, because `timeout connect` is over: what the server owes us is noted."""
+
 
 class Connector(Protocol):
     """Opens connections to servers."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from headgate.balance.server import ServerState
 from headgate.base.addresses import Address, Family
-from headgate.base.connection_errors import by_errno
+from headgate.base.connection_errors import ConnectionFailure, by_errno
 from headgate.config.model import ProxyProtocolSend, SourceAddress
 from headgate.plan.facts import Session, Stream, TlsFacts
 from headgate.proxy.port import Channel, Lost, Owner
@@ -21,6 +21,8 @@ from headgate.proxy.services import Attempt
 from headgate.runtime.channel import NOBODY, PlainChannel, lost_reason
 from headgate.runtime.proxy_header import encode_header
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
+from headgate.tls.handshake_record import HandshakeRecord
+from headgate.tls.openssl import TlsError
 from headgate.wire import socks4
 
 #: setsockopt numbers that Python's socket module lacks.
@@ -42,6 +44,9 @@ class TlsServerChannel(Channel, Protocol):
     def so_far(self) -> TlsFacts:
         """What is known of the connection, whether its handshake is done, under way or failed."""
 
+    def explain(self, error: TlsError) -> HandshakeRecord:
+        """The record of the handshake, which an error of ours ends."""
+
 
 class TlsOpener(Protocol):
     """Makes the TLS layer towards a server; `runtime.tls_openers.Dialler`."""
@@ -50,6 +55,14 @@ class TlsOpener(Protocol):
         self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: object, owner: HandshakeOwner
     ) -> TlsServerChannel:
         """Begin the handshake on a socket that is connected to `where` and that the reactor does not watch."""
+
+    def given_up(self, channel: TlsServerChannel, timeout: float) -> None:
+        """Tell of a handshake that was not done in time.
+
+        Args:
+            channel: that `open` gave, before it is aborted.
+            timeout: how long was waited, seconds.
+        """
 
 
 class Endpoint:
@@ -130,7 +143,8 @@ class PendingConnection:
     """One attempt under way; also the owner of the TLS channel until its handshake is done."""
 
     __slots__ = (
-        "_attempt", "_endpoint", "_failure", "_server", "_sock", "_socks_reply", "_stream", "_target", "_tls", "reactor",
+        "_attempt", "_begun", "_endpoint", "_failure", "_server", "_sock", "_socks_reply", "_stream", "_target", "_tls",
+        "reactor",
     )
 
     def __init__(self, reactor: Reactor, endpoint: Endpoint, server: ServerState, stream: Stream, attempt: Attempt) -> None:
@@ -144,6 +158,7 @@ class PendingConnection:
         self._socks_reply = b""
         self._target: object = None
         self._failure = Lost.ERROR
+        self._begun = reactor.now
         try:
             self._begin()
         except OSError as error:
@@ -309,6 +324,17 @@ class PendingConnection:
             self._tls = None
         else:
             self._drop_socket()
+
+    def timed_out(self) -> None:
+        """See `proxy.services.Cancellable`."""
+        channel = self._tls
+        if channel is not None:
+            self._server.counters.tls_failed += 1
+            self._stream.server_tls = channel.so_far()
+            self._stream.server_error = ConnectionFailure.SSL_TIMEOUT.number
+            if self._endpoint.tls is not None:
+                self._endpoint.tls.given_up(channel, round(self.reactor.now - self._begun, 1))
+        self.cancel()
 
 
 def _family_of(address: Address) -> int:

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 
 from headgate.observe.counters import ServerCounters
-from headgate.runtime.connector import HandshakeOwner
+from headgate.runtime.connector import HandshakeOwner, TlsServerChannel
 from headgate.runtime.reactor import Reactor
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.runtime.tls_server_side import ServerSide
@@ -56,6 +56,12 @@ class Dialler:
         server = ServerSide(context, handle, self.counters, self.failed)
         return TlsChannel(reactor, sock, handle, context, owner, tuning=self.tuning, server=server)
 
+    def given_up(self, channel: TlsServerChannel, timeout: float) -> None:
+        """See `runtime.connector.TlsOpener`."""
+        record = _timed_out(channel, timeout)
+        if self.failed is not None:
+            self.failed(record)
+
 
 class Answerer:
     """Makes the TLS layer of one bind line's connections (`runtime.listener.TlsAcceptor`)."""
@@ -77,10 +83,7 @@ class Answerer:
 
     def given_up(self, channel: TlsChannel, timeout: float) -> HandshakeRecord:
         """See `runtime.listener.TlsAcceptor`."""
-        record = channel.explain(TlsError("timeout"))
-        record.timeout = timeout
-        record.ended = Ended.TIMEOUT
-        return record
+        return _timed_out(channel, timeout)
 
     def unheard(
         self, seen: bytes, *, header: bool, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
@@ -109,3 +112,10 @@ class Answerer:
         )
         channel.hello = hello
         return channel
+
+
+def _timed_out(channel: TlsServerChannel, timeout: float) -> HandshakeRecord:
+    record = channel.explain(TlsError("timeout"))
+    record.timeout = timeout
+    record.ended = Ended.TIMEOUT
+    return record

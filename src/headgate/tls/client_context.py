@@ -25,7 +25,7 @@ from headgate.tls.handshake_facts import note_failure
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.installing import install
 from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names, shown
-from headgate.tls.openssl import MODE, TlsError, lib, new_ssl
+from headgate.tls.openssl import MODE, TlsError, ffi, lib, new_ssl
 from headgate.tls.policy import (
     SYSTEM_CA,
     alpn_wire,
@@ -42,7 +42,8 @@ from headgate.tls.storage import AuthoritiesEntry, Entry, RevocationsEntry, Stor
 from headgate.tls.tuning import Tuning
 
 #: What may be sent and verified as a name. Names can come from requests: one with a NUL in it, say, would be cut by OpenSSL and
-#: verified as something else, so it becomes a name that no certificate is valid for (RFC 6761 section 6.4).
+#: verified as something else, so it becomes a name that no certificate is valid for (RFC 6761 section 6.4). So does, when it is
+#: verified, what OpenSSL takes for no host name.
 _NAME = re.compile(rb"[!-~]{1,253}")
 _NOBODY = b"unusable-name.invalid"
 #: What OpenSSL offers when `curves` is not set, in its order.
@@ -290,6 +291,11 @@ def build_server_context(
     try:
         if tls.verify is Verify.REQUIRED and tls.ca_file is None:
             raise _no_ca(tls.location)
+        if tls.verify_host and not _can_be_verified(tls.verify_host):
+            raise config_error(
+                f"verifyhost {tls.verify_host!r}: no certificate can be valid for this name", tls.location,
+                remedy="write a host name of the certificate in full, without a dot at its beginning or end, or an address",
+            )  # fmt: skip
         unspoken = [one for one in tls.alpn if one == "h2"]
         if unspoken:
             raise config_error(
@@ -319,9 +325,26 @@ def _expect_name(ssl: Any, name: bytes | None) -> None:
         accepted = lib.X509_VERIFY_PARAM_set1_ip(param, packed, len(packed))
     else:
         lib.X509_VERIFY_PARAM_set_hostflags(param, _NO_PARTIAL_WILDCARDS)
-        accepted = lib.X509_VERIFY_PARAM_set1_host(param, name, len(name))
+        accepted = _expect_host(param, name) or _expect_host(param, _NOBODY)
     if accepted != 1:
         raise Bug(f"OpenSSL takes no name to verify: {name!r}")  # going on would mean not to verify it
+
+
+def _expect_host(param: Any, name: bytes) -> int:
+    """Set a name to verify; 0 when it is none: OpenSSL decides, except that it takes `.example` to mean whatever is below it."""
+    accepted: int = 0 if name.startswith(b".") else lib.X509_VERIFY_PARAM_set1_host(param, name, len(name))
+    if accepted != 1:
+        lib.ERR_clear_error()
+    return accepted
+
+
+def _can_be_verified(name: str) -> bool:
+    """Whether there can be a certificate that is valid for a name."""
+    encoded = name.encode("utf-8", "surrogateescape")
+    if _is_address(encoded):
+        return True
+    param = ffi.gc(lib.X509_VERIFY_PARAM_new(), lib.X509_VERIFY_PARAM_free)
+    return _expect_host(param, encoded) == 1
 
 
 def _is_address(name: bytes) -> bool:

@@ -116,7 +116,10 @@ KEYWORDS.add(
     value("ssl-security-level", lambda cursor: cursor.integer("security level", 0, 5)),
     *without_effect("kernel TLS is not used", "noktls"),
     *without_effect("asynchronous engines are gone from OpenSSL, nothing would wait for them", "ssl-mode-async"),
-    *impossible("it would take a binding of SSL_CTX_set1_client_sigalgs_list", "ssl-default-bind-client-sigalgs"),
+    *impossible(
+        "it would take a binding of SSL_CTX_set1_client_sigalgs_list",
+        "ssl-default-bind-client-sigalgs", "ssl-default-server-client-sigalgs",
+    ),
     *impossible(
         "it would take one more count over all workers; 'maxconn' of bind lines with 'ssl' and of servers bounds the same",
         "maxsslconn",
