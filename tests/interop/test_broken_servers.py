@@ -7,6 +7,7 @@ import datetime
 import json
 import pathlib
 import ssl
+import threading
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -139,8 +140,17 @@ def test_in_traffic(
 def test_servers_that_are_silent(
     proxy: StartProxy, tmp_path: pathlib.Path, logs: LogReceiver, stack: contextlib.ExitStack
 ) -> None:
-    """`timeout connect` ends handshakes too: that is a failure with a cause."""
-    mute = Backend(lambda backend, wire: wire.rest())
+    """`timeout connect` ends handshakes too: that is a failure with a cause, once, whatever the server says later."""
+    speak, left = threading.Event(), threading.Event()
+
+    def late(backend: Backend, wire: Wire) -> None:
+        speak.wait(10)
+        wire.send(b"no TLS\r\n")
+        with contextlib.suppress(OSError):  # a reset will do
+            wire.rest()
+        left.set()
+
+    mute = Backend(late)
     stack.callback(mute.close)
     at = proxy(f"""
 global
@@ -165,6 +175,10 @@ backend app
     said = logs.line("Server app/s1: TLS handshake failed")
     assert "timeout-after-client-hello: The server was silent" in said
     logs.line("sC SSL_TIMEOUT Timeout during SSL handshake")
+    speak.set()
+    assert left.wait(10)
+    (record,) = json.loads(ask_socket(tmp_path / "stats.sock", "show ssl handshakes failed json"))
+    assert record["cause"] == "timeout-after-client-hello"
     lines = json.loads(ask_socket(tmp_path / "stats.sock", "show ssl reuse json"))
     assert [(line["kind"], line["failed"]) for line in lines] == [("traffic", 1)]
 

@@ -180,13 +180,14 @@ class TlsChannel(TlsEnding):
         if self._failed or self._closing:
             return
         self._facts = self._learned(established=False, error=error.code)
+        told = self.record is not None  # when it was given up: it went on for the session's sake only
         record = self.explain(error)
         forget_findings(self._ssl)
         self._closing = True
         # OpenSSL has sent its alert: it must not be lost to the reset that unread bytes would cause.
         owner = self.owner
         self._finish()
-        if self._server is not None:
+        if self._server is not None and not told:
             self._server.tell(record)
         owner.connection_lost(Lost.HANDSHAKE)
 
