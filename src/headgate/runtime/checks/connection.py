@@ -9,10 +9,12 @@ import asyncio
 import errno
 import os
 import socket
+from functools import partial
 from typing import Protocol
 
 from headgate.base.addresses import Address, Family
 from headgate.config.model import SourceAddress
+from headgate.runtime.checks.watch import watch_of
 from headgate.wire import socks4
 
 READ_SIZE = 16384
@@ -74,7 +76,18 @@ class PlainConnection:
 
     async def receive(self, most: int = READ_SIZE) -> bytes:
         """What arrived, at most `most` bytes, b"" at the end."""
-        return await self._loop.sock_recv(self._sock, most)
+        watch, fd = watch_of(self._loop), self._sock.fileno()
+        while True:
+            readable = self._loop.create_future()
+            watch.add(fd, partial(_tell, readable))
+            try:
+                await readable
+            finally:
+                watch.remove(fd)
+            try:
+                return self._sock.recv(most)
+            except BlockingIOError:
+                pass  # what was told is that of another socket, which had the number before
 
     def close(self) -> None:
         """Close in order: read what is there already, since closing over unread bytes would send a reset and no FIN."""
