@@ -47,8 +47,8 @@ class BackendState:
     """
 
     __slots__ = (
-        "_arrivals", "_by_name", "_dynamic", "_fallback", "_hash", "_key_of", "_queue", "_selector", "_steered", "_sums_up",
-        "fullconn", "name", "persistence", "plan", "queued", "selected", "servers", "sessions", "sticking",
+        "_arrivals", "_by_name", "_dynamic", "_fallback", "_hash", "_key_of", "_queue", "_selector", "_slow", "_steered",
+        "_sums_up", "fullconn", "name", "persistence", "plan", "queued", "selected", "servers", "sessions", "sticking",
     )
 
     def __init__(self, plan: BackendPlan, randomness: Callable[[], float], fullconn: int = 0) -> None:
@@ -70,6 +70,7 @@ class BackendState:
         self._sums_up = not (spec.fullconn or fullconn)
         self.fullconn = spec.fullconn or fullconn or sum(server.maxconn for server in self.servers)
         self._dynamic = tuple(server for server in self.servers if server.minconn < server.maxconn)
+        self._slow = tuple(server for server in self.servers if server.slowstart)
         self._queue: OrderedDict[Stream, int] = OrderedDict()
         self._arrivals = 0
         self._key_of = plan.balance_key
@@ -258,7 +259,7 @@ class BackendState:
         Returns as `set_operational`.
         """
         resumed: list[Stream] = []
-        for server in self.servers:
+        for server in self._slow:
             if server.up_since:
                 resumed += self._changed(server, now)
         return resumed
@@ -271,6 +272,7 @@ class BackendState:
     def _set_servers(self, servers: tuple[ServerState, ...]) -> None:
         self.servers = servers
         self._dynamic = tuple(server for server in servers if server.minconn < server.maxconn)
+        self._slow = tuple(server for server in servers if server.slowstart)
         if self._sums_up:
             self.fullconn = sum(server.maxconn for server in servers)
         if self.persistence is not None:

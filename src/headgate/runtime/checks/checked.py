@@ -19,6 +19,44 @@ from headgate.plan.frontends import FrontendPlan
 from headgate.runtime.checks.exchange import CheckPlan
 
 
+class Wake:
+    """What one task waits for, for a time at most: one future and one timer, and no exception when the time is over."""
+
+    __slots__ = ("_set", "_waiter")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        """End the wait, also the next one if there is none now."""
+        self._set = True
+        self._end()
+
+    def clear(self) -> None:
+        """The next wait is one."""
+        self._set = False
+
+    def _end(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def wait(self, seconds: float | None = None) -> None:
+        """Wait until it is set, or the time is over."""
+        if self._set or (seconds is not None and seconds <= 0.0):
+            return
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, self._end)
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+
 class _Checked:
     """Of a check or an agent.
 
@@ -27,6 +65,7 @@ class _Checked:
         health: what came of it.
         enabled: `disable health` (or `agent`) sets it to False; it then has no say.
         in_progress: one is running now.
+        wake: has the next one begin at once.
     """
 
     __slots__ = ("backend", "enabled", "health", "in_progress", "plan", "server", "wake")
@@ -38,7 +77,7 @@ class _Checked:
         self.health = health
         self.enabled = True
         self.in_progress = False
-        self.wake = asyncio.Event()
+        self.wake = Wake()
 
     @property
     def paused(self) -> bool:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import select
 import socket
+from functools import partial
 from typing import Protocol
 
 from headgate.base.addresses import Address, Family
 from headgate.config.model import SourceAddress
+from headgate.runtime.checks.watch import watch_of
 from headgate.wire import socks4
 
 READ_SIZE = 16384
@@ -66,16 +67,31 @@ class PlainConnection:
 
     async def send(self, data: bytes) -> None:
         """Send all of `data`."""
-        await self._loop.sock_sendall(self._sock, data)
+        try:
+            sent = self._sock.send(data)  # into an empty buffer, most of the time: there is nothing to wait for
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            await self._loop.sock_sendall(self._sock, data[sent:])
 
     async def receive(self, most: int = READ_SIZE) -> bytes:
         """What arrived, at most `most` bytes, b"" at the end."""
-        return await self._loop.sock_recv(self._sock, most)
+        watch, fd = watch_of(self._loop), self._sock.fileno()
+        while True:
+            readable = self._loop.create_future()
+            watch.add(fd, partial(_tell, readable))
+            try:
+                await readable
+            finally:
+                watch.remove(fd)
+            try:
+                return self._sock.recv(most)
+            except BlockingIOError:
+                pass  # what was told is that of another socket, which had the number before
 
     def close(self) -> None:
-        """Close in order: FIN, then read what is there already, since closing over unread bytes would send a reset."""
+        """Close in order: read what is there already, since closing over unread bytes would send a reset and no FIN."""
         try:
-            self._sock.shutdown(socket.SHUT_WR)
             while self._sock.recv(READ_SIZE):
                 pass
         except OSError:
@@ -148,17 +164,16 @@ async def open_socket(
 async def _connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, target: tuple[object, ...] | str | bytes) -> None:
     number = sock.connect_ex(target)
     if number == errno.EINPROGRESS:
-        # On this machine, or a near one, it is there already: asking is cheaper than having the loop watch for it.
-        polled = select.poll()
-        polled.register(sock, select.POLLOUT)
-        if not polled.poll(0):
+        # On this machine, or a near one, it is there already: asking (connect(2) says it, once) is cheaper than to watch for it.
+        number = sock.connect_ex(target)
+        if number == errno.EALREADY:
             writable = loop.create_future()
             loop.add_writer(sock, _tell, writable)
             try:
                 await writable
             finally:
                 loop.remove_writer(sock)
-        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if number:
         raise OSError(number, os.strerror(number))
     await asyncio.sleep(0)  # others have their turn: a check that need not wait at all would keep them from it

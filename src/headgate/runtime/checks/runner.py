@@ -225,7 +225,7 @@ class CheckRunner:
 
     async def _run(self, checked: CheckedServer | CheckedAgent, delay: float) -> None:
         while True:
-            await _wait(checked.wake, delay)
+            await checked.wake.wait(delay)
             if checked.paused:
                 checked.wake.clear()
                 await checked.wake.wait()
@@ -509,14 +509,3 @@ def _wake_hurried(checked: CheckedServer) -> None:
 def _weight_of(text: str, initial: int) -> int:
     """What `set server weight` makes of the words of an agent."""
     return min(256, -(-initial * int(text[:-1]) // 100)) if text.endswith("%") else int(text)
-
-
-async def _wait(wake: asyncio.Event, seconds: float) -> None:
-    """Wait until `wake` is set or the time is over."""
-    if seconds <= 0.0:
-        return
-    try:
-        async with asyncio.timeout(seconds):
-            await wake.wait()
-    except TimeoutError:
-        pass

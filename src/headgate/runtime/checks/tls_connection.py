@@ -18,6 +18,7 @@ from collections.abc import Callable
 from headgate.observe.full_handshakes import Cause
 from headgate.observe.key_exchanges import CheckKeys, KeyExchanges
 from headgate.runtime.checks.connection import READ_SIZE, TlsFailure
+from headgate.runtime.checks.watch import watch_of
 from headgate.tls.client_context import ServerContext
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, take_error
 
@@ -96,7 +97,8 @@ class TlsConnection:
 
     __slots__ = (
         "_broken", "_context", "_dialler", "_early", "_fd", "_first", "_gone", "_handle", "_leaving", "_left", "_loop",
-        "_saying_goodbye", "_sock", "_ssl", "_through", "_timer", "_waiter", "_watching",
+        "_saying_goodbye", "_sock", "_ssl", "_through", "_timer", "_waiter", "_watch",
+        "_watching",
     )  # fmt: skip
 
     def __init__(
@@ -117,6 +119,7 @@ class TlsConnection:
         self._broken: Cause | None = None
         self._saying_goodbye = False
         self._left = _MOST
+        self._watch = watch_of(loop)
         self._watching = False
         self._timer: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] | None = None
@@ -204,11 +207,11 @@ class TlsConnection:
                 self._fail(take_error(kind, system_error))
 
     async def _readable_now(self) -> None:
-        """Wait until there is something to read. The loop watches from the first time on: a check reads a few times."""
+        """Wait until there is something to read. It is watched from the first time on: a check reads a few times."""
         waiter = self._waiter = self._loop.create_future()
         if not self._watching:
             self._watching = True
-            self._loop.add_reader(self._fd, self._readable)
+            self._watch.add(self._fd, self._readable)
         await waiter
 
     def _peek(self) -> None:
@@ -219,7 +222,7 @@ class TlsConnection:
     def _unwatch(self) -> None:
         if self._watching:
             self._watching = False
-            self._loop.remove_reader(self._fd)
+            self._watch.remove(self._fd)
 
     def _fail(self, error: TlsError) -> None:
         self._broken = Cause.UNCLEAN_BY_SERVER if error.errno or error.eof else Cause.UNCLEAN_BY_US
@@ -243,7 +246,7 @@ class TlsConnection:
         self._leaving = True
         if not self._watching:
             self._watching = True
-            self._loop.add_reader(self._fd, self._readable)
+            self._watch.add(self._fd, self._readable)
         if not self._through:
             # To break a handshake off would cost the session that it resumes, with Java's servers at least.
             self._timer = self._loop.call_later(HANDSHAKE, self._release)
