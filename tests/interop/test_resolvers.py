@@ -175,6 +175,8 @@ def test_what_name_servers_were_asked_is_shown(
     assert counters["sent"] >= 1 and counters["valid"] >= 1 and counters["update"] == 1
     rows = ask_socket(path, "show stat domain resolvers").splitlines()
     assert rows[0].startswith("#") and "ns1" in rows[1] and "dns" in rows[1]
+    if subject == "headgate":
+        assert "write the name on the server's line and reload" in ask_socket(path, "set server web/s1 fqdn other.example")
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -238,9 +238,12 @@ def _set_check_port(words: Sequence[str], context: Context) -> str:
 
 
 def _set_fqdn(words: Sequence[str], context: Context) -> str:
+    backend, server = targets.server(words, context)
     if len(words) < 3:
         raise CommandError("set server <b>/<s> fqdn requires a FQDN.")
-    raise CommandError("set server <b>/<s> fqdn failed because no resolution is configured.")
+    if not any(line.name == server.name and line.resolution is not None for line in backend.spec.servers):
+        raise CommandError("set server <b>/<s> fqdn failed because no resolution is configured.")
+    raise CommandError("set server <b>/<s> fqdn is not supported: write the name on the server's line and reload.")
 
 
 # --- TLS, name, agents -----------------------------------------------------------------------------------------------
