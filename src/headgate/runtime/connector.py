@@ -9,7 +9,7 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from headgate.balance.server import ServerState
 from headgate.base.addresses import Address, Family
@@ -21,9 +21,11 @@ from headgate.proxy.services import Attempt
 from headgate.runtime.channel import NOBODY, PlainChannel, lost_reason
 from headgate.runtime.proxy_header import encode_header
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
-from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.openssl import TlsError
 from headgate.wire import socks4
+
+if TYPE_CHECKING:  # a configuration without TLS does not load it
+    from headgate.tls.handshake_record import HandshakeRecord
+    from headgate.tls.openssl import TlsError
 
 #: setsockopt numbers that Python's socket module lacks.
 IP_TRANSPARENT = 19
