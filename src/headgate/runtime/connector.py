@@ -335,7 +335,7 @@ class PendingConnection:
             self._stream.server_tls = channel.so_far()
             self._stream.server_error = ConnectionFailure.SSL_TIMEOUT.number
             if self._endpoint.tls is not None:
-                self._endpoint.tls.given_up(channel, round(self.reactor.now - self._begun, 1))
+                self._endpoint.tls.given_up(channel, self.reactor.now - self._begun)
         self.cancel()
 
 

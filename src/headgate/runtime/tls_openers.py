@@ -116,6 +116,5 @@ class Answerer:
 
 def _timed_out(channel: TlsServerChannel, timeout: float) -> HandshakeRecord:
     record = channel.explain(TlsError("timeout"))
-    record.timeout = timeout
-    record.ended = Ended.TIMEOUT
+    record.waited(timeout)
     return record

@@ -197,6 +197,11 @@ class HandshakeRecord:
         self._cause = cause
         self._advice = None
 
+    def waited(self, seconds: float) -> None:
+        """The peer was waited for in vain, for that long."""
+        self.timeout = round(seconds, 2) or 0.01  # 0.0 would say that it was no timeout
+        self.ended = Ended.TIMEOUT
+
     @property
     def advice(self) -> str:
         """A sentence for a person: what happened, and what to change; "" on success."""

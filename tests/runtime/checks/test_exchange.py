@@ -342,9 +342,12 @@ def test_tls_check_of_a_silent_server() -> None:
             client = Client()
             result = await check(plan_for(port, None, ServerCheck(inter=0.05), client=client))
             await client.settle()
+            assert client.exchanges.failed == 1
             return result
 
-    assert run(scenario).status is CheckStatus.L6TOUT
+    result = run(scenario)
+    assert result.status is CheckStatus.L6TOUT
+    assert result.info.startswith("timeout-after-client-hello: The server was silent"), result.info
 
 
 def test_ssl_hello_check_against_a_tls_server(tls_server_context: ssl.SSLContext) -> None:

@@ -43,6 +43,9 @@ class TlsLayer(Connection, Protocol):
     async def handshake(self) -> None:
         """Complete the handshake. Raises TlsFailure."""
 
+    def overdue(self, seconds: float) -> str:
+        """The handshake was not done in that time: count it as failed, and say what it waited for."""
+
 
 class TlsClient(Protocol):
     """What makes the TLS connections of one server's checks; `runtime.checks.tls_connection.CheckDialler`."""

@@ -29,6 +29,7 @@ from headgate.runtime.checks.connection import (
     PlainConnection,
     TlsClient,
     TlsFailure,
+    TlsLayer,
     open_socket,
     through_socks4,
 )
@@ -148,7 +149,7 @@ def check_address(address: Address, check: ServerCheck, rule: ConnectRule | None
 class _Run:
     """One check under way: its machine, its connection, and which layer it has reached."""
 
-    __slots__ = ("address", "connection", "limit", "loop", "machine", "plan", "timeout_status")
+    __slots__ = ("_shaking", "address", "connection", "limit", "loop", "machine", "plan", "timeout_status")
 
     def __init__(self, plan: CheckPlan, address: Address, machine: Machine, limit: asyncio.Timeout) -> None:
         self.plan = plan
@@ -159,6 +160,7 @@ class _Run:
         self.connection: Connection | None = None
         #: of a timeout while a connection is made; None: the machine knows what is waited for
         self.timeout_status: CheckStatus | None = CheckStatus.L4TOUT
+        self._shaking: TlsLayer | None = None  # the connection, while its handshake runs
 
     async def drive(self) -> CheckResult:
         machine = self.machine
@@ -191,6 +193,10 @@ class _Run:
         if connection is not None:
             connection.close()
 
+    def overdue(self, seconds: float) -> str:
+        """What the handshake that ran when the time was over waited for; "" when none did."""
+        return self._shaking.overdue(seconds) if self._shaking is not None else ""
+
     def _has_tls(self, effect: Connect) -> bool:
         plan, rule = self.plan, effect.step.rule if effect.step is not None else None
         if rule is None:
@@ -220,8 +226,9 @@ class _Run:
                 raise LocalError(0, "nothing makes TLS connections to this server")
             self.timeout_status = CheckStatus.L6TOUT
             tls = plan.tls.open(self.loop, sock, self._name(rule), _place(target))
-            self.connection = tls
+            self.connection = self._shaking = tls
             await tls.handshake()
+            self._shaking = None
 
 
     def _name(self, rule: ConnectRule | None) -> bytes | None:
@@ -271,7 +278,8 @@ async def run_check(
         if status is None:
             result = machine.timed_out()
         else:
-            result = CheckResult(status, None, printable(("" if error.errno is None else _strerror(error)) + machine.place))
+            why = run.overdue(clock() - began) if run is not None and error.errno is None else _strerror(error)
+            result = CheckResult(status, None, printable(why + machine.place))
     except LocalError as error:
         result = CheckResult(CheckStatus.SOCKERR, None, printable((error.strerror or str(error)) + machine.place))
     except TlsFailure as failure:

@@ -138,6 +138,13 @@ class TlsConnection:
         await self._drive(lambda: int(lib.SSL_do_handshake(self._ssl)))
         self._completed()
 
+    def overdue(self, seconds: float) -> str:
+        """See `runtime.checks.connection.TlsLayer.overdue`."""
+        self._dialler.exchanges.failed += 1
+        record = self._context.explain(self._handle, self._sock, TlsError("timeout"), self._first)
+        record.waited(seconds)
+        return record.reason
+
     def _completed(self) -> None:
         self._through = True
         now = self._loop.time()
