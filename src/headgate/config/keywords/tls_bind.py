@@ -8,8 +8,8 @@ from __future__ import annotations
 from headgate.base.verify_errors import verify_error_names, verify_error_number
 from headgate.config.client_auth import IgnoredErrors
 from headgate.config.cursor import Cursor, Word
-from headgate.config.drafts import BindDraft
 from headgate.config.keywords.line_options import flag, store, text
+from headgate.config.keywords.tls_options import kernel_tls
 from headgate.config.registry import Keyword, Parser, Scope, Status
 
 
@@ -31,16 +31,6 @@ def _ignored_errors(cursor: Cursor) -> IgnoredErrors:
     return IgnoredErrors(frozenset(numbers))
 
 
-def _kernel_tls(cursor: Cursor, draft: BindDraft) -> None:
-    """`ktls on|off`: `off` is how it is."""
-    word = cursor.next("'on' or 'off'")
-    if word.text == "on":
-        raise cursor.wrong(word, "'ktls on' is known but not yet supported", remedy=KTLS)
-    if word.text != "off":
-        raise cursor.wrong(word, f"ktls must be 'on' or 'off', not '{word.text}'", allowed=("on", "off"))
-
-
-KTLS = "the TLS library that the Python binding carries is built without kernel TLS; it would take a build of OpenSSL with it"
 _NPN = "NPN was replaced by ALPN (RFC 7301), and the binding has left it out: use 'alpn'"
 _TICKET_KEYS = (
     "not needed for reloads and workers: all workers of this machine share the keys of tickets, and they outlive a reload. Keys"
@@ -58,7 +48,7 @@ BIND_OPTIONS: dict[str, Parser] = {
     "crl-file": store("crl-file", text("a file of certificate revocation lists")),
     "crt-ignore-err": store("crt-ignore-err", _ignored_errors),
     "ecdhe": store("curves", text("a named curve")),
-    "ktls": _kernel_tls,
+    "ktls": kernel_tls,
     "no-ca-names": flag("no-ca-names"),
     "sigalgs": store("sigalgs", text("a list of signature algorithms")),
 }

@@ -15,6 +15,17 @@ VERSIONS = ("SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 #: `no-<short>` and `force-<short>`.
 SHORT_VERSIONS = {"sslv3": "SSLv3", "tlsv10": "TLSv1.0", "tlsv11": "TLSv1.1", "tlsv12": "TLSv1.2", "tlsv13": "TLSv1.3"}
 
+_KTLS = "the TLS library that the Python binding carries is built without kernel TLS; it would take a build of OpenSSL with it"
+
+
+def kernel_tls(cursor: Cursor, draft: object) -> None:
+    """`ktls on|off`: `off` is how it is."""
+    word = cursor.next("'on' or 'off'")
+    if word.text == "on":
+        raise cursor.wrong(word, "'ktls on' is known but not yet supported", remedy=_KTLS)
+    if word.text != "off":
+        raise cursor.wrong(word, f"ktls must be 'on' or 'off', not '{word.text}'", allowed=("on", "off"))
+
 
 def _exclude(version: str) -> Parser:
     """`no-tlsv10`: leaves a version out."""

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from headgate.config.cursor import Cursor
 from headgate.config.keywords.line_options import HasSettings, flag, store, text, without_effect
+from headgate.config.keywords.tls_options import kernel_tls
 from headgate.config.parse_expression import parse_expression
 from headgate.config.registry import Keyword, Parser, Scope, Status
 
-_KTLS = "the TLS library that the Python binding carries is built without kernel TLS; it would take a build of OpenSSL with it"
 _CLIENT_SIGALGS = "it would take a binding of SSL_CTX_set1_client_sigalgs_list; 'sigalgs' bounds it, too"
 _NPN = "NPN was replaced by ALPN (RFC 7301): use 'alpn'"
 _EARLY = (
     "requests wait for the handshake: the binding lacks SSL_get_early_data_status, without which nobody knows whether a server"
     " took early data or must be sent it again"
 )
-
-
-def _kernel_tls(cursor: Cursor, draft: HasSettings) -> None:
-    """`ktls on|off`: `off` is how it is."""
-    word = cursor.next("'on' or 'off'")
-    if word.text == "on":
-        raise cursor.wrong(word, "'ktls on' is known but not yet supported", remedy=_KTLS)
-    if word.text != "off":
-        raise cursor.wrong(word, f"ktls must be 'on' or 'off', not '{word.text}'", allowed=("on", "off"))
 
 
 def _pool_name(cursor: Cursor, draft: HasSettings) -> None:
@@ -34,7 +25,7 @@ def _pool_name(cursor: Cursor, draft: HasSettings) -> None:
 SERVER_OPTIONS: dict[str, Parser] = {
     "check-sni-auto": flag("check-sni-auto"),
     "crl-file": store("crl-file", text("a file of certificate revocation lists")),
-    "ktls": _kernel_tls,
+    "ktls": kernel_tls,
     "no-check-sni-auto": flag("check-sni-auto", False),
     "no-renegotiate": flag("renegotiate", False),
     "pool-conn-name": _pool_name,
