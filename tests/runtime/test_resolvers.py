@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import dns.rcode
@@ -14,6 +16,28 @@ from headgate.config.resolvers import NameServer as Configured
 from headgate.config.resolvers import Resolvers
 from headgate.runtime.resolvers import Answer, Resolver
 from tests.interop.name_server import NameServer, garbage, silence, truncated_over_udp, with_code
+
+#: As behind `chroot`: what is not loaded by then can't be.
+_JAILED = """
+import sys
+import uvloop
+from headgate.base.addresses import Address, Family
+from headgate.config.resolvers import NameServer, Resolvers
+from headgate.runtime.resolvers import Resolver
+
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        raise ImportError(f"{name} is behind the wall")
+
+async def ask():
+    port = int(sys.argv[1])
+    asking = Resolver(Resolvers("dns", (NameServer("ns1", Address(Family.INET, "127.0.0.1", port, port)),), retries=1))
+    for name in ("a.example", "_web._tcp.example"):
+        print(*sorted(one for candidate in (await asking.resolve(name, 6)).candidates for one in candidate.addresses))
+
+sys.meta_path.insert(0, Wall())
+uvloop.run(ask())
+"""
 
 
 @pytest.fixture
@@ -75,6 +99,15 @@ def test_services_with_addresses_beside_them_and_without(zone: NameServer) -> No
     zone.asked.clear()
     assert set(resolved(resolver(zone), "_http._tcp.example").candidates) == expected
     assert ("a.example", "A") not in zone.asked
+
+
+def test_behind_a_chroot_all_is_loaded(zone: NameServer) -> None:
+    zone.put("a.example", "AAAA", ["::1"])
+    zone.put("b.example", "A", ["10.0.0.2"])
+    zone.put("_web._tcp.example", "SRV", ["0 1 80 b.example."])
+    command = [sys.executable, "-c", _JAILED, str(zone.port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == ["::1", "10.0.0.2"], done.stderr
 
 
 def test_a_service_that_is_not_available(zone: NameServer) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
 
 import dns.asyncquery
 import dns.exception
@@ -17,6 +16,7 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 
+import headgate.runtime.dns_modules  # noqa: F401
 from headgate.balance.resolution import Candidate, Status, candidates_of, server_weight
 from headgate.base.addresses import Transport
 from headgate.base.records import dataclass
@@ -178,13 +178,9 @@ class Resolver:
                 if last.status is Status.VALID:
                     break
         finally:
-            self._left_behind(asked)
+            for one in asked:  # who is slower than the first valid answer is not waited for
+                one.cancel()
         return last
-
-    def _left_behind(self, asked: Iterable[asyncio.Future[_Reply]]) -> None:
-        """Who is slower than the first valid answer is not waited for."""
-        for one in asked:
-            one.cancel()
 
     async def _ask_one(self, server: NameServer, query: dns.message.Message) -> _Reply:
         counters = self.counters[server.name]

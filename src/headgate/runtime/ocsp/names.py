@@ -11,20 +11,12 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterable, Mapping
 
-# Behind `chroot` nothing can be imported any more, and dnspython loads backends and types of records when it first needs them.
-import dns._asyncio_backend
 import dns.asyncresolver
 import dns.exception
 import dns.nameserver
-import dns.rdtypes.ANY.CNAME
-import dns.rdtypes.ANY.DNAME
-import dns.rdtypes.ANY.NS
-import dns.rdtypes.ANY.OPT
-import dns.rdtypes.ANY.SOA
-import dns.rdtypes.IN.A
-import dns.rdtypes.IN.AAAA
 import dns.resolver
 
+import headgate.runtime.dns_modules  # noqa: F401
 from headgate.base.records import dataclass
 from headgate.tls.ocsp import failures
 from headgate.tls.ocsp.failures import Failure
@@ -37,7 +29,6 @@ RESOLUTION_DELAY = 0.05
 _MOST_ADDRESSES = 8
 _LONGEST_HOSTS = 1 << 20
 _TYPES: Mapping[int, str] = {socket.AF_INET6: "AAAA", socket.AF_INET: "A"}
-
 
 
 @dataclass(frozen=True, slots=True)
