@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from headgate.base.handshake_causes import Cause
+from headgate.tls.alerts import CLOSE_NOTIFY
 from headgate.wire.client_hello import ClientHello, version_name, without_grease
 from headgate.wire.proxy_protocol import SIGNATURE
 from headgate.wire.tls_names import (
@@ -123,7 +124,7 @@ def _of_alert(record: HandshakeRecord) -> Cause | None:
     alert = record.alert
     if alert is None:
         return None
-    if alert == 0:
+    if alert == CLOSE_NOTIFY:
         return _CLOSED[_step(record)]
     if record.outgoing:
         return _refused(record, alert)

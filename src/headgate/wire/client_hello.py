@@ -35,9 +35,6 @@ _SUPPORTED_VERSIONS = 43
 _CERTIFICATE_ALGORITHMS = 50
 _KEY_SHARE = 51
 
-#: The cipher suite by which a client says that it has tried a higher version before (RFC 7507).
-FALLBACK_SCSV = 0x5600
-
 
 def version_name(version: int) -> str:
     """`TLSv1.3` for 0x0304; hexadecimal for what has no name."""

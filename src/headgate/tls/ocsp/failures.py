@@ -87,7 +87,6 @@ NO_ISSUER = Cause(
     "put the issuer's certificate behind the certificate in its file, in FILE.issuer or in 'issuers-chain-path', or let it be "
     "fetched with 'ocsp-update.fetch-issuer on'",
 )  # fmt: skip
-OURSELVES = Cause("internal", Code.INSERTION_ERROR, "please report it")
 
 #: All of them: the values that the metric's label may have.
 CAUSES = tuple(value for value in vars().values() if isinstance(value, Cause))
