@@ -28,8 +28,10 @@ _DAY = datetime.timedelta(days=1)
 _FORMATS = {
     "headgate": "", "haproxy": 'error-log-format "%ci:%cp [%t] %f/tls: %[fc_err_str] | %[ssl_fc_err_str]"',
 }  # fmt: skip
+#: One thread each: with several, HAProxy may log the last visitor before the one whom it judges.
 _DEFAULTS = """
 global
+    nbthread 1
     stats socket {directory}/{subject}.sock level admin
     log 127.0.0.1:{log} local0
     ca-base {directory}
