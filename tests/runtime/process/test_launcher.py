@@ -34,8 +34,11 @@ def serve(place):
             os._exit(0)
         link = socket.socket(fileno=descriptors[0])
         say(place.index, data.decode())
-        link.send(b"%d" % place.index)
-        say(place.index, "hears", link.recv(10).decode())
+        try:
+            link.send(b"%d" % place.index)
+            say(place.index, "hears", link.recv(10).decode())
+        except OSError as error:  # the other end was killed by the test
+            say(place.index, "lost", error)
 
 def work(place):
     {work}
@@ -71,6 +74,11 @@ class Running:
             pids = [line for line in self.lines if line.startswith("pids")][-1]
             return [int(pid) for pid in pids.split()[1:]]
 
+    def until_linked(self, links: int) -> None:
+        """Until so many ends of links have heard the other, so that no line of the start comes later."""
+        while sum("hears" in line for line in self.lines) < links:
+            self.until("")
+
     def finish(self) -> int:
         out, _ = self.process.communicate(timeout=30)
         self.lines += out.splitlines()
@@ -99,8 +107,7 @@ def test_stopping_signals_reach_everybody(number: signal.Signals) -> None:
 def test_controller_and_workers_are_linked() -> None:
     with launched() as running:
         running.until_ready()
-        while sum("hears" in line for line in running.lines) < 4:
-            running.until("")
+        running.until_linked(4)
         running.process.terminate()
         running.finish()
     heard = sorted(line for line in running.lines if "hears" in line)
@@ -114,6 +121,7 @@ def test_controller_and_workers_are_linked() -> None:
 def test_who_dies_is_replaced_and_linked_again(victim: int, name: str, links: list[str]) -> None:
     with launched() as running:
         pids = running.until_ready()
+        running.until_linked(4)
         os.kill(pids[victim], signal.SIGKILL)
         line = running.until(f"log {name} (pid {pids[victim]}) was killed by signal 9 (SIGKILL); replaced by ")
         successor = int(line.split()[-1])
