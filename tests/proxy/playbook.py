@@ -84,7 +84,11 @@ class Channel:
         self.sent = b""
         self.reading = True
         self.write_shut = False
+        self.corked = False
         self.fate = "open"
+
+    def cork(self) -> None:
+        self.corked = True
 
     def send(self, data: bytes) -> None:
         if self.fate == "open" and not self.write_shut:

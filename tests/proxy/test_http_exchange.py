@@ -511,6 +511,19 @@ def test_queue_timeout(tmp_path: Path) -> None:
     assert " sQ-- " in play.log.lines[0]
 
 
+@pytest.mark.parametrize("rule", ["", "    http-request return status 200 content-type text/plain string hello\n"])
+@pytest.mark.parametrize("last", [False, True])
+def test_the_last_answer_goes_out_together_with_the_end(tmp_path: Path, rule: str, last: bool) -> None:
+    play = book(tmp_path, frontend=rule)
+    client = play.client()
+    client.sends(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") if last else GET)
+    if not rule:
+        play.server().sends(OK)
+    assert client.got().startswith(b"HTTP/1.1 200 ")
+    assert client.channel.corked is last
+    assert (client.channel.fate == "closed") is last
+
+
 @pytest.mark.parametrize(
     ("option", "to_server", "to_client"),
     [("http-server-close", b"connection: close\r\n", b""), ("httpclose", b"connection: close\r\n", b"connection: close\r\n")],

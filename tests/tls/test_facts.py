@@ -44,6 +44,7 @@ class Handshake:
         near, far = world.pair()
         client_side, server_side = Recorder(), Recorder()
         client = Dialler(server).open(world.reactor, near, sni, ("192.0.2.1", 443), client_side)
+        client.begin()
         listening = TlsChannel(world.reactor, far, bind.connection(far), bind, server_side)
 
         def over(side: Recorder) -> bool:
@@ -228,6 +229,7 @@ def test_an_error_after_the_handshake(world: World, pki: Pki) -> None:
     client_side, server_side = Recorder(), Recorder()
     bind, server = bind_context(pki, "a.pem"), server_context(ca_file=pki.ca)
     client = Dialler(server).open(world.reactor, near, b"a.example", ("192.0.2.1", 443), client_side)
+    client.begin()
     listening = TlsChannel(world.reactor, far, bind.connection(far), bind, server_side)
     world.wait(lambda: client_side.completed and server_side.completed)
     near.send(b"this is no record, and long enough to show it")

@@ -105,6 +105,7 @@ def test_servers_may_renegotiate_unless_told_otherwise(world: World, pki: Pki, r
     owner = Recorder()
     line = server_context(verify=Verify.NONE, versions=ONLY_12, renegotiate=renegotiate)
     channel = Dialler(line).open(world.reactor, near, b"b.example", WHERE, owner)
+    channel.begin()
     world.wait(lambda: owner.completed)
     channel.send(b"q")
     world.wait(lambda: owner.data == b"r" or owner.lost)
@@ -129,7 +130,7 @@ def test_with_a_session_only_one_key_share_is_made(world: World, pki: Pki) -> No
         two.world.wait(lambda two=two: two.server.sock.fileno() < 0 or two.far.completed)  # type: ignore[misc]
         two.exchange().close()
         near, far = world.pair()
-        Dialler(line).open(world.reactor, near, b"a.example", WHERE, Recorder())
+        Dialler(line).open(world.reactor, near, b"a.example", WHERE, Recorder()).begin()
         far.setblocking(True)
         hellos.append(far.recv(16384))
     assert ssl.HAS_TLSv1_3 and len(hellos[1]) < 1000

@@ -58,6 +58,7 @@ class Visit:
         self.before = list(visits.counters.tls_causes)
         self.near, self.far = Recorder(), Recorder()
         self.client = Dialler(context, visits.counters).open(visits.world.reactor, near, name, where, self.near)
+        self.client.begin()
         self.server = TlsChannel(visits.world.reactor, far, visits.bind.connection(far), visits.bind, self.far)
 
     def established(self) -> Visit:
@@ -213,6 +214,7 @@ def test_an_abort_in_the_handshake_does_not_wait_for_ever(visits: Visits) -> Non
     near, far = visits.world.pair()
     owner = Recorder()
     channel = Dialler(visits.context).open(visits.world.reactor, near, b"a.example", WHERE, owner)
+    channel.begin()
     channel.abort()
     assert channel.deadline and channel.sock.fileno() >= 0
     channel.timed_out()

@@ -38,6 +38,7 @@ class Two:
         self.world = world
         self.near, self.far = Recorder(), Recorder()
         self.client = Dialler(server).open(world.reactor, near, sni, WHERE, self.near)
+        self.client.begin()
         self.server = TlsChannel(world.reactor, far, bind.connection(far), bind, self.far)
 
     def connect(self) -> Two:
@@ -248,12 +249,11 @@ def test_server_answers_a_waiting_hello_at_once(world: World, pki: Pki) -> None:
     near, far = world.pair()
     client, server = Recorder(), Recorder()
     bind, context = bind_context(pki, "a.pem"), server_context(ca_file=pki.ca)
-    Dialler(context).open(world.reactor, near, b"a.example", WHERE, client)
+    Dialler(context).open(world.reactor, near, b"a.example", WHERE, client).begin()
     far.setblocking(True)
     assert far.recv(1, socket.MSG_PEEK)
     far.setblocking(False)
-    TlsChannel(world.reactor, far, bind.connection(far), bind, server, readable=True)
-    assert not server.events
+    TlsChannel(world.reactor, far, bind.connection(far), bind, server).begin()
     world.wait(lambda: client.completed and server.completed)
 
 
@@ -300,13 +300,14 @@ def test_old_versions_are_explained(world: World, pki: Pki) -> None:
     near, far = world.pair()
     client, recorder = Recorder(), Recorder()
     context = server_context(verify=Verify.NONE, versions=TlsVersions(highest="TLSv1.2"))
-    Dialler(context).open(world.reactor, near, b"a.example", WHERE, client)
+    Dialler(context).open(world.reactor, near, b"a.example", WHERE, client).begin()
     far.setblocking(True)
     hello = far.recv(16384, socket.MSG_PEEK)
     far.setblocking(False)
     bind = bind_context(pki, "a.pem", versions=TlsVersions(lowest="TLSv1.3"))
-    channel = TlsChannel(world.reactor, far, bind.connection(far), bind, recorder, readable=True)
+    channel = TlsChannel(world.reactor, far, bind.connection(far), bind, recorder)
     channel.hello = hello
+    channel.begin()
     world.wait(lambda: recorder.lost and client.lost)
     assert channel.failure == (
         "no-common-version: The client offers TLS 1.2 at most; haproxy.cfg:12 allows TLS 1.3 only."

@@ -133,9 +133,7 @@ def test_a_flood_of_key_updates_ends_the_connection(world: World, pki: Pki, most
         sock.setblocking(False)
         world.sockets.append(sock)
         owner = Recorder()
-        channel = TlsChannel(
-            world.reactor, sock, bind.connection(sock), bind, owner, tuning=TlsTuning(key_updates=limit), readable=False
-        )
+        channel = TlsChannel(world.reactor, sock, bind.connection(sock), bind, owner, tuning=TlsTuning(key_updates=limit))
         world.wait(lambda: owner.completed)
         for number in range(4):
             client_process.stdin.write(b"k\n")
@@ -211,6 +209,7 @@ def test_secrets_of_a_servers_connection(world: World, pki: Pki) -> None:
     bind = bind_context(pki, "a.pem", versions=ONLY_13)
     ours, theirs = Recorder(), Recorder()
     channel = Dialler(server).open(world.reactor, near, b"a.example", ("192.0.2.1", 443), ours)
+    channel.begin()
     other = TlsChannel(world.reactor, far, bind.connection(far), bind, theirs)
     world.wait(lambda: ours.completed and theirs.completed)
     assert isinstance(channel.tls, ConnectionFacts) and channel.tls.secrets is not None

@@ -98,10 +98,14 @@ def count_end(
 
 
 def count_handshake(tls: TlsFacts, *touched: _Counters | None) -> None:
-    """Count a finished TLS handshake for each of these that is there."""
-    column = "tls_reused" if tls.resumed else "tls_full"
+    """Count a finished TLS handshake, abbreviated or full, for each of these that is there."""
+    resumed = tls.resumed
     for counters in touched:
-        _add(counters, column)
+        if counters is not None:
+            if resumed:
+                counters.tls_reused += 1
+            else:
+                counters.tls_full += 1
 
 
 #: Where a ClientHello has the length of its session's number: behind the headers of record and message, version and random bytes.

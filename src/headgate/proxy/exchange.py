@@ -130,6 +130,7 @@ class Exchange(Seeking):
         self.drop_server()
         if reply.raw:
             self.keep_client = False
+            channel.cork()
             self.send_client(reply.head)
         else:
             keep = self.keep_client = (
@@ -145,6 +146,7 @@ class Exchange(Seeking):
                 head = self._edit_reply(head)
             version = self.request.version if self.request is not None else 11
             if not keep:
+                channel.cork()
                 head += b"connection: close\r\n"
             elif version == 10:
                 head += b"connection: keep-alive\r\n"

@@ -57,6 +57,12 @@ class Channel(Protocol):
     def send(self, data: bytes) -> None:
         """Send bytes, or keep them and set `blocked`. After an error or a close it does nothing."""
 
+    def cork(self) -> None:
+        """What is sent from now on is the last, and `close` follows: let the kernel send it together with the end.
+
+        A packet for each costs more than all that is done for a small answer.
+        """
+
     def pause(self) -> None:
         """Stop reading. The kernel's buffer, and then the peer, feel the pressure."""
 

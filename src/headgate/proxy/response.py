@@ -204,6 +204,8 @@ class ResponsePath(Exchange):
         size = len(data) - body_at
         if size == length:
             # The whole response in one read: what most are.
+            if not keep:
+                self.owner.channel.cork()
             self.send_client(head.encode() + data[body_at:] if head.edited else data)
             self._response_complete()
         else:

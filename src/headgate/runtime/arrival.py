@@ -18,7 +18,7 @@ from headgate.proxy.relay import RelaySession
 from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.reactor import READ, Reactor, Timed
 from headgate.wire.errors import ProtocolViolation
-from headgate.wire.hello_length import bytes_wanted
+from headgate.wire.hello_length import bytes_wanted, in_one_record
 from headgate.wire.proxy_protocol import Command, Family, parse
 
 if TYPE_CHECKING:
@@ -128,13 +128,16 @@ class Arrival:
         counters = self.listener.side.shared.counters
         counters.tls_connections += 1
         counters.tls_rate.tick(self.reactor.now)
-        self.channel = context.accept(self.reactor, self.sock, data, self)
+        channel = self.channel = context.accept(self.reactor, self.sock, data, self)
+        channel.begin()
 
     def _waits_for_more(self, data: bytes) -> bool:
         """A hello that comes in pieces is looked at when it is whole, since what OpenSSL takes can't be seen any more.
 
         The kernel wakes us when enough is there, or when nothing more will come: then OpenSSL may have what there is.
         """
+        if in_one_record(data) and not self._seen:
+            return False
         wanted = bytes_wanted(data)
         waits = len(self._seen) < len(data) < wanted <= _PEEK and self.sock.family in _TCP
         if waits or self._seen:

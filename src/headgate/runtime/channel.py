@@ -19,6 +19,7 @@ from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 READ_SIZE = 16384
 READ_SIZE_MOST = 131072
 
+_TCP, _CORK = int(socket.IPPROTO_TCP), socket.TCP_CORK
 _LINGER_RESET = struct.pack("ii", 1, 0)
 
 _REASONS = {
@@ -34,6 +35,22 @@ _REASONS = {
 def lost_reason(error: OSError) -> Lost:
     """Sort a socket error by what the log calls it."""
     return _REASONS.get(error.errno or 0, Lost.ERROR)
+
+
+def cork(sock: socket.socket) -> None:
+    """Have the kernel keep a last packet that is not full until the socket is closed, at most 0.2 s (tcp(7), TCP_CORK)."""
+    try:
+        sock.setsockopt(_TCP, _CORK, 1)
+    except OSError:  # a unix socket
+        pass
+
+
+def uncork(sock: socket.socket) -> None:
+    """Send what `cork` held back; harmless when the socket is closed."""
+    try:
+        sock.setsockopt(_TCP, _CORK, 0)
+    except OSError:
+        pass
 
 
 #: How long a closed connection may take to accept what is left for it, and how long (and how much) we read and drop after an
@@ -265,6 +282,10 @@ class PlainChannel:
             self._pending += memoryview(data)[sent:]
             self.blocked = True
             self._watch(self._events | WRITE)
+
+    def cork(self) -> None:
+        """See `proxy.port.Channel.cork`."""
+        cork(self.sock)
 
     def send_pipe(self, pipe: WaitingPipe) -> bool:
         """Send what a pipe holds while nothing else waits; False when the pipe now belongs to the channel."""

@@ -43,6 +43,9 @@ class HandshakeOwner(Owner, Protocol):
 class TlsServerChannel(Channel, Protocol):
     """A TLS channel to a server."""
 
+    def begin(self) -> None:
+        """Begin the handshake. The owner may be told the outcome before this returns."""
+
     def so_far(self) -> TlsFacts:
         """What is known of the connection, whether its handshake is done, under way or failed."""
 
@@ -56,7 +59,7 @@ class TlsOpener(Protocol):
     def open(
         self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: object, owner: HandshakeOwner
     ) -> TlsServerChannel:
-        """Begin the handshake on a socket that is connected to `where` and that the reactor does not watch."""
+        """A channel on a socket that is connected to `where` and that the reactor does not watch; its owner lets it begin."""
 
     def given_up(self, channel: TlsServerChannel, timeout: float) -> None:
         """Tell of a handshake that was not done in time.
@@ -282,6 +285,7 @@ class PendingConnection:
             sni = self._server.plan.sni
             self._sock = None
             self._tls = endpoint.tls.open(self.reactor, sock, sni(stream) if sni is not None else None, self._target, self)
+            self._tls.begin()
         elif attempt is not None:
             self._sock = None
             self._attempt = None

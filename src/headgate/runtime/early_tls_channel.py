@@ -56,11 +56,9 @@ class EarlyAnswerer(Answerer):
         if not context.takes_early_data(hello):
             return super().accept(reactor, sock, hello, owner)
         handle = context.connection(sock, hello)
-        channel = EarlyTlsChannel(
-            reactor, sock, handle, context, owner, tuning=self.tuning, readable=True, registered=True
-        )
+        channel = EarlyTlsChannel(reactor, sock, handle, context, owner, tuning=self.tuning, registered=True)
         channel.hello = hello
-        channel.tells_early = context.http
+        channel.expect(tells_early=context.http)
         return channel
 
 
@@ -81,14 +79,13 @@ class EarlyTlsChannel(TlsChannel):
 
     # --- handshake ---
 
-    def _first_step(self) -> None:
+    def expect(self, *, tells_early: bool) -> None:
+        """Before the handshake begins; the attribute of that name."""
+        self.tells_early = tells_early
         self._early = True
         self._handed_over = False
         self._held = b""
         self._wants_write = False
-        self.tells_early = False
-        # Not now: the owner does not know its channel yet.
-        self.reactor.later(self._advance)
 
     def _handshake(self, _events: int) -> None:
         self._advance()

@@ -52,6 +52,9 @@ class TlsClientChannel(Channel, Protocol):
 
     record: HandshakeRecord | None
 
+    def begin(self) -> None:
+        """Begin the handshake. The owner may be told the outcome before this returns."""
+
     def so_far(self) -> TlsFacts:
         """What is known of the connection, whether its handshake is done, under way or failed."""
 
@@ -68,7 +71,7 @@ class TlsAcceptor(Protocol):
     """Makes the TLS layer of client connections; `runtime.tls_openers.Answerer`."""
 
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsClientChannel:
-        """Begin the handshake on a socket whose first bytes, `hello`, were seen but not taken."""
+        """A channel on a socket whose first bytes, `hello`, were seen but not taken; its owner lets it begin."""
 
     def succeeded(self, channel: Any) -> HandshakeRecord:
         """The record of a handshake that is through, of a channel that this object made."""
@@ -103,7 +106,7 @@ class Listener:
     """
 
     __slots__ = (
-        "_file", "_fixed", "_http", "_inet", "_kind", "_last", "_passed", "accept_proxy", "armed", "bind", "counters",
+        "_file", "_fixed", "_http", "_inet", "_kind", "_last", "_passed", "_six", "accept_proxy", "armed", "bind", "counters",
         "deadline", "limit", "name", "number", "open", "paused", "reactor", "side", "sock", "tls",
     )
 
@@ -130,6 +133,7 @@ class Listener:
         self.armed = 0.0
         self._http = side.spec.mode is Mode.HTTP
         self._inet = sock.family in (socket.AF_INET, socket.AF_INET6)
+        self._six = sock.family == socket.AF_INET6
         self._passed = bind.address.family is Family.SOCKPAIR
         # With a fixed address the destination is known without asking the kernel for each connection.
         self._fixed: tuple[bytes, int] | None = None
@@ -195,11 +199,12 @@ class Listener:
 
     def _passes_gates(self) -> bool:
         """Whether limits on connections in a second allow another one, which is counted; pauses for a while when one doesn't."""
-        shared = self.side.shared.gates
-        if not (self.side.gate.limit or shared.connections.limit or shared.sessions.limit or shared.tls.limit):
+        side = self.side
+        shared = side.shared.gates
+        if not (side.gate.limit or shared.connections.limit or shared.sessions.limit or shared.tls.limit):
             return True
         now = self.reactor.now
-        gates = self.side.gates(tls=self.tls is not None)
+        gates = side.gates(tls=self.tls is not None)
         wait = max([gate.wait(now) for gate in gates], default=0.0)
         if wait:
             self.pause()
@@ -281,7 +286,7 @@ class Listener:
         session.listener_id = self.number
         session.counted = self.counters
         if self._inet and isinstance(address, tuple):
-            session.source = _plain(address[0]).encode()
+            session.source = (_plain(address[0]) if self._six else address[0]).encode()
             session.source_port = address[1]
             fixed = self._fixed
             if fixed is None:

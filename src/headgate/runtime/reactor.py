@@ -57,8 +57,8 @@ class Reactor:
     """
 
     __slots__ = (
-        "_dead", "_epoll", "_handlers", "_heap", "_later", "_loop", "_order", "_run", "_timer", "_timer_at", "now", "on_bug",
-        "shared", "turn_ends", "wall",
+        "_dead", "_epoll", "_handlers", "_heap", "_later", "_loop", "_order", "_run", "_timer", "_timer_at", "_turning", "now",
+        "on_bug", "shared", "turn_ends", "wall",
     )
 
     def __init__(self) -> None:
@@ -71,6 +71,7 @@ class Reactor:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._later: list[Callable[[], None]] = []
+        self._turning = False  # a turn is under way, which runs them at its end
         self._run: Callable[[Handler, int], None] | None = None
         #: descriptors of connections that another process holds too: closing ours does not take them out of the epoll set
         self.shared: set[int] = set()
@@ -125,6 +126,7 @@ class Reactor:
             self._handlers.pop(fd, None)
 
     def _turn(self) -> None:
+        self._turning = True
         self.now = time.monotonic()
         self.wall = time.time()
         handlers = self._handlers
@@ -138,8 +140,12 @@ class Reactor:
                     # Ours, and only this connection's: it must neither spin nor take the rest of the batch with it.
                     self.unwatch(fd)
                     self.on_bug(error)
+        self._end_turn()
+
+    def _end_turn(self) -> None:
         if self._later:
             self._run_later()
+        self._turning = False
         for end in self.turn_ends:
             end()
 
@@ -153,6 +159,7 @@ class Reactor:
 
     def _measured_turn(self) -> None:
         """`_turn`, with `_run` between us and the handlers."""
+        self._turning = True
         self.now = time.monotonic()
         self.wall = time.time()
         handlers, run = self._handlers, self._run
@@ -167,10 +174,7 @@ class Reactor:
                 except Exception as error:
                     self.unwatch(fd)
                     self.on_bug(error)
-        if self._later:
-            self._run_later()
-        for end in self.turn_ends:
-            end()
+        self._end_turn()
 
     @property
     def handlers(self) -> Mapping[int, Handler]:
@@ -186,7 +190,7 @@ class Reactor:
     def later(self, call: Callable[[], None]) -> None:
         """Run `call` when the current batch is through: for what must not happen inside an event."""
         self._later.append(call)
-        if len(self._later) == 1 and self._loop is not None:
+        if len(self._later) == 1 and not self._turning and self._loop is not None:
             self._loop.call_soon(self._run_later)
 
     def _run_later(self) -> None:
@@ -244,6 +248,7 @@ class Reactor:
         self._timer = self._loop.call_later(delay, self._fire)
 
     def _fire(self) -> None:
+        self._turning = True
         now = self.now = time.monotonic()
         self.wall = time.time()
         heap = self._heap
@@ -269,7 +274,4 @@ class Reactor:
                 except Exception as error:
                     self.on_bug(error)
         self._schedule_timer()
-        if self._later:
-            self._run_later()
-        for end in self.turn_ends:
-            end()
+        self._end_turn()

@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 from headgate.plan.facts import TlsFacts
 from headgate.proxy.port import Lost
-from headgate.runtime.channel import lost_reason
+from headgate.runtime.channel import cork, lost_reason, uncork
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 from headgate.runtime.tls_ending import TlsEnding
@@ -74,10 +74,9 @@ class TlsChannel(TlsEnding):
         *,
         tuning: TlsTuning = UNTUNED,
         server: ServerSide | None = None,
-        readable: bool = False,
         registered: bool = False,
     ) -> None:
-        """Begin the handshake.
+        """Take over a socket; `begin` or the first event begins the handshake.
 
         Args:
             reactor: drives it.
@@ -86,8 +85,7 @@ class TlsChannel(TlsEnding):
             context: what the connection belongs to.
             owner: hears how the handshake ends, and then what happens.
             tuning: limits of its records and key updates.
-            server: we are the client: our ClientHello is sent at once.
-            readable: the client's first bytes are known to be there (the listener has peeked them): answered at once.
+            server: we are the client.
             registered: the reactor watches `sock` already, for reading.
         """
         super().__init__(reactor, sock, handle, owner, tuning, server)
@@ -105,32 +103,32 @@ class TlsChannel(TlsEnding):
             reactor.rebind(self.fd, self._handshake)
         else:
             reactor.watch(self.fd, READ, self._handshake)
-        if server is not None or readable:
-            self._first_step()
 
     # --- handshake ---
 
-    def _first_step(self) -> None:
-        """What can be done before the first event; its outcome, if there is one already, is told after the current event."""
+    def begin(self) -> None:
+        """Send our ClientHello, or answer the client's, which is known to be there: nothing would announce it any more.
+
+        The owner may be told the outcome before this returns: it knows its channel, and nothing is left to be done behind this.
+        """
         if self._server is not None and self._unread():
             self.hello = self._server.greeting(self.sock)  # a server that speaks first
-        _clear_errors()
-        result = _do_handshake(self._ssl)
-        if result == 1:
-            self.reactor.later(self._established_now)
-            return
-        system_error = ffi.errno
-        kind = _get_error(self._ssl, result)
-        if kind == WANT_WRITE:
-            self._watch(WRITE)
-        elif kind != WANT_READ:
-            error = take_error(kind, system_error)
-            self.reactor.later(lambda: self._handshake_failed(error))
+        self._advance()
 
     def _handshake(self, _events: int) -> None:
         """The reactor's call until the handshake is through. Errors of the socket show in the operation itself."""
-        if self._server is not None and not self.hello:
+        if self._server is None:
+            # OpenSSL writes session tickets one by one: they leave in one packet, if this is the end of the handshake.
+            cork(self.sock)
+            self._advance()
+            uncork(self.sock)
+            return
+        if not self.hello:
             self.hello = self._server.greeting(self.sock)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Go on with the handshake as far as it goes."""
         _clear_errors()
         result = _do_handshake(self._ssl)
         if result == 1:

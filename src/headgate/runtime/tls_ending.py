@@ -16,7 +16,7 @@ import struct
 import termios
 
 from headgate.proxy.port import Lost, Owner
-from headgate.runtime.channel import NOBODY, lost_reason
+from headgate.runtime.channel import NOBODY, cork, lost_reason
 from headgate.runtime.reactor import READ, WRITE, Reactor
 from headgate.runtime.tls_server_side import ServerSide
 from headgate.runtime.tls_tuning import RECORD, TlsTuning
@@ -86,6 +86,10 @@ class TlsEnding:
         self._failed = False
 
     # --- effects ---
+
+    def cork(self) -> None:
+        """See `proxy.port.Channel.cork`: close_notify goes with the rest."""
+        cork(self.sock)
 
     def shutdown_write(self) -> None:
         """Send close_notify and FIN behind what is waiting."""

@@ -50,7 +50,7 @@ class Dialler:
     def open(
         self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: object, owner: HandshakeOwner
     ) -> TlsChannel:
-        """Begin the handshake on a socket that is connected to `where`."""
+        """A channel on a socket that is connected to `where`."""
         context = self.context
         handle = context.dial(sock, sni, where, reactor.now)
         server = ServerSide(context, handle, self.counters, self.failed)
@@ -105,10 +105,10 @@ class Answerer:
         return record
 
     def accept(self, reactor: Reactor, sock: socket.socket, hello: bytes, owner: HandshakeOwner) -> TlsChannel:
-        """Begin the handshake on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""
+        """A channel on a socket whose first bytes, `hello`, are known to be there; the reactor watches it already."""
         context = self.context
         channel = TlsChannel(
-            reactor, sock, context.connection(sock, hello), context, owner, tuning=self.tuning, readable=True, registered=True
+            reactor, sock, context.connection(sock, hello), context, owner, tuning=self.tuning, registered=True
         )
         channel.hello = hello
         return channel

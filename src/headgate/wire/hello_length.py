@@ -6,6 +6,18 @@ For those who must see the whole hello before anything is decided, and leave it 
 from __future__ import annotations
 
 
+def in_one_record(data: bytes) -> bool:
+    """Whether this holds a whole ClientHello in its first record, as nearly all do; False may also be said of one that is whole.
+
+    >>> in_one_record(b"\\x16\\x03\\x01\\x00\\x05\\x01\\x00\\x00\\x01\\x00"), in_one_record(b"\\x16\\x03\\x01\\x00\\x05\\x01")
+    (True, False)
+    """
+    if len(data) < 9 or data[0] != 22:
+        return False
+    record = data[3] << 8 | data[4]
+    return record + 5 <= len(data) and (data[6] << 16 | data[7] << 8 | data[8]) + 4 <= record
+
+
 def bytes_wanted(data: bytes) -> int:
     """The length that is known to be needed: it may grow with what comes, over several records (RFC 8446 section 5.1).
 

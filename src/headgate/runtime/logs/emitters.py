@@ -96,13 +96,14 @@ class Logs:
         ConfigError: a target that can't work: its name doesn't resolve, its descriptor is not open.
     """
 
-    __slots__ = ("_config", "_pid", "_samplers", "_sinks", "_watch_writable", "process", "rings")
+    __slots__ = ("_config", "_gathering", "_pid", "_samplers", "_sinks", "_watch_writable", "process", "rings")
 
     def __init__(self, config: Config, pid: int, watch_writable: Callable[[int, Callable[[], None]], None] | None = None) -> None:
         self._config = config
         self._pid = pid
         self._watch_writable = watch_writable
         self._sinks: dict[Address, Sink] = {}
+        self._gathering: list[DescriptorSink] = []  # those of them that hold lines back
         self._samplers: dict[LogTarget, Sampler] = {}
         self.rings: dict[str, LogRing] = {
             ring.name: LogRing(ring.name, ring.description, ring.size, ring.maxlen) for ring in config.rings.values()
@@ -153,11 +154,13 @@ class Logs:
         if descriptor is None:
             return _open_datagrams(target)
         try:
-            return DescriptorSink(str(address), descriptor, self._watch_writable)
+            sink = DescriptorSink(str(address), descriptor, self._watch_writable)
         except OSError as error:
             raise config_error(
                 f"'log {address}': descriptor {descriptor} can't be written to: {error.strerror}", target.location
             ) from None
+        self._gathering.append(sink)
+        return sink
 
     @property
     def dropped(self) -> int:
@@ -170,7 +173,7 @@ class Logs:
 
     def flush(self) -> None:
         """Send what was gathered during a turn of the loop."""
-        for sink in self._sinks.values():
+        for sink in self._gathering:
             sink.flush()
 
     def close(self) -> None:
@@ -178,6 +181,7 @@ class Logs:
         for sink in self._sinks.values():
             sink.close()
         self._sinks.clear()
+        self._gathering.clear()
 
 
 def descriptor_of(address: Address) -> int | None:
