@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import uvloop
 
 from headgate.admin.executor import Answer
 from headgate.admin.registry import Command, CommandError, Level, Registry, Scope
@@ -20,6 +19,7 @@ from headgate.app.controller import Controller
 from headgate.app.siblings import Sibling
 from headgate.app.worker import Worker
 from headgate.runtime.logs.rings import LogRing
+from headgate.runtime.loop import run as run_loop
 from headgate.runtime.process.place import Heritage, Place, Role
 from headgate.runtime.workers.journal import Journal
 
@@ -183,7 +183,7 @@ def run(scenario: Callable[[Generation], Awaitable[None]]) -> None:
             finally:
                 generation.close()
 
-    uvloop.run(bounded())
+    run_loop(bounded())
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from headgate.runtime.arrival import Arrival
-from headgate.runtime.reactor import Reactor
+from headgate.runtime.loop import reactor_of
+from headgate.runtime.loop import run as run_loop
 
 V1 = b"PROXY TCP4 192.0.2.7 192.0.2.8 1234 80\r\n"
 V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c" + bytes([192, 0, 2, 7, 192, 0, 2, 8]) + b"\x04\xd2\x00\x50"
@@ -31,8 +32,7 @@ class Client:
 
 async def _arrive(pieces: list[bytes]) -> tuple[Client, bytes, list[bytes]]:
     """Send the pieces one after the other; what the session learned, what is left for it, and what lay unread between."""
-    reactor = Reactor()
-    reactor.attach(asyncio.get_running_loop())
+    reactor = reactor_of(asyncio.get_running_loop())
     near, far = socket.socketpair()
     near.setblocking(False)
     client = Client()
@@ -52,7 +52,7 @@ async def _arrive(pieces: list[bytes]) -> tuple[Client, bytes, list[bytes]]:
         channel.release()
     finally:
         far.close()
-        reactor.close()
+        reactor.clear()
     return client, rest, unread
 
 
@@ -63,7 +63,7 @@ def test_a_header_in_pieces_is_one_header_and_never_left_unread(header: bytes, s
     whole = header
     pieces = [whole[start : start + size] for start in range(0, len(whole), size)]
     pieces[-1] += b"GET /"
-    client, rest, unread = asyncio.run(_arrive(pieces))
+    client, rest, unread = run_loop(_arrive(pieces))
     assert (client.source, client.source_port) == (b"192.0.2.7", 1234)
     assert (client.destination, client.destination_port) == (b"192.0.2.8", 80)
     assert (rest, unread) == (b"GET /", [])

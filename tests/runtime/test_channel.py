@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 
 from headgate.proxy.port import Lost
 from headgate.runtime.channel import Farewell, PlainChannel
-from headgate.runtime.reactor import Reactor
+from headgate.runtime.loop import reactor_of
+from headgate.runtime.loop import run as run_loop
 
 
 class Listening:
@@ -36,8 +37,7 @@ Scenario = Callable[[PlainChannel, Listening, socket.socket], Awaitable[None]]
 
 def connected(scenario: Scenario) -> None:
     async def main() -> None:
-        reactor = Reactor()
-        reactor.attach(asyncio.get_running_loop())
+        reactor = reactor_of(asyncio.get_running_loop())
         with socket.create_server(("127.0.0.1", 0)) as listening:
             far = socket.create_connection(listening.getsockname())
             near, _ = listening.accept()
@@ -50,9 +50,9 @@ def connected(scenario: Scenario) -> None:
         finally:
             channel.release()
             far.close()
-            reactor.close()
+            reactor.clear()
 
-    asyncio.run(main())
+    run_loop(main())
 
 
 async def read_all(sock: socket.socket) -> bytes:

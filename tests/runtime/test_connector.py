@@ -17,7 +17,8 @@ from headgate.config.model import SourceAddress
 from headgate.proxy.port import Channel, Lost
 from headgate.runtime.channel import PlainChannel
 from headgate.runtime.connector import Endpoint, PendingConnection
-from headgate.runtime.reactor import Reactor
+from headgate.runtime.loop import reactor_of
+from headgate.runtime.loop import run as run_loop
 
 
 class Attempt:
@@ -45,8 +46,7 @@ def connect(endpoint: Endpoint, at: Any = None, *, cancel: bool = False) -> Chan
     """The channel, closed again, or why there is none; None when nothing was told because the attempt was cancelled."""
 
     async def main() -> Channel | Lost | None:
-        reactor = Reactor()
-        reactor.attach(asyncio.get_running_loop())
+        reactor = reactor_of(asyncio.get_running_loop())
         attempt = Attempt()
         try:
             pending = PendingConnection(reactor, endpoint, cast(Any, None), at or stream(), attempt)
@@ -62,10 +62,10 @@ def connect(endpoint: Endpoint, at: Any = None, *, cancel: bool = False) -> Chan
                 result.release()
             return result
         finally:
-            reactor.close()
+            reactor.clear()
 
     before = set(os.listdir("/proc/self/fd"))
-    result = asyncio.run(main())
+    result = run_loop(main())
     assert set(os.listdir("/proc/self/fd")) == before
     return result
 
@@ -151,8 +151,7 @@ def test_no_descriptor_left_is_a_failed_connection(monkeypatch: pytest.MonkeyPat
     endpoint = inet(80)
 
     async def main() -> Channel | Lost:
-        reactor = Reactor()
-        reactor.attach(asyncio.get_running_loop())
+        reactor = reactor_of(asyncio.get_running_loop())
         attempt = Attempt()
         with monkeypatch.context() as patch:
             patch.setattr(socket, "socket", none_left)
@@ -160,16 +159,16 @@ def test_no_descriptor_left_is_a_failed_connection(monkeypatch: pytest.MonkeyPat
         try:
             return await asyncio.wait_for(attempt.ended, 10)
         finally:
-            reactor.close()
+            reactor.clear()
 
-    assert asyncio.run(main()) is Lost.ERROR
+    assert run_loop(main()) is Lost.ERROR
 
 
 def test_a_unix_server_that_answers_and_closes_at_once_is_heard(tmp_path: pathlib.Path) -> None:
     path = str(tmp_path / "server")
 
     async def main() -> bytes:
-        reactor = Reactor()
+        reactor = reactor_of(asyncio.get_running_loop())
         heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         attempt = Attempt(SimpleNamespace(data_received=heard.set_result, eof_received=lambda: None))
         endpoint = Endpoint(socket.AF_UNIX, path, Address(Family.UNIX, path))
@@ -180,7 +179,6 @@ def test_a_unix_server_that_answers_and_closes_at_once_is_heard(tmp_path: pathli
             peer, _ = listening.accept()
             peer.send(b"busy")
             peer.close()
-        reactor.attach(asyncio.get_running_loop())
         try:
             channel = await asyncio.wait_for(attempt.ended, 10)
             assert isinstance(channel, PlainChannel)
@@ -188,9 +186,9 @@ def test_a_unix_server_that_answers_and_closes_at_once_is_heard(tmp_path: pathli
             channel.release()
             return data
         finally:
-            reactor.close()
+            reactor.clear()
 
-    assert asyncio.run(main()) == b"busy"
+    assert run_loop(main()) == b"busy"
 
 
 def test_a_unix_server_with_a_full_backlog_is_a_failed_connection(tmp_path: pathlib.Path) -> None:

@@ -17,7 +17,8 @@ from headgate.config.model import Bind
 from headgate.proxy.sides import Frontend
 from headgate.runtime import listener as listening
 from headgate.runtime.listener import Listener, resume_all
-from headgate.runtime.reactor import Reactor
+from headgate.runtime.loop import reactor_of
+from headgate.runtime.loop import run as run_loop
 from tests.proxy.playbook import Playbook
 
 HEADER = "defaults\n    mode http\n    timeout client 10s\n    timeout connect 1s\n    timeout server 10s\n"
@@ -30,8 +31,7 @@ class Door:
         config = f"frontend fe\n    bind 127.0.0.1:1 {bind}\n{frontend}    http-request return status 200\n"
         self.play = Playbook(config, tmp_path, HEADER)
         self.side: Frontend = self.play.frontends["fe"]
-        self.reactor = Reactor()
-        self.reactor.attach(asyncio.get_running_loop())
+        self.reactor = reactor_of(asyncio.get_running_loop())
         self.sock = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.sock.setblocking(False)
         spec: Bind = self.side.spec.binds[0]
@@ -46,7 +46,7 @@ class Door:
         for session in list(self.play.shared.live):
             cast(Any, session).channel.release()
         self.listener.stop()
-        self.reactor.close()
+        self.reactor.clear()
 
 
 class Visitor:
@@ -72,7 +72,7 @@ def opened(tmp_path: Path, scenario: Callable[[Door], Awaitable[None]], *, front
         finally:
             door.close()
 
-    asyncio.run(main())
+    run_loop(main())
 
 
 OK = b"HTTP/1.1 200"

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from headgate.runtime.loop import reactor_of
+from headgate.runtime.loop import run as run_loop
 from headgate.runtime.reactor import READ, WRITE, Reactor
 
 
@@ -28,14 +30,13 @@ class Alarm:
 
 def driven(test: Callable[[Reactor], Awaitable[None]]) -> None:
     async def main() -> None:
-        reactor = Reactor()
-        reactor.attach(asyncio.get_running_loop())
+        reactor = reactor_of(asyncio.get_running_loop())
         try:
             await asyncio.wait_for(test(reactor), 10)
         finally:
-            reactor.close()
+            reactor.clear()
 
-    asyncio.run(main())
+    run_loop(main())
 
 
 def test_a_handler_is_called_for_its_descriptor_and_not_after_unwatch() -> None:
@@ -78,16 +79,12 @@ def test_a_forgotten_descriptor_that_another_process_holds_is_taken_out_of_the_s
     async def scenario(reactor: Reactor) -> None:
         near, far = socket.socketpair()
         with far, near.dup():
-            turns: list[None] = []
-            reactor.turn_ends.append(lambda: turns.append(None))
             reactor.watch(near.fileno(), READ, lambda events: None)
             reactor.shared.add(near.fileno())
             reactor.forget(near.fileno())
             near.close()
             far.send(b"x")
-            for _ in range(5):
-                await asyncio.sleep(0)
-            assert not turns and not reactor.shared
+            assert not reactor.turn(0.0) and not reactor.shared
 
     driven(scenario)
 

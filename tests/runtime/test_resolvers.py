@@ -20,9 +20,9 @@ from tests.interop.name_server import NameServer, garbage, silence, truncated_ov
 #: As behind `chroot`: what is not loaded by then can't be.
 _JAILED = """
 import sys
-import uvloop
 from headgate.base.addresses import Address, Family
 from headgate.config.resolvers import NameServer, Resolvers
+from headgate.runtime.loop import run as run_loop
 from headgate.runtime.resolvers import Resolver
 
 class Wall:
@@ -36,7 +36,7 @@ async def ask():
         print(*sorted(one for candidate in (await asking.resolve(name, 6)).candidates for one in candidate.addresses))
 
 sys.meta_path.insert(0, Wall())
-uvloop.run(ask())
+run_loop(ask())
 """
 
 

@@ -15,6 +15,8 @@ import pytest
 
 from headgate.proxy.port import Lost
 from headgate.runtime.channel import PlainChannel
+from headgate.runtime.loop import reactor_of
+from headgate.runtime.loop import run as run_loop
 from headgate.runtime.reactor import Reactor
 from headgate.runtime.splice import PIPE_SIZE, PipePool, Spout
 
@@ -103,8 +105,7 @@ def relayed(scenario: Scenario, *, most: int | None = None, pair: Pair = tcp_pai
     """Run a scenario; afterwards no pipe may be on loan and no descriptor be open that was not before."""
 
     async def main() -> None:
-        reactor = Reactor()
-        reactor.attach(asyncio.get_running_loop())
+        reactor = reactor_of(asyncio.get_running_loop())
         pool = PipePool(reactor, most)
         relay = Relay(reactor, pool, pair)
         try:
@@ -113,10 +114,10 @@ def relayed(scenario: Scenario, *, most: int | None = None, pair: Pair = tcp_pai
             relay.close()
             assert pool.lent == 0
             pool.close()
-            reactor.close()
+            reactor.clear()
 
     before = set(os.listdir("/proc/self/fd"))
-    asyncio.run(main())
+    run_loop(main())
     assert set(os.listdir("/proc/self/fd")) == before
 
 
@@ -287,8 +288,7 @@ def test_an_idle_relay_holds_no_pipe() -> None:
 
 def test_many_relays_share_a_few_pipes() -> None:
     async def main() -> int:
-        reactor = Reactor()
-        reactor.attach(asyncio.get_running_loop())
+        reactor = reactor_of(asyncio.get_running_loop())
         pool = PipePool(reactor, 8)
         relays = [Relay(reactor, pool, unix_pair) for _ in range(100)]
         data, total = noise(7, 500_000)
@@ -299,11 +299,11 @@ def test_many_relays_share_a_few_pipes() -> None:
             relay.close()
         lent = pool.lent
         pool.close()
-        reactor.close()
+        reactor.clear()
         return lent
 
     before = set(os.listdir("/proc/self/fd"))
-    assert asyncio.run(main()) == 0
+    assert run_loop(main()) == 0
     assert set(os.listdir("/proc/self/fd")) == before
 
 

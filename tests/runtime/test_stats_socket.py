@@ -12,13 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import uvloop
 
 from headgate.admin.commands import all_commands, connection
 from headgate.admin.registry import Command, Level, Registry
 from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import ConfigError, Location
 from headgate.config.model import StatsSocket, UnixPermissions
+from headgate.runtime.loop import run as run_loop
 from headgate.runtime.process.successor import TakeoverFailed, take_listeners
 from headgate.runtime.stats_socket import StatsListener
 
@@ -43,7 +43,7 @@ def serve(stats: StatsListener, scenario: Callable[[], Awaitable[None]]) -> None
             finally:
                 await stats.stop()
 
-    uvloop.run(bounded())
+    run_loop(bounded())
 
 
 async def ask(path: Path, sent: bytes, *, end: bool = False) -> bytes:

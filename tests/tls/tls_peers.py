@@ -14,6 +14,7 @@ from OpenSSL import SSL
 from headgate.base.diagnostics import Location, Report
 from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine
 from headgate.proxy.port import Lost
+from headgate.runtime.loop import Loop
 from headgate.runtime.reactor import Reactor
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.authority import issue, make_authority
@@ -94,9 +95,8 @@ class World:
     """A reactor on a loop of its own."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
         self.reactor = Reactor()
-        self.reactor.attach(self.loop)
+        self.loop = Loop(self.reactor)
         self.sockets: list[socket.socket] = []
 
     def wait(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
@@ -123,7 +123,6 @@ class World:
         return near, far
 
     def close(self) -> None:
-        self.reactor.close()
         self.loop.close()
         for sock in self.sockets:
             sock.close()

@@ -317,4 +317,4 @@ class Live:
                 context.sessions.shared = None
             self.sessions.close()
         self.logs.flush()
-        self.reactor.close()
+        self.reactor.clear()

@@ -26,6 +26,7 @@ from headgate.app.variables import RepeatedVariables
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
 from headgate.runtime.logs.emitters import log_event
+from headgate.runtime.loop import run
 from headgate.runtime.process.place import Place, Role, alone
 
 if TYPE_CHECKING:
@@ -189,8 +190,6 @@ class App:
         # Behind this, privileges are dropped and this program's files may be out of reach: load what serving needs.
         if self.ocsp is not None:
             self.ocsp.load()
-        import uvloop  # noqa: F401
-
         settings = self.config.global_
         leaves = bool(settings.chroot or settings.user or settings.uid or settings.group or settings.gid)
         if self.place.role is not Role.SINGLE or self._is_checking() or leaves:
@@ -228,16 +227,12 @@ class App:
         Returns:
             The exit code: 0, or 128 and the signal that ended us.
         """
-        import uvloop
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._serve())
+        run(self._serve(), self.reactor)
         return self._exit_code
 
     async def _serve(self) -> None:
         loop = self._loop = asyncio.get_running_loop()
         self._done = asyncio.Event()
-        self.reactor.attach(loop)
         self.reactor.on_bug = self.bug
         if self.api is not None and self.tables is not None:
             self.tables.discard_others()

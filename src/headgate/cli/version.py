@@ -37,7 +37,7 @@ def _full() -> str:
         f"Running on Python version : {platform.python_version()} ({platform.python_implementation()})\n",
         f"Running on OpenSSL version : {openssl_text()}\n",
     ]
-    libraries = ("pyOpenSSL", "cryptography", "uvloop")
+    libraries = ("pyOpenSSL", "cryptography")
     lines.extend(f"Running on {library} version : {metadata.version(library)}\n" for library in libraries)
     lines.append(f"Running on : {platform.system()} {platform.release()} {platform.machine()}\n")
     lines.append("\nAvailable polling systems :\n      epoll : pref=300,  test result OK\nTotal: 1 (1 usable), will use epoll.\n")

@@ -1,14 +1,14 @@
-"""The data plane's event loop: one epoll set, nested in the asyncio loop that everything else runs on.
+"""The data plane's events: one epoll set, its handlers, deadlines, and the clock. `loop` runs coroutines on the same set.
 
-The asyncio loop (uvloop) watches the epoll descriptor, which is readable when any of its members is. Under load one turn
-of the outer loop serves a whole batch of connections at the price of a dictionary look-up each, while checks, resolvers
-and the stats socket stay ordinary coroutines. Sockets are registered level-triggered and stay registered: in steady state
-no system call changes a registration.
+Sockets are registered level-triggered and stay registered: in steady state no system call changes a registration. An event is a
+dictionary look-up and a call. A turn serves a batch of them, then the deadlines that have passed, then what was put off, and
+tells those who gather output. Checks, resolvers and the stats socket are ordinary coroutines: their descriptors are in the set
+too, and a turn hands their events back to the loop.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import heapq
 import select
 import sys
@@ -52,14 +52,13 @@ class Reactor:
     """Events of descriptors, deadlines and the clock.
 
     Attributes:
-        now: monotonic seconds, read once a batch.
+        now: monotonic seconds, read once a turn.
         wall: seconds since the epoch that belong to `now`.
     """
 
     __slots__ = (
-        "_dead", "_epoll", "_handlers", "_heap", "_later", "_loop", "_order", "_run", "_timer", "_timer_at", "_turning", "now",
-        "on_bug", "shared", "turn_ends", "wall",
-    )
+        "_dead", "_epoll", "_handlers", "_heap", "_later", "_order", "_run", "now", "on_bug", "shared", "turn_ends", "wall",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -67,35 +66,76 @@ class Reactor:
         self._heap: list[tuple[float, int, Timed]] = []
         self._order = 0
         self._dead = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
         self._later: list[Callable[[], None]] = []
-        self._turning = False  # a turn is under way, which runs them at its end
         self._run: Callable[[Handler, int], None] | None = None
         #: descriptors of connections that another process holds too: closing ours does not take them out of the epoll set
         self.shared: set[int] = set()
         #: told of an exception that nobody expected
         self.on_bug: Callable[[Exception], None] = _print_bug
-        #: called after each batch: log sinks flush here
+        #: called after each turn: log sinks flush here
         self.turn_ends: list[Callable[[], None]] = []
         self.now = time.monotonic()
         self.wall = time.time()
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let `loop` drive this reactor."""
-        self._loop = loop
-        loop.add_reader(self._epoll.fileno(), self._turn if self._run is None else self._measured_turn)
-        self._schedule_timer()
+    def clear(self) -> None:
+        """Forget all handlers and deadlines; descriptors that are not ours stay."""
+        for fd in list(self._handlers):
+            with contextlib.suppress(OSError):  # closed already
+                self.unwatch(fd)
+        self._heap.clear()
 
     def close(self) -> None:
-        if self._loop is not None:
-            self._loop.remove_reader(self._epoll.fileno())
-            if self._timer is not None:
-                self._timer.cancel()
-        self._epoll.close()
+        """Nothing is watched any more."""
         self._handlers.clear()
         self._heap.clear()
+        self._epoll.close()
+
+    # --- turns ---
+
+    def turn(self, patience: float) -> list[tuple[int, int]]:
+        """Wait for events, and serve them and whatever is due.
+
+        Args:
+            patience: how long to wait at most, seconds; below 0: until something happens.
+
+        Returns:
+            Descriptors that have no handler (see `include`), and their events.
+        """
+        if self._later:
+            self._run_later()
+            patience = 0.0  # they may have given the loop something to do
+        heap = self._heap
+        if heap and patience != 0.0:
+            due = heap[0][0] - time.monotonic()
+            if patience < 0.0 or due < patience:
+                patience = due if due > 0.0 else 0.0
+        found = self._epoll.poll(patience, _BATCH)
+        now = self.now = time.monotonic()
+        self.wall = time.time()
+        handlers, run = self._handlers, self._run
+        others = []
+        for fd, events in found:
+            # A handler may close another connection of the same batch: then its entry is gone.
+            handler = handlers.get(fd)
+            if handler is None:
+                others.append((fd, events))
+                continue
+            try:
+                if run is None:
+                    handler(events)
+                else:
+                    run(handler, events)
+            except Exception as error:
+                # Ours, and only this connection's: it must neither spin nor take the rest of the batch with it.
+                self.unwatch(fd)
+                self.on_bug(error)
+        if heap and heap[0][0] <= now:
+            self._fire(now)
+        if self._later:
+            self._run_later()
+        for end in self.turn_ends:
+            end()
+        return others
 
     # --- descriptors ---
 
@@ -103,6 +143,15 @@ class Reactor:
         """Call `handler` whenever one of `events` holds for `fd`."""
         self._handlers[fd] = handler
         self._epoll.register(fd, events)
+
+    def include(self, fd: int, events: int) -> None:
+        """Have `turn` answer with the events of `fd`, which has no handler; `exclude` ends it."""
+        self._epoll.register(fd, events)
+
+    def exclude(self, fd: int) -> None:
+        """The opposite of `include`; harmless when `fd` is closed already."""
+        with contextlib.suppress(OSError, ValueError):
+            self._epoll.unregister(fd)
 
     def change(self, fd: int, events: int) -> None:
         """Watch for other events from now on."""
@@ -125,56 +174,11 @@ class Reactor:
         else:
             self._handlers.pop(fd, None)
 
-    def _turn(self) -> None:
-        self._turning = True
-        self.now = time.monotonic()
-        self.wall = time.time()
-        handlers = self._handlers
-        for fd, events in self._epoll.poll(0, _BATCH):
-            # A handler may close another connection of the same batch: then its entry is gone.
-            handler = handlers.get(fd)
-            if handler is not None:
-                try:
-                    handler(events)
-                except Exception as error:
-                    # Ours, and only this connection's: it must neither spin nor take the rest of the batch with it.
-                    self.unwatch(fd)
-                    self.on_bug(error)
-        self._end_turn()
-
-    def _end_turn(self) -> None:
-        if self._later:
-            self._run_later()
-        self._turning = False
-        for end in self.turn_ends:
-            end()
-
     # --- for those who look at it from outside ---
 
     def measure(self, run: Callable[[Handler, int], None] | None) -> None:
-        """Let `run` call the handlers from now on, as profiling does; None: they are called as always, which costs nothing."""
+        """Let `run` call the handlers from the next turn on, as profiling does; None: they are called as always."""
         self._run = run
-        if self._loop is not None:
-            self._loop.add_reader(self._epoll.fileno(), self._turn if run is None else self._measured_turn)
-
-    def _measured_turn(self) -> None:
-        """`_turn`, with `_run` between us and the handlers."""
-        self._turning = True
-        self.now = time.monotonic()
-        self.wall = time.time()
-        handlers, run = self._handlers, self._run
-        for fd, events in self._epoll.poll(0, _BATCH):
-            handler = handlers.get(fd)
-            if handler is not None:
-                try:
-                    if run is None:
-                        handler(events)
-                    else:
-                        run(handler, events)
-                except Exception as error:
-                    self.unwatch(fd)
-                    self.on_bug(error)
-        self._end_turn()
 
     @property
     def handlers(self) -> Mapping[int, Handler]:
@@ -188,10 +192,8 @@ class Reactor:
     # --- work for the end of the turn ---
 
     def later(self, call: Callable[[], None]) -> None:
-        """Run `call` when the current batch is through: for what must not happen inside an event."""
+        """Run `call` when the current batch is through, or before the next: for what must not happen inside an event."""
         self._later.append(call)
-        if len(self._later) == 1 and not self._turning and self._loop is not None:
-            self._loop.call_soon(self._run_later)
 
     def _run_later(self) -> None:
         while self._later:
@@ -213,8 +215,6 @@ class Reactor:
         timed.armed = deadline
         self._order += 1
         heapq.heappush(self._heap, (deadline, self._order, timed))
-        if not self._timer_at or deadline < self._timer_at:
-            self._schedule_timer()
 
     def retire(self, timed: Timed) -> None:
         """Forget a deadline for good: its owner is closing.
@@ -237,23 +237,8 @@ class Reactor:
             heapq.heapify(self._heap)
             self._dead = 0
 
-    def _schedule_timer(self) -> None:
-        if self._loop is None or not self._heap:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = self._heap[0][0]
-        # A tenth of a second of slack would be enough for timeouts; a millisecond keeps `timeout connect 50ms` honest.
-        delay = max(0.0, self._timer_at - time.monotonic()) + 0.001
-        self._timer = self._loop.call_later(delay, self._fire)
-
-    def _fire(self) -> None:
-        self._turning = True
-        now = self.now = time.monotonic()
-        self.wall = time.time()
+    def _fire(self, now: float) -> None:
         heap = self._heap
-        self._timer = None
-        self._timer_at = 0.0
         while heap and heap[0][0] <= now:
             at, _, timed = heapq.heappop(heap)
             if timed.armed != at:
@@ -273,5 +258,3 @@ class Reactor:
                     timed.timed_out()
                 except Exception as error:
                     self.on_bug(error)
-        self._schedule_timer()
-        self._end_turn()

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import Location
@@ -22,6 +21,7 @@ from headgate.health.results import CheckResult, CheckStatus
 from headgate.plan.frontends import BackendPlan
 from headgate.runtime.checks.exchange import CheckPlan, plan_check, run_check, wants_tls
 from headgate.runtime.checks.tls_connection import CheckDialler, TlsConnection
+from headgate.runtime.loop import run as run_loop
 from headgate.tls.authority import issue, make_authority
 from headgate.tls.client_context import ServerContext
 from tests.health.checks import backend_plan, stream
@@ -67,8 +67,9 @@ async def serving(serve: Serve, *, unix: str | None = None, **more: object) -> A
             rest = await reader.read()
         except ConnectionError:
             rest = b"<reset>"
+        finally:
+            writer.close()
         seen.put_nowait(rest)
-        writer.close()
 
     if unix is not None:
         server = await asyncio.start_unix_server(accept, unix)
@@ -97,7 +98,7 @@ def run(scenario: Callable[[], Awaitable[CheckResult]]) -> CheckResult:
         async with asyncio.timeout(20):
             return await scenario()
 
-    return uvloop.run(bounded())
+    return run_loop(bounded())
 
 
 def refusing_port() -> tuple[socket.socket, int]:
@@ -201,7 +202,7 @@ def test_proxy_header_comes_first(send: ProxyProtocolSend | None, forced: bool, 
     async def scenario() -> CheckResult:
         async with serving(silent) as (port, seen):
             result = await check(plan_for(port, None, ServerCheck(inter=5.0, send_proxy=forced), send_proxy=send))
-        assert await seen.get() == expected  # and then an orderly end, no reset
+            assert await seen.get() == expected  # and then an orderly end, no reset
         return result
 
     assert run(scenario).status is CheckStatus.L4OK
@@ -212,7 +213,7 @@ def test_port_and_addr_of_the_check_replace_the_server_s() -> None:
         async with serving(silent) as (port, seen):
             timing = ServerCheck(inter=5.0, port=port)
             result = await check(plan_for(1, None, timing, send_proxy=ProxyProtocolSend(1)))
-        assert await seen.get() == b""  # manual, "check": encapsulation is not inherited then
+            assert await seen.get() == b""  # manual, "check": encapsulation is not inherited then
         return result
 
     assert run(scenario).status is CheckStatus.L4OK

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from headgate.balance.server import ServerState
 from headgate.base.addresses import Address, Family
@@ -19,6 +18,7 @@ from headgate.config.model import Bind, Mode, Proxy, ProxyKind, Server
 from headgate.health.results import CheckResult, CheckStatus
 from headgate.plan.frontends import ServerPlan
 from headgate.runtime.checks.external import arguments, environment, run_external
+from headgate.runtime.loop import run as run_loop
 
 HERE = Location("test.cfg", 1, 1)
 
@@ -48,7 +48,7 @@ def check(command: str, seconds: float = 20.0, inherited: dict[str, str] | None 
     async def run() -> CheckResult:
         return await run_external(proxy_of(command), server_of(), seconds, inherited=inherited or {}, clock=time.monotonic)
 
-    return uvloop.run(run())
+    return run_loop(run())
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_one_that_hangs_is_killed_with_all_that_it_started(tmp_path: Path) -> No
         async with asyncio.timeout(20):
             return await task
 
-    result = uvloop.run(run())
+    result = run_loop(run())
     assert result.status is CheckStatus.PROCTOUT
     assert result.reason.startswith("External check timeout, code: 0, check duration: ")
     if pids.exists():  # it may have been killed before it came so far

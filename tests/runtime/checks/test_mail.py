@@ -6,12 +6,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-import uvloop
-
 from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import NOWHERE
 from headgate.config.mailers import EmailAlert, Mailer, Mailers
 from headgate.runtime.checks.mail import MOST_WAITING, MailQueue, Mails
+from headgate.runtime.loop import run as run_loop
 
 
 class MailServer:
@@ -88,7 +87,7 @@ def run(scenario: Callable[[Scene], Awaitable[None]], **options: float) -> None:
                 scene.mails.stop()
                 scene.server.server.close()
 
-    uvloop.run(bounded())
+    run_loop(bounded())
 
 
 def test_only_what_is_urgent_enough_is_sent() -> None:

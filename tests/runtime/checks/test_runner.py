@@ -9,8 +9,6 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
-import uvloop
-
 from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address, Family
@@ -22,6 +20,7 @@ from headgate.plan.checks import CheckStream
 from headgate.plan.frontends import BackendPlan, ServerPlan
 from headgate.runtime.checks.checked import state_header
 from headgate.runtime.checks.runner import CheckRunner
+from headgate.runtime.loop import run as run_loop
 from tests.health.checks import backend_plan, stream
 
 HERE = Location("test.cfg", 1, 1)
@@ -133,7 +132,7 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.timeout(30):
             await scenario()
 
-    uvloop.run(bounded())
+    run_loop(bounded())
 
 
 @contextlib.contextmanager

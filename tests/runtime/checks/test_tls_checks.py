@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import Location, Report
@@ -18,6 +17,7 @@ from headgate.config.tls_options import ServerTls, Verify
 from headgate.health.results import CheckResult, CheckStatus
 from headgate.runtime.checks.exchange import plan_check, run_check
 from headgate.runtime.checks.tls_connection import CheckDialler
+from headgate.runtime.loop import run as run_loop
 from headgate.tls.authority import issue, make_authority
 from headgate.tls.client_context import build_server_context
 
@@ -58,7 +58,7 @@ def checked(tmp_path: Path, tls: ServerTls, sni: str | None) -> tuple[CheckResul
         listening.bind(("127.0.0.1", 0))
         listening.listen(5)
         listening.settimeout(10)
-        return uvloop.run(scenario(listening))
+        return run_loop(scenario(listening))
 
 
 @pytest.mark.parametrize("sni", [None, "www.example"])

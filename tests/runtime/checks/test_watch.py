@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
-import uvloop
-
 from headgate.runtime.checks.watch import watch_of
+from headgate.runtime.loop import run as run_loop
 
 
 def test_told_until_it_is_read_and_not_when_it_was_removed() -> None:
@@ -40,7 +39,7 @@ def test_told_until_it_is_read_and_not_when_it_was_removed() -> None:
             watch.remove(other.fileno())
         return told
 
-    assert uvloop.run(scenario()) == ["first", "first", "second"]
+    assert run_loop(scenario()) == ["first", "first", "second"]
 
 
 def test_one_that_is_removed_by_another_is_not_told() -> None:
@@ -68,4 +67,4 @@ def test_one_that_is_removed_by_another_is_not_told() -> None:
             ours.close()
         return calls
 
-    assert uvloop.run(scenario()) == 1
+    assert run_loop(scenario()) == 1

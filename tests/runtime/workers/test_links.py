@@ -7,8 +7,8 @@ import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
-import uvloop
 
+from headgate.runtime.loop import run as run_loop
 from headgate.runtime.workers import links
 from headgate.runtime.workers.links import Link, LinkLost, watch_supervision
 from headgate.runtime.workers.messages import BadMessage, Kind, Message, decode, encode
@@ -22,7 +22,7 @@ def run(scenario: Scenario) -> None:
         async with asyncio.timeout(10):
             await scenario()
 
-    uvloop.run(bounded())
+    run_loop(bounded())
 
 
 class Ends:

@@ -1,7 +1,7 @@
 """Which sockets of checks can be read: one epoll instance for all of them, which the loop watches as if it were one socket.
 
-A check reads once or twice from a socket that is a few milliseconds old. uvloop's own reader costs several system calls and a
-handle for each of them; here it is one call to begin and one to end. Called by `connection` and `tls_connection`.
+A check reads once or twice from a socket that is a few milliseconds old. The loop's own reader costs a handle and a look through
+its queue for each of them; here it is one call to begin and one to end. Called by `connection` and `tls_connection`.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def _enter(directory: str) -> None:
 
     import headgate
 
-    for name in ("encodings.idna", "linecache", "traceback", "uvloop"):
+    for name in ("encodings.idna", "linecache", "traceback"):
         importlib.import_module(name)
     for module in pkgutil.walk_packages(headgate.__path__, "headgate."):
         # The command line was read long ago.
