@@ -13,6 +13,7 @@ from headgate.config.model import ProxyKind
 from headgate.observe.counters import ListenerCounters, ProcessCounters, ProxyCounters, ServerCounters
 from headgate.plan.facts import TlsFacts
 from headgate.proxy.sides import Backend, Frontend
+from headgate.wire.hello_extensions import has_ticket
 
 if TYPE_CHECKING:
     from headgate.tls.handshake_record import HandshakeRecord
@@ -122,8 +123,7 @@ def count_lookup(counters: ProcessCounters, record: HandshakeRecord) -> None:
     data = record.first_bytes
     if record.version == "TLSv1.3" or len(data) <= _SESSION_ID_AT or not data[_SESSION_ID_AT]:
         return
-    hello = record.hello
-    if hello is not None and not hello.has_ticket:
+    if not has_ticket(data):
         counters.tls_cache_lookups += 1
         if not record.resumed:
             counters.tls_cache_misses += 1

@@ -15,7 +15,7 @@ only confirms that OpenSSL saw a name of the same policy, and ends the handshake
 hello that did not come in whole) gets no policy but its own.
 
 Measured (CPU time of connection and first flight, TLS 1.3, ECDSA): 218 us where the callback switches, 240 us on a selective
-line. Of these 3 are for finding the name (`wire.server_name`), the rest for the early switch and the second callback.
+line. Of these 3 are for finding the name (`wire.hello_extensions`), the rest for the early switch and the second callback.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from headgate.tls.store import CertificateStore, Choice, Served, load_served, sk
 from headgate.tls.tuning import UNTUNED, Tuning
 from headgate.wire.client_hello import parse_client_hello
 from headgate.wire.errors import ProtocolViolation
-from headgate.wire.server_name import server_name
+from headgate.wire.hello_extensions import server_name
 
 #: Capacity of OpenSSL's session cache; the binding has no call to change it.
 LIBRARY_CACHE_SIZE = 20480

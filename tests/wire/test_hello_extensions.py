@@ -1,4 +1,4 @@
-"""The short way to a server name says what the long one says."""
+"""The short way to an extension says what the long one says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.wire.client_hello import parse_client_hello
-from headgate.wire.server_name import server_name
+from headgate.wire.hello_extensions import has_ticket, server_name
 from tests.wire import test_client_hello as hellos
 
 names = st.binary(min_size=1, max_size=60).filter(lambda name: b"\0" not in name)
@@ -32,14 +32,18 @@ def test_same_as_the_whole_parse(
         whole = parse_client_hello(data)
         assert whole is not None
         assert server_name(data) == server_name(data + b"more") == whole.sni == (name.lower() if name is not None else None)
+        assert has_ticket(data) == has_ticket(data + b"more") == whole.has_ticket
 
 
 @given(data=st.binary(max_size=200), flip=st.integers(0, 300), value=st.integers(0, 255))
 def test_never_raises(data: bytes, flip: int, value: int) -> None:
     server_name(data)
+    has_ticket(data)
     hello = bytearray(hellos.records(hellos.FULL))
     hello[flip % len(hello)] = value
     server_name(bytes(hello))
+    has_ticket(bytes(hello))
+    has_ticket(bytes(hello[: flip % len(hello)]))
     server_name(bytes(hello[: flip % len(hello)]))
 
 
@@ -50,3 +54,12 @@ def test_never_raises(data: bytes, flip: int, value: int) -> None:
 )
 def test_odd_forms_have_no_name(extensions: bytes | None) -> None:
     assert server_name(hellos.records(hellos.message(extensions))) is None
+
+
+@pytest.mark.parametrize(
+    ("extensions", "presented"),
+    [(hellos.extension(35, b"ticket"), True), (hellos.extension(35, b""), False), (hellos.server_name(b"a"), False), (None, False)],
+)
+@pytest.mark.parametrize("size", [16384, 20])
+def test_a_presented_ticket(extensions: bytes | None, presented: bool, size: int) -> None:
+    assert has_ticket(hellos.records(hellos.message(extensions), size)) is presented
