@@ -179,9 +179,24 @@ class Program:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(5)
-        with contextlib.suppress(ProcessLookupError):
+        try:
             os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:  # nobody was left
+            self.process.wait()
+            return
         self.process.wait()
+        # A killed process keeps its sockets until it had the time to die; the next program may want the ports.
+        wait_until(lambda: not _group_lives(self.process.pid), f"all processes of {self.name} die")
+
+
+def _group_lives(group: int) -> bool:
+    """Whether a process group has a process that is more than a remembered exit code."""
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = path.read_text(errors="replace").rpartition(") ")[2].split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                return True
+    return False
 
 
 def headgate_command() -> str:
