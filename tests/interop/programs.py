@@ -85,7 +85,7 @@ def wait_until(condition: Callable[[], object], what: str | Callable[[], str], s
 
 
 def ask_socket(path: pathlib.Path, command: str) -> str:
-    """The whole answer of a stats socket to one line, on a connection of its own."""
+    """The whole answer of a stats socket to one line, on a connection of its own. What servers sent need not be text."""
     answer = b""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(DEADLINE)
@@ -93,7 +93,7 @@ def ask_socket(path: pathlib.Path, command: str) -> str:
         sock.sendall(command.encode() + b"\n")
         while data := sock.recv(65536):
             answer += data
-    return answer.decode()
+    return answer.decode(errors="replace")
 
 
 def listening_addresses() -> set[tuple[str, int]]:
