@@ -150,7 +150,8 @@ def test_who_served_and_dies_while_others_still_start_is_replaced(tmp_path: Path
     code = f"[await_file({str(read)!r}), serve(place)] if place.index == 0 else serve(place)"
     with launched(code, workers=1, settings="launcher.FIRST_WAIT = 0.05") as running:
         running.until("1 link 0")
-        pids = [line for line in running.lines if line.startswith("pids")][-1].split()
+        while len(pids := [line for line in running.lines if line.startswith("pids")][-1].split()) < 3:
+            running.until("pids")  # the worker may be heard before the launcher tells of it
         os.kill(int(pids[2]), signal.SIGKILL)
         running.until(f"log worker 1 (pid {pids[2]}) was killed by signal 9 (SIGKILL); replaced by ")
         read.touch()
