@@ -28,14 +28,36 @@ class ProgramFailed(Exception):
     """A program ended or did not get ready; the message holds all that it printed."""
 
 
-#: Below the range that the kernel takes ports of clients from: nobody's connection comes in between choosing and listening. Each
-#: process of a parallel run has a part of its own.
+#: Below the range that the kernel takes ports of clients from: nobody's connection comes in between choosing and listening.
 _PORTS = range(10_240, 32_768)
-_PARTS = 16
-_part = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PARTS
-_candidates = itertools.cycle(_PORTS[_part * len(_PORTS) // _PARTS : (_part + 1) * len(_PORTS) // _PARTS])
-# Where to begin: another run on this machine begins elsewhere.
-collections.deque(itertools.islice(_candidates, os.getpid() % (len(_PORTS) // _PARTS)), maxlen=0)
+_PARTS = 32
+
+
+def _own_ports() -> tuple[range, socket.socket | None]:
+    """Ports that no other process which runs tests chooses from, be it of this run or of another one on this machine.
+
+    That a port is free is not enough: headgate and HAProxy share ports (SO_REUSEPORT). Two that were started at the same time on
+    the same one would both get a part of the connections, and no error.
+
+    Returns:
+        The ports, and what holds them as long as this process lives: a name that only one can have where ports are the same.
+    """
+    size = len(_PORTS) // _PARTS
+    for number in range(_PARTS):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0headgate-tests-ports-{number}")
+        except OSError:
+            claim.close()
+            continue
+        return _PORTS[number * size : (number + 1) * size], claim
+    return _PORTS, None  # more processes than parts
+
+
+_own, _claim = _own_ports()
+_candidates = itertools.cycle(_own)
+# Where to begin: not where the one before began, whose connections may still be remembered.
+collections.deque(itertools.islice(_candidates, os.getpid() % len(_own)), maxlen=0)
 
 
 def free_ports(count: int) -> list[int]:
@@ -63,7 +85,7 @@ def wait_until(condition: Callable[[], object], what: str | Callable[[], str], s
 
 
 def ask_socket(path: pathlib.Path, command: str) -> str:
-    """The whole answer of a stats socket to one line, on a connection of its own."""
+    """The whole answer of a stats socket to one line, on a connection of its own. What servers sent need not be text."""
     answer = b""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(DEADLINE)
@@ -71,7 +93,7 @@ def ask_socket(path: pathlib.Path, command: str) -> str:
         sock.sendall(command.encode() + b"\n")
         while data := sock.recv(65536):
             answer += data
-    return answer.decode()
+    return answer.decode(errors="replace")
 
 
 def listening_addresses() -> set[tuple[str, int]]:
@@ -157,9 +179,24 @@ class Program:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(5)
-        with contextlib.suppress(ProcessLookupError):
+        try:
             os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:  # nobody was left
+            self.process.wait()
+            return
         self.process.wait()
+        # A killed process keeps its sockets until it had the time to die; the next program may want the ports.
+        wait_until(lambda: not _group_lives(self.process.pid), f"all processes of {self.name} die")
+
+
+def _group_lives(group: int) -> bool:
+    """Whether a process group has a process that is more than a remembered exit code."""
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = path.read_text(errors="replace").rpartition(") ")[2].split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                return True
+    return False
 
 
 def headgate_command() -> str:

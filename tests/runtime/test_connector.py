@@ -19,6 +19,7 @@ from headgate.runtime.channel import PlainChannel
 from headgate.runtime.connector import Endpoint, PendingConnection
 from headgate.runtime.loop import reactor_of
 from headgate.runtime.loop import run as run_loop
+from tests.interop.programs import free_port
 
 
 class Attempt:
@@ -74,18 +75,13 @@ def inet(port: int, host: str = "127.0.0.1", *, offset: bool = False, source: So
     return Endpoint(socket.AF_INET, host, Address(Family.INET, host, port, port, port_is_offset=offset), source=source)
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
 def test_a_server_that_listens_is_connected() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         assert isinstance(connect(inet(listening.getsockname()[1])), PlainChannel)
 
 
 def test_refused() -> None:
-    assert connect(inet(closed_port())) is Lost.REFUSED
+    assert connect(inet(free_port())) is Lost.REFUSED
 
 
 def test_no_route() -> None:
@@ -140,7 +136,7 @@ def test_a_source_that_is_not_ours_fails_the_attempt() -> None:
 def test_a_cancelled_attempt_is_never_heard_of() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         connect(inet(listening.getsockname()[1]), cancel=True)
-    connect(inet(closed_port()), cancel=True)
+    connect(inet(free_port()), cancel=True)
     connect(Endpoint(socket.AF_INET, None, Address(Family.NAME, "server.test", 80, 80)), cancel=True)
 
 

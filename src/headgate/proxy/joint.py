@@ -1,7 +1,7 @@
 """Frontends and their limits over all workers: the joint forms of what `proxy.sides` has for one process.
 
-A place for a connection is taken before it is accepted, and given back when nobody was there, so that no limit is ever exceeded,
-whichever worker accepts. All this is in one section, that of the process's row.
+A connection is accepted and its place taken in one section, that of the process's row: no limit is ever exceeded, whichever
+worker accepts, and no session is counted that is not there.
 """
 
 from __future__ import annotations
@@ -171,11 +171,19 @@ class JointFrontend(JointSessions, Frontend):
             socket.counters = JointListenerCounters(board, self.name, number)
 
     def take_place(self, socket: ListenerCounters | None) -> None:
-        """Count a connection that is about to be accepted. The caller is in the section and has asked all limits."""
+        """Count a connection that was accepted. The caller is still in the section in which it asked all limits."""
+        joint = self.joint
         self.sessions += 1
-        self.joint.sessions += 1
+        joint.sessions += 1
+        counters = self.counters
+        if self.sessions > counters.maximum_sessions:
+            counters.maximum_sessions = self.sessions
+        if joint.sessions > joint.counters.maximum_sessions:
+            joint.counters.maximum_sessions = joint.sessions
         if socket is not None:
             socket.sessions += 1
+            if socket.sessions > socket.maximum_sessions:
+                socket.maximum_sessions = socket.sessions
 
     def give_place_back(self, socket: ListenerCounters | None) -> list[int]:
         """The opposite of `take_place`; the caller wakes the processes that it names, outside of the section."""
@@ -215,17 +223,8 @@ class JointFrontend(JointSessions, Frontend):
         counters.connections += 1
         counters.connection_rate.tick(now)
         totals.connection_rate.tick(now)
-        sessions = self.sessions
-        if sessions > counters.maximum_sessions:
-            counters.maximum_sessions = sessions
-        sessions = joint.sessions
-        if sessions > totals.maximum_sessions:
-            totals.maximum_sessions = sessions
-        socket = session.counted
-        if socket is not None:
-            socket.sessions_total += 1
-            if socket.sessions > socket.maximum_sessions:
-                socket.maximum_sessions = socket.sessions
+        if session.counted is not None:
+            session.counted.sessions_total += 1
 
     def not_a_session(self) -> None:
         """See `Frontend`."""

@@ -189,13 +189,23 @@ class Listener:
         """Whether `maxconn` of the bind line allows another session."""
         return not self.limit or self.counters is None or self.counters.sessions < self.limit
 
-    def _place(self) -> bool:
-        """Whether all limits allow another session; pauses when one doesn't."""
+    def _take(self) -> tuple[int, object] | None:
+        """Accept a connection if all limits allow another session; None, and a pause, when one doesn't. Raises OSError."""
         if not self.side.may_accept() or (self.limit and not self.has_room()):
             # Resumed by `Shared.session_ended`.
             self.pause()
-            return False
-        return self._passes_gates()
+            return None
+        return self._accepted() if self._passes_gates() else None
+
+    def _accepted(self) -> tuple[int, object]:
+        """Accept a connection that passed all limits."""
+        try:
+            descriptor, address = self.sock._accept()  # type: ignore[attr-defined]  # what accept() itself calls
+        except OSError:
+            for gate in self.side.gates(tls=self.tls is not None):
+                gate.meter.untick()
+            raise
+        return descriptor, address
 
     def _passes_gates(self) -> bool:
         """Whether limits on connections in a second allow another one, which is counted; pauses for a while when one doesn't."""
@@ -217,11 +227,6 @@ class Listener:
     def _place_anyway(self) -> None:
         """A connection was handed to us: there are no limits to ask."""
 
-    def _place_back(self) -> None:
-        """Nobody was there to take the place that `_place` gave."""
-        for gate in self.side.gates(tls=self.tls is not None):
-            gate.meter.untick()
-
     def timed_out(self) -> None:
         """A pause for a rate limit or for lack of descriptors is over."""
         if not self.side.accept_paused:
@@ -234,15 +239,11 @@ class Listener:
         self._last = now
         family, kind, protocol = self._kind
         for _ in range(most):
-            if not self._place():
-                return
             try:
-                descriptor, address = self.sock._accept()  # type: ignore[attr-defined]  # what accept() itself calls
+                taken = self._take()
             except BlockingIOError:
-                self._place_back()
                 return
             except OSError as error:
-                self._place_back()
                 if error.errno in _OF_ONE_CONNECTION:
                     continue
                 # Out of descriptors or memory; or another process that has the socket shut it, which would make us spin.
@@ -250,6 +251,9 @@ class Listener:
                 self.pause()
                 self.reactor.arm(self, self.reactor.now + _OUT_OF_DESCRIPTORS)
                 return
+            if taken is None:
+                return
+            descriptor, address = taken
             self.welcome(socket.socket(family, kind, protocol, descriptor), address)
 
     def _passed_on(self, events: int) -> None:

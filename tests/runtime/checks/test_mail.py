@@ -151,7 +151,7 @@ def test_a_server_that_says_nothing_is_left_after_the_timeout() -> None:
         await scene.server.until(lambda: scene.mails.dropped == 1)
         assert "Layer7 timeout" in scene.lines[0][1]
 
-    run(scenario, timeout=0.05)
+    run(scenario, timeout=0.5)
 
 
 def test_the_queue_is_bounded_and_the_oldest_goes() -> None:

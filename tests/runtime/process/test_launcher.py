@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,10 @@ def serve(place):
             say(place.index, "hears", link.recv(10).decode())
         except OSError as error:  # the other end was killed by the test
             say(place.index, "lost", error)
+
+def await_file(path):
+    while not os.path.exists(path):
+        time.sleep(0.01)
 
 def work(place):
     {work}
@@ -139,18 +144,21 @@ def test_a_process_that_can_not_start_ends_the_launcher_with_its_code() -> None:
     assert any("worker 2" in line and "exited with code 7 before it served" in line for line in running.lines)
 
 
-def test_who_served_and_dies_while_others_still_start_is_replaced() -> None:
+def test_who_served_and_dies_while_others_still_start_is_replaced(tmp_path: Path) -> None:
     """As long as the controller reads a large configuration, say; but a start that crashes all the time fails."""
-    code = "[time.sleep(1.0), serve(place)] if place.index == 0 else serve(place)"
+    read = tmp_path / "read"
+    code = f"[await_file({str(read)!r}), serve(place)] if place.index == 0 else serve(place)"
     with launched(code, workers=1, settings="launcher.FIRST_WAIT = 0.05") as running:
         running.until("1 link 0")
-        pids = [line for line in running.lines if line.startswith("pids")][-1].split()
+        while len(pids := [line for line in running.lines if line.startswith("pids")][-1].split()) < 3:
+            running.until("pids")  # the worker may be heard before the launcher tells of it
         os.kill(int(pids[2]), signal.SIGKILL)
         running.until(f"log worker 1 (pid {pids[2]}) was killed by signal 9 (SIGKILL); replaced by ")
+        read.touch()
         running.until_ready()
         running.process.terminate()
         assert running.finish() == 0
-    code = "[time.sleep(20)] if place.index == 0 else [place.ready(), os._exit(3)]"
+    code = "[time.sleep(1000)] if place.index == 0 else [place.ready(), os._exit(3)]"
     with launched(code, workers=1, settings="launcher.FIRST_WAIT = 0.01") as running:
         assert running.finish() == 3
     assert "before it served" in running.lines[-2] or any("exited with code 3" in line for line in running.lines)
@@ -167,7 +175,7 @@ def test_who_dies_again_and_again_is_replaced_with_longer_and_longer_waits() -> 
 
 
 def test_who_hangs_leaves_a_trace_and_is_replaced() -> None:
-    settings = "launcher.HANG_LIMIT = 1.0; launcher.TRACE_TIME = 5.0"
+    settings = "launcher.HANG_LIMIT = 1.0; launcher.TRACE_TIME = 30.0"
     work = "serve(place) if place.index != 1 else [place.alive(), place.ready(), time.sleep(1000)]"
     with launched(work, workers=1, settings=settings) as running:
         running.until_ready()

@@ -34,6 +34,10 @@ def serve(link):
     while True:
         signal.pause()
 
+def await_file(path):
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
 def generate(heritage, link, number, before):
     global number_of_this
     number_of_this = number
@@ -150,10 +154,10 @@ def test_a_load_that_fails_keeps_the_old_generation(tmp_path: Path) -> None:
 
 def test_a_load_that_takes_for_ever_is_ended(tmp_path: Path) -> None:
     work = "serve(link) if number == 1 else time.sleep(1000)"
-    with supervised(tmp_path, work, settings="master.START_LIMIT = 0.5") as running:
+    with supervised(tmp_path, work, settings="master.START_LIMIT = 2.0") as running:
         running.until_ready()
         running.signal(signal.SIGUSR2)
-        running.until("said the new generation does not serve after 0.5 s: it is ended")
+        running.until("said the new generation does not serve after 2 s: it is ended")
         running.until("said Loading failure!")
         running.signal(signal.SIGTERM)
         assert running.finish() == 143
@@ -199,13 +203,15 @@ def test_generations_survive_so_many_reloads_and_no_more(tmp_path: Path) -> None
 
 
 def test_reloads_that_come_while_one_is_under_way_become_one(tmp_path: Path) -> None:
-    work = "time.sleep(0 if number == 1 else 0.5) or serve(link)"
+    loaded = tmp_path / "loaded"
+    work = f"await_file({str(loaded)!r}) if number == 2 else None; serve(link)"
     with supervised(tmp_path, work) as running:
         running.until_ready()
         running.signal(signal.SIGUSR2)
         running.until("generation 2")
         for _ in range(3):
             running.signal(signal.SIGUSR2)
+        loaded.touch()
         running.until_ready()
         running.until_ready()
         running.until("left 2 SIGUSR1")

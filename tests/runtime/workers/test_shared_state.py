@@ -101,7 +101,11 @@ def _resident() -> int:
 # --- sections --------------------------------------------------------------------------------------------------------
 
 
-def test_a_process_killed_inside_a_section_does_not_lock_the_others_out(state: SharedState) -> None:
+def test_a_process_killed_inside_a_section_does_not_lock_the_others_out(
+    state: SharedState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headgate.runtime.workers.sections._UNSAID", 60.0)  # its mark tells that it was inside: no need to wait
+    monkeypatch.setattr("headgate.runtime.workers.sections._LONGEST", 60.0)
     row = state.enter(0).attach("backend", "be")
 
     def work() -> None:
@@ -112,7 +116,7 @@ def test_a_process_killed_inside_a_section_does_not_lock_the_others_out(state: S
     killed(forked(work))
     begun = time.monotonic()
     assert state.recover(1)
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < 30.0
     section = state.enter(2).section(row)
     section.enter()
     section.leave()

@@ -72,14 +72,15 @@ class JointListener(Listener):
             self._takes = _TAKES
         super().timed_out()
 
-    def _place(self) -> bool:
+    def _take(self) -> tuple[int, object] | None:
+        """See `Listener`. Accepts in the section: a session is counted when it is there, so limits and totals are exact."""
         side = self._joint
         joint = side.joint
         if not self._takes and joint.is_ahead():
             self._deferred = True
             self.pause()
             self.reactor.arm(self, self.reactor.now + _DEFERENCE)
-            return False
+            return None
         joint.section.enter()
         try:
             if not side.may_accept() or not self.has_room():
@@ -87,27 +88,16 @@ class JointListener(Listener):
                 if self.paused and not self._waits:
                     self._waits = True
                     side.wait_for_place()
-                return False
+                return None
             if not self._passes_gates():
-                return False
+                return None
+            if self._takes:
+                self._takes -= 1
+            taken = self._accepted()
             side.take_place(self.counters)
+            return taken
         finally:
             joint.section.leave()
-        if self._takes:
-            self._takes -= 1
-        return True
-
-    def _place_back(self) -> None:
-        side = self._joint
-        joint = side.joint
-        joint.section.enter()
-        try:
-            super()._place_back()
-            woken = side.give_place_back(self.counters)
-        finally:
-            joint.section.leave()
-        for process in woken:
-            joint.board.wake(process)
 
     def _place_anyway(self) -> None:
         joint = self._joint.joint
