@@ -58,7 +58,10 @@ def test_odd_forms_have_no_name(extensions: bytes | None) -> None:
 
 @pytest.mark.parametrize(
     ("extensions", "presented"),
-    [(hellos.extension(35, b"ticket"), True), (hellos.extension(35, b""), False), (hellos.server_name(b"a"), False), (None, False)],
+    [
+        (hellos.extension(35, b"ticket"), True), (hellos.extension(35, b""), False), (hellos.server_name(b"a"), False),
+        (None, False),
+    ],
 )
 @pytest.mark.parametrize("size", [16384, 20])
 def test_a_presented_ticket(extensions: bytes | None, presented: bool, size: int) -> None:
