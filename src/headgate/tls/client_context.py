@@ -139,6 +139,11 @@ class ServerContext:
         """All of the storage that the line uses."""
         return {one for one in (self._certificate, self._authorities, self._revocations) if one is not None}
 
+    @property
+    def policy(self) -> bytes:
+        """A digest of all that decides whether the server would be taken anew for who it should be."""
+        return self._policy
+
     def tune(self, tuning: Tuning) -> None:
         """Follow what the global section says about all contexts."""
         self._tuning = tuning

@@ -9,6 +9,7 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -33,6 +34,12 @@ class Connection(Protocol):
     async def receive(self) -> bytes:
         """What arrived, b"" at the end."""
 
+    def rest(self, gone: Callable[[], None]) -> None:
+        """Nothing is said until `resume`; `gone` is called when the server says something, or ends the connection."""
+
+    def resume(self) -> None:
+        """Go on."""
+
     def close(self) -> None:
         """Close in order; what is left to be done for that happens behind the caller's back."""
 
@@ -49,6 +56,10 @@ class TlsLayer(Connection, Protocol):
 
 class TlsClient(Protocol):
     """What makes the TLS connections of one server's checks; `runtime.checks.tls_connection.CheckDialler`."""
+
+    @property
+    def policy(self) -> bytes:
+        """A digest of what decides whether the server is taken for who it should be."""
 
     def open(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object) -> TlsLayer:
         """The TLS layer over a non-blocking socket that is connected to `where`, before its handshake."""
@@ -93,6 +104,14 @@ class PlainConnection:
                 return self._sock.recv(most)
             except BlockingIOError:
                 pass  # what was told is that of another socket, which had the number before
+
+    def rest(self, gone: Callable[[], None]) -> None:
+        """See `Connection.rest`."""
+        watch_of(self._loop).add(self._sock.fileno(), gone)
+
+    def resume(self) -> None:
+        """See `Connection.resume`."""
+        watch_of(self._loop).remove(self._sock.fileno())
 
     def close(self) -> None:
         """Close in order: read what is there already, since closing over unread bytes would send a reset and no FIN."""

@@ -52,6 +52,11 @@ class CheckDialler:
         self.keys = keys if keys is not None else CheckKeys()
         self._leaving: set[TlsConnection] = set()
 
+    @property
+    def policy(self) -> bytes:
+        """See `runtime.checks.connection.TlsClient.policy`."""
+        return self.context.policy
+
     def open(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object
     ) -> TlsConnection:
@@ -97,7 +102,7 @@ class TlsConnection:
 
     __slots__ = (
         "_broken", "_context", "_dialler", "_early", "_fd", "_first", "_gone", "_handle", "_leaving", "_left", "_loop",
-        "_saying_goodbye", "_sock", "_ssl", "_through", "_timer", "_waiter", "_watch",
+        "_resting", "_saying_goodbye", "_sock", "_ssl", "_through", "_timer", "_waiter", "_watch",
         "_watching",
     )  # fmt: skip
 
@@ -123,6 +128,7 @@ class TlsConnection:
         self._watching = False
         self._timer: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] | None = None
+        self._resting: Callable[[], None] | None = None
 
     # --- the conversation ---
 
@@ -241,6 +247,36 @@ class TlsConnection:
             raise TlsFailure("connection closed by the server" if error.eof else error.text) from None
         raise TlsFailure(self._context.explain(self._handle, self._sock, error, self._first).reason) from None
 
+    # --- between two exchanges ---
+
+    def rest(self, gone: Callable[[], None]) -> None:
+        """See `runtime.checks.connection.Connection.rest`."""
+        self._resting = gone
+        if not self._watching:
+            self._watching = True
+            self._watch.add(self._fd, self._readable)
+
+    def resume(self) -> None:
+        """See `runtime.checks.connection.Connection.resume`."""
+        self._resting = None
+
+    def _stir(self, gone: Callable[[], None]) -> None:
+        """Something came while nobody asked: it may be a ticket, and then all is well."""
+        while True:
+            lib.ERR_clear_error()
+            result = int(lib.SSL_read(self._ssl, _buffer, READ_SIZE))
+            system_error = ffi.errno
+            kind = lib.SSL_get_error(self._ssl, result)
+            if result <= 0 and kind == WANT_READ:
+                if self._handle.awaits_ticket and self._context.look(self._handle, self._loop.time()):
+                    continue
+                return
+            if result <= 0 and kind != ZERO_RETURN:
+                error = take_error(kind, system_error)
+                self._broken = Cause.UNCLEAN_BY_SERVER if error.errno or error.eof else Cause.UNCLEAN_BY_US
+            gone()
+            return
+
     # --- its end ---
 
     def close(self) -> None:
@@ -272,7 +308,9 @@ class TlsConnection:
 
     def _readable(self) -> None:
         """The loop's call."""
-        if self._saying_goodbye:
+        if self._resting is not None:
+            self._stir(self._resting)
+        elif self._saying_goodbye:
             self._drain()
         elif self._leaving and not self._through:
             self._end_handshake()
