@@ -96,6 +96,14 @@ class LoadFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Protocols:
+    """ALPN protocols to offer, and where they were written."""
+
+    names: tuple[str, ...]
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateFile:
     """A certificate or a directory of them, and where it was written.
 

@@ -12,6 +12,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from cryptography import x509
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL
 
 from headgate.base.diagnostics import NOWHERE, Bug, ConfigError, Location, Report, config_error
-from headgate.config.tls_options import CertificateFile, ServerTls, Verify
+from headgate.config.tls_options import CertificateFile, Protocols, ServerTls, Verify
 from headgate.observe.full_handshakes import Cause
 from headgate.tls.handshake_facts import note_failure
 from headgate.tls.handshake_record import HandshakeRecord
@@ -154,7 +155,9 @@ class ServerContext:
         if entry in self.entries():
             self._build()
 
-    def dial(self, sock: socket.socket, sni: bytes | None, where: object, now: float) -> Dialled:
+    def dial(
+        self, sock: socket.socket, sni: bytes | None, where: object, now: float, protocols: Protocols | None = None
+    ) -> Dialled:
         """A connection over a connected, non-blocking socket, ready for its handshake.
 
         Args:
@@ -163,6 +166,7 @@ class ServerContext:
                 certificate must be valid for it, or for `verifyhost` when there is none (manual 5.2 verify).
             where: the address that it is connected to; sessions are not offered at another one.
             now: monotonic seconds.
+            protocols: to offer by ALPN in place of those of the line.
 
         Raises:
             MemoryError: OpenSSL could not make it.
@@ -176,10 +180,15 @@ class ServerContext:
         if tls.verify is Verify.REQUIRED:
             _expect_name(ssl, sni if sni is not None else tls.verify_host.encode() if tls.verify_host else None)
         handle = Dialled(ssl, sni or b"")
+        alpn = self._alpn
+        if protocols is not None:
+            handle.protocols, alpn = protocols, alpn_wire(protocols.names)
+            if lib.SSL_set_alpn_protos(ssl, alpn, len(alpn)) != 0:  # it answers 0 when all is well
+                raise MemoryError("OpenSSL could not take an ALPN list")
         if tls.reuse:
             # Each ticket is to be seen: without this one read would go through all of them, and only the last would be left.
             lib.SSL_clear_mode(ssl, _AUTO_RETRY)
-            self.sessions.offer(handle, Key(self._policy, self._alpn, where, handle.name), now)
+            self.sessions.offer(handle, Key(self._policy, alpn, where, handle.name), now)
             group = handle.group
             if group:
                 self._foretell(ssl, group)
@@ -225,7 +234,7 @@ class ServerContext:
                 first_bytes = b"..." + sock.recv(_REST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         if first_bytes[:1] not in _TLS_RECORDS:
             record.first_bytes = first_bytes
-        record.describe = self.describe
+        record.describe = self.describe if handle.protocols is None else partial(self.describe, protocols=handle.protocols)
         note_failure(record, handle.ssl, sock, error)
         record.findings = self._verification.take(handle.ssl)
         if handle.name:
@@ -236,11 +245,12 @@ class ServerContext:
         """An established connection is over; see `ServerSessions.ended`."""
         self.sessions.ended(handle, unclean, now)
 
-    def describe(self, record: HandshakeRecord) -> None:
+    def describe(self, record: HandshakeRecord, protocols: Protocols | None = None) -> None:
         """Say in a handshake record what applied on our side."""
         tls = self.tls
+        location, alpn = (tls.location, tls.alpn) if protocols is None else (protocols.location, protocols.names)
         record.line = LineFacts(
-            tls.location, tuple(enabled_versions(tls.versions)), group_names(tls.curves), tls.alpn, ca_file=tls.ca_file,
+            location, tuple(enabled_versions(tls.versions)), group_names(tls.curves), alpn, ca_file=tls.ca_file,
             crl_file=tls.crl_file, verify_host=tls.verify_host or "", certificates=self._shown,
         )  # fmt: skip
 

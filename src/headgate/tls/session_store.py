@@ -15,6 +15,7 @@ import hashlib
 from collections import OrderedDict
 from typing import Any, Final, NamedTuple, Protocol
 
+from headgate.config.tls_options import Protocols
 from headgate.observe.full_handshakes import Cause
 from headgate.tls.openssl import Handle, ffi, lib
 from headgate.tls.session_der import TLS_1_3, decode_session, encode_session, read_form
@@ -136,14 +137,16 @@ class Dialled(Handle):
     """A connection to a server, before and while a channel drives it.
 
     Attributes:
+        protocols: ALPN protocols that this connection offers, None for those of the context.
         awaits_ticket: a session may still come behind the handshake (TLS 1.3): look for it after reads.
     """
 
-    __slots__ = ("_absence", "_offered", "_record", "_seen", "_tied", "awaits_ticket")
+    __slots__ = ("_absence", "_offered", "_record", "_seen", "_tied", "awaits_ticket", "protocols")
 
     def __init__(self, ssl: Any, name: bytes) -> None:
         super().__init__(ssl, name)
         self.awaits_ticket = False
+        self.protocols: Protocols | None = None
         self._record: _Record | None = None
         self._offered: Session | None = None
         self._absence = Cause.DISABLED

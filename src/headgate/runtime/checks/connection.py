@@ -15,6 +15,7 @@ from typing import Protocol
 
 from headgate.base.addresses import Address, Family
 from headgate.config.model import SourceAddress
+from headgate.config.tls_options import Protocols
 from headgate.runtime.checks.watch import watch_of
 from headgate.wire import socks4
 
@@ -61,8 +62,15 @@ class TlsClient(Protocol):
     def policy(self) -> bytes:
         """A digest of what decides whether the server is taken for who it should be."""
 
-    def open(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object) -> TlsLayer:
-        """The TLS layer over a non-blocking socket that is connected to `where`, before its handshake."""
+    def open(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object,
+        protocols: Protocols | None = None,
+    ) -> TlsLayer:
+        """The TLS layer over a non-blocking socket that is connected to `where`, before its handshake.
+
+        Args:
+            protocols: to offer by ALPN, None for those of the server line.
+        """
 
     async def settle(self) -> None:
         """Wait until all connections that were closed are gone."""

@@ -306,7 +306,8 @@ class _Run:
             if plan.tls is None:
                 raise LocalError(0, "nothing makes TLS connections to this server")
             self.timeout_status = CheckStatus.L6TOUT
-            tls = plan.tls.open(self.loop, sock, self._name(rule), _place(target))
+            protocols = rule.alpn if rule is not None else None
+            tls = plan.tls.open(self.loop, sock, self._name(rule), _place(target), protocols)
             self.connection = self._shaking = tls
             await tls.handshake()
             self._shaking = None

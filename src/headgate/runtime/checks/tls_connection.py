@@ -15,6 +15,7 @@ import socket
 import termios
 from collections.abc import Callable
 
+from headgate.config.tls_options import Protocols
 from headgate.observe.full_handshakes import Cause
 from headgate.observe.key_exchanges import CheckKeys, KeyExchanges
 from headgate.runtime.checks.connection import READ_SIZE, TlsFailure
@@ -58,10 +59,11 @@ class CheckDialler:
         return self.context.policy
 
     def open(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object,
+        protocols: Protocols | None = None,
     ) -> TlsConnection:
         """See `runtime.checks.connection.TlsClient.open`."""
-        return TlsConnection(loop, sock, self, sni, where)
+        return TlsConnection(loop, sock, self, sni, where, protocols)
 
     async def settle(self) -> None:
         """Wait until all connections that were closed are gone; that takes `TICKET` and `GOODBYE` seconds at most."""
@@ -95,6 +97,7 @@ class TlsConnection:
         dialler: who makes it.
         sni: the name to ask for.
         where: the address that is connected to.
+        protocols: to offer by ALPN, None for those of the dialler's context.
 
     Raises:
         MemoryError: OpenSSL could not make it.
@@ -107,7 +110,8 @@ class TlsConnection:
     )  # fmt: skip
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, dialler: CheckDialler, sni: bytes | None, where: object
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, dialler: CheckDialler, sni: bytes | None, where: object,
+        protocols: Protocols | None = None,
     ) -> None:
         self._loop = loop
         self._sock = sock
@@ -116,7 +120,7 @@ class TlsConnection:
         self._leaving = False
         self._dialler = dialler
         self._context = dialler.context
-        self._handle = self._context.dial(sock, sni, where, loop.time())
+        self._handle = self._context.dial(sock, sni, where, loop.time(), protocols)
         self._ssl = self._handle.ssl
         self._through = False  # the handshake
         self._first = b""
