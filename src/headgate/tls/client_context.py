@@ -22,6 +22,7 @@ from OpenSSL import SSL
 from headgate.base.diagnostics import NOWHERE, Bug, ConfigError, Location, Report, config_error
 from headgate.config.tls_options import CertificateFile, Protocols, ServerTls, Verify
 from headgate.observe.full_handshakes import Cause
+from headgate.tls.certificate_requests import CertificateRequests
 from headgate.tls.handshake_facts import note_failure
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.installing import install
@@ -77,8 +78,8 @@ class ServerContext:
     """
 
     __slots__ = (
-        "__weakref__", "_alpn", "_authorities", "_certificate", "_context", "_foretold", "_pointer", "_policy", "_revocations",
-        "_shown", "_tuning", "_verification", "sessions", "tls",
+        "__weakref__", "_alpn", "_authorities", "_certificate", "_context", "_foretold", "_pointer", "_policy", "_requests",
+        "_revocations", "_shown", "_tuning", "_verification", "sessions", "tls",
     )  # fmt: skip
 
     def __init__(self, tls: ServerTls, sessions: ServerSessions | None = None, storage: Storage | None = None) -> None:
@@ -95,6 +96,7 @@ class ServerContext:
             if tls.crl_file is not None:
                 self._revocations = storage.revocation(tls.crl_file, tls.location)
         self._verification = ServerVerification()
+        self._requests = CertificateRequests()
         self._alpn = alpn_wire(tls.alpn)
         self._foretold: dict[bytes, bytes] = {}
         self._tuning: Tuning | None = None
@@ -205,6 +207,14 @@ class ServerContext:
         if listed and lib.SSL_set1_curves_list(ssl, listed) != 1:
             lib.ERR_clear_error()  # as always, then
 
+    def heed_request(self, handle: Dialled) -> None:
+        """Note whether the server asks this connection for a certificate, for `asked`."""
+        self._requests.watch(handle.ssl)
+
+    def asked(self, handle: Dialled) -> bool:
+        """Whether the server has asked for a certificate; once."""
+        return self._requests.take(handle.ssl)
+
     def established(self, handle: Dialled, now: float) -> Cause | None:
         """The handshake is through: why it was a full one; None when it resumed a session."""
         return self.sessions.established(handle, now)
@@ -239,6 +249,8 @@ class ServerContext:
         record.findings = self._verification.take(handle.ssl)
         if handle.name:
             record.sni = handle.name  # what is verified, also when it is an address, which is not sent
+        if record.alert is not None:
+            handle.awaits_ticket = False  # that a server which does not take us gives no session says nothing of its sessions
         return record
 
     def ended(self, handle: Dialled, unclean: Cause | None, now: float) -> None:

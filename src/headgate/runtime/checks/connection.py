@@ -51,6 +51,13 @@ class TlsLayer(Connection, Protocol):
     async def handshake(self) -> None:
         """Complete the handshake. Raises TlsFailure."""
 
+    async def verdict(self, seconds: float) -> None:
+        """Wait so long at most for what a server thinks of our certificate, or of our having none, where it has not said so.
+
+        Raises:
+            TlsFailure: it does not take us.
+        """
+
     def overdue(self, seconds: float) -> str:
         """The handshake was not done in that time: count it as failed, and say what it waited for."""
 

@@ -19,7 +19,7 @@ from headgate.config.checks import CheckSpec, ConnectRule
 from headgate.config.model import Proxy, Server, ServerCheck
 from headgate.health.machine import Connect, Machine, Receive, Send
 from headgate.health.programs import Script, script_of
-from headgate.health.results import CheckResult, CheckStatus, printable
+from headgate.health.results import CheckResult, CheckStatus, Outcome, printable
 from headgate.plan.checks import CheckProgram, CheckStream
 from headgate.plan.facts import Session, World
 from headgate.plan.frontends import FrontendPlan
@@ -36,6 +36,8 @@ from headgate.runtime.checks.connection import (
 from headgate.runtime.checks.pool import CheckPool
 from headgate.wire.proxy_protocol import encode_local, encode_v1
 
+#: What a check waits at most for a server that asked for a certificate to take or refuse us, seconds.
+VERDICT = 1.0
 _PORTLESS = frozenset({Family.UNIX, Family.ABNS, Family.ABNSZ})
 
 
@@ -165,7 +167,8 @@ class _Run:
     """One check under way: its machine, its connection, and which layer it has reached."""
 
     __slots__ = (
-        "_key", "_said", "_shaking", "_stale", "address", "connection", "limit", "loop", "machine", "plan", "timeout_status",
+        "_key", "_said", "_shaking", "_stale", "_tls", "address", "connection", "limit", "loop", "machine", "plan",
+        "timeout_status",
     )
 
     def __init__(self, plan: CheckPlan, address: Address, machine: Machine, limit: asyncio.Timeout) -> None:
@@ -178,6 +181,7 @@ class _Run:
         #: of a timeout while a connection is made; None: the machine knows what is waited for
         self.timeout_status: CheckStatus | None = CheckStatus.L4TOUT
         self._shaking: TlsLayer | None = None  # the connection, while its handshake runs
+        self._tls: TlsLayer | None = None  # the connection, where it is one of TLS
         self._key: object = None
         self._said = b""
         self._stale = False  # the connection is one of the pool, and has not answered yet
@@ -187,8 +191,11 @@ class _Run:
         while True:
             effect = machine.next()
             if isinstance(effect, CheckResult):
+                if effect.outcome is Outcome.PASSED:
+                    await self._accepted()
                 return effect
             if isinstance(effect, Connect):
+                await self._accepted()
                 self.drop()
                 machine.opening()
                 if not self._reuses():
@@ -210,6 +217,12 @@ class _Run:
         self.timeout_status = None
         if self.plan.answer_timeout is not None:
             self.limit.reschedule(self.loop.time() + self.plan.answer_timeout)
+
+    async def _accepted(self) -> None:
+        """Let a server refuse us after the handshake; the check must not run out of time for that."""
+        end = self.limit.when()
+        if self._tls is not None and end is not None:
+            await self._tls.verdict(min(VERDICT, (end - self.loop.time()) / 2.0))
 
     # --- the conversation ---
 
@@ -271,6 +284,7 @@ class _Run:
     def drop(self) -> None:
         """Close the connection in order."""
         connection, self.connection = self.connection, None
+        self._tls = None
         if connection is not None:
             connection.close()
 
@@ -311,7 +325,7 @@ class _Run:
             self.connection = self._shaking = tls
             await tls.handshake()
             self._shaking = None
-
+            self._tls = tls
 
     def _name(self, rule: ConnectRule | None) -> bytes | None:
         """The server name for TLS: the rule's, else `check-sni`, else the host that an HTTP check asks for (check-sni-auto)."""
