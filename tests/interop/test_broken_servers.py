@@ -6,7 +6,9 @@ import contextlib
 import datetime
 import json
 import pathlib
+import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from typing import ClassVar
@@ -113,7 +115,8 @@ def test_in_the_status_of_checks(
     # With a star in front while the next check runs (management 9.1, check_status).
     assert {row[column].removeprefix("* ") for row in rows if len(row) > column} == {"L6RSP"}
     lines = json.loads(ask_socket(tmp_path / "stats.sock", "show ssl reuse json"))
-    assert {line["server"] for line in lines if line["kind"] == "checks" and line["failed"]} == set(broken.expected) - {"certificate13"}
+    failed = {line["server"] for line in lines if line["kind"] == "checks" and line["failed"]}
+    assert failed == set(broken.expected) - {"certificate13"}
 
 
 def test_in_traffic(
@@ -237,3 +240,49 @@ backend app
     assert read_response(wire).status in (502, 503)
     assert "server-requires-certificate" in logs.line("Server app/s2: TLS handshake failed")
     wait_until(lambda: "server-requires-certificate" in ask_socket(tmp_path / "stats.sock", "show ssl handshakes"), "the record")
+
+
+#: What a server does with our ClientHello, and what `bc_err` says then (manual, fc_err_str).
+GONE = {
+    "closes": (24, "SSL_EMPTY", "Connection closed during SSL handshake"),
+    "resets": (25, "SSL_ABORT", "Connection error during SSL handshake"),
+    "begins": (24, "SSL_EMPTY", "Connection closed during SSL handshake"),
+    "refuses": (34, "SSL_HANDSHAKE", "SSL handshake failure"),
+}
+
+
+@pytest.mark.parametrize("does", GONE)
+def test_servers_that_go_in_the_handshake(
+    proxy: StartProxy, logs: LogReceiver, stack: contextlib.ExitStack, does: str
+) -> None:
+    def go(backend: Backend, wire: Wire) -> None:
+        wire.socket.recv(65536)
+        if does == "resets":
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            wire.socket.close()
+        elif does != "closes":
+            wire.send(b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03" if does == "begins" else b"\x15\x03\x03\x00\x02\x02\x28")
+        wire.close()
+
+    server = Backend(go)
+    stack.callback(server.close)
+    at = proxy(f"""
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 10s
+    timeout server 10s
+    retries 0
+    log 127.0.0.1:{logs.port} local0
+frontend f
+    bind 127.0.0.1:{{port}}
+    log-format "said %ts %[bc_err] %[bc_err_name] %[bc_err_str]"
+    default_backend app
+backend app
+    server s1 127.0.0.1:{server.port} ssl verify none
+""")
+    wire = at.connect()
+    wire.send(b"GET / HTTP/1.1\r\nhost: www.example\r\nconnection: close\r\n\r\n")
+    assert read_response(wire).status == 503
+    number, name, message = GONE[does]
+    logs.line(f"said SC {number} {name} {message}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import struct
 import time
 from pathlib import Path
 
@@ -181,3 +182,35 @@ def test_a_server_that_asks_nothing_and_gives_no_ticket_is_not_waited_for(
     asking._context.verify_mode = ssl.CERT_NONE
     (result,) = asking.checks(ServerTls(verify=Verify.NONE, location=HERE))
     assert result.status is CheckStatus.L6OK and result.duration < 5.0
+
+
+@pytest.mark.parametrize(
+    ("resets", "said"), [(False, "The server closed the connection after our ClientHello"), (True, "The server reset the connection")]
+)
+def test_a_server_that_goes_in_the_handshake(resets: bool, said: str) -> None:
+    tls = ServerTls(verify=Verify.NONE, location=HERE)
+
+    def go(listening: socket.socket) -> None:
+        accepted, _ = listening.accept()
+        accepted.settimeout(20)
+        accepted.recv(65536)
+        if resets:
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.close()
+
+    async def scenario(listening: socket.socket) -> CheckResult:
+        address = Address(Family.INET, "127.0.0.1", port := listening.getsockname()[1], port)
+        timing = ServerCheck(inter=20.0)
+        server = Server("s1", address, HERE, 1, check=timing, tls=tls)
+        proxy = Proxy("app", ProxyKind.BACKEND, 1, HERE, servers=(server,))
+        context = build_server_context(tls, Report())
+        assert context is not None
+        peer = asyncio.create_task(asyncio.to_thread(go, listening))
+        result = await run_check(plan_check(proxy, server, timing, CheckDialler(context)), address, clock=time.monotonic)
+        await peer
+        return result
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(20)
+        result = uvloop.run(scenario(listening))
+    assert result.status is CheckStatus.L6RSP and said in result.info, result.info

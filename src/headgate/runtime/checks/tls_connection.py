@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import array
 import asyncio
-import contextlib
 import fcntl
 import socket
 import termios
@@ -24,7 +23,7 @@ from headgate.observe.key_exchanges import CheckKeys, KeyExchanges
 from headgate.runtime.checks.connection import READ_SIZE, TlsFailure
 from headgate.runtime.checks.watch import watch_of
 from headgate.tls.client_context import ServerContext
-from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, take_error
+from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, system_failure, take_error
 
 #: How long a connection that was closed waits for the end of its handshake, for a ticket, and then for the server, seconds.
 HANDSHAKE, TICKET, GOODBYE = 1.0, 1.0, 1.0
@@ -276,8 +275,12 @@ class TlsConnection:
 
     def _peek(self) -> None:
         """What the server says first, in case that it is no TLS."""
-        with contextlib.suppress(OSError):
+        try:
             self._first = self._sock.recv(_PEEK, socket.MSG_PEEK)
+        except BlockingIOError:
+            pass
+        except OSError as broken:  # the system says it once: OpenSSL would take it for an end
+            self._fail(system_failure(broken.errno or 0))
 
     def _unwatch(self) -> None:
         if self._watching:
@@ -288,7 +291,7 @@ class TlsConnection:
         self._broken = Cause.UNCLEAN_BY_SERVER if error.errno or error.eof else Cause.UNCLEAN_BY_US
         if not self._through:
             self._dialler.exchanges.failed += 1
-        if error.errno:
+        if error.errno and self._through:
             raise OSError(error.errno, error.text) from None
         if self._through and error.alert is None:
             raise TlsFailure("connection closed by the server" if error.eof else error.text) from None
