@@ -180,7 +180,7 @@ class ServerContext:
         if sni is not None and not _is_address(sni):
             lib.SSL_set_tlsext_host_name(ssl, sni)
         if tls.verify is Verify.REQUIRED:
-            _expect_name(ssl, sni if sni is not None else tls.verify_host.encode() if tls.verify_host else None)
+            _expect_name(ssl, sni if sni is not None else _relative(tls.verify_host.encode()) if tls.verify_host else None)
         handle = Dialled(ssl, sni or b"")
         alpn = self._alpn
         if protocols is not None:
@@ -298,8 +298,16 @@ def _with_key_for(group: bytes, curves: str | None) -> bytes:
 
 
 def _usable(sni: bytes | None) -> bytes | None:
-    """The name to ask for and to verify."""
-    return sni if sni is None or _NAME.fullmatch(sni) else _NOBODY
+    """The name to ask for and to verify: "without a trailing dot" (RFC 6066 section 3), which a Host field may have."""
+    if sni is None:
+        return None
+    sni = _relative(sni)
+    return sni if _NAME.fullmatch(sni) else _NOBODY
+
+
+def _relative(name: bytes) -> bytes:
+    """A host name without the dot that makes it absolute; certificates have none (RFC 5280 section 4.2.1.6)."""
+    return name[:-1] if name.endswith(b".") and len(name) > 1 and not name.endswith(b"..") else name
 
 
 def build_server_context(
@@ -321,7 +329,7 @@ def build_server_context(
         if tls.verify_host and not _can_be_verified(tls.verify_host):
             raise config_error(
                 f"verifyhost {tls.verify_host!r}: no certificate can be valid for this name", tls.location,
-                remedy="write a host name of the certificate in full, without a dot at its beginning or end, or an address",
+                remedy="write a host name of the certificate in full, without a dot at its beginning, or an address",
             )  # fmt: skip
         unspoken = [one for one in tls.alpn if one == "h2"]
         if unspoken:
@@ -367,7 +375,7 @@ def _expect_host(param: Any, name: bytes) -> int:
 
 def _can_be_verified(name: str) -> bool:
     """Whether there can be a certificate that is valid for a name."""
-    encoded = name.encode("utf-8", "surrogateescape")
+    encoded = _relative(name.encode("utf-8", "surrogateescape"))
     if _is_address(encoded):
         return True
     param = ffi.gc(lib.X509_VERIFY_PARAM_new(), lib.X509_VERIFY_PARAM_free)

@@ -185,7 +185,8 @@ def test_a_server_that_asks_nothing_and_gives_no_ticket_is_not_waited_for(
 
 
 @pytest.mark.parametrize(
-    ("resets", "said"), [(False, "The server closed the connection after our ClientHello"), (True, "The server reset the connection")]
+    ("resets", "said"),
+    [(False, "The server closed the connection after our ClientHello"), (True, "The server reset the connection")],
 )
 def test_a_server_that_goes_in_the_handshake(resets: bool, said: str) -> None:
     tls = ServerTls(verify=Verify.NONE, location=HERE)
