@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headgate.base.diagnostics import Report
-from headgate.config.tls_options import ServerTls, TlsVersions, Verify
+from headgate.config.tls_options import CertificateFile, ServerTls, TlsVersions, Verify
 from headgate.tls import session_store
 from headgate.tls.authority import issue
 from headgate.tls.client_context import build_server_context
@@ -141,7 +141,7 @@ def test_tickets(world: World, pki: Pki, tickets: bool) -> None:
     [
         ({}, "verify is enabled but there is no ca-file"),
         ({"ca_file": "/nowhere.pem"}, "cannot read CA file"),
-        ({"verify": Verify.NONE, "certificate": "/nowhere.pem"}, "cannot read certificate file"),
+        ({"verify": Verify.NONE, "certificate": CertificateFile("/nowhere.pem", HERE)}, "cannot read certificate file"),
         ({"verify": Verify.NONE, "ciphers": "NONSENSE"}, "ciphers 'NONSENSE' selects nothing"),
         ({"ca_file": "@system-ca", "verify_host": ".a.example"}, "verifyhost '.a.example': no certificate can be valid"),
         ({"ca_file": "@system-ca", "verify_host": "x"}, "verifyhost 'x': no certificate can be valid"),

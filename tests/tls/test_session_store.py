@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.config.tls_options import ServerTls, TlsVersions, Verify
+from headgate.base.diagnostics import NOWHERE
+from headgate.config.tls_options import CertificateFile, ServerTls, TlsVersions, Verify
 from headgate.observe.counters import ServerCounters
 from headgate.observe.full_handshakes import REMEDIES, TEXTS, Cause
 from headgate.observe.key_exchanges import KeyExchanges, count_traffic
@@ -113,7 +114,7 @@ def test_never_offered_at_another_address_or_under_other_options(visits: Visits,
     assert visits.cause(context=visits.line(alpn=("http/1.1",))) is Cause.OTHER_ALPN
     strict = visits.line(verify=Verify.REQUIRED, ca_file=pki.ca)
     assert visits.cause(context=strict) is Cause.OTHER_POLICY
-    assert visits.cause(context=visits.line(certificate=pki.path("client.pem"))) is Cause.OTHER_POLICY
+    assert visits.cause(context=visits.line(certificate=CertificateFile(pki.path("client.pem"), NOWHERE))) is Cause.OTHER_POLICY
     assert visits.cause() is None and visits.cause(context=strict) is None
 
 

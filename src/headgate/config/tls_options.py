@@ -180,7 +180,7 @@ class ServerTls:
     crl_file: str | None = None
     verify_host: str | None = None
     sni: SampleExpression | None = None
-    certificate: str | None = None
+    certificate: CertificateFile | None = None
     versions: TlsVersions = TlsVersions()
     ciphers: str | None = None
     ciphersuites: str | None = None

@@ -19,8 +19,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL
 
-from headgate.base.diagnostics import NOWHERE, Bug, ConfigError, Location, Report, config_error
-from headgate.config.tls_options import CertificateFile, Protocols, ServerTls, Verify
+from headgate.base.diagnostics import Bug, ConfigError, Location, Report, config_error
+from headgate.config.tls_options import Protocols, ServerTls, Verify
 from headgate.observe.full_handshakes import Cause
 from headgate.tls.certificate_requests import CertificateRequests
 from headgate.tls.handshake_facts import note_failure
@@ -86,8 +86,7 @@ class ServerContext:
         self.tls = tls
         self.sessions = sessions if sessions is not None else ServerSessions("")
         storage = storage if storage is not None else Storage()
-        place = tls.location or NOWHERE
-        self._certificate = None if tls.certificate is None else storage.certificate(CertificateFile(tls.certificate, place))
+        self._certificate = None if tls.certificate is None else storage.certificate(tls.certificate)
         self._authorities: AuthoritiesEntry | None = None
         self._revocations: RevocationsEntry | None = None
         if tls.verify is Verify.REQUIRED:
@@ -279,8 +278,9 @@ def _policy_digest(tls: ServerTls, files: Iterable[x509.Certificate | x509.Certi
     """What decides whether a server and we would take each other anew: a session is good for as long as this stays the same."""
     digest = hashlib.sha256()
     options = (
-        tls.verify.value, tls.ca_file, tls.crl_file, tls.verify_host, tls.certificate, enabled_versions(tls.versions),
-        tls.ciphers, tls.ciphersuites, tls.curves, tls.sigalgs, tls.tickets, tls.renegotiate,
+        tls.verify.value, tls.ca_file, tls.crl_file, tls.verify_host,
+        tls.certificate.path if tls.certificate is not None else None, enabled_versions(tls.versions), tls.ciphers,
+        tls.ciphersuites, tls.curves, tls.sigalgs, tls.tickets, tls.renegotiate,
     )  # fmt: skip
     digest.update(repr(options).encode("utf-8", "surrogateescape"))
     for one in files:

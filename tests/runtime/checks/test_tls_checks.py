@@ -14,7 +14,7 @@ import pytest
 from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import Location, Report
 from headgate.config.model import Proxy, ProxyKind, Server, ServerCheck
-from headgate.config.tls_options import ServerTls, Verify
+from headgate.config.tls_options import CertificateFile, ServerTls, Verify
 from headgate.health.results import CheckResult, CheckStatus
 from headgate.runtime.checks import exchange
 from headgate.runtime.checks.exchange import plan_check, run_check
@@ -143,7 +143,8 @@ def test_a_server_that_does_not_take_our_certificate_fails_a_check_of_the_handsh
 ) -> None:
     """In TLS 1.3 it says so when our handshake is done."""
     asking = Asking(tmp_path)
-    tls = ServerTls(verify=Verify.NONE, certificate=None if certificate is None else str(tmp_path / certificate), location=HERE)
+    shown = None if certificate is None else CertificateFile(str(tmp_path / certificate), HERE)
+    tls = ServerTls(verify=Verify.NONE, certificate=shown, location=HERE)
     for result in asking.checks(tls, 2):
         assert result.status is CheckStatus.L6RSP
         cause = "server-requires-certificate: " if certificate is None else "server-"
@@ -155,7 +156,7 @@ def test_a_server_that_takes_us_passes(tmp_path: Path, monkeypatch: pytest.Monke
     """Where it gives no ticket one check waits for its verdict, and none behind it."""
     monkeypatch.setattr(exchange, "VERDICT", 0.05 if not tickets else 10.0)
     asking = Asking(tmp_path, required=required, tickets=tickets)
-    tls = ServerTls(verify=Verify.NONE, certificate=str(tmp_path / "client.pem"), location=HERE)
+    tls = ServerTls(verify=Verify.NONE, certificate=CertificateFile(str(tmp_path / "client.pem"), HERE), location=HERE)
     context = build_server_context(tls, Report())
     assert context is not None
     client = CheckDialler(context)
