@@ -145,6 +145,27 @@ def test_in_traffic(
         assert f'headgate_tls_handshake_failures_total{{proxy="app",listener="{name}",cause="{cause}"}} 1' in metrics
 
 
+def one_server(directory: pathlib.Path, logs: LogReceiver, port: int, log_format: str, *, connect: str = "5s") -> str:
+    """A site whose only server is on a port of this machine."""
+    return f"""
+global
+    stats socket {directory}/stats.sock level admin
+defaults
+    mode http
+    timeout connect {connect}
+    timeout client 10s
+    timeout server 10s
+    retries 0
+    log 127.0.0.1:{logs.port} local0
+frontend f
+    bind 127.0.0.1:{{port}}
+    log-format "{log_format}"
+    default_backend app
+backend app
+    server s1 127.0.0.1:{port} ssl verify none
+"""
+
+
 def test_servers_that_are_silent(
     proxy: StartProxy, tmp_path: pathlib.Path, logs: LogReceiver, stack: contextlib.ExitStack
 ) -> None:
@@ -160,23 +181,7 @@ def test_servers_that_are_silent(
 
     mute = Backend(late)
     stack.callback(mute.close)
-    at = proxy(f"""
-global
-    stats socket {tmp_path}/stats.sock level admin
-defaults
-    mode http
-    timeout connect 200ms
-    timeout client 10s
-    timeout server 10s
-    retries 0
-    log 127.0.0.1:{logs.port} local0
-frontend f
-    bind 127.0.0.1:{{port}}
-    log-format "%ts %[bc_err_name] %[bc_err_str]"
-    default_backend app
-backend app
-    server s1 127.0.0.1:{mute.port} ssl verify none
-""")
+    at = proxy(one_server(tmp_path, logs, mute.port, "%ts %[bc_err_name] %[bc_err_str]", connect="200ms"))
     wire = at.connect()
     wire.send(b"GET / HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n")
     assert read_response(wire).status == 503
@@ -253,7 +258,7 @@ GONE = {
 
 @pytest.mark.parametrize("does", GONE)
 def test_servers_that_go_in_the_handshake(
-    proxy: StartProxy, logs: LogReceiver, stack: contextlib.ExitStack, does: str
+    proxy: StartProxy, tmp_path: pathlib.Path, logs: LogReceiver, stack: contextlib.ExitStack, does: str
 ) -> None:
     def go(backend: Backend, wire: Wire) -> None:
         wire.socket.recv(65536)
@@ -266,21 +271,7 @@ def test_servers_that_go_in_the_handshake(
 
     server = Backend(go)
     stack.callback(server.close)
-    at = proxy(f"""
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 10s
-    timeout server 10s
-    retries 0
-    log 127.0.0.1:{logs.port} local0
-frontend f
-    bind 127.0.0.1:{{port}}
-    log-format "said %ts %[bc_err] %[bc_err_name] %[bc_err_str]"
-    default_backend app
-backend app
-    server s1 127.0.0.1:{server.port} ssl verify none
-""")
+    at = proxy(one_server(tmp_path, logs, server.port, "said %ts %[bc_err] %[bc_err_name] %[bc_err_str]"))
     wire = at.connect()
     wire.send(b"GET / HTTP/1.1\r\nhost: www.example\r\nconnection: close\r\n\r\n")
     assert read_response(wire).status == 503
