@@ -11,18 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from headgate.config.tls_options import ServerTls, Verify
 from headgate.health.results import CheckStatus
 from headgate.runtime.checks.exchange import CheckPlan, plan_check, run_check
 from headgate.runtime.checks.pool import CheckPool
 from headgate.runtime.checks.tls_connection import CheckDialler
+from headgate.runtime.loop import run as run_loop
 from headgate.tls.authority import issue, make_authority
 from headgate.tls.client_context import ServerContext
 from tests.health.checks import backend_plan, stream
 
-#: Of all plans of a test: as the runner does, they are closed before the loop ends.
+#: Of all plans that there are.
 _pools: list[CheckPool] = []
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -62,9 +62,9 @@ class Peer:
                     await self.go_on.wait()
                     writer.write(piece)
                     await writer.drain()
-        writer.close()
-        with contextlib.suppress(OSError):
+            writer.close()
             await writer.wait_closed()
+        writer.close()
         self.ended += 1
         self.changed.set()
 
@@ -85,7 +85,10 @@ async def serving(peer: Peer, tls: ssl.SSLContext | None = None) -> AsyncIterato
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
+        while _pools:  # as the runner does when it stops
+            _pools.pop().close()
         server.close()
+        await peer.until(lambda: peer.ended == len(peer.asked))
 
 
 def plan_of(port: int, options: str = "", *lines: str, client: CheckDialler | None = None) -> CheckPlan:
@@ -105,14 +108,10 @@ async def check(plan: CheckPlan) -> CheckStatus:
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        try:
-            async with asyncio.timeout(20):
-                await scenario()
-        finally:
-            while _pools:
-                _pools.pop().close()
+        async with asyncio.timeout(20):
+            await scenario()
 
-    uvloop.run(bounded())
+    run_loop(bounded())
 
 
 def kept(plan: CheckPlan) -> bool:

@@ -134,7 +134,7 @@ class Asking:
             return results
 
         with self._listening:
-            return uvloop.run(scenario())
+            return run_loop(scenario())
 
 
 @pytest.mark.parametrize("certificate", [None, "stranger.pem"])
@@ -214,5 +214,5 @@ def test_a_server_that_goes_in_the_handshake(resets: bool, said: str) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(20)
-        result = uvloop.run(scenario(listening))
+        result = run_loop(scenario(listening))
     assert result.status is CheckStatus.L6RSP and said in result.info, result.info
