@@ -122,8 +122,15 @@ def test_fifty_thousand_connections_to_jetty(
     lines = side_by_side(stack, tmp_path, workers, jetty.ports)
     assert len(lines) == 2
     for line in lines:
-        assert isinstance(line["connections"], int) and line["connections"] >= 20_000, line
-        assert_resumed(line, workers)
+        connections, full = line["connections"], line["full"]
+        assert isinstance(connections, int) and connections >= 20_000, line
+        if tickets or line["server"] == "TLSv1.2":
+            assert_resumed(line, workers)
+        else:
+            # Without tickets Java takes a session of TLS 1.3 once and gives one for it: of connections that begin at the same time
+            # with the last one that a worker has, all but one are refused.
+            assert isinstance(full, int) and full <= 0.02 * connections, line
+            assert set(line["causes"]) <= {"first_contact", "expired", "refused"}, line  # type: ignore[call-overload]
 
 
 def checks(directory: pathlib.Path, subject: str, ports: list[int], interval: str, more: str) -> str:

@@ -359,6 +359,43 @@ def test_what_a_process_has_is_handed_over(processes: Processes) -> None:
     assert processes.start().cause() is None
 
 
+class Given:
+    """Counts what others are given."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def take(self, digest: bytes, now: float) -> None:
+        return None
+
+    def give(self, digest: bytes, stored_at: float, encoded: bytes, *, several: bool) -> None:
+        self.count += 1
+
+    def forget(self, digest: bytes) -> None:
+        return None
+
+    def last_key(self, server: bytes) -> None:
+        return None
+
+    def note_key(self, server: bytes, fields: tuple[bytes, ...]) -> None:
+        return None
+
+
+def test_the_only_ticket_of_a_connection_is_seldom_given_away(world: World, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes each ticket once, and gives one for it, would soon refuse what is left."""
+    monkeypatch.setattr(session_store, "GIVE_EVERY", 0.0)
+    visits = Visits(world, bind_context(pki, "a.pem", versions=ONLY_13))
+    visits.sessions.shared = given = Given()
+    assert visits.begin().exchange().close() is Cause.FIRST_CONTACT
+    first = given.count  # OpenSSL's servers give two with a full handshake, and one with each that resumes
+    assert first >= 1
+    assert [visits.begin().exchange().close() for _ in range(4)] == [None] * 4
+    assert given.count == first
+    monkeypatch.setattr(session_store, "GIVE_SCARCE_EVERY", 0.0)
+    assert visits.begin().exchange().close() is None
+    assert given.count == first + 1
+
+
 def test_only_we_can_read_the_file(processes: Processes) -> None:
     processes.start().cause()
     files = [path for path in processes.directory.iterdir() if path.name.startswith("sessions")]
