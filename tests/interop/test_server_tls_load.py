@@ -127,8 +127,8 @@ def test_fifty_thousand_connections_to_jetty(
         if tickets or line["server"] == "TLSv1.2":
             assert_resumed(line, workers)
         else:
-            # Without tickets Java takes a session of TLS 1.3 once and gives one for it: of connections that begin at the same time
-            # with the last one that a worker has, all but one are refused.
+            # Without tickets Java takes a session of TLS 1.3 once and gives one for it: of connections that begin at a time with
+            # the last one that a worker has, all but one are refused.
             assert isinstance(full, int) and full <= 0.02 * connections, line
             assert set(line["causes"]) <= {"first_contact", "expired", "refused"}, line  # type: ignore[call-overload]
 
