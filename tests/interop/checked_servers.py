@@ -11,6 +11,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -218,8 +219,16 @@ def nginx(directory: pathlib.Path) -> tuple[Program, int]:
     return Program(["nginx", "-c", str(config), "-p", str(directory)], directory, "nginx"), port
 
 
+def spop_agent(directory: pathlib.Path) -> tuple[Program, int]:
+    """An agent that is not ours, and does nothing but speak the protocol."""
+    port = free_port()
+    run = f"from haproxyspoa.spoa_server import SpoaServer; SpoaServer().run(host='127.0.0.1', port={port})"
+    return Program([sys.executable, "-c", run], directory, "spop-agent"), port
+
+
 REAL: dict[str, Callable[[pathlib.Path], tuple[Program, int]]] = {
     "redis": redis, "postgres": postgres, "mariadb": mariadb, "slapd": slapd, "smtp-sink": postfix_sink, "nginx": nginx,
+    "spop-agent": spop_agent,
 }
 
 

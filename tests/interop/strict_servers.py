@@ -227,6 +227,7 @@ class Jetty(Program):
         self.ports = dict(zip(("TLSv1.2", "TLSv1.3"), free_ports(2), strict=True))
         command = [
             "java", f"-Djdk.tls.server.enableSessionTicketExtension={str(tickets).lower()}", "-XX:TieredStopAtLevel=1",
+            "-Djavax.net.ssl.sessionCacheSize=200000",  # of the 20480 that it would keep, some are dropped before they are used
             "-cp", "/usr/share/jetty9/lib/*", str(_JETTY), str(keys), *(f"{name}={port}" for name, port in self.ports.items()),
         ]  # fmt: skip
         super().__init__(command, directory, "jetty")

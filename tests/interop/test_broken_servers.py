@@ -6,7 +6,9 @@ import contextlib
 import datetime
 import json
 import pathlib
+import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from typing import ClassVar
@@ -36,6 +38,7 @@ class Broken:
         "name": ("server-certificate-wrong-name", "for the name 'www.example' that is verified: it is for other.example"),
         "version": ("no-common-version", "Lower `ssl-min-ver`"),
         "certificate": ("server-requires-certificate", "Add `crt` with one that it accepts"),
+        "certificate13": ("server-requires-certificate", "Add `crt` with one that it accepts"),
         "plain": ("not-tls", "ail.example ESMTP'"),
     }
 
@@ -54,9 +57,11 @@ class Broken:
             (directory / f"{name}.pem").write_bytes(one.pem)
         contexts = {name: server_context(directory / f"{name}.pem") for name in ("stranger", "expired", "name")}
         contexts["version"] = server_context(directory / "good.pem", ssl.TLSVersion.TLSv1_2)
-        contexts["certificate"] = server_context(directory / "good.pem", ssl.TLSVersion.TLSv1_2)
-        contexts["certificate"].verify_mode = ssl.CERT_REQUIRED
-        contexts["certificate"].load_verify_locations(self.ca)
+        # In TLS 1.3 a server says what it thinks of our certificate when our handshake is done.
+        for name, version in (("certificate", ssl.TLSVersion.TLSv1_2), ("certificate13", ssl.TLSVersion.TLSv1_3)):
+            contexts[name] = server_context(directory / "good.pem", version)
+            contexts[name].verify_mode = ssl.CERT_REQUIRED
+            contexts[name].load_verify_locations(self.ca)
         self.ports = {}
         for name, context in contexts.items():
             server = StrictServer(context)
@@ -110,7 +115,8 @@ def test_in_the_status_of_checks(
     # With a star in front while the next check runs (management 9.1, check_status).
     assert {row[column].removeprefix("* ") for row in rows if len(row) > column} == {"L6RSP"}
     lines = json.loads(ask_socket(tmp_path / "stats.sock", "show ssl reuse json"))
-    assert {line["server"] for line in lines if line["kind"] == "checks" and line["failed"]} == set(broken.expected)
+    failed = {line["server"] for line in lines if line["kind"] == "checks" and line["failed"]}
+    assert failed == set(broken.expected) - {"certificate13"}
 
 
 def test_in_traffic(
@@ -122,7 +128,8 @@ def test_in_traffic(
         wire = at.connect()
         wire.send(f"GET {target} HTTP/1.1\r\nhost: www.example\r\nx-server: {server}\r\nconnection: close\r\n\r\n".encode())
         response = read_response(wire)
-        assert response.status == (200 if target == "/metrics" else 503)
+        refused = 502 if server == "certificate13" else 503  # there, the connection stood
+        assert response.status == (200 if target == "/metrics" else refused)
         return response.body
 
     for name, (cause, words) in broken.expected.items():
@@ -136,6 +143,27 @@ def test_in_traffic(
     metrics = ask("/metrics", "").decode()
     for name, (cause, _) in broken.expected.items():
         assert f'headgate_tls_handshake_failures_total{{proxy="app",listener="{name}",cause="{cause}"}} 1' in metrics
+
+
+def one_server(directory: pathlib.Path, logs: LogReceiver, port: int, log_format: str, *, connect: str = "5s") -> str:
+    """A site whose only server is on a port of this machine."""
+    return f"""
+global
+    stats socket {directory}/stats.sock level admin
+defaults
+    mode http
+    timeout connect {connect}
+    timeout client 10s
+    timeout server 10s
+    retries 0
+    log 127.0.0.1:{logs.port} local0
+frontend f
+    bind 127.0.0.1:{{port}}
+    log-format "{log_format}"
+    default_backend app
+backend app
+    server s1 127.0.0.1:{port} ssl verify none
+"""
 
 
 def test_servers_that_are_silent(
@@ -153,23 +181,7 @@ def test_servers_that_are_silent(
 
     mute = Backend(late)
     stack.callback(mute.close)
-    at = proxy(f"""
-global
-    stats socket {tmp_path}/stats.sock level admin
-defaults
-    mode http
-    timeout connect 200ms
-    timeout client 10s
-    timeout server 10s
-    retries 0
-    log 127.0.0.1:{logs.port} local0
-frontend f
-    bind 127.0.0.1:{{port}}
-    log-format "%ts %[bc_err_name] %[bc_err_str]"
-    default_backend app
-backend app
-    server s1 127.0.0.1:{mute.port} ssl verify none
-""")
+    at = proxy(one_server(tmp_path, logs, mute.port, "%ts %[bc_err_name] %[bc_err_str]", connect="200ms"))
     wire = at.connect()
     wire.send(b"GET / HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n")
     assert read_response(wire).status == 503
@@ -233,3 +245,35 @@ backend app
     assert read_response(wire).status in (502, 503)
     assert "server-requires-certificate" in logs.line("Server app/s2: TLS handshake failed")
     wait_until(lambda: "server-requires-certificate" in ask_socket(tmp_path / "stats.sock", "show ssl handshakes"), "the record")
+
+
+#: What a server does with our ClientHello, and what `bc_err` says then (manual, fc_err_str).
+GONE = {
+    "closes": (24, "SSL_EMPTY", "Connection closed during SSL handshake"),
+    "resets": (25, "SSL_ABORT", "Connection error during SSL handshake"),
+    "begins": (24, "SSL_EMPTY", "Connection closed during SSL handshake"),
+    "refuses": (34, "SSL_HANDSHAKE", "SSL handshake failure"),
+}
+
+
+@pytest.mark.parametrize("does", GONE)
+def test_servers_that_go_in_the_handshake(
+    proxy: StartProxy, tmp_path: pathlib.Path, logs: LogReceiver, stack: contextlib.ExitStack, does: str
+) -> None:
+    def go(backend: Backend, wire: Wire) -> None:
+        wire.socket.recv(65536)
+        if does == "resets":
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            wire.socket.close()
+        elif does != "closes":
+            wire.send(b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03" if does == "begins" else b"\x15\x03\x03\x00\x02\x02\x28")
+        wire.close()
+
+    server = Backend(go)
+    stack.callback(server.close)
+    at = proxy(one_server(tmp_path, logs, server.port, "said %ts %[bc_err] %[bc_err_name] %[bc_err_str]"))
+    wire = at.connect()
+    wire.send(b"GET / HTTP/1.1\r\nhost: www.example\r\nconnection: close\r\n\r\n")
+    assert read_response(wire).status == 503
+    number, name, message = GONE[does]
+    logs.line(f"said SC {number} {name} {message}")

@@ -10,10 +10,12 @@ import socket
 import ssl
 
 import pytest
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL
 
 from headgate.tls.authority import Authority, issue, make_authority
+from tests.interop.backends import read_response
+from tests.interop.checked_servers import await_rows
 from tests.interop.conftest import DEFAULTS, StartProxy
 from tests.interop.programs import Program, ask_socket, check_config, free_port, headgate_command
 from tests.interop.test_certificates import context, shown
@@ -81,6 +83,64 @@ frontend www
     assert [shown(started.port, name, context(tmp_path)) for name in ("one", "two")] == ["one", "two"]
     assert (tmp_path / "asked").read_text() == f"{tmp_path}/one.pem sesame\n"
     assert "open sesame" not in started.program.output
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_server_lines_present(proxy: StartProxy, tmp_path: pathlib.Path, root: Authority, workers: int) -> None:
+    """Encrypted keys, keys in files of their own, and certificates of a crt-store, as for bind lines; for checks, too."""
+    (tmp_path / "keys").mkdir()
+    for name in ("locked", "beside", "stored"):
+        made = issue(root, [name], client=True)
+        certificate = made.certificate.public_bytes(Encoding.PEM)
+        how = BestAvailableEncryption(b"open sesame") if name == "locked" else NoEncryption()
+        key = made.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how)
+        (tmp_path / f"{name}.pem").write_bytes(certificate + key if name == "locked" else certificate)
+        if name != "locked":
+            (tmp_path / ("keys/stored.key" if name == "stored" else "beside.pem.key")).write_bytes(key)
+    script = tmp_path / "phrase"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\necho "open sesame"\n')
+    script.chmod(0o755)
+    asking = free_port()
+    started = proxy(
+        f"""
+global
+    nbthread {workers}
+    stats socket {tmp_path}/s level admin
+    crt-base {tmp_path}
+    key-base {tmp_path}/keys
+    ca-base {tmp_path}
+    ssl-passphrase-cmd {script} sesame
+crt-store web
+    load crt stored.pem key stored.key alias mine
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 10s
+    timeout server 10s
+frontend asking
+    bind 127.0.0.1:{asking} ssl crt a.pem verify required ca-file ca.pem
+    http-request return status 200 content-type text/plain lf-string %[ssl_c_s_dn(CN)]
+frontend www
+    bind 127.0.0.1:{{port}}
+    use_backend %[req.hdr(x-backend)]
+backend locked
+    server s 127.0.0.1:{asking} ssl verify none crt locked.pem check inter 200ms
+backend beside
+    server s 127.0.0.1:{asking} ssl verify none crt beside.pem
+backend stored
+    server s 127.0.0.1:{asking} ssl verify none crt @web/mine
+backend checks
+    server s 127.0.0.1:{asking} check-ssl verify none crt @web/stored.pem check inter 200ms
+"""
+    )
+    for name in ("locked", "beside", "stored"):
+        wire = started.connect()
+        wire.send(f"GET / HTTP/1.1\r\nhost: x\r\nx-backend: {name}\r\nconnection: close\r\n\r\n".encode())
+        assert read_response(wire).body == name.encode()
+    assert set((tmp_path / "asked").read_text().splitlines()) == {f"{tmp_path}/locked.pem sesame"}
+    await_rows(tmp_path / "s", {"locked/s": {"check_status": "L6OK"}, "checks/s": {"check_status": "L6OK"}})
+    shown_certificates = ask_socket(tmp_path / "s", "show ssl cert")
+    assert "@web/mine" in shown_certificates and f"{tmp_path}/beside.pem" in shown_certificates
 
 
 def test_one_bad_certificate_among_many(tmp_path: pathlib.Path, root: Authority, proxy: StartProxy) -> None:

@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -233,6 +234,20 @@ def test_a_server_that_insists_on_full_handshakes_is_named(
     assert "Server app/s1" in said
     assert "the server gave no session to resume" in said
     assert "enable session tickets or the session cache of the server" in said
+
+
+@pytest.mark.slow
+def test_told_within_a_minute_when_only_checks_come_every_ten_seconds(
+    strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.Path, logs: LogReceiver
+) -> None:
+    server = strict(TLS_1_3, tickets=False)
+    line = f"server s1 127.0.0.1:{server.port} ssl verify none check inter 10s"
+    proxy(site(tmp_path, line, workers=2, more=f"log 127.0.0.1:{logs.port} local0"))
+    begun = time.monotonic()
+    wait_until(
+        lambda: any("full ones although sessions are reused" in said for said in logs.lines), "the warning", seconds=60
+    )
+    assert time.monotonic() - begun < 60 and len(server.connections) <= 6
 
 
 def test_switched_off(strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.Path) -> None:

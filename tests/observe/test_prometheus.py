@@ -15,12 +15,13 @@ from headgate.observe.service import Ask, Begin, Question
 from headgate.plan.services import Service
 from headgate.wire.http1.heads import parse_request_head
 
-STAT = """# pxname,svname,status,iid,sid,type,scur,req_tot,hrsp_2xx,hrsp_5xx,check_status,check_duration,qtime,weight,-,
-web,FRONTEND,OPEN,2,0,0,3,100,90,2,,,,,-,
-web,sock-1,OPEN,2,1,3,1,,,,,,,,-,
-app,s1,UP 2/3,3,1,2,1,,5,0,L7OK,12,1500,10,-,
-app,"s""2\\",MAINT,3,2,2,0,,0,0,,,0,1,-,
-app,BACKEND,UP,3,0,1,1,90,5,0,,,7,10,-,
+STAT = """# pxname,svname,status,iid,sid,type,scur,req_tot,hrsp_2xx,hrsp_5xx,check_status,check_duration,qtime,weight,\
+agent_status,agent_code,agent_duration,-,
+web,FRONTEND,OPEN,2,0,0,3,100,90,2,,,,,,,,-,
+web,sock-1,OPEN,2,1,3,1,,,,,,,,,,,-,
+app,s1,UP 2/3,3,1,2,1,,5,0,L7OK,12,1500,10,* L7STS,0,3,-,
+app,"s""2\\",MAINT,3,2,2,0,,0,0,,,0,1,,,,-,
+app,BACKEND,UP,3,0,1,1,90,5,0,,,7,10,,,,-,
 """
 ANSWERS = {
     "show stat": STAT,
@@ -79,6 +80,11 @@ def test_values_labels_and_types() -> None:
     assert found["haproxy_server_status", "proxy=app", 'server=s"2\\', "state=MAINT"] == 1
     assert found["haproxy_server_check_status", "proxy=app", "server=s1", "state=L7OK"] == 1
     assert found["haproxy_server_check_duration_seconds", "proxy=app", "server=s1"] == 0.012
+    agent = {key: value for key, value in found.items() if key[0].startswith("haproxy_server_agent_")}
+    assert {key[-1] for key, value in agent.items() if key[0].endswith("status") and value} == {"state=L7STS"}
+    assert agent["haproxy_server_agent_duration_seconds", "proxy=app", "server=s1"] == 0.003
+    assert agent["haproxy_server_agent_code", "proxy=app", "server=s1"] == 0
+    assert not any('server=s"2\\' in key for key in agent)  # it has none
     assert found["haproxy_server_queue_time_average_seconds", "proxy=app", "server=s1"] == 1.5
     assert found["haproxy_backend_agg_server_status", "proxy=app", "state=MAINT"] == 1
     assert found["haproxy_backend_agg_check_status", "proxy=app", "state=L7OK"] == 1

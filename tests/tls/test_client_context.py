@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headgate.base.diagnostics import Report
-from headgate.config.tls_options import ServerTls, TlsVersions, Verify
+from headgate.config.tls_options import CertificateFile, ServerTls, TlsVersions, Verify
 from headgate.tls import session_store
 from headgate.tls.authority import issue
 from headgate.tls.client_context import build_server_context
@@ -70,7 +70,10 @@ def test_addresses_are_verified_but_not_sent(world: World, pki: Pki) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [b"", b"x", b"a.example.", b"-a.example", b"a" * 64 + b".example", b".wild.example", b"*.wild.example", b"a.example\0b"],
+    [
+        b"", b"x", b"a.example..", b".", b"-a.example", b"a" * 64 + b".example", b".wild.example", b"*.wild.example",
+        b"a.example\0b",
+    ],
 )
 def test_names_that_no_certificate_is_valid_for(world: World, pki: Pki, name: bytes) -> None:
     """They come from requests: they are refused as wrong names are, whatever OpenSSL would make of them."""
@@ -79,8 +82,23 @@ def test_names_that_no_certificate_is_valid_for(world: World, pki: Pki, name: by
     assert "not valid for the name" in two.client.failure
 
 
+def test_a_trailing_dot_is_neither_sent_nor_verified(world: World, pki: Pki) -> None:
+    """RFC 6066 section 3. The session is that of the name without it."""
+    bind, context = bind_context(pki, "a.pem"), server_context(ca_file=pki.ca)
+    two = Two(world, bind, context, b"a.example.").connect().exchange()
+    assert two.server.tls is not None and two.server.tls.sni == b"a.example"
+    two.close()
+    again = Two(world, bind, context, b"a.example").connect()
+    assert again.client.tls is not None and again.client.tls.resumed
+    other = Two(world, bind, context, b"b.example.")
+    world.wait(lambda: other.near.lost)
+    assert "not valid for the name 'b.example'" in other.client.failure
+    named = server_context(ca_file=pki.ca, verify_host="a.example.")
+    assert Two(world, bind, named, None).connect().near.completed
+
+
 _LABELS = st.text("ab1-_.*%:[]", max_size=70).map(str.encode)
-_BELOW = re.compile(rb"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.wild\.example|a\.example", re.IGNORECASE)
+_BELOW = re.compile(rb"([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.wild\.example|a\.example)\.?", re.IGNORECASE)
 
 
 @settings(max_examples=60, deadline=None)
@@ -123,7 +141,7 @@ def test_tickets(world: World, pki: Pki, tickets: bool) -> None:
     [
         ({}, "verify is enabled but there is no ca-file"),
         ({"ca_file": "/nowhere.pem"}, "cannot read CA file"),
-        ({"verify": Verify.NONE, "certificate": "/nowhere.pem"}, "cannot read certificate file"),
+        ({"verify": Verify.NONE, "certificate": CertificateFile("/nowhere.pem", HERE)}, "cannot read certificate file"),
         ({"verify": Verify.NONE, "ciphers": "NONSENSE"}, "ciphers 'NONSENSE' selects nothing"),
         ({"ca_file": "@system-ca", "verify_host": ".a.example"}, "verifyhost '.a.example': no certificate can be valid"),
         ({"ca_file": "@system-ca", "verify_host": "x"}, "verifyhost 'x': no certificate can be valid"),

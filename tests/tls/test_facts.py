@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from headgate.base.connection_errors import ConnectionFailure
 from headgate.base.diagnostics import Report
-from headgate.config.tls_options import ServerTls, TlsVersions, Verify
+from headgate.config.tls_options import CertificateFile, ServerTls, TlsVersions, Verify
 from headgate.plan.facts import TlsFacts
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.runtime.tls_openers import Dialler
@@ -30,6 +30,8 @@ TLS_1_3 = TlsVersions(lowest="TLSv1.3", highest="TLSv1.3")
 
 def server_context(**options: Any) -> ServerContext:
     report = Report()
+    if isinstance(certificate := options.get("certificate"), str):
+        options["certificate"] = CertificateFile(certificate, HERE)
     context = build_server_context(ServerTls(location=HERE, **options), report)
     assert context is not None, report.items
     return context

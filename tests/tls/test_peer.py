@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from headgate.config.tls_options import ServerTls, Verify
+from headgate.base.diagnostics import NOWHERE
+from headgate.config.tls_options import CertificateFile, ServerTls, Verify
 from headgate.tls.client_context import ServerContext
 from headgate.tls.peer import tls_info
 from headgate.wire.proxy_protocol import CLIENT_CERT_CONN, CLIENT_CERT_SESS, CLIENT_SSL
@@ -14,7 +15,7 @@ from tests.tls.tls_peers import Pki, World, bind_context
 
 
 def test_client_certificate(world: World, pki: Pki) -> None:
-    context = ServerContext(ServerTls(verify=Verify.NONE, certificate=pki.path("client.pem")))
+    context = ServerContext(ServerTls(verify=Verify.NONE, certificate=CertificateFile(pki.path("client.pem"), NOWHERE)))
     two = Two(world, bind_context(pki, "a.pem", verify=Verify.OPTIONAL, ca_file=pki.ca), context).connect().exchange()
     assert two.server.tls is not None
     info = tls_info(two.server.tls)
@@ -29,7 +30,7 @@ def test_client_certificate(world: World, pki: Pki) -> None:
 
 
 def test_resumed_session_tells_of_the_earlier_certificate(world: World, pki: Pki) -> None:
-    context = ServerContext(ServerTls(verify=Verify.NONE, certificate=pki.path("client.pem")))
+    context = ServerContext(ServerTls(verify=Verify.NONE, certificate=CertificateFile(pki.path("client.pem"), NOWHERE)))
     bind = bind_context(pki, "a.pem", verify=Verify.REQUIRED, ca_file=pki.ca)
     Two(world, bind, context).connect().exchange().close()
     two = Two(world, bind, context).connect()

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from headgate.base.diagnostics import Report
-from headgate.config.tls_options import ServerTls, TlsVersions, Verify
+from headgate.config.tls_options import CertificateFile, ServerTls, TlsVersions, Verify
 from headgate.runtime.tls_openers import Dialler
 from headgate.tls.authority import Authority, issue
 from headgate.tls.client_context import ServerContext, build_server_context
@@ -142,7 +142,8 @@ def test_certificates_of_servers_are_replaced_while_running(world: World, pki: P
     """`set ssl cert` and its kin: new connections show the new one, and no session of the old one is offered."""
     bind = bind_context(pki, "a.pem", verify=Verify.REQUIRED, ca_file=pki.ca)
     storage = Storage()
-    tls = ServerTls(verify=Verify.REQUIRED, ca_file=pki.ca, certificate=pki.path("client.pem"), location=HERE)
+    presented = CertificateFile(pki.path("client.pem"), HERE)
+    tls = ServerTls(verify=Verify.REQUIRED, ca_file=pki.ca, certificate=presented, location=HERE)
     line = ServerContext(tls, None, storage)
 
     def seen() -> tuple[object, bool]:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.config.tls_options import ServerTls, TlsVersions, Verify
+from headgate.base.diagnostics import NOWHERE
+from headgate.config.tls_options import CertificateFile, ServerTls, TlsVersions, Verify
 from headgate.observe.counters import ServerCounters
 from headgate.observe.full_handshakes import REMEDIES, TEXTS, Cause
 from headgate.observe.key_exchanges import KeyExchanges, count_traffic
@@ -113,7 +114,7 @@ def test_never_offered_at_another_address_or_under_other_options(visits: Visits,
     assert visits.cause(context=visits.line(alpn=("http/1.1",))) is Cause.OTHER_ALPN
     strict = visits.line(verify=Verify.REQUIRED, ca_file=pki.ca)
     assert visits.cause(context=strict) is Cause.OTHER_POLICY
-    assert visits.cause(context=visits.line(certificate=pki.path("client.pem"))) is Cause.OTHER_POLICY
+    assert visits.cause(context=visits.line(certificate=CertificateFile(pki.path("client.pem"), NOWHERE))) is Cause.OTHER_POLICY
     assert visits.cause() is None and visits.cause(context=strict) is None
 
 
@@ -356,6 +357,43 @@ def test_what_a_process_has_is_handed_over(processes: Processes) -> None:
     shared.forget(record.digest)
     first.sessions.hand_over(processes.world.reactor.now)
     assert processes.start().cause() is None
+
+
+class Given:
+    """Counts what others are given."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def take(self, digest: bytes, now: float) -> None:
+        return None
+
+    def give(self, digest: bytes, stored_at: float, encoded: bytes, *, several: bool) -> None:
+        self.count += 1
+
+    def forget(self, digest: bytes) -> None:
+        return None
+
+    def last_key(self, server: bytes) -> None:
+        return None
+
+    def note_key(self, server: bytes, fields: tuple[bytes, ...]) -> None:
+        return None
+
+
+def test_the_only_ticket_of_a_connection_is_seldom_given_away(world: World, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes each ticket once, and gives one for it, would soon refuse what is left."""
+    monkeypatch.setattr(session_store, "GIVE_EVERY", 0.0)
+    visits = Visits(world, bind_context(pki, "a.pem", versions=ONLY_13))
+    visits.sessions.shared = given = Given()
+    assert visits.begin().exchange().close() is Cause.FIRST_CONTACT
+    first = given.count  # OpenSSL's servers give two with a full handshake, and one with each that resumes
+    assert first >= 1
+    assert [visits.begin().exchange().close() for _ in range(4)] == [None] * 4
+    assert given.count == first
+    monkeypatch.setattr(session_store, "GIVE_SCARCE_EVERY", 0.0)
+    assert visits.begin().exchange().close() is None
+    assert given.count == first + 1
 
 
 def test_only_we_can_read_the_file(processes: Processes) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from headgate.base.diagnostics import Report
-from headgate.config.tls_options import ServerTls, TlsVersions, Verify
+from headgate.config.tls_options import CertificateFile, ServerTls, TlsVersions, Verify
 from headgate.proxy.port import Lost
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.runtime.tls_openers import Dialler
@@ -25,6 +25,8 @@ WHERE = ("192.0.2.1", 443)
 
 def server_context(**options: Any) -> ServerContext:
     report = Report()
+    if isinstance(certificate := options.get("certificate"), str):
+        options["certificate"] = CertificateFile(certificate, HERE)
     context = build_server_context(ServerTls(location=HERE, **options), report)
     assert context is not None, report.items
     return context

@@ -83,6 +83,8 @@ class Changes:
         sessions.shared = self._live.sessions
         context = None if server.tls is None else build_server_context(server.tls, report, sessions, storage)
         checking = check_context(proxy.name, server, context, report, storage) if checked and server.check is not None else None
+        if storage is not None:
+            storage.reader.forget()
         if checking is not None:
             checking.sessions.shared = self._live.sessions
         if report.alerts:

@@ -102,6 +102,7 @@ def prepare(config: Config, report: Report, session_contexts: SessionContexts | 
         # OpenSSL is loaded only where it is needed: a plain configuration starts in half the time.
         storage = _build_contexts(config, report, bind_contexts, server_contexts, session_contexts)
         _build_check_contexts(config, report, server_contexts, check_contexts, storage)
+        storage.reader.forget()
         if bind_contexts:
             from headgate.app.ocsp_state import prepare_ocsp
 

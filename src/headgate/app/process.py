@@ -290,7 +290,7 @@ class App:
             return None
         from headgate.app.reuse import ReuseWarnings
 
-        return ReuseWarnings(self.live, loop)
+        return ReuseWarnings(self.live, loop, self.place.workers)
 
     def _watch_certificates(self) -> CertificateWatch | None:
         interval, storage = self.config.global_.crt_watch, self.prepared.storage

@@ -10,7 +10,7 @@ from headgate.app.live import Live
 from headgate.observe.reuse_watch import Handshakes, ReuseWatch
 from headgate.runtime.logs.emitters import log_event
 
-_INTERVAL: Final = 5.0
+_INTERVAL: Final = 3.0
 _WARNING: Final = 4
 
 
@@ -20,10 +20,13 @@ class ReuseWarnings:
     Args:
         live: whose servers; their counters are those of all workers.
         loop: sets the pace.
+        workers: how many connect for traffic; with more than one, another process checks.
     """
 
-    def __init__(self, live: Live, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, live: Live, loop: asyncio.AbstractEventLoop, workers: int) -> None:
         self._live = live
+        self._traffic = workers
+        self._all = workers + 1 if workers > 1 else 1
         self._loop = loop
         self._watch = ReuseWatch()
         self._next = loop.call_later(_INTERVAL, self._look)
@@ -45,5 +48,8 @@ class ReuseWarnings:
                 counters, checks = server.counters, server.check_exchanges
                 resumed, causes = counters.tls_reused + checks.resumed, counters.tls_causes
                 if resumed or counters.tls_full or checks.full:
+                    processes = 1
+                    if counters.tls_reused or counters.tls_full:
+                        processes = self._all if checks.resumed or checks.full else self._traffic
                     both = [traffic + checked for traffic, checked in zip(causes, checks.causes, strict=True)]
-                    yield Handshakes(name, server.name, resumed, both)
+                    yield Handshakes(name, server.name, resumed, both, processes)

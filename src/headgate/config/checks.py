@@ -11,6 +11,7 @@ from headgate.base.diagnostics import NOWHERE, Location
 from headgate.base.records import dataclass
 from headgate.config.actions import SetVar, UnsetVar
 from headgate.config.expression import LogFormat, SampleExpression
+from headgate.config.tls_options import Protocols
 
 #: Text that is sent or looked for: as it stands, or evaluated for each check.
 Text = bytes | LogFormat
@@ -18,10 +19,11 @@ Text = bytes | LogFormat
 
 @dataclass(frozen=True, slots=True)
 class ConnectRule:
-    """`connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [linger] ...`.
+    """`connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] ...`.
 
     Attributes:
         default: what is not said here is as on the server line.
+        alpn: protocols to offer, None for those of the server line.
         proto: "h1" or "none", None where it was not written.
     """
 
@@ -32,6 +34,7 @@ class ConnectRule:
     via_socks4: bool = False
     ssl: bool = False
     sni: str | None = None
+    alpn: Protocols | None = None
     linger: bool = False
     proto: str | None = None
     comment: str = ""

@@ -104,6 +104,8 @@ class ServerCheck:
     send_proxy: bool = False
     tls_options: ServerTls | None = None  # the line's TLS options for checks over TLS (also where the traffic is plain)
     via_socks4: bool = False
+    reuse_pool: bool = False  # check-reuse-pool, where no other option says how to connect
+    pool_name: str | None = None  # check-pool-conn-name
     observe: str | None = None  # "layer4", "layer7": traffic counts, too
     on_error: str = "fail-check"  # "fastinter", "fail-check", "sudden-death", "mark-down"
     error_limit: int = 10

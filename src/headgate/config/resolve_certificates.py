@@ -1,6 +1,7 @@
 """Certificates as lines name them -> `tls_options`: base directories, crt-stores, crt-list files.
 
-Called by `resolve` for the crt-stores, and by `resolve_bind_tls` for what bind lines and `ssl-f-use` name.
+Called by `resolve` for the crt-stores, by `resolve_bind_tls` for what bind lines and `ssl-f-use` name, and by `resolve_lines` for
+what server lines present.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from headgate.base.diagnostics import ConfigError, Report, config_error
+from headgate.base.diagnostics import ConfigError, Location, Report, config_error
 from headgate.base.records import dataclass, field
 from headgate.config.crt_list import read_crt_list
 from headgate.config.drafts import CertificateDraft, ConfigDraft, CrtListFile, CrtStoreDraft, Settings
@@ -32,6 +33,7 @@ class Certificates:
     lists: dict[str, list[CertificateDraft]] = field(default_factory=dict)
 
 
+_NO_FILES = LoadFiles()
 #: The name of a frontend and its `ssl-f-use` lines.
 FrontendCertificates = tuple[str, Sequence[CertificateDraft]]
 
@@ -95,23 +97,38 @@ def certificate_line(
     Raises:
         ConfigError: it refers to what no crt-store loads, or to one that is loaded with other files.
     """
-    path = based(draft.path, known.crt_base) or ""
-    files = _files(draft.settings, known.crt_base, known.key_base)
+    file = certificate_file(draft.path, draft.location, known, _files(draft.settings, known.crt_base, known.key_base))
+    own = options(draft.settings)
+    return CertificateLine(file, draft.filters, draft.is_default, own, draft.written, draft.line, draft.location)
+
+
+def certificate_file(path: str, location: Location, known: Certificates, files: LoadFiles = _NO_FILES) -> CertificateFile:
+    """A certificate by the name of its file, or by that of a crt-store's.
+
+    Args:
+        path: as it was written.
+        location: where.
+        known: what it may refer to.
+        files: what the line says about further files.
+
+    Raises:
+        ConfigError: it refers to what no crt-store loads, or to one that is loaded with other files.
+    """
+    path = based(path, known.crt_base) or ""
     explicit = any((files.key, files.ocsp, files.issuer, files.sctl))
     file = known.stored.get(path)
     if file is None and path.startswith("@"):
         raise config_error(
-            f"no crt-store loads '{path}'", draft.location, allowed=[one for one in known.stored if one[0] == "@"], written=path
+            f"no crt-store loads '{path}'", location, allowed=[one for one in known.stored if one[0] == "@"], written=path
         )
     if file is None:
-        file = CertificateFile(path, draft.location, files, detect=not explicit)
-    elif explicit or files.ocsp_update not in (None, file.files.ocsp_update):
+        return CertificateFile(path, location, files, detect=not explicit)
+    if explicit or files.ocsp_update not in (None, file.files.ocsp_update):
         raise config_error(
             f"certificate '{path}' is loaded by a crt-store ({file.location.short}), and this line says otherwise about it",
-            draft.location, remedy="write key, ocsp, issuer, sctl and ocsp-update in the crt-store only",
+            location, remedy="write key, ocsp, issuer, sctl and ocsp-update in the crt-store only",
         )
-    own = options(draft.settings)
-    return CertificateLine(file, draft.filters, draft.is_default, own, draft.written, draft.line, draft.location)
+    return file
 
 
 def certificate_lines(

@@ -12,6 +12,9 @@ from headgate.config.mailers import EmailAlert
 from headgate.config.model import AgentCheck, Mode, Proxy, Server, ServerCheck
 from headgate.config.tls_options import ServerTls
 
+#: "silently ignored if any specific check connect option is defined" (5.2 check-reuse-pool).
+_CONNECT_OPTIONS = ("addr", "check-alpn", "check-proto", "check-send-proxy", "check-ssl", "check-via-socks4", "port")
+
 
 def build_check(draft: ServerDraft, tls: ServerTls | None, mode: Mode, report: Report) -> ServerCheck | None:
     """The check options of a server line, None without `check`."""
@@ -40,6 +43,8 @@ def build_check(draft: ServerDraft, tls: ServerTls | None, mode: Mode, report: R
         alpn=settings.value("check-alpn", ()),
         send_proxy=settings.is_on("check-send-proxy"),
         via_socks4=settings.is_on("check-via-socks4"),
+        reuse_pool=settings.is_on("check-reuse-pool") and not any(option in settings for option in _CONNECT_OPTIONS),
+        pool_name=settings.value("check-pool-conn-name"),
         observe=observe,
         on_error=settings.value("on-error", "fail-check"),
         error_limit=settings.value("error-limit", 10),

@@ -10,16 +10,16 @@ from dataclasses import replace
 from typing import Any
 
 from headgate.base.addresses import Family
-from headgate.base.diagnostics import Report
+from headgate.base.diagnostics import ConfigError, Report
 from headgate.config.cursor import Word
 from headgate.config.drafts import BindDraft, ServerDraft, Settings
 from headgate.config.model import Bind, Mode, ProxyProtocolSend, Server, UnixPermissions
 from headgate.config.parse_expression import parse_expression
 from headgate.config.resolve_bind_tls import LineDefaults, at_security_level, bind_tls, tls_versions
-from headgate.config.resolve_certificates import Certificates, FrontendCertificates, based
+from headgate.config.resolve_certificates import Certificates, FrontendCertificates, based, certificate_file
 from headgate.config.resolve_checks import build_agent, build_check
 from headgate.config.resolvers import Resolution
-from headgate.config.tls_options import ServerTls, Verify
+from headgate.config.tls_options import CertificateFile, ServerTls, Verify
 
 
 def line_defaults(settings: Settings) -> LineDefaults:
@@ -174,7 +174,7 @@ def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: 
         crl_file=based(settings.value("crl-file"), defaults.ca_base),
         verify_host=settings.value("verifyhost"),
         sni=sni,
-        certificate=based(settings.value("crt"), defaults.certificates.crt_base),
+        certificate=_presented(settings, defaults, report),
         versions=tls_versions(settings, report),
         ciphers=at_security_level(settings.value("ciphers"), defaults.security_level),
         ciphersuites=settings.value("ciphersuites"),
@@ -186,6 +186,17 @@ def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: 
         renegotiate=settings.value("renegotiate", True),
         location=place,
     )
+
+
+def _presented(settings: Settings, defaults: LineDefaults, report: Report) -> CertificateFile | None:
+    """`crt`: the certificate that servers are shown when they ask for one."""
+    if settings.value("crt") is None:
+        return None
+    try:
+        return certificate_file(settings.value("crt"), settings.place("crt"), defaults.certificates)
+    except ConfigError as error:
+        report.add(error.diagnostic)
+        return None
 
 
 def has_port(server: Server) -> bool:

@@ -96,6 +96,14 @@ class LoadFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Protocols:
+    """ALPN protocols to offer, and where they were written."""
+
+    names: tuple[str, ...]
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateFile:
     """A certificate or a directory of them, and where it was written.
 
@@ -172,7 +180,7 @@ class ServerTls:
     crl_file: str | None = None
     verify_host: str | None = None
     sni: SampleExpression | None = None
-    certificate: str | None = None
+    certificate: CertificateFile | None = None
     versions: TlsVersions = TlsVersions()
     ciphers: str | None = None
     ciphersuites: str | None = None

@@ -23,7 +23,7 @@ class HttpAnswer:
         started: something has arrived.
     """
 
-    __slots__ = ("_data", "_length", "_limit", "_method", "_start", "head", "started")
+    __slots__ = ("_data", "_length", "_limit", "_method", "_persistent", "_start", "head", "started")
 
     def __init__(self, method: bytes, limit: int) -> None:
         self._method = method
@@ -31,6 +31,7 @@ class HttpAnswer:
         self._data = bytearray()
         self._length = 0
         self._start = 0
+        self._persistent = False
         self.head: ResponseHead | None = None
         self.started = False
 
@@ -57,7 +58,9 @@ class HttpAnswer:
                 return
             head = parse_response_head(bytes(self._data[:end]))
             if head.status >= 200 or head.status == 101:
-                self._length = response_framing(head, self._method).length
+                framing = response_framing(head, self._method)
+                self._length = framing.length
+                self._persistent = framing.persistent and head.status != 101
                 self._start = end + 4
                 self.head = head
             else:
@@ -70,12 +73,37 @@ class HttpAnswer:
             return data, False
         if self._length != CHUNKED:
             return data[: self._length], len(data) >= self._length
-        parts: list[bytes] = []
-        position = 0
-        while (match := _CHUNK_SIZE.match(data, position)) is not None:
-            size = int(match[1], 16)
-            if size == 0:
-                return b"".join(parts), True
-            parts.append(data[match.end() : match.end() + size])
-            position = match.end() + size + 2
-        return b"".join(parts), False
+        parts, last = _chunks(data)
+        return b"".join(parts), last >= 0
+
+    def reusable(self) -> bool | None:
+        """Whether the connection may carry another exchange behind this one; None: not before more has come."""
+        if self.full or (self.head is not None and not self._persistent):
+            return False
+        end = self._end() if self.head is not None else None
+        return None if end is None or len(self._data) < end else len(self._data) == end
+
+    def _end(self) -> int | None:
+        """Where the message ends; None where that is not known yet."""
+        if self._length != CHUNKED:
+            return self._start + self._length
+        data = bytes(self._data[self._start :])
+        _, last = _chunks(data)
+        if last < 0:
+            return None
+        # Trailer lines may come, then an empty one.
+        end = data.find(b"\r\n\r\n", last - 2)
+        return self._start + end + 4 if end >= 0 else None
+
+
+def _chunks(data: bytes) -> tuple[list[bytes], int]:
+    """What the chunks hold, and where the line of the last one ends; -1: it has not come."""
+    parts: list[bytes] = []
+    position = 0
+    while (match := _CHUNK_SIZE.match(data, position)) is not None:
+        size = int(match[1], 16)
+        if size == 0:
+            return parts, match.end()
+        parts.append(data[match.end() : match.end() + size])
+        position = match.end() + size + 2
+    return parts, -1

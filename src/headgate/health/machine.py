@@ -263,6 +263,11 @@ class Machine:
     def _status(self, word: str | None, default: CheckStatus) -> CheckStatus:
         return default if word is None else CheckStatus[word]
 
+    @property
+    def answer(self) -> HttpAnswer | None:
+        """What came last over HTTP."""
+        return self._answer
+
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def _passed(self) -> CheckResult:

@@ -31,6 +31,8 @@ _CHECKS: Final = (
     "HANA", "SOCKERR", "L4OK", "L4TOUT", "L4CON", "L6OK", "L6TOUT", "L6RSP", "L7TOUT", "L7RSP", "L7OK", "L7OKC", "L7STS",
     "PROCERR", "PROCTOUT", "PROCOK",
 )  # fmt: skip
+#: What an agent's check ends with (management.txt, agent_status), and CHECKED: it said nothing of up and down.
+_AGENTS: Final = ("SOCKERR", "L4OK", "L4TOUT", "L4CON", "L7TOUT", "L7RSP", "L7OK", "L7STS", "CHECKED")
 _CODES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 
 
@@ -180,8 +182,8 @@ def _state(row: Row, letter: str) -> str:
     return status
 
 
-def _check(row: Row) -> str:
-    return row.get("check_status", "").removeprefix("* ")
+def _check(row: Row, column: str = "check_status") -> str:
+    return row.get(column, "").removeprefix("* ")
 
 
 def _plain(metric: Metric, rows: Rows) -> Iterator[str]:
@@ -207,10 +209,11 @@ def _states(metric: Metric, rows: Rows) -> Iterator[str]:
 
 
 def _check_states(metric: Metric, rows: Rows) -> Iterator[str]:
+    states = _AGENTS if metric.form == "agent" else _CHECKS
     for labels, row in zip(rows.labels, rows.rows, strict=True):
-        now = _check(row)
+        now = _check(row, metric.column)
         if now:
-            for state in _CHECKS:
+            for state in states:
                 yield f'{metric.name}{{{labels},state="{state}"}} {int(state == now)}\n'
 
 
@@ -223,7 +226,8 @@ def _by_code(metric: Metric, rows: Rows) -> Iterator[str]:
 
 
 _FORMS: dict[str, Callable[[Metric, Rows], Iterator[str]]] = {
-    "gauge": _plain, "counter": _plain, "gauge/1000": _thousandth, "state": _states, "check": _check_states, "code": _by_code,
+    "gauge": _plain, "counter": _plain, "gauge/1000": _thousandth, "state": _states, "check": _check_states,
+    "agent": _check_states, "code": _by_code,
 }  # fmt: skip
 _TYPES: Final = {"counter": "counter", "code": "counter"}
 

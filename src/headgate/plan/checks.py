@@ -43,14 +43,16 @@ class CheckStream(Stream):
     Attributes:
         state: the value of X-Haproxy-Server-State, b"" where it is not sent.
         disable_on_404: an HTTP answer with status 404 asks for no new sessions, whatever else is expected.
+        keeps: the connection is kept for the next check, where the server agrees.
     """
 
-    __slots__ = ("disable_on_404", "state")
+    __slots__ = ("disable_on_404", "keeps", "state")
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.state = b""
         self.disable_on_404 = False
+        self.keeps = False
 
 
 #: A text that is evaluated for each check; None: it can't be made.
@@ -237,13 +239,15 @@ def _send(rule: SendRule, number: int, comment: str, spec: CheckSpec, scope: Sco
 
 
 def _request(rule: RequestRule, number: int, comment: str, spec: CheckSpec, scope: Scope) -> SendStep:
-    """The request of an HTTP check. `Connection: close` is always sent: a check's connection serves one exchange."""
+    """The request of an HTTP check. A check's connection serves one exchange, unless the next check has it (check-reuse-pool)."""
     method = (rule.method or "OPTIONS").encode("ascii")
     version = (rule.version or "HTTP/1.0").encode("ascii")
     uri = _text(rule.uri if rule.uri is not None else "/", scope)
     fields = [(name.encode("latin-1"), _text(value, scope, Use.HEADER)) for name, value in rule.headers]
     body = None if rule.body is None else _text(rule.body, scope, Use.BODY)
-    closes = all(name.lower() != b"connection" for name, _ in fields)
+    implied = all(name.lower() != b"connection" for name, _ in fields)
+    closed = (b"connection: close",)
+    kept = (b"connection: keep-alive",) if version == b"HTTP/1.0" else ()
 
     def request(stream: CheckStream) -> bytes | None:
         target = uri(stream) or b""
@@ -256,8 +260,8 @@ def _request(rule: RequestRule, number: int, comment: str, spec: CheckSpec, scop
         content = b"" if body is None else body(stream) or b""
         if content or method in (b"POST", b"PUT", b"PATCH"):
             lines.append(b"content-length: %d" % len(content))
-        if closes:
-            lines.append(b"connection: close")
+        if implied:
+            lines += kept if stream.keeps else closed
         return b"\r\n".join(lines) + b"\r\n\r\n" + content
 
     return SendStep(number, request, method, rule.comment or comment)

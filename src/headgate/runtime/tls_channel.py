@@ -25,7 +25,7 @@ from headgate.tls.client_auth import findings_of, forget_findings
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.handshake_facts import note_failure
 from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, take_error
+from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, system_failure, take_error
 from headgate.tls.server_context import BindContext
 
 #: Full records that are read for one event and handed on together.
@@ -112,8 +112,9 @@ class TlsChannel(TlsEnding):
         The owner may be told the outcome before this returns: it knows its channel, and nothing is left to be done behind this.
         """
         if self._server is not None and self._unread():
-            self.hello = self._server.greeting(self.sock)  # a server that speaks first
-        self._advance()
+            self._greeted()  # a server that speaks first
+        else:
+            self._advance()
 
     def _handshake(self, _events: int) -> None:
         """The reactor's call until the handshake is through. Errors of the socket show in the operation itself."""
@@ -122,10 +123,20 @@ class TlsChannel(TlsEnding):
             cork(self.sock)
             self._advance()
             uncork(self.sock)
-            return
-        if not self.hello:
+        elif self.hello:
+            self._advance()
+        else:
+            self._greeted()
+
+    def _greeted(self) -> None:
+        """A server says something: keep the first of it, and go on."""
+        assert self._server is not None
+        try:
             self.hello = self._server.greeting(self.sock)
-        self._advance()
+        except OSError as broken:
+            self._handshake_failed(system_failure(broken.errno or 0))
+        else:
+            self._advance()
 
     def _advance(self) -> None:
         """Go on with the handshake as far as it goes."""
@@ -162,10 +173,11 @@ class TlsChannel(TlsEnding):
             self._interest()
         cast(HandshakeOwner, self.owner).handshake_completed()
 
-    def _learned(self, *, established: bool, error: int = 0) -> ConnectionFacts:
+    def _learned(self, *, established: bool, error: int = 0, broken: bool = False) -> ConnectionFacts:
         context = self._context
         names = context if isinstance(context, BindContext) else None
-        facts = ConnectionFacts(self._ssl, names, outgoing=names is None, established=established, error=error)
+        outgoing = names is None
+        facts = ConnectionFacts(self._ssl, names, outgoing=outgoing, established=established, error=error, broken=broken)
         if names is not None:
             facts.findings = findings_of(self._ssl)
         return facts
@@ -177,7 +189,7 @@ class TlsChannel(TlsEnding):
     def _handshake_failed(self, error: TlsError) -> None:
         if self._failed or self._closing:
             return
-        self._facts = self._learned(established=False, error=error.code)
+        self._facts = self._learned(established=False, error=error.code, broken=error.errno != 0)
         told = self.record is not None  # when it was given up: it went on for the session's sake only
         record = self.explain(error)
         forget_findings(self._ssl)

@@ -6,7 +6,6 @@ and a proxy that encrypts again has as many connections of one kind as of the ot
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -58,10 +57,15 @@ class ServerSide:
     # --- the handshake ---
 
     def greeting(self, sock: socket.socket) -> bytes:
-        """What the server says first, in case that it is no TLS; b"" for nothing yet."""
-        with contextlib.suppress(OSError):
+        """What the server says first, in case that it is no TLS; b"" for nothing yet.
+
+        Raises:
+            OSError: the connection is broken. The system says so once, so OpenSSL would take it for one that was closed.
+        """
+        try:
             return sock.recv(_PEEK, socket.MSG_PEEK)
-        return b""
+        except BlockingIOError:
+            return b""
 
     def established(self, now: float) -> bool:
         """The handshake is through: whether a session may come behind it, so that reads have to `read_on`."""

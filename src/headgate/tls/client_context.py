@@ -12,15 +12,17 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL
 
-from headgate.base.diagnostics import NOWHERE, Bug, ConfigError, Location, Report, config_error
-from headgate.config.tls_options import CertificateFile, ServerTls, Verify
+from headgate.base.diagnostics import Bug, ConfigError, Location, Report, config_error
+from headgate.config.tls_options import Protocols, ServerTls, Verify
 from headgate.observe.full_handshakes import Cause
+from headgate.tls.certificate_requests import CertificateRequests
 from headgate.tls.handshake_facts import note_failure
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.installing import install
@@ -76,16 +78,15 @@ class ServerContext:
     """
 
     __slots__ = (
-        "__weakref__", "_alpn", "_authorities", "_certificate", "_context", "_foretold", "_pointer", "_policy", "_revocations",
-        "_shown", "_tuning", "_verification", "sessions", "tls",
+        "__weakref__", "_alpn", "_authorities", "_certificate", "_context", "_foretold", "_pointer", "_policy", "_requests",
+        "_revocations", "_shown", "_tuning", "_verification", "sessions", "tls",
     )  # fmt: skip
 
     def __init__(self, tls: ServerTls, sessions: ServerSessions | None = None, storage: Storage | None = None) -> None:
         self.tls = tls
         self.sessions = sessions if sessions is not None else ServerSessions("")
         storage = storage if storage is not None else Storage()
-        place = tls.location or NOWHERE
-        self._certificate = None if tls.certificate is None else storage.certificate(CertificateFile(tls.certificate, place))
+        self._certificate = None if tls.certificate is None else storage.certificate(tls.certificate)
         self._authorities: AuthoritiesEntry | None = None
         self._revocations: RevocationsEntry | None = None
         if tls.verify is Verify.REQUIRED:
@@ -94,6 +95,7 @@ class ServerContext:
             if tls.crl_file is not None:
                 self._revocations = storage.revocation(tls.crl_file, tls.location)
         self._verification = ServerVerification()
+        self._requests = CertificateRequests()
         self._alpn = alpn_wire(tls.alpn)
         self._foretold: dict[bytes, bytes] = {}
         self._tuning: Tuning | None = None
@@ -139,6 +141,11 @@ class ServerContext:
         """All of the storage that the line uses."""
         return {one for one in (self._certificate, self._authorities, self._revocations) if one is not None}
 
+    @property
+    def policy(self) -> bytes:
+        """A digest of all that decides whether the server would be taken anew for who it should be."""
+        return self._policy
+
     def tune(self, tuning: Tuning) -> None:
         """Follow what the global section says about all contexts."""
         self._tuning = tuning
@@ -149,7 +156,9 @@ class ServerContext:
         if entry in self.entries():
             self._build()
 
-    def dial(self, sock: socket.socket, sni: bytes | None, where: object, now: float) -> Dialled:
+    def dial(
+        self, sock: socket.socket, sni: bytes | None, where: object, now: float, protocols: Protocols | None = None
+    ) -> Dialled:
         """A connection over a connected, non-blocking socket, ready for its handshake.
 
         Args:
@@ -158,6 +167,7 @@ class ServerContext:
                 certificate must be valid for it, or for `verifyhost` when there is none (manual 5.2 verify).
             where: the address that it is connected to; sessions are not offered at another one.
             now: monotonic seconds.
+            protocols: to offer by ALPN in place of those of the line.
 
         Raises:
             MemoryError: OpenSSL could not make it.
@@ -169,12 +179,17 @@ class ServerContext:
         if sni is not None and not _is_address(sni):
             lib.SSL_set_tlsext_host_name(ssl, sni)
         if tls.verify is Verify.REQUIRED:
-            _expect_name(ssl, sni if sni is not None else tls.verify_host.encode() if tls.verify_host else None)
+            _expect_name(ssl, sni if sni is not None else _relative(tls.verify_host.encode()) if tls.verify_host else None)
         handle = Dialled(ssl, sni or b"")
+        alpn = self._alpn
+        if protocols is not None:
+            handle.protocols, alpn = protocols, alpn_wire(protocols.names)
+            if lib.SSL_set_alpn_protos(ssl, alpn, len(alpn)) != 0:  # it answers 0 when all is well
+                raise MemoryError("OpenSSL could not take an ALPN list")
         if tls.reuse:
             # Each ticket is to be seen: without this one read would go through all of them, and only the last would be left.
             lib.SSL_clear_mode(ssl, _AUTO_RETRY)
-            self.sessions.offer(handle, Key(self._policy, self._alpn, where, handle.name), now)
+            self.sessions.offer(handle, Key(self._policy, alpn, where, handle.name), now)
             group = handle.group
             if group:
                 self._foretell(ssl, group)
@@ -190,6 +205,14 @@ class ServerContext:
             listed = self._foretold[group] = _with_key_for(group, self.tls.curves)
         if listed and lib.SSL_set1_curves_list(ssl, listed) != 1:
             lib.ERR_clear_error()  # as always, then
+
+    def heed_request(self, handle: Dialled) -> None:
+        """Note whether the server asks this connection for a certificate, for `asked`."""
+        self._requests.watch(handle.ssl)
+
+    def asked(self, handle: Dialled) -> bool:
+        """Whether the server has asked for a certificate; once."""
+        return self._requests.take(handle.ssl)
 
     def established(self, handle: Dialled, now: float) -> Cause | None:
         """The handshake is through: why it was a full one; None when it resumed a session."""
@@ -220,22 +243,25 @@ class ServerContext:
                 first_bytes = b"..." + sock.recv(_REST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         if first_bytes[:1] not in _TLS_RECORDS:
             record.first_bytes = first_bytes
-        record.describe = self.describe
+        record.describe = self.describe if handle.protocols is None else partial(self.describe, protocols=handle.protocols)
         note_failure(record, handle.ssl, sock, error)
         record.findings = self._verification.take(handle.ssl)
         if handle.name:
             record.sni = handle.name  # what is verified, also when it is an address, which is not sent
+        if record.alert is not None:
+            handle.awaits_ticket = False  # that a server which does not take us gives no session says nothing of its sessions
         return record
 
     def ended(self, handle: Dialled, unclean: Cause | None, now: float) -> None:
         """An established connection is over; see `ServerSessions.ended`."""
         self.sessions.ended(handle, unclean, now)
 
-    def describe(self, record: HandshakeRecord) -> None:
+    def describe(self, record: HandshakeRecord, protocols: Protocols | None = None) -> None:
         """Say in a handshake record what applied on our side."""
         tls = self.tls
+        location, alpn = (tls.location, tls.alpn) if protocols is None else (protocols.location, protocols.names)
         record.line = LineFacts(
-            tls.location, tuple(enabled_versions(tls.versions)), group_names(tls.curves), tls.alpn, ca_file=tls.ca_file,
+            location, tuple(enabled_versions(tls.versions)), group_names(tls.curves), alpn, ca_file=tls.ca_file,
             crl_file=tls.crl_file, verify_host=tls.verify_host or "", certificates=self._shown,
         )  # fmt: skip
 
@@ -252,8 +278,9 @@ def _policy_digest(tls: ServerTls, files: Iterable[x509.Certificate | x509.Certi
     """What decides whether a server and we would take each other anew: a session is good for as long as this stays the same."""
     digest = hashlib.sha256()
     options = (
-        tls.verify.value, tls.ca_file, tls.crl_file, tls.verify_host, tls.certificate, enabled_versions(tls.versions),
-        tls.ciphers, tls.ciphersuites, tls.curves, tls.sigalgs, tls.tickets, tls.renegotiate,
+        tls.verify.value, tls.ca_file, tls.crl_file, tls.verify_host,
+        tls.certificate.path if tls.certificate is not None else None, enabled_versions(tls.versions), tls.ciphers,
+        tls.ciphersuites, tls.curves, tls.sigalgs, tls.tickets, tls.renegotiate,
     )  # fmt: skip
     digest.update(repr(options).encode("utf-8", "surrogateescape"))
     for one in files:
@@ -271,8 +298,16 @@ def _with_key_for(group: bytes, curves: str | None) -> bytes:
 
 
 def _usable(sni: bytes | None) -> bytes | None:
-    """The name to ask for and to verify."""
-    return sni if sni is None or _NAME.fullmatch(sni) else _NOBODY
+    """The name to ask for and to verify: "without a trailing dot" (RFC 6066 section 3), which a Host field may have."""
+    if sni is None:
+        return None
+    sni = _relative(sni)
+    return sni if _NAME.fullmatch(sni) else _NOBODY
+
+
+def _relative(name: bytes) -> bytes:
+    """A host name without the dot that makes it absolute; certificates have none (RFC 5280 section 4.2.1.6)."""
+    return name[:-1] if name.endswith(b".") and len(name) > 1 and not name.endswith(b"..") else name
 
 
 def build_server_context(
@@ -294,7 +329,7 @@ def build_server_context(
         if tls.verify_host and not _can_be_verified(tls.verify_host):
             raise config_error(
                 f"verifyhost {tls.verify_host!r}: no certificate can be valid for this name", tls.location,
-                remedy="write a host name of the certificate in full, without a dot at its beginning or end, or an address",
+                remedy="write a host name of the certificate in full, without a dot at its beginning, or an address",
             )  # fmt: skip
         unspoken = [one for one in tls.alpn if one == "h2"]
         if unspoken:
@@ -340,7 +375,7 @@ def _expect_host(param: Any, name: bytes) -> int:
 
 def _can_be_verified(name: str) -> bool:
     """Whether there can be a certificate that is valid for a name."""
-    encoded = name.encode("utf-8", "surrogateescape")
+    encoded = _relative(name.encode("utf-8", "surrogateescape"))
     if _is_address(encoded):
         return True
     param = ffi.gc(lib.X509_VERIFY_PARAM_new(), lib.X509_VERIFY_PARAM_free)

@@ -64,12 +64,13 @@ class ConnectionFacts:
     """
 
     __slots__ = (
-        "_names", "_outgoing", "_peer", "_peer_known", "early", "early_received", "error", "established", "findings", "secrets",
-        "ssl",
+        "_broken", "_names", "_outgoing", "_peer", "_peer_known", "early", "early_received", "error", "established", "findings",
+        "secrets", "ssl",
     )
 
     def __init__(
-        self, ssl: Any, names: CertificateNames | None = None, *, outgoing: bool = False, established: bool = True, error: int = 0
+        self, ssl: Any, names: CertificateNames | None = None, *, outgoing: bool = False, established: bool = True,
+        error: int = 0, broken: bool = False,
     ) -> None:
         """
         Args:
@@ -78,10 +79,12 @@ class ConnectionFacts:
             outgoing: we are the client.
             established: the handshake was completed.
             error: why it was not, as `error` above.
+            broken: the connection was not closed but met an error of the system.
         """
         self.ssl = ssl
         self.established = established
         self.error = error
+        self._broken = broken
         self.findings: Findings | None = None
         self.early = False
         self.early_received = False
@@ -105,8 +108,9 @@ class ConnectionFacts:
         """What to call the failure of this handshake (`fc_err`)."""
         if self.error and lib.ERR_GET_REASON(self.error) == CERTIFICATE_VERIFY_FAILED:
             return self._mismatch() if self._outgoing else self._distrust()
-        if not self.error and not self.client_random:
-            return ConnectionFailure.SSL_EMPTY
+        if not self.error and not (self.server_random if self._outgoing else self.client_random):
+            # Gone before it has said anything.
+            return ConnectionFailure.SSL_ABORT if self._broken else ConnectionFailure.SSL_EMPTY
         return ConnectionFailure.SSL_HANDSHAKE
 
     def _distrust(self) -> ConnectionFailure:

@@ -127,7 +127,7 @@ def take_error(kind: int, system_error: int) -> TlsError:
                 first = following  # what a cipher or a signature failed of comes before what that means for TLS
     if kind == SYSCALL and system_error:
         # OpenSSL may have queued the same system error: then it has no reason text.
-        return TlsError(_system_text(system_error), errno=system_error)
+        return system_failure(system_error)
     if not first:
         return TlsError("connection closed by the peer", eof=True)
     number = lib.ERR_GET_REASON(first) if _is_of_tls(first) else 0
@@ -137,6 +137,11 @@ def take_error(kind: int, system_error: int) -> TlsError:
     text = ffi.string(reason).decode("ascii", "replace") if reason else f"OpenSSL error {first:#x}"
     alert = number - _ALERT_OFFSET if _ALERT_OFFSET <= number < _ALERT_OFFSET + 256 else None
     return TlsError(text, number, alert=alert, code=last)
+
+
+def system_failure(number: int) -> TlsError:
+    """What an error of the system ends: its number."""
+    return TlsError(_system_text(number), errno=number)
 
 
 def _is_of_tls(code: int) -> bool:

@@ -15,6 +15,7 @@ import hashlib
 from collections import OrderedDict
 from typing import Any, Final, NamedTuple, Protocol
 
+from headgate.config.tls_options import Protocols
 from headgate.observe.full_handshakes import Cause
 from headgate.tls.openssl import Handle, ffi, lib
 from headgate.tls.session_der import TLS_1_3, decode_session, encode_session, read_form
@@ -25,8 +26,10 @@ KEYS_MOST: Final = 256
 TICKETS_MOST: Final = 8
 #: Longest session that is kept, bytes: a client certificate or a long ticket can be in it.
 SESSION_MOST: Final = 16384
-#: How often other processes are given a ticket of a key, seconds.
+#: How often other processes are given a ticket of a key, seconds: one that a connection brought beside another, or its only one.
+#: A server that takes a ticket once and gives one for it (Java's do) leaves no more of them than there are connections.
 GIVE_EVERY: Final = 1.0
+GIVE_SCARCE_EVERY: Final = 60.0
 #: How old a session must be before its lifetime is looked up, seconds: none is shorter.
 _YOUNG: Final = 1.0
 #: Keys of which is remembered that they were evicted, and how many of the latest are compared with a new one.
@@ -136,14 +139,16 @@ class Dialled(Handle):
     """A connection to a server, before and while a channel drives it.
 
     Attributes:
+        protocols: ALPN protocols that this connection offers, None for those of the context.
         awaits_ticket: a session may still come behind the handshake (TLS 1.3): look for it after reads.
     """
 
-    __slots__ = ("_absence", "_offered", "_record", "_seen", "_tied", "awaits_ticket")
+    __slots__ = ("_absence", "_offered", "_record", "_seen", "_tied", "awaits_ticket", "protocols")
 
     def __init__(self, ssl: Any, name: bytes) -> None:
         super().__init__(ssl, name)
         self.awaits_ticket = False
+        self.protocols: Protocols | None = None
         self._record: _Record | None = None
         self._offered: Session | None = None
         self._absence = Cause.DISABLED
@@ -332,7 +337,8 @@ class ServerSessions:
 
     def _keep(self, handle: Dialled, record: _Record, now: float, *, ticket: bool) -> None:
         encoded = None
-        if not ticket or (self.shared is not None and now - record.given_at >= GIVE_EVERY):
+        every = GIVE_EVERY if handle._tied or not ticket else GIVE_SCARCE_EVERY
+        if not ticket or (self.shared is not None and now - record.given_at >= every):
             encoded = encode_session(lib.SSL_get_session(handle.ssl), SESSION_MOST)
             too_long = encoded is None
         else:

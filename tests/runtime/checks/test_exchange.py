@@ -16,8 +16,9 @@ from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import Location
 from headgate.config.checks import CheckSpec
 from headgate.config.model import Proxy, ProxyKind, ProxyProtocolSend, Server, ServerCheck, Timeouts
-from headgate.config.tls_options import ServerTls, Verify
+from headgate.config.tls_options import Protocols, ServerTls, Verify
 from headgate.health.results import CheckResult, CheckStatus
+from headgate.observe.full_handshakes import Cause
 from headgate.plan.frontends import BackendPlan
 from headgate.runtime.checks.exchange import CheckPlan, plan_check, run_check, wants_tls
 from headgate.runtime.checks.tls_connection import CheckDialler, TlsConnection
@@ -248,10 +249,11 @@ class Client(CheckDialler):
         self.names: list[bytes | None] = []
 
     def open(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object,
+        protocols: Protocols | None = None,
     ) -> TlsConnection:
         self.names.append(sni)
-        return super().open(loop, sock, sni, where)
+        return super().open(loop, sock, sni, where, protocols)
 
 
 @pytest.fixture(scope="module")
@@ -305,6 +307,38 @@ def test_server_name_of_http_checks(tls_server_context: ssl.SSLContext, lines: l
 
     assert run(scenario).status is CheckStatus.L7OK
     assert client.names == names
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def test_protocols_of_connect_rules(tls_server_context: ssl.SSLContext, version: ssl.TLSVersion) -> None:
+    """What a rule offers, else what the server line does; a session of one is not offered with another."""
+    client = CheckDialler(ServerContext(ServerTls(verify=Verify.NONE, alpn=("http/1.1",), location=HERE)))
+    tls_server_context.set_alpn_protocols(["ftp", "http/1.0", "http/1.1"])
+    spoken: list[str | None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        spoken.append(writer.get_extra_info("ssl_object").selected_alpn_protocol())
+
+    async def scenario() -> CheckResult:
+        async with serving(serve, ssl=tls_server_context) as (port, seen):
+            lines = ("tcp-check connect ssl", "tcp-check connect ssl alpn http/1.0,h2", "tcp-check connect ssl alpn ftp sni x")
+            plan = plan_for(port, backend_plan("option tcp-check", *lines), client=client, tls=ServerTls())
+            for _ in range(3):
+                result = await check(plan)
+                for _ in lines:
+                    assert await seen.get() == b""
+                await client.settle()
+        return result
+
+    tls_server_context.minimum_version = tls_server_context.maximum_version = version
+    try:
+        assert run(scenario).status is CheckStatus.L6OK
+    finally:
+        tls_server_context.set_alpn_protocols(["http/1.1"])
+        tls_server_context.minimum_version, tls_server_context.maximum_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+    assert sorted(spoken, key=str) == ["ftp"] * 3 + ["http/1.0"] * 3 + ["http/1.1"] * 3
+    full = {cause.word: count for cause, count in zip(Cause, client.exchanges.causes, strict=True) if count}
+    assert full == {"first_contact": 1, "other_alpn": 2} and client.exchanges.resumed == 6
 
 
 def test_no_check_sni_auto_leaves_the_name_out(tls_server_context: ssl.SSLContext) -> None:

@@ -31,6 +31,7 @@ from headgate.config.parse_arguments import parse_arguments
 from headgate.config.parse_expression import parse_expression, read_expression
 from headgate.config.parse_logformat import parse_logformat, read_logformat
 from headgate.config.registry import BACK, KEYWORDS, Keyword, Parser, Scope, Status
+from headgate.config.tls_options import Protocols
 
 SCOPES = BACK | {Scope.HEALTHCHECK}
 
@@ -77,25 +78,31 @@ def read_protocol(cursor: Cursor) -> str:
     return word.text
 
 
+def _alpn(cursor: Cursor) -> Protocols:
+    """`alpn <protocols>`."""
+    word = cursor.next("a comma-separated list of protocols")
+    names = tuple(name for name in word.text.split(",") if name)
+    if not names:
+        raise cursor.wrong(word, "'alpn' names no protocol", remedy="write for example 'alpn http/1.1'")
+    for name in names:
+        if not name.isascii() or len(name) > 255:
+            raise cursor.wrong(Word(name, word.location), f"'{name}' can't be an ALPN protocol")
+    return Protocols(names, word.location)
+
+
 _FLAGS = {"default": "default", "send-proxy": "send_proxy", "via-socks4": "via_socks4", "ssl": "ssl", "linger": "linger"}
-def _no_alpn(cursor: Cursor) -> None:
-    word = cursor.words[cursor.position - 1]
-    remedy = "write 'check-alpn' on the server line, and 'default' in the rule"
-    raise cursor.wrong(word, "'alpn' of a 'connect' rule is known but not yet supported", remedy=remedy)
-
-
 _VALUES: Mapping[str, Callable[[Cursor], Any]] = {
     "port": _port,
     "addr": lambda cursor: parse_address(cursor.next("an address")),
     "sni": lambda cursor: cursor.next("a server name").text,
-    "alpn": _no_alpn,
+    "alpn": _alpn,
     "proto": read_protocol,
     "comment": lambda cursor: cursor.next("a comment").text,
 }
 
 
 def _connect(cursor: Cursor, kind: str) -> ConnectRule:
-    """`connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [linger] ...`."""
+    """`connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] ...`."""
     fields: dict[str, Any] = {}
     while cursor.more:
         word = cursor.next("an option")
@@ -107,6 +114,12 @@ def _connect(cursor: Cursor, kind: str) -> ConnectRule:
             raise cursor.wrong(word, f"unknown option '{word.text}' of 'connect'", allowed=(*_FLAGS, *_VALUES))
     if fields.get("proto", "none") == "h1" and kind == "tcp":
         raise cursor.wrong(cursor.keyword, "'proto h1' is for http-check: tcp-check rules speak no HTTP")
+    if fields.get("proto") == "none" and kind == "http":
+        raise cursor.wrong(cursor.keyword, "'proto none' is for tcp-check: http-check rules speak HTTP", remedy="leave it out")
+    alpn = fields.get("alpn")
+    if alpn is not None and kind == "http" and "h2" in alpn.names:
+        message = "alpn h2: checks over HTTP/2 are known but not yet supported"
+        raise cursor.wrong(Word("h2", alpn.location), message, remedy="write 'alpn http/1.1', or none")
     return ConnectRule(**fields, location=cursor.keyword.location)
 
 

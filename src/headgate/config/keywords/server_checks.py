@@ -16,8 +16,6 @@ from headgate.config.keywords.line_options import (
     store,
     text,
     time,
-    unsupported,
-    without_effect,
 )
 from headgate.config.registry import KEYWORDS, Parser, Scope
 
@@ -72,7 +70,9 @@ _OPTIONS: dict[str, Parser] = {
     "agent-send": store("agent-send", _agent_send),
     "check": flag("check"),
     "check-alpn": store("check-alpn", comma_list("ALPN protocol list")),
+    "check-pool-conn-name": store("check-pool-conn-name", text("a connection name")),
     "check-proto": store("check-proto", read_protocol),
+    "check-reuse-pool": flag("check-reuse-pool"),
     "check-send-proxy": flag("check-send-proxy"),
     "check-sni": store("check-sni", text("a server name")),
     "check-ssl": flag("check-ssl"),
@@ -86,6 +86,7 @@ _OPTIONS: dict[str, Parser] = {
     "inter": store("inter", time("inter")),
     "no-agent-check": flag("agent-check", False),
     "no-check": flag("check", False),
+    "no-check-reuse-pool": flag("check-reuse-pool", False),
     "no-check-send-proxy": flag("check-send-proxy", False),
     "no-check-ssl": flag("check-ssl", False),
     "observe": _words("observe", ("layer4", "layer7")),
@@ -99,10 +100,4 @@ _OPTIONS: dict[str, Parser] = {
     "track": _track,
 }
 
-_POOLED = "checks have connections of their own: idle ones belong to the workers, and the controller checks"
-
-KEYWORDS.add(
-    *rows(Scope.SERVER, _OPTIONS),
-    *unsupported(Scope.SERVER, "check-pool-conn-name check-reuse-pool", _POOLED),
-    without_effect(Scope.SERVER, "no-check-reuse-pool", "checks never use pooled connections"),
-)
+KEYWORDS.add(*rows(Scope.SERVER, _OPTIONS))

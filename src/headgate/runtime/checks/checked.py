@@ -84,6 +84,11 @@ class _Checked:
         """Whether none are made."""
         return not self.enabled
 
+    def let_go(self) -> None:
+        """No check comes soon: no connection is kept for one."""
+        if self.plan.pool is not None:
+            self.plan.pool.close()
+
 
 class CheckedServer(_Checked):
     """One server's checks. They pause in maintenance."""

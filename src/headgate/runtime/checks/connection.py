@@ -9,11 +9,13 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
 from headgate.base.addresses import Address, Family
 from headgate.config.model import SourceAddress
+from headgate.config.tls_options import Protocols
 from headgate.runtime.checks.watch import watch_of
 from headgate.wire import socks4
 
@@ -33,6 +35,12 @@ class Connection(Protocol):
     async def receive(self) -> bytes:
         """What arrived, b"" at the end."""
 
+    def rest(self, gone: Callable[[], None]) -> None:
+        """Nothing is said until `resume`; `gone` is called when the server says something, or ends the connection."""
+
+    def resume(self) -> None:
+        """Go on."""
+
     def close(self) -> None:
         """Close in order; what is left to be done for that happens behind the caller's back."""
 
@@ -43,6 +51,13 @@ class TlsLayer(Connection, Protocol):
     async def handshake(self) -> None:
         """Complete the handshake. Raises TlsFailure."""
 
+    async def verdict(self, seconds: float) -> None:
+        """Wait so long at most for what a server thinks of our certificate, or of our having none, where it has not said so.
+
+        Raises:
+            TlsFailure: it does not take us.
+        """
+
     def overdue(self, seconds: float) -> str:
         """The handshake was not done in that time: count it as failed, and say what it waited for."""
 
@@ -50,8 +65,19 @@ class TlsLayer(Connection, Protocol):
 class TlsClient(Protocol):
     """What makes the TLS connections of one server's checks; `runtime.checks.tls_connection.CheckDialler`."""
 
-    def open(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object) -> TlsLayer:
-        """The TLS layer over a non-blocking socket that is connected to `where`, before its handshake."""
+    @property
+    def policy(self) -> bytes:
+        """A digest of what decides whether the server is taken for who it should be."""
+
+    def open(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object,
+        protocols: Protocols | None = None,
+    ) -> TlsLayer:
+        """The TLS layer over a non-blocking socket that is connected to `where`, before its handshake.
+
+        Args:
+            protocols: to offer by ALPN, None for those of the server line.
+        """
 
     async def settle(self) -> None:
         """Wait until all connections that were closed are gone."""
@@ -93,6 +119,14 @@ class PlainConnection:
                 return self._sock.recv(most)
             except BlockingIOError:
                 pass  # what was told is that of another socket, which had the number before
+
+    def rest(self, gone: Callable[[], None]) -> None:
+        """See `Connection.rest`."""
+        watch_of(self._loop).add(self._sock.fileno(), gone)
+
+    def resume(self) -> None:
+        """See `Connection.resume`."""
+        watch_of(self._loop).remove(self._sock.fileno())
 
     def close(self) -> None:
         """Close in order: read what is there already, since closing over unread bytes would send a reset and no FIN."""

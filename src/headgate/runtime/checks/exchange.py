@@ -19,7 +19,7 @@ from headgate.config.checks import CheckSpec, ConnectRule
 from headgate.config.model import Proxy, Server, ServerCheck
 from headgate.health.machine import Connect, Machine, Receive, Send
 from headgate.health.programs import Script, script_of
-from headgate.health.results import CheckResult, CheckStatus, printable
+from headgate.health.results import CheckResult, CheckStatus, Outcome, printable
 from headgate.plan.checks import CheckProgram, CheckStream
 from headgate.plan.facts import Session, World
 from headgate.plan.frontends import FrontendPlan
@@ -33,8 +33,11 @@ from headgate.runtime.checks.connection import (
     open_socket,
     through_socks4,
 )
+from headgate.runtime.checks.pool import CheckPool
 from headgate.wire.proxy_protocol import encode_local, encode_v1
 
+#: What a check waits at most for a server that asked for a certificate to take or refuse us, seconds.
+VERDICT = 1.0
 _PORTLESS = frozenset({Family.UNIX, Family.ABNS, Family.ABNSZ})
 
 
@@ -53,6 +56,7 @@ class CheckPlan:
         connect_timeout: seconds for connecting and the TLS handshake.
         answer_timeout: seconds for the conversation; None: it shares `connect_timeout`.
         limit: bytes of an answer that are looked at (`tune.bufsize`).
+        pool: keeps the connection for the next check; None: each check opens its own.
     """
 
     server: Server
@@ -66,6 +70,7 @@ class CheckPlan:
     connect_timeout: float
     answer_timeout: float | None
     limit: int = 16384
+    pool: CheckPool | None = None
 
 
 def spec_of(proxy: Proxy, server: Server) -> CheckSpec:
@@ -119,7 +124,19 @@ def plan_check(
     over_tls = tls is not None and (wants_tls(server) or not needs_tls(proxy, server))
     return CheckPlan(
         server, check, prelude, header, tls, over_tls, sni, script, connect, proxy.timeouts.check, limit,
+        _pool(proxy, server, check, script.spec),
     )
+
+
+def _pool(proxy: Proxy, server: Server, check: ServerCheck, spec: CheckSpec) -> CheckPool | None:
+    """5.2 check-reuse-pool: only for http-check rules without `connect`, where the backend reuses connections at all."""
+    if not check.reuse_pool or spec.kind != "http" or any(isinstance(rule, ConnectRule) for rule in spec.rules):
+        return None
+    if proxy.http_reuse == "never" or not server.pool_max_conn or not server.pool_purge_delay:
+        return None
+    name = None if check.pool_name is None else check.pool_name.encode("utf-8", "surrogateescape")
+    longest = max(check.inter, check.fastinter or 0.0, check.downinter or 0.0)
+    return CheckPool(name, 2.0 * longest + 1.0)
 
 
 def check_address(address: Address, check: ServerCheck, rule: ConnectRule | None = None, port: int | None = None) -> Address:
@@ -149,7 +166,10 @@ def check_address(address: Address, check: ServerCheck, rule: ConnectRule | None
 class _Run:
     """One check under way: its machine, its connection, and which layer it has reached."""
 
-    __slots__ = ("_shaking", "address", "connection", "limit", "loop", "machine", "plan", "timeout_status")
+    __slots__ = (
+        "_key", "_said", "_shaking", "_stale", "_tls", "address", "connection", "limit", "loop", "machine", "plan",
+        "timeout_status",
+    )
 
     def __init__(self, plan: CheckPlan, address: Address, machine: Machine, limit: asyncio.Timeout) -> None:
         self.plan = plan
@@ -161,35 +181,110 @@ class _Run:
         #: of a timeout while a connection is made; None: the machine knows what is waited for
         self.timeout_status: CheckStatus | None = CheckStatus.L4TOUT
         self._shaking: TlsLayer | None = None  # the connection, while its handshake runs
+        self._tls: TlsLayer | None = None  # the connection, where it is one of TLS
+        self._key: object = None
+        self._said = b""
+        self._stale = False  # the connection is one of the pool, and has not answered yet
 
     async def drive(self) -> CheckResult:
         machine = self.machine
         while True:
             effect = machine.next()
             if isinstance(effect, CheckResult):
+                if effect.outcome is Outcome.PASSED:
+                    await self._accepted()
                 return effect
             if isinstance(effect, Connect):
+                await self._accepted()
                 self.drop()
                 machine.opening()
-                await self._open(effect)
+                if not self._reuses():
+                    await self._open(effect)
                 machine.opened(tls=self._has_tls(effect))
-                self.timeout_status = None
-                if self.plan.answer_timeout is not None:
-                    self.limit.reschedule(self.loop.time() + self.plan.answer_timeout)
+                self._begin()
                 continue
-            assert self.connection is not None
             if isinstance(effect, Send):
-                await self.connection.send(effect.data)
+                await self._send(effect.data)
             elif isinstance(effect, Receive):
-                data = await self.connection.receive()
+                data = await self._receive()
                 if not data:
                     machine.closed()
                 elif (result := machine.received(data)) is not None:
                     return result
 
+    def _begin(self) -> None:
+        """The connection stands: the conversation has its own time."""
+        self.timeout_status = None
+        if self.plan.answer_timeout is not None:
+            self.limit.reschedule(self.loop.time() + self.plan.answer_timeout)
+
+    async def _accepted(self) -> None:
+        """Let a server refuse us after the handshake; the check must not run out of time for that."""
+        end = self.limit.when()
+        if self._tls is not None and end is not None:
+            await self._tls.verdict(min(VERDICT, (end - self.loop.time()) / 2.0))
+
+    # --- the conversation ---
+
+    async def _send(self, data: bytes) -> None:
+        assert self.connection is not None
+        self._said = data
+        try:
+            await self.connection.send(data)
+        except (OSError, TlsFailure):
+            if not self._stale:
+                raise
+            await self._open_another()
+
+    async def _receive(self) -> bytes:
+        assert self.connection is not None
+        try:
+            data = await self.connection.receive()
+        except (OSError, TlsFailure):
+            if not self._stale:
+                raise
+            data = b""
+        if data or not self._stale:
+            self._stale = False
+            return data
+        await self._open_another()
+        return await self._receive()
+
+    # --- the pool ---
+
+    def _reuses(self) -> bool:
+        """Take the connection that the check before has left."""
+        pool, plan = self.plan.pool, self.plan
+        if pool is None:
+            return False
+        name = pool.name if pool.name is not None else self._name(None)
+        policy = plan.tls.policy if plan.tls is not None else b""
+        self._key = (_place(check_address(self.address, plan.timing)), name, policy)
+        self.connection = pool.take(self._key)
+        self._stale = self.connection is not None
+        return self._stale
+
+    async def _open_another(self) -> None:
+        """The one of the pool was closed by the server, which says nothing of the server's health: say it all again."""
+        self._stale = False
+        self.drop()
+        await self._open(Connect())
+        self._begin()
+        assert self.connection is not None
+        await self.connection.send(self._said)
+
+    def leave(self) -> None:
+        """Leave the connection to the next check, where it can have it."""
+        pool, answer = self.plan.pool, self.machine.answer
+        if pool is None or self.connection is None or answer is None or answer.head is None:
+            return
+        connection, self.connection = self.connection, None
+        pool.put(self._key, connection, answer)
+
     def drop(self) -> None:
         """Close the connection in order."""
         connection, self.connection = self.connection, None
+        self._tls = None
         if connection is not None:
             connection.close()
 
@@ -225,11 +320,12 @@ class _Run:
             if plan.tls is None:
                 raise LocalError(0, "nothing makes TLS connections to this server")
             self.timeout_status = CheckStatus.L6TOUT
-            tls = plan.tls.open(self.loop, sock, self._name(rule), _place(target))
+            protocols = rule.alpn if rule is not None else None
+            tls = plan.tls.open(self.loop, sock, self._name(rule), _place(target), protocols)
             self.connection = self._shaking = tls
             await tls.handshake()
             self._shaking = None
-
+            self._tls = tls
 
     def _name(self, rule: ConnectRule | None) -> bytes | None:
         """The server name for TLS: the rule's, else `check-sni`, else the host that an HTTP check asks for (check-sni-auto)."""
@@ -266,12 +362,14 @@ async def run_check(
     if stream is None:
         stream = CheckStream(Session(cast(World, None), cast(FrontendPlan, None)))
     stream.disable_on_404 = script.spec.disable_on_404
+    stream.keeps = plan.pool is not None
     machine = Machine(script.steps, stream, entropy(32), limit=plan.limit, named=script.named, done=script.done)
     run: _Run | None = None
     try:
         async with asyncio.timeout(plan.connect_timeout) as limit:
             run = _Run(plan, address, machine, limit)
             result = await run.drive()
+        run.leave()
     except TimeoutError as error:
         # The network's own ETIMEDOUT is the same class; at layer 4 both mean the same.
         status = run.timeout_status if run is not None else CheckStatus.L4TOUT

@@ -175,6 +175,8 @@ class CheckRunner:
         gone: tuple[CheckedServer | CheckedAgent | None, ...] = self.checked.pop(server, None), self.agents.pop(server, None)
         for checked in gone:
             task = self._tasks.pop(checked, None) if checked is not None else None
+            if checked is not None:
+                checked.let_go()
             if task is not None:
                 task.cancel()
         for name, (_, known) in list(self._by_name.items()):
@@ -220,6 +222,8 @@ class CheckRunner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for checked in self.checked.values():
+            checked.let_go()
         clients = [checked.plan.tls for checked in self.checked.values() if checked.plan.tls is not None]
         await asyncio.gather(*[client.settle() for client in clients])
 
@@ -227,6 +231,7 @@ class CheckRunner:
         while True:
             await checked.wake.wait(delay)
             if checked.paused:
+                checked.let_go()
                 checked.wake.clear()
                 await checked.wake.wait()
             checked.wake.clear()

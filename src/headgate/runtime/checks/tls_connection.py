@@ -3,24 +3,27 @@
 A check is over when its result is known, but its connection is not: it stays for a moment, without holding the check up. It
 waits for the ticket that a TLS 1.3 server gives behind the handshake, without which the next check could not resume; then it
 says close_notify and waits for the server's, since servers that insist on it (Java's do) throw the session away otherwise.
+
+Only where a TLS 1.3 server has asked for a certificate the check itself waits, for a ticket or an alert: what it thinks of ours,
+or of our having none, is said behind our handshake.
 """
 
 from __future__ import annotations
 
 import array
 import asyncio
-import contextlib
 import fcntl
 import socket
 import termios
 from collections.abc import Callable
 
+from headgate.config.tls_options import Protocols
 from headgate.observe.full_handshakes import Cause
 from headgate.observe.key_exchanges import CheckKeys, KeyExchanges
 from headgate.runtime.checks.connection import READ_SIZE, TlsFailure
 from headgate.runtime.checks.watch import watch_of
 from headgate.tls.client_context import ServerContext
-from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, take_error
+from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, system_failure, take_error
 
 #: How long a connection that was closed waits for the end of its handshake, for a ticket, and then for the server, seconds.
 HANDSHAKE, TICKET, GOODBYE = 1.0, 1.0, 1.0
@@ -40,9 +43,12 @@ class CheckDialler:
         context: of the server's checks.
         exchanges: where handshakes are counted for the server.
         keys: where they are counted for the process.
+
+    Attributes:
+        silent: the server asks for certificates and says nothing of them: no check waits for that, until it does.
     """
 
-    __slots__ = ("_leaving", "context", "exchanges", "keys")
+    __slots__ = ("_leaving", "context", "exchanges", "keys", "silent")
 
     def __init__(
         self, context: ServerContext, exchanges: KeyExchanges | None = None, keys: CheckKeys | None = None
@@ -51,12 +57,19 @@ class CheckDialler:
         self.exchanges = exchanges if exchanges is not None else KeyExchanges()
         self.keys = keys if keys is not None else CheckKeys()
         self._leaving: set[TlsConnection] = set()
+        self.silent = False
+
+    @property
+    def policy(self) -> bytes:
+        """See `runtime.checks.connection.TlsClient.policy`."""
+        return self.context.policy
 
     def open(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object,
+        protocols: Protocols | None = None,
     ) -> TlsConnection:
         """See `runtime.checks.connection.TlsClient.open`."""
-        return TlsConnection(loop, sock, self, sni, where)
+        return TlsConnection(loop, sock, self, sni, where, protocols)
 
     async def settle(self) -> None:
         """Wait until all connections that were closed are gone; that takes `TICKET` and `GOODBYE` seconds at most."""
@@ -90,19 +103,21 @@ class TlsConnection:
         dialler: who makes it.
         sni: the name to ask for.
         where: the address that is connected to.
+        protocols: to offer by ALPN, None for those of the dialler's context.
 
     Raises:
         MemoryError: OpenSSL could not make it.
     """
 
     __slots__ = (
-        "_broken", "_context", "_dialler", "_early", "_fd", "_first", "_gone", "_handle", "_leaving", "_left", "_loop",
-        "_saying_goodbye", "_sock", "_ssl", "_through", "_timer", "_waiter", "_watch",
+        "_asked", "_broken", "_context", "_dialler", "_early", "_fd", "_first", "_gone", "_handle", "_leaving", "_left", "_loop",
+        "_resting", "_saying_goodbye", "_sock", "_ssl", "_through", "_timer", "_waiter", "_watch",
         "_watching",
     )  # fmt: skip
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, dialler: CheckDialler, sni: bytes | None, where: object
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, dialler: CheckDialler, sni: bytes | None, where: object,
+        protocols: Protocols | None = None,
     ) -> None:
         self._loop = loop
         self._sock = sock
@@ -111,8 +126,10 @@ class TlsConnection:
         self._leaving = False
         self._dialler = dialler
         self._context = dialler.context
-        self._handle = self._context.dial(sock, sni, where, loop.time())
+        self._handle = self._context.dial(sock, sni, where, loop.time(), protocols)
         self._ssl = self._handle.ssl
+        self._asked = False
+        self._context.heed_request(self._handle)
         self._through = False  # the handshake
         self._first = b""
         self._early = b""
@@ -123,6 +140,7 @@ class TlsConnection:
         self._watching = False
         self._timer: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] | None = None
+        self._resting: Callable[[], None] | None = None
 
     # --- the conversation ---
 
@@ -147,8 +165,26 @@ class TlsConnection:
 
     def _completed(self) -> None:
         self._through = True
+        self._asked = self._context.asked(self._handle)
         now = self._loop.time()
         self._dialler.established(self._context.established(self._handle, now), now)
+
+    async def verdict(self, seconds: float) -> None:
+        """See `runtime.checks.connection.TlsLayer.verdict`."""
+        if not self._asked or not self._handle.awaits_ticket or self._dialler.silent:
+            return
+        end = self._loop.time() + seconds
+        while not self._listen_first(ends=True):
+            left = end - self._loop.time()
+            if left <= 0.0:
+                self._dialler.silent = True
+                return
+            timer = self._loop.call_later(left, self._wake)
+            try:
+                await self._readable_now()
+            finally:
+                timer.cancel()
+        self._asked = False
 
     async def send(self, data: bytes) -> None:
         """Send all of `data`."""
@@ -159,24 +195,36 @@ class TlsConnection:
             rest = data[at:]
             at += await self._drive(lambda: int(lib.SSL_write(self._ssl, rest, len(rest))))  # noqa: B023 -- before the next round
 
-    def _listen_first(self) -> None:
+    def _listen_first(self, *, ends: bool = False) -> bool:
         """In TLS 1.3 a server that does not accept us says so behind our handshake, and is gone.
 
         After a write that fails for that, OpenSSL would not read any more why.
+
+        Args:
+            ends: the end of the connection is no failure.
+
+        Returns:
+            Whether anything has come.
         """
         lib.ERR_clear_error()
+        came = False
         while True:
             result = int(lib.SSL_read(self._ssl, _buffer, READ_SIZE))
             if result > 0:
                 self._early = bytes(ffi.unpack(_buffer, result))
-                return
+                return True
             system_error = ffi.errno
             kind = lib.SSL_get_error(self._ssl, result)
             if kind in (WANT_READ, WANT_WRITE, ZERO_RETURN):
                 if kind == WANT_READ and self._context.look(self._handle, self._loop.time()):
+                    came = True
                     continue
-                return
-            self._fail(take_error(kind, system_error))
+                return came or kind == ZERO_RETURN
+            error = take_error(kind, system_error)
+            if ends and error.alert is None and self._context.explain(self._handle, self._sock, error, b"").alert is None:
+                self._broken = Cause.UNCLEAN_BY_SERVER
+                return True
+            self._fail(error)
 
     async def receive(self) -> bytes:
         """What arrived, b"" at the end, be it a clean one or not: the conversation knows whether it was complete."""
@@ -221,10 +269,18 @@ class TlsConnection:
             self._watch.add(self._fd, self._readable)
         await waiter
 
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
     def _peek(self) -> None:
         """What the server says first, in case that it is no TLS."""
-        with contextlib.suppress(OSError):
+        try:
             self._first = self._sock.recv(_PEEK, socket.MSG_PEEK)
+        except BlockingIOError:
+            pass
+        except OSError as broken:  # the system says it once: OpenSSL would take it for an end
+            self._fail(system_failure(broken.errno or 0))
 
     def _unwatch(self) -> None:
         if self._watching:
@@ -235,11 +291,41 @@ class TlsConnection:
         self._broken = Cause.UNCLEAN_BY_SERVER if error.errno or error.eof else Cause.UNCLEAN_BY_US
         if not self._through:
             self._dialler.exchanges.failed += 1
-        if error.errno:
+        if error.errno and self._through:
             raise OSError(error.errno, error.text) from None
         if self._through and error.alert is None:
             raise TlsFailure("connection closed by the server" if error.eof else error.text) from None
         raise TlsFailure(self._context.explain(self._handle, self._sock, error, self._first).reason) from None
+
+    # --- between two exchanges ---
+
+    def rest(self, gone: Callable[[], None]) -> None:
+        """See `runtime.checks.connection.Connection.rest`."""
+        self._resting = gone
+        if not self._watching:
+            self._watching = True
+            self._watch.add(self._fd, self._readable)
+
+    def resume(self) -> None:
+        """See `runtime.checks.connection.Connection.resume`."""
+        self._resting = None
+
+    def _stir(self, gone: Callable[[], None]) -> None:
+        """Something came while nobody asked: it may be a ticket, and then all is well."""
+        while True:
+            lib.ERR_clear_error()
+            result = int(lib.SSL_read(self._ssl, _buffer, READ_SIZE))
+            system_error = ffi.errno
+            kind = lib.SSL_get_error(self._ssl, result)
+            if result <= 0 and kind == WANT_READ:
+                if self._handle.awaits_ticket and self._context.look(self._handle, self._loop.time()):
+                    continue
+                return
+            if result <= 0 and kind != ZERO_RETURN:
+                error = take_error(kind, system_error)
+                self._broken = Cause.UNCLEAN_BY_SERVER if error.errno or error.eof else Cause.UNCLEAN_BY_US
+            gone()
+            return
 
     # --- its end ---
 
@@ -272,14 +358,16 @@ class TlsConnection:
 
     def _readable(self) -> None:
         """The loop's call."""
-        if self._saying_goodbye:
+        if self._resting is not None:
+            self._stir(self._resting)
+        elif self._saying_goodbye:
             self._drain()
         elif self._leaving and not self._through:
             self._end_handshake()
         elif self._leaving:
             self._look_for_tickets()
         elif self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            self._wake()
         else:
             self._unwatch()  # nobody reads now, and the loop would call again at once
 
@@ -314,6 +402,8 @@ class TlsConnection:
                 error = take_error(kind, system_error)
                 if error.errno or error.eof:
                     self._broken = Cause.UNCLEAN_BY_SERVER
+                if error.alert is not None:
+                    self._dialler.silent = False  # it does say it, only late
             break
         # Here is a ticket (others are on their way together with it, but one is enough), or nothing more will come.
         self._say_goodbye()

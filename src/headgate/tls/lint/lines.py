@@ -139,9 +139,10 @@ class _TlsLint:
     def server_line(self, server: Server, tls: ServerTls) -> None:
         unknown_algorithms(tls.ciphers, tls.ciphersuites, server.location, self.places, self.findings, side="server")
         if tls.certificate is not None:
-            place = self.places.find(server.location, "crt", tls.certificate, side="server")
-            for one in self._presented(tls.certificate, tls.location)[:1]:
-                self.certificates.client(one, tls.certificate, place)
+            name = tls.certificate.path
+            place = self.places.find(server.location, "crt", name, side="server")
+            for one in self._presented(tls.certificate.source or name, tls.location)[:1]:
+                self.certificates.client(one, name, place)
         if tls.verify is not Verify.REQUIRED or tls.ca_file is None:
             return
         authorities = self._authorities(tls.ca_file, tls.location)
