@@ -126,10 +126,30 @@ class Loop(asyncio.SelectorEventLoop):
         return super().call_at(when, callback, *args, context=context)
 
 
+    def close_transports(self) -> None:
+        """Close the connections that streams have left open; the loop has to run once more for that."""
+        for transport in list(self._transports.values()):  # type: ignore[attr-defined]  # asyncio's own list of them
+            transport.abort()
+
+
 def run(main: Coroutine[Any, Any, _T], reactor: Reactor | None = None) -> _T:
-    """As `asyncio.run`, on a loop of ours."""
+    """As `asyncio.run`, on a loop of ours; connections that are still open at the end are closed."""
     with asyncio.Runner(loop_factory=lambda: Loop(reactor)) as runner:
-        return runner.run(main)
+        try:
+            return runner.run(main)
+        finally:
+            runner.run(_closed())
+
+
+async def _closed() -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, Loop)
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    loop.close_transports()
+    await asyncio.sleep(0)
 
 
 def reactor_of(loop: asyncio.AbstractEventLoop) -> Reactor:

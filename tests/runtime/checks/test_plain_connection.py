@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 
 from headgate.runtime.checks.connection import PlainConnection
+from headgate.runtime.loop import Loop
 
 
 class Flood:
@@ -20,13 +20,17 @@ class Flood:
         assert self.reads < 1000, "nobody else would ever have their turn"
         return b"x" * most
 
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
     def close(self) -> None:
         self._sock.close()
 
 
 def test_a_server_that_never_ceases_to_send_is_left() -> None:
     near, far = socket.socketpair()
-    loop = asyncio.new_event_loop()
+    far.send(b"x")
+    loop = Loop()
     try:
         flood = Flood(near)
         PlainConnection(loop, flood).close()  # type: ignore[arg-type]
@@ -37,7 +41,7 @@ def test_a_server_that_never_ceases_to_send_is_left() -> None:
 
 
 def test_what_is_there_is_read_away_so_that_the_end_is_in_order() -> None:
-    loop = asyncio.new_event_loop()
+    loop = Loop()
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as far:
         near, _ = listening.accept()
         near.setblocking(False)

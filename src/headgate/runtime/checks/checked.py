@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import cast
 
@@ -17,44 +16,7 @@ from headgate.plan.checks import CheckStream
 from headgate.plan.facts import Session, World
 from headgate.plan.frontends import FrontendPlan
 from headgate.runtime.checks.exchange import CheckPlan
-
-
-class Wake:
-    """What one task waits for, for a time at most: one future and one timer, and no exception when the time is over."""
-
-    __slots__ = ("_set", "_waiter")
-
-    def __init__(self) -> None:
-        self._set = False
-        self._waiter: asyncio.Future[None] | None = None
-
-    def set(self) -> None:
-        """End the wait, also the next one if there is none now."""
-        self._set = True
-        self._end()
-
-    def clear(self) -> None:
-        """The next wait is one."""
-        self._set = False
-
-    def _end(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    async def wait(self, seconds: float | None = None) -> None:
-        """Wait until it is set, or the time is over."""
-        if self._set or (seconds is not None and seconds <= 0.0):
-            return
-        loop = asyncio.get_running_loop()
-        waiter = self._waiter = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, self._end)
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
+from headgate.runtime.checks.waiting import Wake
 
 
 class _Checked:

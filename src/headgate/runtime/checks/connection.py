@@ -5,18 +5,21 @@ Not the data plane's channel: a check is rare, short and always read to its end,
 
 from __future__ import annotations
 
+import array
 import asyncio
 import errno
+import fcntl
 import os
 import socket
+import termios
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 from headgate.base.addresses import Address, Family
 from headgate.config.model import SourceAddress
 from headgate.config.tls_options import Protocols
-from headgate.runtime.checks.watch import watch_of
+from headgate.runtime.loop import reactor_of
+from headgate.runtime.reactor import READ
 from headgate.wire import socks4
 
 READ_SIZE = 16384
@@ -24,6 +27,9 @@ READ_SIZE = 16384
 _LAST_READS = 16
 _STREAM = int(socket.SOCK_STREAM) | int(socket.SOCK_NONBLOCK)
 _INTERFACES = (Family.INET, Family.INET6, Family.NAME)
+
+
+_unread = array.array("i", [0])
 
 
 class Connection(Protocol):
@@ -90,11 +96,15 @@ class LocalError(OSError):
 class PlainConnection:
     """A connected socket."""
 
-    __slots__ = ("_loop", "_sock")
+    __slots__ = ("_loop", "_reactor", "_resting", "_sock", "_waiter", "_watching")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self._loop = loop
+        self._reactor = reactor_of(loop)
         self._sock = sock
+        self._waiter: asyncio.Future[None] | None = None
+        self._resting: Callable[[], None] | None = None
+        self._watching = False
 
     async def send(self, data: bytes) -> None:
         """Send all of `data`."""
@@ -107,14 +117,10 @@ class PlainConnection:
 
     async def receive(self, most: int = READ_SIZE) -> bytes:
         """What arrived, at most `most` bytes, b"" at the end."""
-        watch, fd = watch_of(self._loop), self._sock.fileno()
         while True:
-            readable = self._loop.create_future()
-            watch.add(fd, partial(_tell, readable))
-            try:
-                await readable
-            finally:
-                watch.remove(fd)
+            waiter = self._waiter = self._loop.create_future()
+            self._watch()
+            await waiter
             try:
                 return self._sock.recv(most)
             except BlockingIOError:
@@ -122,20 +128,47 @@ class PlainConnection:
 
     def rest(self, gone: Callable[[], None]) -> None:
         """See `Connection.rest`."""
-        watch_of(self._loop).add(self._sock.fileno(), gone)
+        self._resting = gone
+        self._watch()
 
     def resume(self) -> None:
         """See `Connection.resume`."""
-        watch_of(self._loop).remove(self._sock.fileno())
+        self._resting = None
+
+    def unwatch(self) -> None:
+        """Nothing is received for now: another layer may watch the socket."""
+        if self._watching:
+            self._watching = False
+            self._reactor.unwatch(self._sock.fileno())
+
+    def _watch(self) -> None:
+        """It is watched from the first read on: a check reads a few times."""
+        if not self._watching:
+            self._watching = True
+            self._reactor.watch(self._sock.fileno(), READ, self._readable)
+
+    def _readable(self, _events: int) -> None:
+        """The reactor's call."""
+        if self._resting is not None:
+            self._resting()
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        else:
+            self.unwatch()  # nobody reads now, and it would call again at once
 
     def close(self) -> None:
         """Close in order: read what is there already, since closing over unread bytes would send a reset and no FIN."""
+        fd = self._sock.fileno()
         try:
-            for _ in range(_LAST_READS):
-                if not self._sock.recv(READ_SIZE):
-                    break
+            fcntl.ioctl(fd, termios.FIONREAD, _unread)
+            if _unread[0]:
+                for _ in range(_LAST_READS):
+                    if not self._sock.recv(READ_SIZE):
+                        break
         except OSError:
-            pass  # nothing (more) is there, or the peer is gone
+            pass  # no more is there, or the peer is gone
+        if self._watching:
+            self._reactor.forget(fd)
         self._sock.close()
 
 
@@ -164,6 +197,7 @@ async def through_socks4(loop: asyncio.AbstractEventLoop, connection: PlainConne
         reply += data
     if why := socks4.refusal(reply):
         raise SocksFailure(0, why)
+    connection.unwatch()
 
 
 class TlsFailure(Exception):
@@ -216,7 +250,6 @@ async def _connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, target:
             number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if number:
         raise OSError(number, os.strerror(number))
-    await asyncio.sleep(0)  # others have their turn: a check that need not wait at all would keep them from it
 
 
 def _tell(future: asyncio.Future[None]) -> None:

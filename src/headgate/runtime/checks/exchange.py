@@ -34,6 +34,8 @@ from headgate.runtime.checks.connection import (
     through_socks4,
 )
 from headgate.runtime.checks.pool import CheckPool
+from headgate.runtime.checks.waiting import TimeLimit
+from headgate.runtime.loop import reactor_of
 from headgate.wire.proxy_protocol import encode_local, encode_v1
 
 #: What a check waits at most for a server that asked for a certificate to take or refuse us, seconds.
@@ -171,7 +173,7 @@ class _Run:
         "timeout_status",
     )
 
-    def __init__(self, plan: CheckPlan, address: Address, machine: Machine, limit: asyncio.Timeout) -> None:
+    def __init__(self, plan: CheckPlan, address: Address, machine: Machine, limit: TimeLimit) -> None:
         self.plan = plan
         self.address = address
         self.machine = machine
@@ -216,12 +218,12 @@ class _Run:
         """The connection stands: the conversation has its own time."""
         self.timeout_status = None
         if self.plan.answer_timeout is not None:
-            self.limit.reschedule(self.loop.time() + self.plan.answer_timeout)
+            self.limit.move(self.loop.time() + self.plan.answer_timeout)
 
     async def _accepted(self) -> None:
         """Let a server refuse us after the handshake; the check must not run out of time for that."""
-        end = self.limit.when()
-        if self._tls is not None and end is not None:
+        end = self.limit.deadline
+        if self._tls is not None and end:
             await self._tls.verdict(min(VERDICT, (end - self.loop.time()) / 2.0))
 
     # --- the conversation ---
@@ -303,7 +305,7 @@ class _Run:
         own = rule is None or rule.default
         self.timeout_status = CheckStatus.L4TOUT
         if plan.answer_timeout is not None:
-            self.limit.reschedule(self.loop.time() + plan.connect_timeout)
+            self.limit.move(self.loop.time() + plan.connect_timeout)
         target = check_address(self.address, plan.timing, rule, effect.port)
         source = plan.server.source
         socks = plan.server.socks4 if (own and plan.timing.via_socks4) or (rule is not None and rule.via_socks4) else None
@@ -366,7 +368,8 @@ async def run_check(
     machine = Machine(script.steps, stream, entropy(32), limit=plan.limit, named=script.named, done=script.done)
     run: _Run | None = None
     try:
-        async with asyncio.timeout(plan.connect_timeout) as limit:
+        loop = asyncio.get_running_loop()
+        with TimeLimit(reactor_of(loop), loop.time() + plan.connect_timeout) as limit:
             run = _Run(plan, address, machine, limit)
             result = await run.drive()
         run.leave()

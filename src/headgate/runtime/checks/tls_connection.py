@@ -21,7 +21,8 @@ from headgate.config.tls_options import Protocols
 from headgate.observe.full_handshakes import Cause
 from headgate.observe.key_exchanges import CheckKeys, KeyExchanges
 from headgate.runtime.checks.connection import READ_SIZE, TlsFailure
-from headgate.runtime.checks.watch import watch_of
+from headgate.runtime.loop import reactor_of
+from headgate.runtime.reactor import READ
 from headgate.tls.client_context import ServerContext
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, system_failure, take_error
 
@@ -105,14 +106,16 @@ class TlsConnection:
         where: the address that is connected to.
         protocols: to offer by ALPN, None for those of the dialler's context.
 
+    Attributes:
+        deadline, armed: the reactor's, for the end.
+
     Raises:
         MemoryError: OpenSSL could not make it.
     """
 
     __slots__ = (
         "_asked", "_broken", "_context", "_dialler", "_early", "_fd", "_first", "_gone", "_handle", "_leaving", "_left", "_loop",
-        "_resting", "_saying_goodbye", "_sock", "_ssl", "_through", "_timer", "_waiter", "_watch",
-        "_watching",
+        "_reactor", "_resting", "_saying_goodbye", "_sock", "_ssl", "_through", "_waiter", "_watching", "armed", "deadline",
     )  # fmt: skip
 
     def __init__(
@@ -136,9 +139,10 @@ class TlsConnection:
         self._broken: Cause | None = None
         self._saying_goodbye = False
         self._left = _MOST
-        self._watch = watch_of(loop)
+        self._reactor = reactor_of(loop)
         self._watching = False
-        self._timer: asyncio.TimerHandle | None = None
+        self.deadline = 0.0
+        self.armed = 0.0
         self._gone: asyncio.Future[None] | None = None
         self._resting: Callable[[], None] | None = None
 
@@ -266,7 +270,7 @@ class TlsConnection:
         waiter = self._waiter = self._loop.create_future()
         if not self._watching:
             self._watching = True
-            self._watch.add(self._fd, self._readable)
+            self._reactor.watch(self._fd, READ, self._readable)
         await waiter
 
     def _wake(self) -> None:
@@ -285,7 +289,7 @@ class TlsConnection:
     def _unwatch(self) -> None:
         if self._watching:
             self._watching = False
-            self._watch.remove(self._fd)
+            self._reactor.unwatch(self._fd)
 
     def _fail(self, error: TlsError) -> None:
         self._broken = Cause.UNCLEAN_BY_SERVER if error.errno or error.eof else Cause.UNCLEAN_BY_US
@@ -304,7 +308,7 @@ class TlsConnection:
         self._resting = gone
         if not self._watching:
             self._watching = True
-            self._watch.add(self._fd, self._readable)
+            self._reactor.watch(self._fd, READ, self._readable)
 
     def resume(self) -> None:
         """See `runtime.checks.connection.Connection.resume`."""
@@ -339,25 +343,22 @@ class TlsConnection:
         self._leaving = True
         if not self._watching:
             self._watching = True
-            self._watch.add(self._fd, self._readable)
+            self._reactor.watch(self._fd, READ, self._readable)
         if not self._through:
             # To break a handshake off would cost the session that it resumes, with Java's servers at least.
-            self._timer = self._loop.call_later(HANDSHAKE, self._release)
+            self._reactor.arm(self, self._loop.time() + HANDSHAKE)
         else:
             self._leave()
 
     def _leave(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if self._handle.awaits_ticket:
-            self._timer = self._loop.call_later(TICKET, self._say_goodbye)
+            self._reactor.arm(self, self._loop.time() + TICKET)
             self._look_for_tickets()
         else:
             self._say_goodbye()
 
-    def _readable(self) -> None:
-        """The loop's call."""
+    def _readable(self, _events: int) -> None:
+        """The reactor's call."""
         if self._resting is not None:
             self._stir(self._resting)
         elif self._saying_goodbye:
@@ -410,8 +411,6 @@ class TlsConnection:
 
     def _say_goodbye(self) -> None:
         self._saying_goodbye = True
-        if self._timer is not None:
-            self._timer.cancel()
         lib.ERR_clear_error()
         # A fresh socket's send buffer has room for an alert.
         if lib.SSL_shutdown(self._ssl) < 0:
@@ -423,7 +422,14 @@ class TlsConnection:
             self._broken = self._broken or Cause.UNCLEAN_BY_SERVER
             self._release()
             return
-        self._timer = self._loop.call_later(GOODBYE, self._release)
+        self._reactor.arm(self, self._loop.time() + GOODBYE)
+
+    def timed_out(self) -> None:
+        """The reactor's call: the handshake was not over in time, no ticket came, or the server did not let go."""
+        if self._through and not self._saying_goodbye:
+            self._say_goodbye()
+        else:
+            self._release()
 
     def when_gone(self, told: asyncio.Future[None]) -> None:
         """Set the result of `told` when it is gone."""
@@ -443,10 +449,11 @@ class TlsConnection:
         self._release()
 
     def _release(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._unwatch()
+        if self.deadline or self.armed:
+            self._reactor.retire(self)
+        if self._watching:
+            self._watching = False
+            self._reactor.forget(self._fd)
         if self._through:
             # Without this OpenSSL would mark the session of a connection whose close_notify did not come back as unusable.
             lib.SSL_set_shutdown(self._ssl, _CLOSED)
