@@ -99,7 +99,9 @@ class Server:
         """Run a script to its end; None when it still waits for a server that stays silent."""
         seen = seen or stream(plan)
         seen.disable_on_404 = script.spec.disable_on_404
-        self.machine = machine = Machine(script.steps, seen, bytes(range(32)), named=script.named, done=script.done)
+        self.machine = machine = Machine(
+            script.steps, seen, lambda size: bytes(range(size)), named=script.named, done=script.done
+        )
         pieces: list[bytes] = []
         while True:
             effect = machine.next()

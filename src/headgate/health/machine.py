@@ -6,6 +6,8 @@ checks are scripts for it: rules of the configuration (`plan.checks`), protocols
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from headgate.base.records import dataclass
 from headgate.health.http_answer import HttpAnswer
 from headgate.health.results import CheckResult, CheckStatus, Outcome, printable
@@ -56,7 +58,7 @@ class Machine:
     Args:
         steps: the script.
         stream: what samples look at; the machine fills in what arrives.
-        entropy: 32 random bytes.
+        entropy: makes random bytes.
         limit: bytes of an answer that are looked at (`tune.bufsize`).
         named: messages of rules name the step, as those of tcp-check do.
         done: the text of a success that says nothing itself.
@@ -68,8 +70,8 @@ class Machine:
     )
 
     def __init__(
-        self, steps: tuple[Step, ...], stream: CheckStream, entropy: bytes, *, limit: int = LONGEST_ANSWER, named: bool = False,
-        done: str = "",
+        self, steps: tuple[Step, ...], stream: CheckStream, entropy: Callable[[int], bytes], *, limit: int = LONGEST_ANSWER,
+        named: bool = False, done: str = "",
     ) -> None:
         self.stream = stream
         self._steps = steps
@@ -154,7 +156,7 @@ class Machine:
             self._at += 1
 
     def _send(self, step: SendStep | RandomStep) -> Effect:
-        data = step.data(self._entropy) if isinstance(step, RandomStep) else step.data(self.stream)
+        data = step.data(self._entropy(32)) if isinstance(step, RandomStep) else step.data(self.stream)
         if data is None:
             where = f" at step {step.number}" if step.number else ""
             return CheckResult(CheckStatus.L7RSP, None, f"tcp-check send : failed to build log-format string{where}")

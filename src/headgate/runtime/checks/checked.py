@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
@@ -17,6 +17,8 @@ from headgate.plan.facts import Session, World
 from headgate.plan.frontends import FrontendPlan
 from headgate.runtime.checks.exchange import CheckPlan
 from headgate.runtime.checks.waiting import Wake
+
+_READY: Final = Admin.READY  # asked twice a check: a member of an enumeration is found through a descriptor
 
 
 class _Checked:
@@ -64,7 +66,8 @@ class CheckedServer(_Checked):
     @property
     def paused(self) -> bool:
         """Whether no checks are made: maintenance, or disabled."""
-        return not self.enabled or bool(self.server.admin & Admin.OUT)
+        admin = self.server.admin
+        return not self.enabled or (admin is not _READY and bool(admin & Admin.OUT))
 
 
 class CheckedAgent(_Checked):

@@ -365,7 +365,7 @@ async def run_check(
         stream = CheckStream(Session(cast(World, None), cast(FrontendPlan, None)))
     stream.disable_on_404 = script.spec.disable_on_404
     stream.keeps = plan.pool is not None
-    machine = Machine(script.steps, stream, entropy(32), limit=plan.limit, named=script.named, done=script.done)
+    machine = Machine(script.steps, stream, entropy, limit=plan.limit, named=script.named, done=script.done)
     run: _Run | None = None
     try:
         loop = asyncio.get_running_loop()
