@@ -195,6 +195,35 @@ class JointFrontend(JointSessions, Frontend):
             socket.sessions -= 1
         return joint.wake_waiting(self.row, everybody=everybody)
 
+    def move_place(self, socket: ListenerCounters | None, giver: int, pid: int) -> None:
+        """A connection that another process has accepted is served here: its place is ours. The caller is in the section.
+
+        Args:
+            socket: counters of its listening socket.
+            giver, pid: who had it; when that process is gone, so is its share.
+        """
+        if self.joint.board.pid(giver) == pid:
+            cells = self._cells
+            rows = [self.joint.row, self.row, *([socket.row] if isinstance(socket, JointListenerCounters) else [])]
+            for row in rows:
+                # Ours last: should this process be killed in between, the place is free, as the connection is.
+                cells[share_of(row, giver) + SESSIONS - 1] -= 1
+                cells[row + SESSIONS] -= 1
+        self.take_place(socket)
+
+    def give_away(self, session: ClientSession) -> None:
+        """A connection goes to another process, which takes its place too; what was counted stays."""
+        self.joint.live.discard(session)
+
+    def take_over(self, session: ClientSession, giver: int, pid: int) -> None:
+        """A connection comes that another process has accepted and counted."""
+        self.joint.section.enter()
+        try:
+            self.move_place(session.counted, giver, pid)
+        finally:
+            self.joint.section.leave()
+        self.joint.live.add(session)
+
     def wait_for_place(self) -> None:
         """A listener of this process waits for a place. The caller is in the section."""
         cells = self._cells
