@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from headgate.base.connection_errors import ConnectionFailure
 from headgate.plan.facts import Stream, TlsFacts
+from headgate.plan.verdicts import Kind
 from headgate.proxy.accounts import count_handshake, count_lookup
 from headgate.proxy.handshakes import handshake_completed, handshake_failed
 from headgate.proxy.http_session import HttpSession
@@ -22,6 +23,7 @@ from headgate.wire.hello_length import bytes_wanted, in_one_record
 from headgate.wire.proxy_protocol import Command, Family, parse
 
 if TYPE_CHECKING:
+    from headgate.plan.frontends import Rules
     from headgate.runtime.listener import Listener, TlsClientChannel
     from headgate.tls.handshake_record import HandshakeRecord
 
@@ -38,6 +40,12 @@ _TCP: Final = (socket.AF_INET, socket.AF_INET6)
 _INTERNET = (Family.INET, Family.INET6)
 
 ClientSession = HttpSession | RelaySession
+
+
+def refuses(rules: Rules, session: ClientSession) -> bool:
+    """Whether `tcp-request connection` or `session` rules refuse a connection: anything but `accept`, or no rule at all."""
+    verdict = rules(Stream(session))
+    return verdict is not None and verdict.kind is not Kind.ACCEPT
 
 
 class Arrival:
@@ -218,7 +226,7 @@ class Arrival:
             side.shared.client_handshake(channel.tls)
             count_handshake(channel.tls, side.counters, session.counted)
         rules = side.plan.tcp_request_session
-        if rules is not None and rules(Stream(session)) is not None:
+        if rules is not None and refuses(rules, session):
             side.session_denied(session)
             channel.abort()
             side.session_over(session)

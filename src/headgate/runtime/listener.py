@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from headgate.base.addresses import Family
 from headgate.config.model import Bind, Mode
 from headgate.observe.counters import ListenerCounters
-from headgate.plan.facts import Stream, TlsFacts
+from headgate.plan.facts import TlsFacts
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel
 from headgate.proxy.relay import RelaySession
 from headgate.proxy.sides import Frontend
-from headgate.runtime.arrival import Arrival, ClientSession
+from headgate.runtime.arrival import Arrival, ClientSession, refuses
 from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import READ, Reactor
@@ -319,7 +319,7 @@ class Listener:
             session.destination, session.destination_port = fixed
         side.session_started(session, reactor.now)
         rules = side.plan.tcp_request_connection
-        if rules is not None and rules(Stream(session)) is not None:
+        if rules is not None and refuses(rules, session):
             side.counters.denied_connections += 1
             if session.counted is not None:
                 session.counted.denied_connections += 1
@@ -331,7 +331,7 @@ class Listener:
             Arrival(self, sock, session)
             return
         rules = side.plan.tcp_request_session
-        if rules is not None and rules(Stream(session)) is not None:
+        if rules is not None and refuses(rules, session):
             side.session_denied(session)
             sock.close()
             side.session_over(session)
