@@ -24,6 +24,7 @@ from headgate.observe.counters import ListenerCounters
 from headgate.plan.frontends import FrontendPlan
 from headgate.proxy.services import LogEmitter
 from headgate.proxy.sides import ClientSession, Frontend, Shared
+from headgate.proxy.tracking import session_ends
 
 #: Connections that a worker may have above its share before it lets others go first: a few, and this part of its share.
 _FEW, _PART = 8, 4
@@ -266,6 +267,9 @@ class JointFrontend(JointSessions, Frontend):
     def session_over(self, session: ClientSession) -> None:
         """See `Frontend`; a worker with a listener that waits for the place is woken."""
         joint = self.joint
+        if session.tracks is not None:
+            session_ends(session.tracks)
+            session.tracks = None
         joint.live.discard(session)
         if session.tls is not None:
             joint.counters.tls_sessions -= 1
