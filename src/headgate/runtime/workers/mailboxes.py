@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import socket
+import sys
 from typing import Final
 
 #: Longest message, bytes.
@@ -22,6 +23,8 @@ _BOX_BITS: Final = 8
 #: Of each process: its `owner` number, until when it takes, what it is putting somewhere now; a cache line each.
 _OWNER, _UNTIL, _GIVES_TO, _CELLS = 0, 1, 2, 8
 _MOST_FORWARDED: Final = 4096
+_DESCRIPTOR: Final = 4
+_ANCILLARY: Final = socket.CMSG_LEN(_DESCRIPTOR)
 
 
 class Mailboxes:
@@ -98,10 +101,12 @@ class Mailboxes:
     def take(self, process: int) -> tuple[bytes, int] | None:
         """What lies in a box longest, and its descriptor (-1: this process can't have any more); None when it is empty."""
         try:
-            message, descriptors, _, _ = socket.recv_fds(self._boxes[process][0], LONGEST, 1, socket.MSG_CMSG_CLOEXEC)
+            # Not `socket.recv_fds`, which does not pass the flag on.
+            message, ancillary, _, _ = self._boxes[process][0].recvmsg(LONGEST, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
         except OSError:
             return None
-        return message, descriptors[0] if descriptors else -1
+        data = ancillary[0][2] if ancillary else b""
+        return message, int.from_bytes(data, sys.byteorder) if len(data) == _DESCRIPTOR else -1
 
     def is_expecting(self, process: int) -> bool:
         """Whether somebody is just putting something into a box whose owner has said that it leaves."""

@@ -33,8 +33,8 @@ class SessionTable:
     __slots__ = ("_lifetime", "_mask", "_memory", "cells")
 
     def __init__(self, capacity: int, lifetime: float) -> None:
-        # Twice as many: an ID can't be everywhere.
-        buckets = 1 << max(0, (2 * max(1, capacity) - 1) // _WAYS).bit_length()
+        # Room for four times as many, since an ID can't be everywhere: of `capacity` sessions, one in 300 finds none.
+        buckets = 1 << (max(1, capacity) - 1).bit_length()
         self._mask = buckets - 1
         self._lifetime = max(1, int(lifetime))
         flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
