@@ -227,6 +227,27 @@ def test_places_go_along(proxy: StartProxy, certificates: pathlib.Path, tmp_path
     assert site.row("FRONTEND")["smax"] == site.row("sock-1")["smax"] == "12"
 
 
+def test_a_crowd_with_one_session_is_not_the_work_of_one_worker(
+    proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    site = Site(proxy, certificates, tmp_path, "no-tls-tickets")
+    client = Client(site, LINE_1_2.context(certificates))
+    client.visit()
+    home, session = client.worker, client.session
+    kept, workers = [], []
+    for _ in range(80):
+        client.session = session
+        kept.append(client.connect())
+        client.ask(kept[-1])
+        workers.append(client.worker)
+    assert workers[:20] == [home] * 20
+    assert len(set(workers)) > 1 and workers.count(home) < 60
+    assert site.activity("handovers_kept") > 0
+    for secure in kept:
+        secure.close()
+    all_closed(site)
+
+
 def test_what_a_proxy_header_said_goes_along(proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path) -> None:
     site = Site(proxy, certificates, tmp_path, "no-tls-tickets accept-proxy")
     clients = [

@@ -28,6 +28,8 @@ from headgate.proxy.tracking import session_ends
 
 #: Connections that a worker may have above its share before it lets others go first: a few, and this part of its share.
 _FEW, _PART = 8, 4
+#: The same, before others give it no more.
+_SOME = 24
 
 
 class JointMeter:
@@ -104,13 +106,19 @@ class JointShared(JointSessions, Shared):
 
     def is_ahead(self) -> bool:
         """Whether this worker has clearly more connections than its share."""
+        own = self._cells[self._mine]
+        return own > _FEW and self._is_above_share(own, _FEW)
+
+    def is_loaded(self, process: int) -> bool:
+        """Whether another worker has so many more connections than its share that it is better given none."""
+        own = self._cells[share_of(self.row, process) + SESSIONS - 1]
+        return own > _SOME and self._is_above_share(own, _SOME)
+
+    def _is_above_share(self, own: int, few: int) -> bool:
         cells = self._cells
-        own = cells[self._mine]
-        if own <= _FEW:
-            return False
         workers = cells[self.row + ATTACHED] - cells[share_of(self.row, 0) + ATTACHED - 1]
         share = cells[self._sessions] // max(workers, 1)
-        return own > share + _FEW + share // _PART
+        return own > share + few + share // _PART
 
     def wake_waiting(self, row: int, *, everybody: bool) -> list[int]:
         """Processes whose listeners wait for a place and shall look again: one, or all. The caller is in the section.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from headgate.tls.openssl import lib
-from headgate.tls.session_der import TLS_1_3, encode_session, read_form
+from headgate.tls.session_der import TLS_1_3, encode_session, read_session_id
 
 #: Longest form of a session that is looked at, bytes: it has the client's certificate in it.
 _MOST: Final = 1 << 16
@@ -31,4 +31,4 @@ def held_session(ssl: Any, *, tickets: bool) -> bytes:
     if tickets if _version(ssl) >= TLS_1_3 else _reused(ssl):
         return b""
     encoded = encode_session(_session(ssl), _MOST)
-    return read_form(encoded).session_id if encoded else b""
+    return read_session_id(encoded) if encoded else b""

@@ -270,6 +270,25 @@ def test_who_leaves_gets_nothing_and_takes_what_is_there(tmp_path: Path) -> None
     run(tmp_path, scenario)
 
 
+def test_who_has_far_more_than_its_share_is_given_no_more(tmp_path: Path) -> None:
+    async def scenario(generation: Generation) -> None:
+        first, second = generation.first, generation.second
+        second.handover.held(HELD)
+        second.side.sessions += 80
+        second.shared.sessions += 80
+        assert second.shared.is_ahead() and first.shared.is_loaded(2) and not first.shared.is_loaded(1)
+        first.side.maxconn = first.shared.maxconn = 100
+        generation.says(HELLO)
+        await generation.until(lambda: first.tls.hellos)
+        assert (first.handover.kept, first.handover.given) == (1, 0)
+        second.side.sessions -= 50
+        second.shared.sessions -= 50
+        generation.says(HELLO)
+        await generation.until(lambda: second.tls.hellos)
+
+    run(tmp_path, scenario)
+
+
 def test_what_a_dead_giver_had_is_not_taken_from_its_successor(tmp_path: Path) -> None:
     async def scenario(generation: Generation) -> None:
         second = generation.second

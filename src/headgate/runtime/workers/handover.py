@@ -22,7 +22,7 @@ from headgate.runtime.workers.session_table import SessionTable
 from headgate.wire.session_ids import psk_identities, session_id
 
 if TYPE_CHECKING:
-    from headgate.proxy.joint import JointFrontend
+    from headgate.proxy.joint import JointFrontend, JointShared
     from headgate.runtime.arrival import Arrival
     from headgate.runtime.workers.listener import JointListener
 
@@ -70,7 +70,7 @@ class LineHandover:
                 owner = table.find(identity, now)
                 if owner:
                     break
-        if not owner or not self._handover.send(arrival, owner, self._key):
+        if not owner or not self._handover.send(arrival, owner, self._key, self._side.joint):
             return False
         self._side.give_away(arrival.session)
         return True
@@ -86,7 +86,7 @@ class Handover:
 
     Attributes:
         given, taken: connections so far.
-        kept: connections whose session another worker has, and which it could not be given.
+        kept: connections whose session another worker has, which is gone, or busy, or leaves: they were served here.
         lost: connections that came without their socket, for want of descriptors, or for a listener that is not there.
     """
 
@@ -159,9 +159,15 @@ class Handover:
         if self._reactor is not None and session:
             self._table.put(session, self._me, self._reactor.now)
 
-    def send(self, arrival: Arrival, owner: int, key: ListenerKey) -> bool:
-        """Give a connection to the worker that has its session; False when it is to be served here."""
+    def send(self, arrival: Arrival, owner: int, key: ListenerKey, loads: JointShared) -> bool:
+        """Give a connection to the worker that has its session; False when it is to be served here.
+
+        As it is when that one has too many: a crowd with one session must not be the work of one worker while others are idle.
+        """
         if owner == self._me or self._closing:
+            return False
+        if loads.is_loaded(owner & MOST_BOXES):
+            self.kept += 1
             return False
         session = arrival.session
         parcel: Parcel = (
