@@ -69,6 +69,13 @@ def test_who_is_gone_or_leaves_or_hangs_is_given_nothing(
     assert taken(boxes, 2) == b"more" and boxes.take(2) is None
 
 
+def test_a_death_that_nobody_tells_of(boxes: Mailboxes, ends: tuple[socket.socket, socket.socket]) -> None:
+    pid = forked(lambda: void(boxes.open(2, NOW)))
+    assert boxes.give(1, pid << 8 | 2, b"", ends[0].fileno(), NOW)
+    killed(pid)
+    assert not boxes.give(1, pid << 8 | 2, b"", ends[0].fileno(), NOW)
+
+
 def test_a_full_box_takes_no_more_and_nobody_waits(boxes: Mailboxes, ends: tuple[socket.socket, socket.socket]) -> None:
     near, _ = ends
     owner = boxes.open(2, NOW)
