@@ -72,6 +72,7 @@ class Site:
             frontend web
                 bind 127.0.0.1:{{port}} ssl crt {certificates}/site.pem {line}
                 option socket-stats
+                timeout client-hs 30s
                 {rules}
                 http-request return status 200 hdr x-pid "%pid" hdr x-client "%[src]:%[src_port]" hdr x-address "%[dst]"
             """,
@@ -290,6 +291,23 @@ def test_a_killed_worker_takes_its_own_connections_along_and_no_others(
     assert not late.resumed[0] and all(late.resumed[1:])
     all_closed(site)
     assert site.activity("handovers_lost") == 0
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs(proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """What it is given before anybody can know waits for others to have it; then they serve its sessions with full handshakes."""
+    site = Site(proxy, certificates, tmp_path, "no-tls-tickets")
+    first = Client(site, LINE_1_2.context(certificates))
+    first.visit()
+    home, before = first.worker, site.activity("handovers_given")
+    os.kill(home, signal.SIGSTOP)
+    crowd = [Client(site, first.context, session=first.session) for _ in range(12)]
+    together(crowd, lambda client: client.visit())
+    assert not any(client.resumed[0] for client in crowd)
+    assert home not in {client.worker for client in crowd}
+    wait_until(lambda: home not in site.processes and len(site.processes) == WORKERS + 1, "it is replaced")
+    assert site.activity("handovers_given") > before and site.activity("handovers_lost") == 0
+    all_closed(site)
 
 
 def test_reloads_meanwhile(proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -170,7 +170,8 @@ class Arrival:
         """Another process has the connection, and counts it."""
         self.stage = OVER
         self.reactor.retire(self)
-        self.reactor.unwatch(self.sock.fileno())  # that one's descriptor would keep ours in the epoll set
+        self.reactor.shared.add(self.sock.fileno())
+        self.reactor.forget(self.sock.fileno())
         self.sock.close()
 
     # --- owner of the TLS channel ---

@@ -13,6 +13,8 @@ import socket
 import sys
 from typing import Final
 
+from headgate.runtime.process.supervision import exists
+
 #: Longest message, bytes.
 LONGEST: Final = 1024
 #: How long a worker's word that it looks into its box is good, seconds. It gives it anew each second, unless it hangs.
@@ -64,7 +66,7 @@ class Mailboxes:
     def takes(self, owner: int, now: float) -> bool:
         """Whether a process, named by its number, lives and looks into its box."""
         at = (owner & MOST_BOXES) * _CELLS
-        return self.cells[at + _OWNER] == owner and self.cells[at + _UNTIL] > now and _is_there(owner >> _BOX_BITS)
+        return self.cells[at + _OWNER] == owner and self.cells[at + _UNTIL] > now and exists(owner >> _BOX_BITS)
 
     def descriptor(self, process: int) -> int:
         """What becomes readable when there is something in a box."""
@@ -145,14 +147,3 @@ class Mailboxes:
                 end.close()
         self.cells.release()
         self._memory.close()
-
-
-def _is_there(pid: int) -> bool:
-    """Whether a process exists: when the launcher is gone, nobody else tells of its death."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
