@@ -1,13 +1,16 @@
-"""What is ready before a socket is opened: the TLS contexts of health checks."""
+"""What is ready before a socket is opened: the TLS contexts of health checks, and what is said of sessions."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from headgate.app.prepare import Prepared, prepare
-from headgate.base.diagnostics import Report
+from headgate.base.diagnostics import Report, Severity
 from headgate.config.load import load
 from headgate.config.predicates import BuildFacts
+from headgate.tls.authority import issue, make_authority
 
 
 def prepared(directory: Path, line: str) -> tuple[Prepared | None, Report]:
@@ -61,3 +64,33 @@ def test_a_ca_file_that_only_checks_read_is_read_before_the_start(tmp_path: Path
     found, report = prepared(tmp_path, f"check check-ssl ca-file {tmp_path}/none.pem")
     assert found is None
     assert "cannot read CA file" in report.alerts[0].message
+
+
+RULES = " tcp-request connection reject if { src 192.0.2.1 }\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "line", "rules", "noticed"),
+    [
+        ("nbthread 4", "no-tls-tickets", RULES, True),
+        ("nbthread 4", "no-tls-tickets", "", False),
+        ("nbthread 4", "", RULES, False),
+        ("nbthread 1", "no-tls-tickets", RULES, False),
+        ("nbthread 4\n tune.ssl.cachesize 0", "no-tls-tickets", RULES, False),
+    ],
+)
+def test_sessions_that_stay_with_their_worker_are_noticed(
+    tmp_path: Path, settings: str, line: str, rules: str, noticed: bool
+) -> None:
+    (tmp_path / "a.pem").write_bytes(issue(make_authority("CA"), ["a.example"]).pem)
+    path = tmp_path / "x.cfg"
+    path.write_text(
+        f"global\n {settings}\ndefaults\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n mode http\n"
+        f"frontend f\n bind :1 ssl crt {tmp_path}/a.pem {line}\n{rules} http-request return status 200\n"
+    )
+    report = Report()
+    config = load([str(path)], {}, BuildFacts(), report)
+    assert config is not None, report.alerts
+    assert prepare(config, report) is not None
+    found = [item for item in report.items if "stays with the worker that made it" in item.message]
+    assert [item.severity for item in found] == ([Severity.NOTICE] if noticed else [])

@@ -1,6 +1,7 @@
-"""How many of many connections over four workers are resumed: by ticket, by session id, over a reload and a restart.
+"""How many of many connections over four workers are resumed by ticket, over a reload and a restart.
 
-The short form is for each run; `--slow` makes it 10,000 connections. docs/operating.md has the figures.
+Sessions without tickets are in `test_sessions_without_tickets`. The short form is for each run; `--slow` makes it 10,000
+connections. docs/operating.md has the figures.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import pathlib
 import socket
 import ssl
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -87,26 +87,3 @@ def test_who_leaves_without_close_notify_is_resumed_all_the_same(proxy: StartPro
         session = secure.session
         secure.close()  # without a word
     assert resumed == [False] + [True] * 9
-
-
-@COUNTS
-def test_session_ids_are_known_to_their_worker(proxy: StartProxy, certificates: pathlib.Path, count: int) -> None:
-    """A session without a ticket is resumed by the worker that made it: one in four, as connections are dealt out.
-    """
-    started = start(proxy, certificates, "no-tls-tickets")
-    context = client_context(certificates, version=TLS_1_2)
-
-    def once(session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool]:
-        plain = socket.create_connection(("127.0.0.1", started.port), 20)
-        with context.wrap_socket(plain, server_hostname="localhost", session=session) as secure:
-            secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert secure.recv(4096).startswith(b"HTTP/1.1 200")
-            found = secure.session, bool(secure.session_reused)
-            secure.unwrap().close()
-            return found
-
-    session, _ = once(None)
-    # Several at once: those of one client that comes again and again are dealt out in turns, and it never meets the same worker.
-    with ThreadPoolExecutor(8) as pool:
-        share = sum(resumed for _, resumed in pool.map(once, [session] * count)) / count
-    assert 0.01 < share < 0.7, share

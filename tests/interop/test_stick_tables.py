@@ -365,6 +365,24 @@ def test_workers_count_exactly(proxy: StartProxy, backend: MakeBackend, tmp_path
     assert "http_req_cnt=80" in command(cli, "show table web") and "conn_cur=0" in command(cli, "show table web")
 
 
+@pytest.mark.parametrize("rules", ["tcp-request connection", "tcp-request session"])
+def test_workers_let_go_of_whom_they_track_by_connection(
+    proxy: StartProxy, backend: MakeBackend, tmp_path: pathlib.Path, rules: str
+) -> None:
+    config, cli = with_socket(farm(
+        {"a": (backend().port, "")}, "stick-table type ip size 100k store conn_cnt,conn_cur", f"{rules} track-sc0 src",
+        f"{rules} reject if {{ sc_conn_cur(0) gt 3 }}",
+    ), tmp_path, more=" nbthread 4\n")
+    started = proxy(config, subject="headgate")
+    for _ in range(8):
+        client = started.connect()
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_response(client).status == 200
+        client.close()
+        wait_until(lambda: "conn_cur=0" in command(cli, "show table web"), "it is let go")
+    assert "use=0" in command(cli, "show table web") and "conn_cnt=8" in command(cli, "show table web")
+
+
 def test_tables_survive_a_reload(proxy: StartProxy, backend: MakeBackend, tmp_path: pathlib.Path) -> None:
     config, cli = with_socket(farm(
         {"a": (backend().port, "")}, "stick-table type ip size 100 expire 5m store gpc0",

@@ -120,6 +120,17 @@ def test_a_rate_limit_delays_what_comes_too_fast(tmp_path: Path) -> None:
     opened(tmp_path, scenario, frontend="    rate-limit sessions 2\n")
 
 
+@pytest.mark.parametrize("ruleset", ["tcp-request connection", "tcp-request session"])
+def test_who_is_accepted_by_a_rule_is_not_asked_about_the_others(tmp_path: Path, ruleset: str) -> None:
+    async def scenario(door: Door) -> None:
+        visitor = await door.visitor()
+        assert await visitor.asks() == OK
+        await visitor.leaves()
+        assert door.side.counters.denied_connections == door.side.counters.denied_sessions == 0
+
+    opened(tmp_path, scenario, frontend=f"    {ruleset} accept if {{ src 127.0.0.1 }}\n    {ruleset} reject\n")
+
+
 class Failing:
     """A listening socket that fails to accept a number of times."""
 

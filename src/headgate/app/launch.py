@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _FAILED = 1
 _WARNING_LEVEL = 4
 _MOST_WORKERS = 64
+#: Descriptors by which each process is woken and given connections; all of them have all of these.
+_FOR_EACH = 3
 
 
 class Messages(Protocol):
@@ -174,7 +176,7 @@ class Generation:
     # --- several processes ---
 
     def _launch(self, workers: int) -> int:
-        connections = self._raise_limits()
+        connections = self._raise_limits(workers)
         if self._upwards.link is None:
             self._files.note(self._heritage.listeners)
         memory = self._share_tables()
@@ -257,10 +259,10 @@ class Generation:
         settings = self._config.global_
         return None if settings.hard_stop_after is None else settings.hard_stop_after + (settings.grace or 0.0)
 
-    def _raise_limits(self) -> int:
+    def _raise_limits(self, workers: int) -> int:
         """While we may: processes that are made later inherit the limit. Returns how many connections there may be."""
         settings = self._config.global_
-        fixed = len(self._heritage.listeners)
+        fixed = len(self._heritage.listeners) + _FOR_EACH * (workers + 1)
         return raise_descriptor_limit(settings.maxconn, fixed, settings.ulimit_n, settings.fd_hard_limit).maxconn
 
     def _work(self, place: Place) -> int:

@@ -100,6 +100,8 @@ def prepare(config: Config, report: Report, session_contexts: SessionContexts | 
     ocsp: OcspState | None = None
     if _speaks_tls(config):
         # OpenSSL is loaded only where it is needed: a plain configuration starts in half the time.
+        if config.global_.nbthread != 1 and config.global_.tls_cache_size:
+            _note_private_sessions(plan, report)
         storage = _build_contexts(config, report, bind_contexts, server_contexts, session_contexts)
         _build_check_contexts(config, report, server_contexts, check_contexts, storage)
         storage.reader.forget()
@@ -163,8 +165,6 @@ def _build_contexts(
     cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime, config.global_.tls_generated_size)
     storage = certificate_storage(config, report)
     tuning = _tuning(config, report)
-    if config.global_.nbthread != 1:
-        _note_private_sessions(config, report)
     # A line with several addresses is several binds with the same options: one context, so that sessions resume across them.
     built_for: dict[BindTls, BindContext | None] = {}
     for proxy in config.proxies:
@@ -195,15 +195,17 @@ def _build_contexts(
     return storage
 
 
-def _note_private_sessions(config: Config, report: Report) -> None:
-    lines = {bind.tls: None for proxy in config.proxies if not proxy.disabled for bind in proxy.binds if bind.tls is not None}
+def _note_private_sessions(plan: Plan, report: Report) -> None:
+    """Where workers can't give each other the connections whose sessions they have (`runtime.workers.handover`)."""
+    sides = [side for side in plan.frontends if side.tcp_request_connection is not None and not side.spec.disabled]
+    lines = dict.fromkeys(bind.tls for side in sides for bind in side.binds if bind.tls is not None and not bind.tls.tickets)
     for tls in lines:
-        if not tls.tickets:
-            report.note(
-                Severity.NOTICE,
-                "no-tls-tickets: each worker knows its own sessions only, so most clients shake hands anew; tickets would not",
-                tls.location,
-            )
+        report.note(
+            Severity.NOTICE,
+            "no-tls-tickets beside 'tcp-request connection' rules: a session stays with the worker that made it, so most clients"
+            " shake hands anew; with tickets, or 'tcp-request session' rules instead, they would not",
+            tls.location,
+        )
 
 
 def _tuning(config: Config, report: Report) -> Tuning:

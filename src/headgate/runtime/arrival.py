@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from headgate.base.connection_errors import ConnectionFailure
 from headgate.plan.facts import Stream, TlsFacts
+from headgate.plan.verdicts import Kind
 from headgate.proxy.accounts import count_handshake, count_lookup
 from headgate.proxy.handshakes import handshake_completed, handshake_failed
 from headgate.proxy.http_session import HttpSession
@@ -22,6 +23,7 @@ from headgate.wire.hello_length import bytes_wanted, in_one_record
 from headgate.wire.proxy_protocol import Command, Family, parse
 
 if TYPE_CHECKING:
+    from headgate.plan.frontends import Rules
     from headgate.runtime.listener import Listener, TlsClientChannel
     from headgate.tls.handshake_record import HandshakeRecord
 
@@ -40,28 +42,44 @@ _INTERNET = (Family.INET, Family.INET6)
 ClientSession = HttpSession | RelaySession
 
 
+def refuses(rules: Rules, session: ClientSession) -> bool:
+    """Whether `tcp-request connection` or `session` rules refuse a connection: anything but `accept`, or no rule at all."""
+    verdict = rules(Stream(session))
+    return verdict is not None and verdict.kind is not Kind.ACCEPT
+
+
 class Arrival:
     """One connection on its way to a session. Owner of the TLS channel until the handshake is done.
 
     Attributes:
+        started: when the client was accepted, monotonic seconds.
     """
 
     __slots__ = (
-        "_part", "_seen", "armed", "channel", "deadline", "listener", "reactor", "session", "sock", "stage", "started",
+        "_giver", "_part", "_seen", "armed", "channel", "deadline", "listener", "reactor", "session", "sock", "stage", "started",
     )
 
-    def __init__(self, listener: Listener, sock: socket.socket, session: ClientSession) -> None:
+    def __init__(self, listener: Listener, sock: socket.socket, session: ClientSession, started: float = 0.0) -> None:
+        """Begin to wait for the client.
+
+        Args:
+            listener: where it came from.
+            sock: connected and non-blocking.
+            session: that will be.
+            started: when it was accepted, monotonic seconds, by another process, which has read its PROXY header; 0.0: now, here.
+        """
         self.listener = listener
         self.reactor: Reactor = listener.reactor
         self.sock = sock
         self.session = session
         self.deadline = 0.0
         self.armed = 0.0
-        self.started = self.reactor.now
+        self.started = started or self.reactor.now
+        self._giver = listener.giver if not started else None
         self._part = b""
         self._seen = b""
         self.channel: TlsClientChannel | None = None
-        self.stage = AWAIT_PROXY_HEADER if listener.accept_proxy else AWAIT_CLIENT_HELLO
+        self.stage = AWAIT_PROXY_HEADER if listener.accept_proxy and not started else AWAIT_CLIENT_HELLO
         patience = listener.side.t_client_hs
         if patience:
             self.reactor.arm(self, self.started + patience)
@@ -124,6 +142,9 @@ class Arrival:
         context = self.listener.tls
         if context is None or self._waits_for_more(data):
             return
+        if self._giver is not None and self._giver.give(self, data):
+            self._gone()
+            return
         self.stage = HANDSHAKE
         counters = self.listener.side.shared.counters
         counters.tls_connections += 1
@@ -144,6 +165,14 @@ class Arrival:
             self._seen = data
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted if waits else 1)
         return waits
+
+    def _gone(self) -> None:
+        """Another process has the connection, and counts it."""
+        self.stage = OVER
+        self.reactor.retire(self)
+        self.reactor.shared.add(self.sock.fileno())
+        self.reactor.forget(self.sock.fileno())
+        self.sock.close()
 
     # --- owner of the TLS channel ---
 
@@ -198,7 +227,7 @@ class Arrival:
             side.shared.client_handshake(channel.tls)
             count_handshake(channel.tls, side.counters, session.counted)
         rules = side.plan.tcp_request_session
-        if rules is not None and rules(Stream(session)) is not None:
+        if rules is not None and refuses(rules, session):
             side.session_denied(session)
             channel.abort()
             side.session_over(session)

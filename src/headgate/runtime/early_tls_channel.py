@@ -159,6 +159,7 @@ class EarlyTlsChannel(TlsChannel):
             return
         self._established = True
         facts.complete()
+        self._note_session()
         if self._tuning.key_updates is not None:
             self._tuning.key_updates.watch(self._ssl)
         if not self._closing:

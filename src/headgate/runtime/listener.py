@@ -7,18 +7,18 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from headgate.base.addresses import Family
 from headgate.config.model import Bind, Mode
 from headgate.observe.counters import ListenerCounters
-from headgate.plan.facts import Stream, TlsFacts
+from headgate.plan.facts import TlsFacts
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel
 from headgate.proxy.relay import RelaySession
 from headgate.proxy.sides import Frontend
-from headgate.runtime.arrival import Arrival, ClientSession
+from headgate.runtime.arrival import Arrival, ClientSession, refuses
 from headgate.runtime.channel import NOBODY, PlainChannel
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import READ, Reactor
@@ -79,6 +79,9 @@ class TlsAcceptor(Protocol):
     def given_up(self, channel: Any, timeout: float) -> HandshakeRecord:
         """The record of a handshake that has taken too long, of a channel that this object made."""
 
+    def tell_held(self, told: Callable[[bytes], None]) -> None:
+        """Have `told` called with the ID of each session that a handshake leaves in this process's memory."""
+
     def unheard(
         self, seen: bytes, *, header: bool, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
     ) -> HandshakeRecord:
@@ -93,6 +96,21 @@ class TlsAcceptor(Protocol):
         """
 
 
+class Giver(Protocol):
+    """Gives connections to the worker that has their TLS session; `runtime.workers.handover`."""
+
+    def give(self, arrival: Arrival, hello: bytes) -> bool:
+        """Give one away if another worker has its session.
+
+        Args:
+            arrival: of the connection.
+            hello: how it begins, the whole ClientHello as a rule.
+
+        Returns:
+            Whether it is gone: then there is nothing left to be done here but to close our own descriptor.
+        """
+
+
 class Listener:
     """One listening socket of a frontend.
 
@@ -103,11 +121,12 @@ class Listener:
         number: `id` of the bind line, or its position among the sockets of the frontend.
         paused: not accepting: a limit is reached.
         counters: of this socket, with `option socket-stats` or a limit of its own.
+        giver: gives connections away, None where all are served here.
     """
 
     __slots__ = (
         "_file", "_fixed", "_http", "_inet", "_kind", "_last", "_passed", "_six", "accept_proxy", "armed", "bind", "counters",
-        "deadline", "limit", "name", "number", "open", "paused", "reactor", "side", "sock", "tls",
+        "deadline", "giver", "limit", "name", "number", "open", "paused", "reactor", "side", "sock", "tls",
     )
 
     def __init__(
@@ -123,6 +142,7 @@ class Listener:
         self.counters = counted.counters if counted is not None else None
         self.name = bind.name or ""
         self.accept_proxy = bind.accept_proxy
+        self.giver: Giver | None = None
         self.limit = bind.maxconn or 0
         if self.limit and self.counters is None:
             self.counters = self._make_counters()
@@ -299,7 +319,7 @@ class Listener:
             session.destination, session.destination_port = fixed
         side.session_started(session, reactor.now)
         rules = side.plan.tcp_request_connection
-        if rules is not None and rules(Stream(session)) is not None:
+        if rules is not None and refuses(rules, session):
             side.counters.denied_connections += 1
             if session.counted is not None:
                 session.counted.denied_connections += 1
@@ -311,7 +331,7 @@ class Listener:
             Arrival(self, sock, session)
             return
         rules = side.plan.tcp_request_session
-        if rules is not None and rules(Stream(session)) is not None:
+        if rules is not None and refuses(rules, session):
             side.session_denied(session)
             sock.close()
             side.session_over(session)

@@ -25,6 +25,7 @@ from headgate.tls.client_auth import findings_of, forget_findings
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.handshake_facts import note_failure
 from headgate.tls.handshake_record import HandshakeRecord
+from headgate.tls.held_sessions import held_session
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, system_failure, take_error
 from headgate.tls.server_context import BindContext
 
@@ -162,6 +163,8 @@ class TlsChannel(TlsEnding):
         self.tls = self._facts = self._learned(established=True)
         if self._server is not None:
             self._awaits_ticket = self._server.established(self.reactor.now)
+        else:
+            self._note_session()
         forget_findings(self._ssl)
         if self._tuning.key_updates is not None:
             self._tuning.key_updates.watch(self._ssl)
@@ -172,6 +175,14 @@ class TlsChannel(TlsEnding):
         if not self._reading or self._events != READ:
             self._interest()
         cast(HandshakeOwner, self.owner).handshake_completed()
+
+    def _note_session(self) -> None:
+        """Tell of a session that is in our memory now, where somebody wants to know."""
+        context = cast(BindContext, self._context)
+        if context.session_held is not None:
+            held = held_session(self._ssl, tickets=context.tls.tickets)
+            if held:
+                context.session_held(held)
 
     def _learned(self, *, established: bool, error: int = 0, broken: bool = False) -> ConnectionFacts:
         context = self._context

@@ -84,11 +84,12 @@ class BindContext:
         selective: connections are switched to their context before the handshake: see the module.
         early_data: one of the policies allows it.
         http: the frontend is in HTTP mode.
+        session_held: told the ID of each session that a handshake leaves in this process's memory; None: nobody wants to know.
     """
 
     __slots__ = (
         "__weakref__", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_names", "_session", "_switches",
-        "_tuning", "early_data", "http", "policies", "selective", "storage", "store", "tls",
+        "_tuning", "early_data", "http", "policies", "selective", "session_held", "storage", "store", "tls",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +106,7 @@ class BindContext:
     ) -> None:
         """See `build_bind_context`, which has checked everything."""
         self.http = http
+        self.session_held: Callable[[bytes], None] | None = None
         self._tuning = tuning
         self.tls = tls
         self.store = store

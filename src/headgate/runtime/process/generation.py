@@ -8,12 +8,12 @@ it bound itself, which come with it), `dropped` (keys that it doesn't want), `pr
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from headgate.base.records import dataclass, field
+from headgate.runtime.process.supervision import exists
 
 #: Longest message, bytes, and most descriptors in one.
 _LONGEST = 65536
@@ -133,7 +133,7 @@ class GenerationRecord:
     def alive(self) -> list[int]:
         """The processes that are still there."""
         pids = [*self.pids] if self.status is not None else [self.pid, *self.pids]
-        return [pid for pid in pids if _exists(pid)]
+        return [pid for pid in pids if exists(pid)]
 
     def uptime(self) -> str:
         """As `show proc` writes it: days, hours, minutes and seconds."""
@@ -188,13 +188,3 @@ def uptime_text(seconds: int) -> str:
     minutes, second = divmod(seconds, 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours // 24}d{hours % 24:02}h{minute:02}m{second:02}s"
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -96,6 +96,17 @@ def send_ready(line: socket.socket) -> Callable[[], None]:
     return ready
 
 
+def exists(pid: int) -> bool:
+    """Whether there is a process of that number, be it one that has ended and was not waited for yet."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def exit_reason(status: int) -> str:
     """How a process ended, by its wait status: "was killed by signal 9 (SIGKILL)", "exited with code 1"."""
     import signal

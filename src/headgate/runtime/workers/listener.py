@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import select
-from typing import Final
+import socket
+from typing import TYPE_CHECKING, Final
 
 from headgate.observe.counters import ListenerCounters
+from headgate.proxy.http_session import HttpSession
 from headgate.proxy.joint import JointFrontend, JointListenerCounters
+from headgate.proxy.relay import RelaySession
+from headgate.runtime.arrival import Arrival, ClientSession
 from headgate.runtime.listener import Listener
+
+if TYPE_CHECKING:
+    from headgate.runtime.workers.handover import Parcel
 
 #: epoll_ctl(2): one of those who wait is woken, not all. It can't be changed, only taken out and put in again.
 _READ: Final = select.EPOLLIN | select.EPOLLEXCLUSIVE
@@ -17,21 +24,25 @@ _TAKES: Final = 16
 
 
 class JointListener(Listener):
-    """See `Listener`. All limits are those of all workers together."""
+    """See `Listener`. All limits are those of all workers together.
 
-    __slots__ = ("_deferred", "_joint", "_takes", "_waits")
+    Attributes:
+        joint_side: the live frontend, `side`.
+    """
+
+    __slots__ = ("_deferred", "_takes", "_waits", "joint_side")
 
     def __init__(self, *arguments: object) -> None:
         side = arguments[1]
         assert isinstance(side, JointFrontend)
-        self._joint = side
+        self.joint_side = side
         self._waits = False
         self._deferred = False
         self._takes = 0
         super().__init__(*arguments)  # type: ignore[arg-type]  # as the base class has them
 
     def _make_counters(self) -> ListenerCounters:
-        return JointListenerCounters(self._joint.joint.board, self._joint.name, self.number)
+        return JointListenerCounters(self.joint_side.joint.board, self.joint_side.name, self.number)
 
     def start(self) -> None:
         """See `Listener`."""
@@ -62,7 +73,7 @@ class JointListener(Listener):
     def _no_longer_waits(self) -> None:
         if self._waits:
             self._waits = False
-            self._joint.wait_no_more()
+            self.joint_side.wait_no_more()
 
     def timed_out(self) -> None:
         """See `Listener`."""
@@ -74,7 +85,7 @@ class JointListener(Listener):
 
     def _take(self) -> tuple[int, object] | None:
         """See `Listener`. Accepts in the section: a session is counted when it is there, so limits and totals are exact."""
-        side = self._joint
+        side = self.joint_side
         joint = side.joint
         if not self._takes and joint.is_ahead():
             self._deferred = True
@@ -100,9 +111,45 @@ class JointListener(Listener):
             joint.section.leave()
 
     def _place_anyway(self) -> None:
-        joint = self._joint.joint
+        joint = self.joint_side.joint
         joint.section.enter()
         try:
-            self._joint.take_place(self.counters)
+            self.joint_side.take_place(self.counters)
         finally:
             joint.section.leave()
+
+    # --- connections that another worker has accepted ---
+
+    def take_over(self, sock: socket.socket, parcel: Parcel, giver: int, pid: int) -> None:
+        """Serve a connection whose TLS session is here.
+
+        Args:
+            sock: its socket; the ClientHello is still in it.
+            parcel: what is known of it.
+            giver, pid: who accepted it, and has its place.
+        """
+        side = self.joint_side
+        _, _, started, accepted_at, source, source_port, destination, destination_port = parcel
+        sock.setblocking(False)
+        self.reactor.shared.add(sock.fileno())  # the giver may not have closed its own yet
+        session: ClientSession = HttpSession(side) if self._http else RelaySession(side)
+        session.accepted_at = accepted_at
+        session.listener_name, session.listener_id = self.name, self.number
+        session.counted = self.counters
+        session.source, session.source_port = source, source_port
+        session.destination, session.destination_port = destination, destination_port
+        side.take_over(session, giver, pid)
+        Arrival(self, sock, session, started)
+
+    def never_came(self, giver: int, pid: int) -> None:
+        """A connection got lost on its way here: its place is free."""
+        side = self.joint_side
+        joint = side.joint
+        joint.section.enter()
+        try:
+            side.move_place(self.counters, giver, pid)
+            woken = side.give_place_back(self.counters)
+        finally:
+            joint.section.leave()
+        for process in woken:
+            joint.board.wake(process)

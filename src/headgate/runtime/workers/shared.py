@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import time
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Any, Final
@@ -36,7 +37,9 @@ from headgate.balance.rows import (
 )
 from headgate.observe.counters import ListenerCounters, ProcessCounters, ProxyCounters, ServerCounters
 from headgate.observe.tally import Tally
+from headgate.runtime.workers.mailboxes import Mailboxes
 from headgate.runtime.workers.sections import ProcessSection, make_semaphore, seize
+from headgate.runtime.workers.session_table import SessionTable
 
 KINDS: Final = ("process", "frontend", "listener", "backend", "server")
 #: Rows for proxies and servers that are added while running: a proxy may have two halves and listeners.
@@ -68,14 +71,19 @@ class SharedState:
         rows: frontends, backends, listening sockets and servers of the configuration.
         workers: besides the controller.
         connections: how many clients there may be, and so how many streams may wait.
+        sessions: who has which TLS session, None where there is nothing to share of them.
 
     Attributes:
         cells: the memory.
         processes: workers and controller.
+        sessions: see above.
+        boxes: for connections from worker to worker, where there are `sessions`.
     """
 
-    def __init__(self, rows: int, workers: int, connections: int) -> None:
+    def __init__(self, rows: int, workers: int, connections: int, sessions: SessionTable | None = None) -> None:
         self.processes = processes = workers + 1
+        self.sessions = sessions
+        self.boxes = Mailboxes(processes) if sessions is not None else None
         self._tallies = {
             KINDS.index(kind) + 1: Tally(example)
             for kind, example in (
@@ -134,6 +142,8 @@ class SharedState:
         """Give up memory and descriptors; for tests."""
         for event in self._events:
             os.close(event)
+        if self.boxes is not None:
+            self.boxes.discard()
         self.board = None
         self.cells.release()
         self._memory.close()
@@ -262,6 +272,8 @@ class SharedState:
         finally:
             for number in entered:
                 self._semaphores[number].release()
+        if self.boxes is not None:
+            self.boxes.recover(process, time.monotonic())
         for other in range(self.processes):
             self.wake(other)
         return len(entered) == len(self._semaphores)
@@ -442,6 +454,10 @@ class LocalBoard:
         self.cells[node + QUEUE] = 0
         self.cells[node + GRANT] = 0
         self._free.append(node)
+
+    def pid(self, process: int) -> int:
+        """See `balance.rows.Board`."""
+        return self.cells[self._shared._header(process) + _PID]
 
     def wake(self, process: int) -> None:
         """See `balance.rows.Board`."""

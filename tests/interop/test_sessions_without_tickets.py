@@ -1,0 +1,406 @@
+"""Sessions that are held in a worker's memory: resumed whichever of four workers accepts, since it gives the connection away."""
+
+from __future__ import annotations
+
+import csv
+import os
+import pathlib
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pytest
+
+from headgate.tls.authority import Authority, issue
+from tests.interop.backends import PeerClosed, Wire, read_response
+from tests.interop.conftest import Proxy, StartProxy
+from tests.interop.early_client import EarlyClient, Sessions
+from tests.interop.programs import ask_socket, wait_until
+from tests.interop.test_tls_sessions import reload
+from tests.interop.test_workers import children
+from tests.interop.tls_client import TLS_1_2, TLS_1_3, client_context
+
+NONE = ssl.Options(0)
+WORKERS = 4
+CLIENTS = 8
+COUNTS = pytest.mark.parametrize("count", [160, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+
+
+@dataclass
+class Case:
+    """Who does without tickets.
+
+    Attributes:
+        line: of the bind line.
+        version: of the client.
+        options: of the client.
+    """
+
+    line: str
+    version: ssl.TLSVersion
+    options: ssl.Options = NONE
+
+    def context(self, certificates: pathlib.Path, *, certificate: str | None = None) -> ssl.SSLContext:
+        context = client_context(certificates, version=self.version, certificate=certificate)
+        context.options |= self.options
+        return context
+
+
+CLIENT_1_2 = Case("", TLS_1_2, ssl.OP_NO_TICKET)
+LINE_1_2 = Case("no-tls-tickets", TLS_1_2)
+LINE_1_3 = Case("no-tls-tickets", TLS_1_3)
+CASES = pytest.mark.parametrize("case", [CLIENT_1_2, LINE_1_2, LINE_1_3], ids=["client 1.2", "line 1.2", "line 1.3"])
+
+
+class Site:
+    """headgate with four workers; each answer says who gave it, and to whom."""
+
+    def __init__(
+        self, start: StartProxy, certificates: pathlib.Path, directory: pathlib.Path, line: str, rules: str = ""
+    ) -> None:
+        self._path = directory / "stats.sock"
+        self.proxy: Proxy = start(
+            f"""
+            global
+                nbthread {WORKERS}
+                stats socket {self._path} level admin
+                stats timeout 20s
+            frontend web
+                bind 127.0.0.1:{{port}} ssl crt {certificates}/site.pem {line}
+                option socket-stats
+                timeout client-hs 30s
+                {rules}
+                http-request return status 200 hdr x-pid "%pid" hdr x-client "%[src]:%[src_port]" hdr x-address "%[dst]"
+            """,
+            arguments=("-W",),
+        )
+        self.proxy.program.await_output("Loading success")
+        wait_until(lambda: self.says("show version"), "the controller answers")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.proxy.port
+
+    def says(self, command: str) -> str:
+        """The answer of the stats socket; "" when there is none."""
+        try:
+            return ask_socket(self._path, command)
+        except OSError:
+            return ""
+
+    def row(self, name: str) -> dict[str, str]:
+        """A row of `show stat`, of the frontend."""
+        lines = self.says("show stat").lstrip("# ").splitlines()
+        return next(row for row in csv.DictReader(lines) if (row["pxname"], row["svname"]) == ("web", name))
+
+    def activity(self, name: str) -> int:
+        """A sum of `show activity`."""
+        return int(next(line.split()[1] for line in self.says("show activity 0").splitlines() if line.startswith(f"{name}:")))
+
+    @property
+    def processes(self) -> list[int]:
+        """The controller and the workers."""
+        (launcher,) = children(self.proxy.program.process.pid)
+        return children(launcher)
+
+
+@dataclass
+class Client:
+    """One that comes again and again with the session that it had last.
+
+    Attributes:
+        resumed: how often its session was.
+        failed: connections that broke.
+        worker: pid of who answered last.
+    """
+
+    site: Site
+    context: ssl.SSLContext
+    header: bytes = b""
+    session: ssl.SSLSession | None = None
+    resumed: list[bool] = field(default_factory=list)
+    failed: int = 0
+    worker: int = 0
+    client: bytes = b""
+
+    def connect(self) -> ssl.SSLSocket:
+        """A connection behind its handshake."""
+        plain = socket.create_connection(self.site.address, 20)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            if self.header:
+                plain.sendall(self.header)
+            return self.context.wrap_socket(plain, server_hostname="localhost", session=self.session)
+        except BaseException:
+            plain.close()
+            raise
+
+    def ask(self, secure: ssl.SSLSocket) -> None:
+        """A request, and what its answer and the session behind it tell."""
+        wire = Wire(secure)
+        wire.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        response = read_response(wire)
+        assert response.status == 200
+        self.worker = int(response.one("x-pid") or 0)
+        self.client = (response.one("x-client") or "").encode()
+        self.resumed.append(bool(secure.session_reused))
+        self.session = secure.session
+
+    def visit(self, times: int = 1) -> None:
+        """So many connections, one after the other, each with a request."""
+        for _ in range(times):
+            with self.connect() as secure:
+                self.ask(secure)
+
+    def try_to_visit(self) -> None:
+        """As `visit`, where a connection may break: then it comes again."""
+        try:
+            self.visit()
+        except (OSError, PeerClosed):
+            self.failed += 1
+
+
+def together(clients: list[Client], call: Callable[[Client], None]) -> None:
+    """Have all of them do something at the same time."""
+    with ThreadPoolExecutor(len(clients)) as pool:
+        list(pool.map(call, clients))
+
+
+def all_closed(site: Site) -> None:
+    wait_until(lambda: site.row("FRONTEND")["scur"] == "0", "all connections are closed")
+
+
+@COUNTS
+@CASES
+def test_all_are_resumed_and_each_is_counted_once(
+    proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path, case: Case, count: int
+) -> None:
+    site = Site(proxy, certificates, tmp_path, case.line)
+    clients = [Client(site, case.context(certificates)) for _ in range(CLIENTS)]
+    each = count // CLIENTS
+    together(clients, lambda client: client.visit(each))
+    share = sum(sum(client.resumed[1:]) for client in clients) / (CLIENTS * (each - 1))
+    assert share >= 0.95, share
+    all_closed(site)
+    given, taken = site.activity("handovers_given"), site.activity("handovers_taken")
+    assert given == taken > count // WORKERS
+    assert site.activity("handovers_lost") == 0
+    total = str(each * CLIENTS)
+    row = site.row("FRONTEND")
+    assert (row["conn_tot"], row["stot"], row["req_tot"], row["hrsp_2xx"]) == (total,) * 4
+    # One that the client has closed may still be there when its next one comes.
+    assert int(row["smax"]) <= 2 * CLIENTS
+    assert site.row("sock-1")["stot"] == total and site.row("sock-1")["scur"] == "0"
+    assert f"\nCumConns: {total}\n" in site.says("show info")
+    assert f"\nCumSslConns: {total}\n" in site.says("show info")
+    assert "\nCurrConns: 0\n" in site.says("show info") and "\nCurrSslConns: 0\n" in site.says("show info")
+
+
+def test_places_go_along(proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Connections of one session are all with one worker: they count once, against every limit, and their places come back."""
+    site = Site(proxy, certificates, tmp_path, "no-tls-tickets maxconn 12", "maxconn 12")
+    client = Client(site, LINE_1_2.context(certificates))
+    client.visit()
+    home = client.worker
+    for _ in range(2):
+        kept = []
+        for _ in range(12):
+            secure = client.connect()
+            client.ask(secure)
+            kept.append(secure)
+            assert client.worker == home
+        assert site.row("FRONTEND")["scur"] == site.row("sock-1")["scur"] == "12"
+        with socket.create_connection(site.address, 20) as late:  # waits in the backlog
+            wait_until(lambda: site.row("FRONTEND")["scur"] == "12", "nobody is let in")
+            late.settimeout(20)
+            kept.pop().close()
+            secure = client.context.wrap_socket(late.dup(), server_hostname="localhost", session=client.session)
+            client.ask(secure)
+            kept.append(secure)
+        for secure in kept:
+            secure.close()
+        all_closed(site)
+    assert all(client.resumed[1:])
+    assert site.row("FRONTEND")["smax"] == site.row("sock-1")["smax"] == "12"
+
+
+def test_a_crowd_with_one_session_is_not_the_work_of_one_worker(
+    proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    site = Site(proxy, certificates, tmp_path, "no-tls-tickets")
+    client = Client(site, LINE_1_2.context(certificates))
+    client.visit()
+    home, session = client.worker, client.session
+    kept, workers = [], []
+    for _ in range(80):
+        client.session = session
+        kept.append(client.connect())
+        client.ask(kept[-1])
+        workers.append(client.worker)
+    assert workers[:20] == [home] * 20
+    assert len(set(workers)) > 1 and workers.count(home) < 60
+    assert site.activity("handovers_kept") > 0
+    for secure in kept:
+        secure.close()
+    all_closed(site)
+
+
+def test_what_a_proxy_header_said_goes_along(proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    site = Site(proxy, certificates, tmp_path, "no-tls-tickets accept-proxy")
+    clients = [
+        Client(site, LINE_1_3.context(certificates), b"PROXY TCP4 192.0.2.%d 192.0.2.250 4%03d 443\r\n" % (number, number))
+        for number in range(CLIENTS)
+    ]
+    together(clients, lambda client: client.visit(10))
+    assert [client.client for client in clients] == [b"192.0.2.%d:4%03d" % (number, number) for number in range(CLIENTS)]
+    assert all(all(client.resumed[1:]) for client in clients)
+    assert site.activity("handovers_taken") > 0
+
+
+@CASES
+def test_a_killed_worker_takes_its_own_connections_along_and_no_others(
+    proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path, case: Case
+) -> None:
+    site = Site(proxy, certificates, tmp_path, case.line)
+    clients = [Client(site, case.context(certificates)) for _ in range(CLIENTS)]
+    together(clients, lambda client: client.visit(2))
+    victim = clients[0].worker
+    orphan = clients[0].session
+    over = threading.Event()
+
+    def go_on(client: Client) -> None:
+        while not over.is_set():
+            client.try_to_visit()
+
+    threads = [threading.Thread(target=go_on, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: victim not in site.processes and len(site.processes) == WORKERS + 1, "it is replaced")
+    over.set()
+    for thread in threads:
+        thread.join()
+    # What it was serving; each client had one connection at most.
+    assert all(client.failed <= 1 for client in clients)
+    late = Client(site, clients[0].context, session=orphan)
+    late.visit(20)
+    assert not late.resumed[0] and all(late.resumed[1:])
+    all_closed(site)
+    assert site.activity("handovers_lost") == 0
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs(proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """What it is given before anybody can know waits for others to have it; then they serve its sessions with full handshakes."""
+    site = Site(proxy, certificates, tmp_path, "no-tls-tickets")
+    first = Client(site, LINE_1_2.context(certificates))
+    first.visit()
+    home, before = first.worker, site.activity("handovers_given")
+    os.kill(home, signal.SIGSTOP)
+    crowd = [Client(site, first.context, session=first.session) for _ in range(12)]
+    together(crowd, lambda client: client.visit())
+    assert not any(client.resumed[0] for client in crowd)
+    assert home not in {client.worker for client in crowd}
+    wait_until(lambda: home not in site.processes and len(site.processes) == WORKERS + 1, "it is replaced")
+    assert site.activity("handovers_given") > before and site.activity("handovers_lost") == 0
+    all_closed(site)
+
+
+def test_reloads_meanwhile(proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Whoever is on the way from one worker to the other when both are told to leave is served all the same."""
+    site = Site(proxy, certificates, tmp_path, "no-tls-tickets")
+    clients = [Client(site, case.context(certificates)) for case in (LINE_1_2, LINE_1_3) for _ in range(CLIENTS // 2)]
+    over = threading.Event()
+
+    def go_on(client: Client) -> None:
+        while not over.is_set():
+            client.visit()
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        running = [pool.submit(go_on, client) for client in clients]
+        try:
+            for _ in range(2):
+                before = [len(client.resumed) for client in clients]
+                wait_until(
+                    lambda before=before: all(len(one.resumed) > many + 3 for one, many in zip(clients, before, strict=True)),
+                    "everybody was there",
+                )
+                reload(site.proxy)
+        finally:
+            over.set()
+        for one in running:
+            one.result()  # nothing broke
+    together(clients, lambda client: client.visit(5))
+    assert all(all(client.resumed[-4:]) for client in clients)
+
+
+@pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
+def test_no_session_crosses_client_policies(
+    proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path, authority: Authority, version: ssl.TLSVersion
+) -> None:
+    """Two names on one line: one wants client certificates. The connection is given away, the session is not resumed."""
+    strict = tmp_path / "strict.pem"
+    strict.write_bytes(issue(authority, ["strict.example"]).pem)
+    crt_list = tmp_path / "list.txt"
+    crt_list.write_text(f"{strict} [verify required ca-file {certificates}/ca.pem] strict.example\n")
+    site = Site(proxy, certificates, tmp_path, f"no-tls-tickets crt-list {crt_list}")
+    client = Client(site, client_context(certificates, version=version))
+    client.visit()
+    open_session = client.session
+    client.context.check_hostname = False
+
+    def visit_strict(context: ssl.SSLContext, session: ssl.SSLSession | None) -> bool:
+        context.check_hostname = False
+        with socket.create_connection(site.address, 20) as plain, context.wrap_socket(
+            plain, server_hostname="strict.example", session=session
+        ) as secure:
+            wire = Wire(secure)
+            wire.send(b"GET / HTTP/1.1\r\nHost: strict.example\r\n\r\n")
+            assert read_response(wire).status == 200
+            return bool(secure.session_reused)
+
+    before = site.activity("handovers_taken")
+    for _ in range(12):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            visit_strict(client.context, open_session)
+    assert site.activity("handovers_taken") > before
+    known = client_context(certificates, certificate="client.pem", version=version)
+    assert not visit_strict(known, None)
+
+
+def test_connection_rules_keep_sessions_where_they_are(
+    proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """They have run, and have tracked, in the worker that accepted."""
+    site = Site(
+        proxy, certificates, tmp_path, "no-tls-tickets",
+        "stick-table type ip size 100 store conn_cnt\n tcp-request connection track-sc0 src",
+    )
+    assert "a session stays with the worker that made it" in site.proxy.program.output
+    clients = [Client(site, LINE_1_2.context(certificates)) for _ in range(CLIENTS)]
+    together(clients, lambda client: client.visit(10))
+    assert site.activity("handovers_taken") == site.activity("handovers_given") == 0
+    assert sum(sum(client.resumed) for client in clients) < CLIENTS * 10 * 0.8
+
+
+def test_early_data_behind_sessions_in_memory(
+    proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Its handshake ends when the session has long begun: what it leaves in memory is known to all the same."""
+    site = Site(proxy, certificates, tmp_path, "no-tls-tickets allow-0rtt")
+    sessions = Sessions(site.proxy.stack)
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert b"200 OK" in sessions.visit(site.address, request)
+    for _ in range(16):
+        client = EarlyClient(sessions, site.address)
+        client.send_early(request)
+        client.finish()
+        assert client.resumed
+        assert b"200 OK" in client.answer()
+        client.keep_session()
+        client.close()
+    assert site.activity("handovers_taken") > 0
