@@ -276,6 +276,7 @@ def _relay_without_data(traffic: Traffic) -> None:
     before = traffic.echo.connections
     wire = traffic.connect("tcp")
     traffic.echo.wait_for(lambda backend: backend.connections > before, "the server has it")
+    traffic.ask("show info")  # and the proxy knows: it has had a turn since
     wire.close()
 
 
