@@ -72,6 +72,8 @@ def connects(address: str) -> bool:
         socket.create_connection((host, int(port)), 5).close()
     except ConnectionRefusedError:
         return False
+    except ConnectionResetError:  # it was closed while we waited to be accepted
+        return True
     return True
 
 
