@@ -183,3 +183,24 @@ def test_a_descriptor_is_registered_once() -> None:
         with pytest.raises(KeyError):
             selector.get_key(near)
     loop.close()
+
+
+def test_what_is_open_at_the_end_is_closed() -> None:
+    near = socket.socket()
+
+    async def scenario() -> None:
+        async def serve(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+            await asyncio.get_running_loop().create_future()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        near.connect(server.sockets[0].getsockname())
+        await asyncio.sleep(0)  # accepted in the last turn, or never
+        server.close()
+
+    with near:
+        run(scenario())
+        near.settimeout(_LONG)
+        try:
+            assert near.recv(1) == b""
+        except ConnectionResetError:
+            pass  # it was still waiting to be accepted

@@ -144,10 +144,14 @@ def run(main: Coroutine[Any, Any, _T], reactor: Reactor | None = None) -> _T:
 async def _closed() -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, Loop)
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    for _ in range(2):
+        # A task that has not begun would be cancelled without knowing, and lose the connection that it was made for: one that
+        # was accepted just now, or in the turn that this here takes.
+        await asyncio.sleep(0)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     loop.close_transports()
     await asyncio.sleep(0)
 
