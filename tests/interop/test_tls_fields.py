@@ -150,6 +150,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 CONFIG = """
 global
+    nbthread 1
     ssl-default-bind-options ssl-min-ver TLSv1.2
     tune.ssl.capture-buffer-size 512
 defaults

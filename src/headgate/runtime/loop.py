@@ -11,6 +11,7 @@ import asyncio
 import select
 import selectors
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
 from typing import Any, TypeVar, TypeVarTuple
@@ -109,7 +110,20 @@ class Loop(asyncio.SelectorEventLoop):
     def __init__(self, reactor: Reactor | None = None) -> None:
         self.reactor = reactor if reactor is not None else Reactor()
         self._waiting = _ReactorSelector(self.reactor)
+        self._servers: weakref.WeakSet[asyncio.Server] = weakref.WeakSet()
         super().__init__(self._waiting)
+
+    async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
+        """See `asyncio.loop.create_server`."""
+        server = await super().create_server(*args, **options)
+        self._servers.add(server)
+        return server
+
+    async def create_unix_server(self, *args: Any, **options: Any) -> asyncio.Server:
+        """See `asyncio.loop.create_unix_server`."""
+        server = await super().create_unix_server(*args, **options)
+        self._servers.add(server)
+        return server
 
     def call_soon(
         self, callback: Callable[[*_Arguments], object], *args: *_Arguments, context: Context | None = None
@@ -127,7 +141,9 @@ class Loop(asyncio.SelectorEventLoop):
 
 
     def close_transports(self) -> None:
-        """Close the connections that streams have left open; the loop has to run once more for that."""
+        """Close what streams and their servers have left open; the loop has to run once more for that."""
+        for server in list(self._servers):
+            server.close()
         for transport in list(self._transports.values()):  # type: ignore[attr-defined]  # asyncio's own list of them
             transport.abort()
 
