@@ -47,7 +47,7 @@ def record_sizes(world: World, pki: Pki, tuning: TlsTuning, *amounts: int, pause
     owner = Recorder()
     channel = TlsChannel(world.reactor, far, bind.connection(far), bind, owner, tuning=tuning)
     near.setblocking(True)
-    near.settimeout(30)
+    near.settimeout(10)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     context = client(pki)
     context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")  # 24 bytes more than the data: nonce and tag
@@ -83,7 +83,7 @@ def record_sizes(world: World, pki: Pki, tuning: TlsTuning, *amounts: int, pause
         channel.send(b"x" * amount)
         if channel.blocked:
             world.wait(lambda: not channel.blocked)
-        world.wait(done.is_set, 30)  # the loop goes on meanwhile, whatever the channel still has to do
+        assert done.wait(10)
         world.reactor.now += pause
     thread.join(10)
     channel.abort()
