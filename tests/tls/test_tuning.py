@@ -55,9 +55,18 @@ def record_sizes(world: World, pki: Pki, tuning: TlsTuning, *amounts: int, pause
     sizes: list[list[int]] = []
     done = threading.Event()
 
+    def read(count: int) -> bytes:
+        # With a timeout MSG_WAITALL does not wait: a record of which the kernel has a part would be read as a shorter one.
+        data = b""
+        while len(data) < count:
+            piece = near.recv(count - len(data))
+            assert piece
+            data += piece
+        return data
+
     def read_record() -> bytes:
-        head = near.recv(5, socket.MSG_WAITALL)
-        return head + near.recv(int.from_bytes(head[3:5], "big"), socket.MSG_WAITALL)
+        head = read(5)
+        return head + read(int.from_bytes(head[3:5], "big"))
 
     def peer() -> None:
         while True:

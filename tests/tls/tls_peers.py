@@ -1,9 +1,9 @@
-"""Real handshakes over socket pairs: an authority made once, recording owners, a reactor on its own loop."""
+"""Real handshakes over socket pairs: an authority made once, recording owners, a reactor that the test turns."""
 
 from __future__ import annotations
 
-import asyncio
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -14,13 +14,14 @@ from OpenSSL import SSL
 from headgate.base.diagnostics import Location, Report
 from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine
 from headgate.proxy.port import Lost
-from headgate.runtime.loop import Loop
 from headgate.runtime.reactor import Reactor
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.authority import issue, make_authority
 from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
 
 HERE = Location("haproxy.cfg", 12)
+#: How long a turn takes at most, seconds: what is waited for may be no event of the reactor's.
+_LOOK_EVERY = 0.05
 
 
 class Folder:
@@ -92,25 +93,20 @@ class Recorder:
 
 
 class World:
-    """A reactor on a loop of its own."""
+    """A reactor, and what is connected to it."""
 
     def __init__(self) -> None:
         self.reactor = Reactor()
-        self.loop = Loop(self.reactor)
         self.sockets: list[socket.socket] = []
 
     def wait(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
-        """Serve events until `condition` holds."""
-
-        async def until() -> None:
-            turned = asyncio.Event()
-            self.reactor.turn_ends[:] = [turned.set]
-            async with asyncio.timeout(seconds):
-                while not condition():
-                    await turned.wait()
-                    turned.clear()
-
-        self.loop.run_until_complete(until())
+        """Serve events until `condition` holds, which other threads may bring about, too."""
+        end = time.monotonic() + seconds
+        while not condition():
+            left = end - time.monotonic()
+            if left <= 0.0:
+                raise TimeoutError
+            self.reactor.turn(min(left, _LOOK_EVERY))
 
     def pair(self) -> tuple[socket.socket, socket.socket]:
         listener = socket.create_server(("127.0.0.1", 0))
@@ -123,7 +119,7 @@ class World:
         return near, far
 
     def close(self) -> None:
-        self.loop.close()
+        self.reactor.close()
         for sock in self.sockets:
             sock.close()
 
