@@ -6,6 +6,8 @@ the identity of a pre-shared key (RFC 8446 4.2.11). Called by `runtime.workers.h
 
 from __future__ import annotations
 
+from headgate.wire.hello_extensions import MISSING, find_extension
+
 #: Length of the IDs that OpenSSL gives.
 ID_LENGTH = 32
 #: Record and message header, version and random lie before the length of the ID.
@@ -32,19 +34,11 @@ def psk_identities(hello: bytes) -> list[bytes]:
     """
     found: list[bytes] = []
     try:
-        if hello[0] != 22 or hello[5] != 1:
+        at = find_extension(hello, _PRE_SHARED_KEY)
+        if at <= MISSING:
             return found
-        at = _LENGTH_AT + 1 + hello[_LENGTH_AT]
-        at += 2 + (hello[at] << 8 | hello[at + 1])  # cipher suites
-        at += 1 + hello[at]  # compression methods
         end = at + 2 + (hello[at] << 8 | hello[at + 1])
         at += 2
-        while at < end and (hello[at + 1] != _PRE_SHARED_KEY or hello[at]):
-            at += 4 + (hello[at + 2] << 8 | hello[at + 3])
-        if at >= end:
-            return found
-        end = at + 6 + (hello[at + 4] << 8 | hello[at + 5])
-        at += 6
         for _ in range(_MOST):
             if at >= end:
                 break
