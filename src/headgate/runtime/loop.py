@@ -139,37 +139,31 @@ class Loop(asyncio.SelectorEventLoop):
         self._waiting.woken = True
         return super().call_at(when, callback, *args, context=context)
 
-
-    def close_transports(self) -> None:
-        """Close what streams and their servers have left open; the loop has to run once more for that."""
+    async def wind_up(self) -> None:
+        """End all other tasks, and close what streams and their servers have left open."""
+        for _ in range(2):
+            # A task that has not begun would be cancelled without knowing, and lose the connection that it was made for: one
+            # that was accepted just now, or in the turn that this here takes.
+            await asyncio.sleep(0)
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         for server in list(self._servers):
             server.close()
         for transport in list(self._transports.values()):  # type: ignore[attr-defined]  # asyncio's own list of them
             transport.abort()
+        await asyncio.sleep(0)  # closing takes another turn
 
 
 def run(main: Coroutine[Any, Any, _T], reactor: Reactor | None = None) -> _T:
-    """As `asyncio.run`, on a loop of ours; connections that are still open at the end are closed."""
-    with asyncio.Runner(loop_factory=lambda: Loop(reactor)) as runner:
+    """As `asyncio.run`, on a loop of ours; what is still open at the end is closed."""
+    loop = Loop(reactor)
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
         try:
             return runner.run(main)
         finally:
-            runner.run(_closed())
-
-
-async def _closed() -> None:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, Loop)
-    for _ in range(2):
-        # A task that has not begun would be cancelled without knowing, and lose the connection that it was made for: one that
-        # was accepted just now, or in the turn that this here takes.
-        await asyncio.sleep(0)
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    loop.close_transports()
-    await asyncio.sleep(0)
+            runner.run(loop.wind_up())
 
 
 def reactor_of(loop: asyncio.AbstractEventLoop) -> Reactor:
