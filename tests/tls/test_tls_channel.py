@@ -13,6 +13,7 @@ import pytest
 from headgate.base.diagnostics import Report
 from headgate.config.tls_options import CertificateFile, ServerTls, TlsVersions, Verify
 from headgate.proxy.port import Lost
+from headgate.runtime.channel import has_unread
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.runtime.tls_openers import Dialler
 from headgate.tls.client_context import ServerContext, build_server_context
@@ -228,7 +229,7 @@ def test_last_words_survive_unread_input(world: World, pki: Pki) -> None:
     two = Two(world, bind_context(pki, "a.pem"), server_context(ca_file=pki.ca)).connect()
     two.server.pause()
     two.client.send(b"u" * 100_000)
-    world.wait(lambda: two.server._unread())
+    world.wait(lambda: has_unread(two.server.fd))
     two.server.send(b"413")
     two.server.close()
     world.wait(lambda: two.near.eof)
@@ -240,7 +241,7 @@ def test_last_words_survive_unread_input(world: World, pki: Pki) -> None:
 def test_lingering_ends_at_its_deadline(two: Two) -> None:
     two.server.pause()
     two.client.send(b"u")
-    two.world.wait(lambda: two.server._unread())
+    two.world.wait(lambda: has_unread(two.server.fd))
     two.server.close()
     assert two.server.deadline and two.server.sock.fileno() >= 0
     two.server.timed_out()

@@ -6,9 +6,12 @@ of a connection is bounded by what the machine sends in one go. Reads happen whe
 
 from __future__ import annotations
 
+import array
 import errno
+import fcntl
 import socket
 import struct
+import termios
 from typing import Protocol
 
 from headgate.plan.facts import TlsFacts
@@ -20,6 +23,7 @@ READ_SIZE = 16384
 READ_SIZE_MOST = 131072
 
 _TCP, _CORK = int(socket.IPPROTO_TCP), socket.TCP_CORK
+_unread = array.array("i", [0])
 _LINGER_RESET = struct.pack("ii", 1, 0)
 
 _REASONS = {
@@ -35,6 +39,15 @@ _REASONS = {
 def lost_reason(error: OSError) -> Lost:
     """Sort a socket error by what the log calls it."""
     return _REASONS.get(error.errno or 0, Lost.ERROR)
+
+
+def has_unread(fd: int) -> bool:
+    """Whether a socket holds bytes that nobody has read; False when it is closed, too."""
+    try:
+        fcntl.ioctl(fd, termios.FIONREAD, _unread)
+        return _unread[0] != 0
+    except OSError:
+        return False
 
 
 def cork(sock: socket.socket) -> None:

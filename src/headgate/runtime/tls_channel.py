@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 from headgate.plan.facts import TlsFacts
 from headgate.proxy.port import Lost
-from headgate.runtime.channel import cork, lost_reason, uncork
+from headgate.runtime.channel import cork, has_unread, lost_reason, uncork
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 from headgate.runtime.tls_ending import TlsEnding
@@ -112,7 +112,7 @@ class TlsChannel(TlsEnding):
 
         The owner may be told the outcome before this returns: it knows its channel, and nothing is left to be done behind this.
         """
-        if self._server is not None and self._unread():
+        if self._server is not None and has_unread(self.fd):
             self._greeted()  # a server that speaks first
         else:
             self._advance()
@@ -355,7 +355,7 @@ class TlsChannel(TlsEnding):
             return
         if self._failed or self._shut or self._closing or not data:
             return
-        if self._awaits_ticket and self._unread():
+        if self._awaits_ticket and has_unread(self.fd):
             self._pending += data  # what is there is read first, see `ready`
             self.blocked = True
             self._interest()

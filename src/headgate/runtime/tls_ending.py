@@ -7,16 +7,13 @@ read away for a moment, while nobody waits for it. Only a server that does not l
 
 from __future__ import annotations
 
-import array
 import contextlib
 import errno
-import fcntl
 import socket
 import struct
-import termios
 
 from headgate.proxy.port import Lost, Owner
-from headgate.runtime.channel import NOBODY, cork, lost_reason
+from headgate.runtime.channel import NOBODY, cork, has_unread, lost_reason
 from headgate.runtime.reactor import READ, WRITE, Reactor
 from headgate.runtime.tls_server_side import ServerSide
 from headgate.runtime.tls_tuning import RECORD, TlsTuning
@@ -33,7 +30,6 @@ _LINGER_PIECE = 1 << 17
 
 _LINGER_RESET = struct.pack("ii", 1, 0)
 _CLOSED = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
-_unread_bytes = array.array("i", [0])
 
 _get_error = lib.SSL_get_error
 _clear_errors = lib.ERR_clear_error
@@ -186,7 +182,7 @@ class TlsEnding:
 
     def _finish(self) -> None:
         """All is said: close, or first read away what the peer sent, since closing over unread bytes resets our last words."""
-        if self._eof or not (self._lingers or self._unread()):
+        if self._eof or not (self._lingers or has_unread(self.fd)):
             self._release()
             return
         with contextlib.suppress(OSError):
@@ -198,13 +194,6 @@ class TlsEnding:
             self._events = READ
             self.reactor.change(self.fd, READ)
         self.reactor.arm(self, self.reactor.now + LINGER)
-
-    def _unread(self) -> bool:
-        try:
-            fcntl.ioctl(self.fd, termios.FIONREAD, _unread_bytes)
-            return _unread_bytes[0] != 0
-        except OSError:
-            return False
 
     def _drain(self, _events: int) -> None:
         try:

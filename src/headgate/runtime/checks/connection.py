@@ -5,21 +5,18 @@ Not the data plane's channel: a check is rare, short and always read to its end,
 
 from __future__ import annotations
 
-import array
 import asyncio
 import errno
-import fcntl
 import os
 import socket
-import termios
 from collections.abc import Callable
 from typing import Protocol
 
 from headgate.base.addresses import Address, Family
 from headgate.config.model import SourceAddress
 from headgate.config.tls_options import Protocols
-from headgate.runtime.loop import reactor_of
-from headgate.runtime.reactor import READ
+from headgate.runtime.channel import has_unread
+from headgate.runtime.checks.watched import WatchedSocket, until_writable
 from headgate.wire import socks4
 
 READ_SIZE = 16384
@@ -27,9 +24,6 @@ READ_SIZE = 16384
 _LAST_READS = 16
 _STREAM = int(socket.SOCK_STREAM) | int(socket.SOCK_NONBLOCK)
 _INTERFACES = (Family.INET, Family.INET6, Family.NAME)
-
-
-_unread = array.array("i", [0])
 
 
 class Connection(Protocol):
@@ -93,18 +87,10 @@ class LocalError(OSError):
     """The socket could not even be made or bound here: our system's fault, not the server's (SOCKERR)."""
 
 
-class PlainConnection:
+class PlainConnection(WatchedSocket):
     """A connected socket."""
 
-    __slots__ = ("_loop", "_reactor", "_resting", "_sock", "_waiter", "_watching")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
-        self._loop = loop
-        self._reactor = reactor_of(loop)
-        self._sock = sock
-        self._waiter: asyncio.Future[None] | None = None
-        self._resting: Callable[[], None] | None = None
-        self._watching = False
+    __slots__ = ()
 
     async def send(self, data: bytes) -> None:
         """Send all of `data`."""
@@ -118,58 +104,22 @@ class PlainConnection:
     async def receive(self, most: int = READ_SIZE) -> bytes:
         """What arrived, at most `most` bytes, b"" at the end."""
         while True:
-            waiter = self._waiter = self._loop.create_future()
-            self._watch()
-            await waiter
+            await self._until_readable()
             try:
                 return self._sock.recv(most)
             except BlockingIOError:
                 pass  # what was told is that of another socket, which had the number before
 
-    def rest(self, gone: Callable[[], None]) -> None:
-        """See `Connection.rest`."""
-        self._resting = gone
-        self._watch()
-
-    def resume(self) -> None:
-        """See `Connection.resume`."""
-        self._resting = None
-
-    def unwatch(self) -> None:
-        """Nothing is received for now: another layer may watch the socket."""
-        if self._watching:
-            self._watching = False
-            self._reactor.unwatch(self._sock.fileno())
-
-    def _watch(self) -> None:
-        """It is watched from the first read on: a check reads a few times."""
-        if not self._watching:
-            self._watching = True
-            self._reactor.watch(self._sock.fileno(), READ, self._readable)
-
-    def _readable(self, _events: int) -> None:
-        """The reactor's call."""
-        if self._resting is not None:
-            self._resting()
-        elif self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-        else:
-            self.unwatch()  # nobody reads now, and it would call again at once
-
     def close(self) -> None:
         """Close in order: read what is there already, since closing over unread bytes would send a reset and no FIN."""
-        fd = self._sock.fileno()
-        try:
-            fcntl.ioctl(fd, termios.FIONREAD, _unread)
-            if _unread[0]:
+        if has_unread(self._fd):
+            try:
                 for _ in range(_LAST_READS):
                     if not self._sock.recv(READ_SIZE):
                         break
-        except OSError:
-            pass  # no more is there, or the peer is gone
-        if self._watching:
-            self._reactor.forget(fd)
-        self._sock.close()
+            except OSError:
+                pass  # no more is there, or the peer is gone
+        self._close_socket()
 
 
 class SocksFailure(OSError):
@@ -241,20 +191,10 @@ async def _connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, target:
         # On this machine, or a near one, it is there already: asking (connect(2) says it, once) is cheaper than to watch for it.
         number = sock.connect_ex(target)
         if number == errno.EALREADY:
-            writable = loop.create_future()
-            loop.add_writer(sock, _tell, writable)
-            try:
-                await writable
-            finally:
-                loop.remove_writer(sock)
+            await until_writable(loop, sock.fileno())
             number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if number:
         raise OSError(number, os.strerror(number))
-
-
-def _tell(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _bind_source(sock: socket.socket, source: SourceAddress) -> None:

@@ -10,19 +10,16 @@ or of our having none, is said behind our handshake.
 
 from __future__ import annotations
 
-import array
 import asyncio
-import fcntl
 import socket
-import termios
 from collections.abc import Callable
 
 from headgate.config.tls_options import Protocols
 from headgate.observe.full_handshakes import Cause
 from headgate.observe.key_exchanges import CheckKeys, KeyExchanges
+from headgate.runtime.channel import has_unread
 from headgate.runtime.checks.connection import READ_SIZE, TlsFailure
-from headgate.runtime.loop import reactor_of
-from headgate.runtime.reactor import READ
+from headgate.runtime.checks.watched import WatchedSocket, until_writable
 from headgate.tls.client_context import ServerContext
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, system_failure, take_error
 
@@ -33,7 +30,6 @@ _MOST = 1 << 18
 #: What is looked at of the server's first bytes.
 _PEEK = 128
 _CLOSED = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
-_unread = array.array("i", [0])
 _buffer = ffi.new("char[]", READ_SIZE)
 
 
@@ -95,7 +91,7 @@ class CheckDialler:
         self._leaving.discard(connection)
 
 
-class TlsConnection:
+class TlsConnection(WatchedSocket):
     """A TLS connection over a connected socket.
 
     Args:
@@ -114,18 +110,15 @@ class TlsConnection:
     """
 
     __slots__ = (
-        "_asked", "_broken", "_context", "_dialler", "_early", "_fd", "_first", "_gone", "_handle", "_leaving", "_left", "_loop",
-        "_reactor", "_resting", "_saying_goodbye", "_sock", "_ssl", "_through", "_waiter", "_watching", "armed", "deadline",
+        "_asked", "_broken", "_context", "_dialler", "_early", "_first", "_gone", "_handle", "_leaving", "_left",
+        "_saying_goodbye", "_ssl", "_through", "armed", "deadline",
     )  # fmt: skip
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, dialler: CheckDialler, sni: bytes | None, where: object,
         protocols: Protocols | None = None,
     ) -> None:
-        self._loop = loop
-        self._sock = sock
-        self._fd = sock.fileno()
-        self._waiter: asyncio.Future[None] | None = None
+        super().__init__(loop, sock)
         self._leaving = False
         self._dialler = dialler
         self._context = dialler.context
@@ -139,12 +132,9 @@ class TlsConnection:
         self._broken: Cause | None = None
         self._saying_goodbye = False
         self._left = _MOST
-        self._reactor = reactor_of(loop)
-        self._watching = False
         self.deadline = 0.0
         self.armed = 0.0
         self._gone: asyncio.Future[None] | None = None
-        self._resting: Callable[[], None] | None = None
 
     # --- the conversation ---
 
@@ -154,8 +144,7 @@ class TlsConnection:
         Raises:
             TlsFailure: it failed, for instance because the certificate was not accepted.
         """
-        fcntl.ioctl(self._fd, termios.FIONREAD, _unread)
-        if _unread[0]:
+        if has_unread(self._fd):
             self._peek()  # a server that speaks first
         await self._drive(lambda: int(lib.SSL_do_handshake(self._ssl)))
         self._completed()
@@ -185,7 +174,7 @@ class TlsConnection:
                 return
             timer = self._loop.call_later(left, self._wake)
             try:
-                await self._readable_now()
+                await self._until_readable()
             finally:
                 timer.cancel()
         self._asked = False
@@ -255,27 +244,15 @@ class TlsConnection:
             if kind == WANT_READ:
                 if self._handle.awaits_ticket and self._context.look(self._handle, self._loop.time()):
                     continue  # it stopped at a ticket: more may be there already
-                await self._readable_now()
+                await self._until_readable()
                 if not self._through and not self._first:
                     self._peek()
             elif kind == WANT_WRITE:
-                await _ready(self._loop.add_writer, self._loop.remove_writer, self._fd)
+                await until_writable(self._loop, self._fd)
             elif kind == ZERO_RETURN:
                 return 0
             else:
                 self._fail(take_error(kind, system_error))
-
-    async def _readable_now(self) -> None:
-        """Wait until there is something to read. It is watched from the first time on: a check reads a few times."""
-        waiter = self._waiter = self._loop.create_future()
-        if not self._watching:
-            self._watching = True
-            self._reactor.watch(self._fd, READ, self._readable)
-        await waiter
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     def _peek(self) -> None:
         """What the server says first, in case that it is no TLS."""
@@ -285,11 +262,6 @@ class TlsConnection:
             pass
         except OSError as broken:  # the system says it once: OpenSSL would take it for an end
             self._fail(system_failure(broken.errno or 0))
-
-    def _unwatch(self) -> None:
-        if self._watching:
-            self._watching = False
-            self._reactor.unwatch(self._fd)
 
     def _fail(self, error: TlsError) -> None:
         self._broken = Cause.UNCLEAN_BY_SERVER if error.errno or error.eof else Cause.UNCLEAN_BY_US
@@ -302,17 +274,6 @@ class TlsConnection:
         raise TlsFailure(self._context.explain(self._handle, self._sock, error, self._first).reason) from None
 
     # --- between two exchanges ---
-
-    def rest(self, gone: Callable[[], None]) -> None:
-        """See `runtime.checks.connection.Connection.rest`."""
-        self._resting = gone
-        if not self._watching:
-            self._watching = True
-            self._reactor.watch(self._fd, READ, self._readable)
-
-    def resume(self) -> None:
-        """See `runtime.checks.connection.Connection.resume`."""
-        self._resting = None
 
     def _stir(self, gone: Callable[[], None]) -> None:
         """Something came while nobody asked: it may be a ticket, and then all is well."""
@@ -341,9 +302,7 @@ class TlsConnection:
         self._dialler.leaves(self)
         self._waiter = None
         self._leaving = True
-        if not self._watching:
-            self._watching = True
-            self._reactor.watch(self._fd, READ, self._readable)
+        self._watch()
         if not self._through:
             # To break a handshake off would cost the session that it resumes, with Java's servers at least.
             self._reactor.arm(self, self._loop.time() + HANDSHAKE)
@@ -357,20 +316,16 @@ class TlsConnection:
         else:
             self._say_goodbye()
 
-    def _readable(self, _events: int) -> None:
+    def _readable(self, events: int) -> None:
         """The reactor's call."""
-        if self._resting is not None:
-            self._stir(self._resting)
-        elif self._saying_goodbye:
+        if self._saying_goodbye:
             self._drain()
         elif self._leaving and not self._through:
             self._end_handshake()
         elif self._leaving:
             self._look_for_tickets()
-        elif self._waiter is not None and not self._waiter.done():
-            self._wake()
         else:
-            self._unwatch()  # nobody reads now, and the loop would call again at once
+            super()._readable(events)
 
     def _end_handshake(self) -> None:
         """The handshake of a check that was given up goes on."""
@@ -451,29 +406,11 @@ class TlsConnection:
     def _release(self) -> None:
         if self.deadline or self.armed:
             self._reactor.retire(self)
-        if self._watching:
-            self._watching = False
-            self._reactor.forget(self._fd)
         if self._through:
             # Without this OpenSSL would mark the session of a connection whose close_notify did not come back as unusable.
             lib.SSL_set_shutdown(self._ssl, _CLOSED)
             self._context.ended(self._handle, self._broken, self._loop.time())
-        self._sock.close()
+        self._close_socket()
         self._dialler.left(self)
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
-
-
-async def _ready(add: Callable[..., None], remove: Callable[[int], bool], fd: int) -> None:
-    """Wait until a descriptor can be written."""
-    future = asyncio.get_running_loop().create_future()
-
-    def ready() -> None:
-        if not future.done():
-            future.set_result(None)
-
-    add(fd, ready)
-    try:
-        await future
-    finally:
-        remove(fd)
