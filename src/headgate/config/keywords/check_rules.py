@@ -27,6 +27,7 @@ from headgate.config.checks import (
 from headgate.config.cursor import Cursor, Word
 from headgate.config.keywords.actions_readers import CONDITIONS, regular_expression
 from headgate.config.keywords.replies import header_name
+from headgate.config.keywords.tls_options import protocols
 from headgate.config.parse_arguments import parse_arguments
 from headgate.config.parse_expression import parse_expression, read_expression
 from headgate.config.parse_logformat import parse_logformat, read_logformat
@@ -80,13 +81,10 @@ def read_protocol(cursor: Cursor) -> str:
 
 def _alpn(cursor: Cursor) -> Protocols:
     """`alpn <protocols>`."""
-    word = cursor.next("a comma-separated list of protocols")
-    names = tuple(name for name in word.text.split(",") if name)
+    names = protocols(cursor)
+    word = cursor.words[cursor.position - 1]
     if not names:
         raise cursor.wrong(word, "'alpn' names no protocol", remedy="write for example 'alpn http/1.1'")
-    for name in names:
-        if not name.isascii() or len(name) > 255:
-            raise cursor.wrong(Word(name, word.location), f"'{name}' can't be an ALPN protocol")
     return Protocols(names, word.location)
 
 

@@ -8,7 +8,6 @@ from headgate.config.cursor import Cursor
 from headgate.config.keywords.check_rules import read_protocol
 from headgate.config.keywords.line_options import (
     HasSettings,
-    comma_list,
     flag,
     integer,
     one_of,
@@ -17,6 +16,7 @@ from headgate.config.keywords.line_options import (
     text,
     time,
 )
+from headgate.config.keywords.tls_options import protocols
 from headgate.config.registry import KEYWORDS, Parser, Scope
 
 
@@ -69,7 +69,7 @@ _OPTIONS: dict[str, Parser] = {
     "agent-port": store("agent-port", integer("agent-port", 1, 65535)),
     "agent-send": store("agent-send", _agent_send),
     "check": flag("check"),
-    "check-alpn": store("check-alpn", comma_list("ALPN protocol list")),
+    "check-alpn": store("check-alpn", protocols),
     "check-pool-conn-name": store("check-pool-conn-name", text("a connection name")),
     "check-proto": store("check-proto", read_protocol),
     "check-reuse-pool": flag("check-reuse-pool"),

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from headgate.config.cursor import Cursor
+from headgate.config.cursor import Cursor, Word
 from headgate.config.keywords.line_options import HasSettings, comma_list, flag, one_of, store, text
 from headgate.config.registry import Parser
 
@@ -15,7 +15,19 @@ VERSIONS = ("SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 #: `no-<short>` and `force-<short>`.
 SHORT_VERSIONS = {"sslv3": "SSLv3", "tlsv10": "TLSv1.0", "tlsv11": "TLSv1.1", "tlsv12": "TLSv1.2", "tlsv13": "TLSv1.3"}
 
+_PROTOCOL_MOST = 255
+_protocol_list = comma_list("ALPN protocol list")
 _KTLS = "the TLS library that the Python binding carries is built without kernel TLS; it would take a build of OpenSSL with it"
+
+
+def protocols(cursor: Cursor) -> tuple[str, ...]:
+    """Names of ALPN protocols, as they can be sent: a length of one byte goes before each (RFC 7301 section 3.1)."""
+    names = _protocol_list(cursor)
+    for name in names:
+        if not name.isascii() or len(name) > _PROTOCOL_MOST:
+            word = cursor.words[cursor.position - 1]
+            raise cursor.wrong(Word(name, word.location), f"'{name}' can't be an ALPN protocol")
+    return names
 
 
 def kernel_tls(cursor: Cursor, draft: object) -> None:
@@ -65,7 +77,7 @@ def shared_options() -> dict[str, Parser]:
     """Rows that read the same on both kinds of lines."""
     return version_options() | {
         "ssl": flag("ssl"),
-        "alpn": store("alpn", comma_list("ALPN protocol list")),
+        "alpn": store("alpn", protocols),
         "ca-file": store("ca-file", text("a file or directory of CA certificates")),
         "ciphers": store("ciphers", text("a cipher list")),
         "ciphersuites": store("ciphersuites", text("a list of TLS 1.3 cipher suites")),
