@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from headgate.tls.openssl import ffi, lib
+from headgate.tls.openssl import address_of, ffi, lib
 
 #: Handshakes at the same time of which it is kept.
 _KEPT: Final = 1024
@@ -25,11 +25,11 @@ class CertificateRequests:
     def watch(self, ssl: Any) -> None:
         """Note it of a connection that begins. This object must live as long as that."""
         lib.SSL_set_cert_cb(ssl, self._callback, ffi.NULL)
-        self._asked.pop(_address(ssl), None)  # of one before, at the same place
+        self._asked.pop(address_of(ssl), None)  # of one before, at the same place
 
     def take(self, ssl: Any) -> bool:
         """Whether the server has asked; it is forgotten with that."""
-        address = _address(ssl)
+        address = address_of(ssl)
         if address not in self._asked:
             return False
         del self._asked[address]
@@ -39,9 +39,5 @@ class CertificateRequests:
         asked = self._asked
         while len(asked) >= _KEPT:
             del asked[next(iter(asked))]
-        asked[_address(ssl)] = None
+        asked[address_of(ssl)] = None
         return 1
-
-
-def _address(ssl: Any) -> int:
-    return int(ffi.cast("uintptr_t", ssl))

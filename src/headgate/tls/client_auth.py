@@ -18,7 +18,7 @@ from OpenSSL import SSL, crypto
 from headgate.base.records import dataclass
 from headgate.config.client_auth import IgnoredErrors
 from headgate.config.tls_options import BindPolicy, BindTls, Verify
-from headgate.tls.openssl import encoded_certificate, ffi, lib
+from headgate.tls.openssl import address_of, encoded_certificate, ffi, lib
 from headgate.tls.policy import SYSTEM_CA, share_trust
 from headgate.tls.revocation import add_revocations, check_revocations
 from headgate.tls.storage import Entry, Storage
@@ -116,7 +116,7 @@ def _judge(crt_ignored: IgnoredErrors, ca_ignored: IgnoredErrors) -> Any:
         depth = lib.X509_STORE_CTX_get_error_depth(store)
         ignored = (ca_ignored if depth else crt_ignored).covers(number)
         ssl = lib.X509_STORE_CTX_get_ex_data(store, _ssl_index)
-        findings = _found.setdefault(int(ffi.cast("uintptr_t", ssl)), Findings())
+        findings = _found.setdefault(address_of(ssl), Findings())
         if findings.leaf is None:
             findings.leaf = encoded_certificate(lib.X509_STORE_CTX_get0_cert(store))
         findings.note(number, depth, ignored, lib.X509_STORE_CTX_get_current_cert(store))
@@ -170,10 +170,10 @@ NOTHING_FOUND = Findings()
 
 def findings_of(ssl: Any) -> Findings:
     """What the verification of a connection's peer has met so far."""
-    return _found.get(int(ffi.cast("uintptr_t", ssl)), NOTHING_FOUND) if _found else NOTHING_FOUND
+    return _found.get(address_of(ssl), NOTHING_FOUND) if _found else NOTHING_FOUND
 
 
 def forget_findings(ssl: Any) -> None:
     """The connection is about to go, or its findings are kept elsewhere."""
     if _found:
-        _found.pop(int(ffi.cast("uintptr_t", ssl)), None)
+        _found.pop(address_of(ssl), None)

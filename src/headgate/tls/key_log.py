@@ -10,7 +10,7 @@ from typing import Any
 
 from OpenSSL import SSL
 
-from headgate.tls.openssl import ffi, lib
+from headgate.tls.openssl import address_of, ffi, lib
 
 #: Labels of an SSLKEYLOGFILE for which there are fetches. That of TLS 1.2, CLIENT_RANDOM, has others.
 LABELS = (
@@ -38,13 +38,13 @@ def keep_secrets(context: SSL.Context) -> None:
 
 def secrets_of(ssl: Any) -> Secrets | None:
     """The secrets of a connection so far, for its facts to hold; None when they are not kept. More may come into them."""
-    return _kept.get(int(ffi.cast("uintptr_t", ssl))) if _kept else None
+    return _kept.get(address_of(ssl)) if _kept else None
 
 
 def forget_secrets(ssl: Any) -> None:
     """The connection is about to go, or no more of them will come."""
     if _kept:
-        _kept.pop(int(ffi.cast("uintptr_t", ssl)), None)
+        _kept.pop(address_of(ssl), None)
 
 
 @ffi.callback("void (*)(SSL *, char *)")  # type: ignore[untyped-decorator]  # of a binding without types
@@ -53,4 +53,4 @@ def _take_line(ssl: Any, line: Any) -> None:
     label, _, rest = ffi.string(line).partition(b" ")
     name = _WANTED.get(label)
     if name is not None:
-        _kept.setdefault(int(ffi.cast("uintptr_t", ssl)), Secrets())[name] = rest.rpartition(b" ")[2]
+        _kept.setdefault(address_of(ssl), Secrets())[name] = rest.rpartition(b" ")[2]

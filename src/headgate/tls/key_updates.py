@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from headgate.tls.openssl import ffi, lib
+from headgate.tls.openssl import address_of, ffi, lib
 
 #: SSL_CB_ACCEPT_LOOP and SSL_CB_CONNECT_LOOP of ssl.h: a state of the handshake is entered.
 _STEPS = frozenset({0x2001, 0x1001})
@@ -43,12 +43,12 @@ class KeyUpdateLimit:
     def forget(self, ssl: Any) -> None:
         """The connection is about to go."""
         if self._counts:
-            self._counts.pop(int(ffi.cast("uintptr_t", ssl)), None)
+            self._counts.pop(address_of(ssl), None)
 
     def _told(self, ssl: Any, where: int, _result: int) -> None:
         if where not in _STEPS or ffi.string(lib.SSL_state_string_long(ssl)) not in _KEY_UPDATES:
             return
-        key = int(ffi.cast("uintptr_t", ssl))
+        key = address_of(ssl)
         now = self._now()
         since, count = self._counts.get(key, (now, 0))
         if now - since >= 1.0:

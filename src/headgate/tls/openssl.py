@@ -79,6 +79,11 @@ def new_ssl(context: Any, fd: int) -> Any:
     raise MemoryError("OpenSSL has no memory for another connection")
 
 
+def address_of(ssl: Any) -> int:
+    """Names a connection in a table. Another one may have the address later: whoever keeps such a table empties it in time."""
+    return int(ffi.cast("uintptr_t", ssl))
+
+
 def encoded_certificate(pointer: Any) -> bytes | None:
     """An `X509*` in DER; None when OpenSSL can't write it."""
     memory = _gc(lib.BIO_new(lib.BIO_s_mem()), lib.BIO_free)

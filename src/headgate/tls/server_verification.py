@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from headgate.base.records import dataclass
-from headgate.tls.openssl import encoded_certificate, ffi, lib
+from headgate.tls.openssl import address_of, encoded_certificate, ffi, lib
 
 _ssl_index: int = lib.SSL_get_ex_data_X509_STORE_CTX_idx()
 #: Handshakes that fail at the same time, and of which is noted why.
@@ -46,7 +46,7 @@ class ServerVerification:
 
     def take(self, ssl: Any) -> Refusal | None:
         """What was refused in a handshake; it is forgotten with that."""
-        return self._refused.pop(_address(ssl), None)
+        return self._refused.pop(address_of(ssl), None)
 
     def _judge(self, fine: int, store: Any) -> int:
         if not fine:
@@ -55,14 +55,9 @@ class ServerVerification:
                 del refused[next(iter(refused))]
             ssl = lib.X509_STORE_CTX_get_ex_data(store, _ssl_index)
             certificate = lib.X509_STORE_CTX_get_current_cert(store)
-            refused[_address(ssl)] = Refusal(
+            refused[address_of(ssl)] = Refusal(
                 lib.X509_STORE_CTX_get_error(store),
                 lib.X509_STORE_CTX_get_error_depth(store),
                 encoded_certificate(certificate) if certificate else None,
             )
         return int(fine)
-
-
-def _address(ssl: Any) -> int:
-    return int(ffi.cast("uintptr_t", ssl))
-
