@@ -2,8 +2,7 @@
 
 Whatever clients send, memory is bounded: rings by number and bytes, tallies by the causes (a closed list) times the lines of the
 configuration, addresses by number. Log lines are bounded by `Folding`. Time is the caller's; `proxy.handshakes` writes, the
-runtime
-API reads.
+runtime API reads.
 """
 
 from __future__ import annotations

@@ -69,8 +69,7 @@ def handshake_unused(side: Frontend, session: Session, record: HandshakeRecord, 
 
     Returns:
         Whether the handshake failed after all, and so was all that there is to be said: the client sent an alert. Otherwise it
-        was a
-        probe, which is counted.
+        was a probe, which is counted.
     """
     late, record.late = record.late, None
     if late is not None and late.alert:

@@ -303,8 +303,7 @@ def no_certificate(record: HandshakeRecord) -> str:
 def no_name(record: HandshakeRecord) -> str:
     return (
         f"The client names no host (SNI), and {_where(record)} has strict-sni: very old clients, health checks and scanners do"
-        " that."
-        " Let checks send the name, or remove `strict-sni`."
+        " that. Let checks send the name, or remove `strict-sni`."
     )
 
 
@@ -382,8 +381,7 @@ def rejected_bad(record: HandshakeRecord) -> str:
 def missing(record: HandshakeRecord) -> str:
     return (
         f"The client sent no certificate, and {_where(record)} has `verify required` with {_ca_file(record)}. Install one of"
-        " that CA in"
-        " the client, or write `verify optional` and decide in rules with ssl_c_used."
+        " that CA in the client, or write `verify optional` and decide in rules with ssl_c_used."
     )
 
 
@@ -449,8 +447,7 @@ def plain_http(record: HandshakeRecord) -> str:
         return f"The server answers in plain HTTP. Remove `ssl` {_on(record)}, or use the server's TLS port."
     return (
         f"The client speaks plain HTTP to the TLS port of {_where(record)}. Give it an https:// address, or add a bind line"
-        " without"
-        " `ssl` on another port, with `http-request redirect scheme https`."
+        " without `ssl` on another port, with `http-request redirect scheme https`."
     )
 
 
@@ -466,16 +463,14 @@ def not_tls(record: HandshakeRecord) -> str:
 def header_expected(record: HandshakeRecord) -> str:
     return (
         f"{_where(record)} has `accept-proxy`, and the client began without a PROXY protocol header. Let the proxy in front"
-        " send one"
-        " (send-proxy), or remove `accept-proxy`."
+        " send one (send-proxy), or remove `accept-proxy`."
     )
 
 
 def header_unexpected(record: HandshakeRecord) -> str:
     return (
         f"The client sent a PROXY protocol header to {_where(record)}, which expects none. Add `accept-proxy` to it if a proxy"
-        " that you"
-        " trust is in front, or let that one not send it (no send-proxy)."
+        " that you trust is in front, or let that one not send it (no send-proxy)."
     )
 
 
