@@ -9,13 +9,14 @@ import pytest
 
 from headgate.base.diagnostics import ConfigError
 from headgate.config.tls_options import CertificateFile
-from headgate.tls.storage import Entry, Storage
+from headgate.tls.storage import Entry, Membership, Storage
 from tests.tls.tls_peers import HERE, Pki
 
 
 class Listening:
     def __init__(self) -> None:
         self.heard: list[str] = []
+        self.membership: Membership | None = None
 
     def replaced(self, entry: Entry[Any]) -> None:
         self.heard.append(entry.name)
@@ -42,8 +43,7 @@ def test_users_hear_of_replacements_as_long_as_they_live(pki: Pki) -> None:
     other = storage.certificate(CertificateFile(pki.path("b.pem"), HERE))
     user, gone = Listening(), Listening()
     heard = gone.heard
-    storage.join(user)
-    storage.join(gone)
+    user.membership, gone.membership = storage.join(user), storage.join(gone)
     del gone
     gc.collect()
     storage.replace(entry, other.contents)

@@ -46,7 +46,7 @@ class Ocsp:
         self._alarmed: set[str] = set()
         self.has_waited = False
         self._updates: Updates | None = None
-        state.storage.join(self)
+        self._membership = state.storage.join(self)
 
     @property
     def fetches(self) -> bool:

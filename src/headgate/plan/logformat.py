@@ -264,7 +264,8 @@ def _namespace(scope: Scope) -> dict[str, Any]:
     name = scope.proxy.name
     http = scope.proxy.mode is Mode.HTTP
     return {
-        "__builtins__": {"int": int, "max": max},
+        # Where something that is called from here is compiled, it imports by the builtins of the nearest caller that is not.
+        "__builtins__": {"int": int, "max": max, "__import__": __import__},
         "date_ms": date_ms_writer(zone),
         "local_date": date_writer(zone, with_zone=True),
         "utc_date": date_writer(UTC, with_zone=True),

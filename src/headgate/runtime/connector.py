@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from headgate.balance.server import ServerState
@@ -57,7 +57,7 @@ class TlsOpener(Protocol):
     """Makes the TLS layer towards a server; `runtime.tls_openers.Dialler`."""
 
     def open(
-        self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: object, owner: HandshakeOwner
+        self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: Hashable, owner: HandshakeOwner
     ) -> TlsServerChannel:
         """A channel on a socket that is connected to `where` and that the reactor does not watch; its owner lets it begin."""
 

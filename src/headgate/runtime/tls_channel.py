@@ -11,7 +11,7 @@ Here are the handshake and the data. How a connection ends is in `tls_ending`, w
 from __future__ import annotations
 
 import socket
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from headgate.plan.facts import TlsFacts
 from headgate.proxy.port import Lost
@@ -387,12 +387,12 @@ class TlsChannel(TlsEnding):
         self._most = tuning.first if self._sent < BEGINNING else tuning.most
         self._sent += size
 
-    def _write_on(self, start: object, done: int, size: int) -> int:
+    def _write_on(self, start: Any, done: int, size: int) -> int:
         """Write from `done` to `size`, a record at a time. Answers how much is written when no more is taken, -1 on an error."""
         while done < size:
             left = size - done
             most = self._most
-            count = _write(self._ssl, start + done, left if left < most else most)  # type: ignore[operator]  # a cffi pointer
+            count = _write(self._ssl, start + done, left if left < most else most)
             if count <= 0:
                 return done if self._write_stopped(count) else -1
             done += count

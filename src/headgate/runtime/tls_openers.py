@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from headgate.observe.counters import ServerCounters
 from headgate.runtime.connector import HandshakeOwner, TlsServerChannel
@@ -48,7 +48,7 @@ class Dialler:
         self.tuning = tuning
 
     def open(
-        self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: object, owner: HandshakeOwner
+        self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: Hashable, owner: HandshakeOwner
     ) -> TlsChannel:
         """A channel on a socket that is connected to `where`."""
         context = self.context

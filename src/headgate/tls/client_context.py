@@ -11,7 +11,7 @@ import hashlib
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from functools import partial
 from typing import Any
 
@@ -78,7 +78,7 @@ class ServerContext:
     """
 
     __slots__ = (
-        "__weakref__", "_alpn", "_authorities", "_certificate", "_context", "_foretold", "_pointer", "_policy", "_requests",
+        "_alpn", "_authorities", "_certificate", "_context", "_foretold", "_membership", "_pointer", "_policy", "_requests",
         "_revocations", "_shown", "_tuning", "_verification", "sessions", "tls",
     )  # fmt: skip
 
@@ -100,7 +100,7 @@ class ServerContext:
         self._foretold: dict[bytes, bytes] = {}
         self._tuning: Tuning | None = None
         self._build()
-        storage.join(self)
+        self._membership = storage.join(self)
 
     def _build(self) -> None:
         """Make OpenSSL's context of the options and of what the files hold now. Connections that there are keep the old one."""
@@ -157,7 +157,7 @@ class ServerContext:
             self._build()
 
     def dial(
-        self, sock: socket.socket, sni: bytes | None, where: object, now: float, protocols: Protocols | None = None
+        self, sock: socket.socket, sni: bytes | None, where: Hashable, now: float, protocols: Protocols | None = None
     ) -> Dialled:
         """A connection over a connected, non-blocking socket, ready for its handshake.
 

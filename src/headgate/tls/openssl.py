@@ -86,13 +86,17 @@ def address_of(ssl: Any) -> int:
 
 def encoded_certificate(pointer: Any) -> bytes | None:
     """An `X509*` in DER; None when OpenSSL can't write it."""
-    memory = _gc(lib.BIO_new(lib.BIO_s_mem()), lib.BIO_free)
-    if lib.i2d_X509_bio(memory, pointer) != 1:
-        _clear_errors()
-        return None
-    data = ffi.new("char **")
-    size = lib.BIO_get_mem_data(memory, data)
-    return bytes(ffi.buffer(data[0], size)[:])
+    memory = lib.BIO_new(lib.BIO_s_mem())
+    try:
+        if lib.i2d_X509_bio(memory, pointer) != 1:
+            _clear_errors()
+            return None
+        data = ffi.new("char **")
+        size = lib.BIO_get_mem_data(memory, data)
+        return bytes(ffi.buffer(data[0], size)[:])
+    finally:
+        # Not by `ffi.gc`: a local variable that nobody uses any more may go before its function ends, when that is compiled.
+        lib.BIO_free(memory)
 
 
 @dataclass(frozen=True, slots=True)

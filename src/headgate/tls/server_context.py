@@ -88,7 +88,7 @@ class BindContext:
     """
 
     __slots__ = (
-        "__weakref__", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_names", "_session", "_switches",
+        "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_membership", "_names", "_session", "_switches",
         "_tuning", "early_data", "http", "policies", "selective", "session_held", "storage", "store", "tls",
     )  # fmt: skip
 
@@ -124,7 +124,7 @@ class BindContext:
         self.early_data = False
         self._session = self._session_context(cache, origin)
         self._allow_early_data()
-        storage.join(self)
+        self._membership = storage.join(self)
 
     @property
     def alpn(self) -> tuple[str, ...]:
@@ -234,7 +234,7 @@ class BindContext:
         if self.selective:
             span_versions(context, [policy.versions for policy in self.policies])
         context.set_session_cache_mode(SSL.SESS_CACHE_SERVER if cache.size else SSL.SESS_CACHE_OFF)
-        context.set_timeout(max(1, int(cache.lifetime)))
+        lib.SSL_CTX_set_timeout(context._context, max(1, int(cache.lifetime)))
         lib.SSL_CTX_set_tlsext_servername_callback(context._context, self._callback(None, self._choose))
         # OpenSSL calls back into this object as long as a connection lives, also after a reload dropped the bind line.
         context.set_app_data(self)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import Any, Final, NamedTuple, Protocol
 
 from headgate.config.tls_options import Protocols
@@ -56,7 +57,7 @@ class Key(NamedTuple):
 
     policy: bytes
     alpn: bytes
-    where: object
+    where: Hashable
     name: bytes
 
 

@@ -72,6 +72,18 @@ class StorageUser(Protocol):
         """An entry was replaced: what was built of it must be built again."""
 
 
+class Membership:
+    """That a user is told of replacements: it keeps this, and nobody else does.
+
+    The storage refers to it weakly; to the user itself it can't, when that is compiled.
+    """
+
+    __slots__ = ("__weakref__", "user")
+
+    def __init__(self, user: StorageUser) -> None:
+        self.user = user
+
+
 @dataclass(slots=True)
 class LoadedLine:
     """A line of a list with the entry that it refers to."""
@@ -102,7 +114,7 @@ class Storage:
         lists: crt-lists and directories by name.
     """
 
-    __slots__ = ("_ocsp_mode", "_staples", "_users", "authorities", "certificates", "lists", "reader", "revocations")
+    __slots__ = ("_memberships", "_ocsp_mode", "_staples", "authorities", "certificates", "lists", "reader", "revocations")
 
     def __init__(self, reader: CertificateReader | None = None, *, ocsp_mode: bool = False) -> None:
         """`ocsp_mode` is `ocsp-update.mode`, for certificates of which nothing else is said."""
@@ -113,7 +125,7 @@ class Storage:
         self.lists: dict[str, LoadedList] = {}
         self._staples: Staples | None = None
         self._ocsp_mode = ocsp_mode
-        self._users: WeakSet[StorageUser] = WeakSet()
+        self._memberships: WeakSet[Membership] = WeakSet()
 
     def certificate(self, file: CertificateFile) -> CertificateEntry:
         """The certificate of a file, read now unless it is there already.
@@ -186,16 +198,18 @@ class Storage:
             self.replace(entry, contents)
         return entry
 
-    def join(self, user: StorageUser) -> None:
-        """Tell `user` of every replacement from now on, as long as it lives."""
-        self._users.add(user)
+    def join(self, user: StorageUser) -> Membership:
+        """Tell `user` of every replacement from now on, as long as it keeps what is returned."""
+        membership = Membership(user)
+        self._memberships.add(membership)
+        return membership
 
     def replace(self, entry: Entry[T], contents: T) -> None:
         """Put other contents in an entry's place; its users build again what they need."""
         entry.contents = contents
         entry.generation += 1
-        for user in list(self._users):
-            user.replaced(entry)
+        for membership in list(self._memberships):
+            membership.user.replaced(entry)
 
     def entries(self) -> Iterable[Entry[Any]]:
         """All of all kinds."""

@@ -9,13 +9,14 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 from headgate.base.addresses import Address, Family
 from headgate.config.model import SourceAddress
 from headgate.config.tls_options import Protocols
 from headgate.runtime.channel import has_unread
+from headgate.runtime.checks.failures import LocalError, SocksFailure
 from headgate.runtime.checks.watched import WatchedSocket, until_writable
 from headgate.wire import socks4
 
@@ -70,7 +71,7 @@ class TlsClient(Protocol):
         """A digest of what decides whether the server is taken for who it should be."""
 
     def open(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object,
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: Hashable,
         protocols: Protocols | None = None,
     ) -> TlsLayer:
         """The TLS layer over a non-blocking socket that is connected to `where`, before its handshake.
@@ -81,10 +82,6 @@ class TlsClient(Protocol):
 
     async def settle(self) -> None:
         """Wait until all connections that were closed are gone."""
-
-
-class LocalError(OSError):
-    """The socket could not even be made or bound here: our system's fault, not the server's (SOCKERR)."""
 
 
 class PlainConnection(WatchedSocket):
@@ -122,10 +119,6 @@ class PlainConnection(WatchedSocket):
         self._close_socket()
 
 
-class SocksFailure(OSError):
-    """The SOCKS4 proxy did not connect us to the server."""
-
-
 async def through_socks4(loop: asyncio.AbstractEventLoop, connection: PlainConnection, target: Address) -> None:
     """Have a SOCKS4 proxy connect us to `target` (5.2 socks4).
 
@@ -148,10 +141,6 @@ async def through_socks4(loop: asyncio.AbstractEventLoop, connection: PlainConne
     if why := socks4.refusal(reply):
         raise SocksFailure(0, why)
     connection.unwatch()
-
-
-class TlsFailure(Exception):
-    """The TLS layer failed; the text is OpenSSL's reason."""
 
 
 async def open_socket(

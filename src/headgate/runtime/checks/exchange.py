@@ -25,14 +25,13 @@ from headgate.plan.facts import Session, World
 from headgate.plan.frontends import FrontendPlan
 from headgate.runtime.checks.connection import (
     Connection,
-    LocalError,
     PlainConnection,
     TlsClient,
-    TlsFailure,
     TlsLayer,
     open_socket,
     through_socks4,
 )
+from headgate.runtime.checks.failures import LocalError, TlsFailure
 from headgate.runtime.checks.pool import CheckPool
 from headgate.runtime.checks.waiting import TimeLimit
 from headgate.runtime.loop import reactor_of

@@ -11,7 +11,8 @@ import asyncio
 from typing import Final
 
 from headgate.health.http_answer import HttpAnswer
-from headgate.runtime.checks.connection import Connection, TlsFailure
+from headgate.runtime.checks.connection import Connection
+from headgate.runtime.checks.failures import TlsFailure
 from headgate.wire.errors import ProtocolViolation
 
 #: How long the rest of an answer may take that was judged by its beginning, seconds.

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from headgate.config.tls_options import Protocols
 from headgate.observe.full_handshakes import Cause
 from headgate.observe.key_exchanges import CheckKeys, KeyExchanges
 from headgate.runtime.channel import has_unread
-from headgate.runtime.checks.connection import READ_SIZE, TlsFailure
+from headgate.runtime.checks.connection import READ_SIZE
+from headgate.runtime.checks.failures import TlsFailure
 from headgate.runtime.checks.watched import WatchedSocket, until_writable
 from headgate.tls.client_context import ServerContext
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, system_failure, take_error
@@ -62,7 +63,7 @@ class CheckDialler:
         return self.context.policy
 
     def open(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object,
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: Hashable,
         protocols: Protocols | None = None,
     ) -> TlsConnection:
         """See `runtime.checks.connection.TlsClient.open`."""
@@ -115,7 +116,7 @@ class TlsConnection(WatchedSocket):
     )  # fmt: skip
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, dialler: CheckDialler, sni: bytes | None, where: object,
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, dialler: CheckDialler, sni: bytes | None, where: Hashable,
         protocols: Protocols | None = None,
     ) -> None:
         super().__init__(loop, sock)

@@ -6,12 +6,14 @@ import select
 import socket
 from typing import TYPE_CHECKING, Final
 
+from headgate.config.model import Bind
 from headgate.observe.counters import ListenerCounters
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.joint import JointFrontend, JointListenerCounters
 from headgate.proxy.relay import RelaySession
 from headgate.runtime.arrival import Arrival, ClientSession
-from headgate.runtime.listener import Listener
+from headgate.runtime.listener import Listener, TlsAcceptor
+from headgate.runtime.reactor import Reactor
 
 if TYPE_CHECKING:
     from headgate.runtime.workers.handover import Parcel
@@ -32,14 +34,14 @@ class JointListener(Listener):
 
     __slots__ = ("_deferred", "_takes", "_waits", "joint_side")
 
-    def __init__(self, *arguments: object) -> None:
-        side = arguments[1]
-        assert isinstance(side, JointFrontend)
+    def __init__(
+        self, reactor: Reactor, side: JointFrontend, bind: Bind, sock: socket.socket, tls: TlsAcceptor | None, number: int
+    ) -> None:
         self.joint_side = side
         self._waits = False
         self._deferred = False
         self._takes = 0
-        super().__init__(*arguments)  # type: ignore[arg-type]  # as the base class has them
+        super().__init__(reactor, side, bind, sock, tls, number)
 
     def _make_counters(self) -> ListenerCounters:
         return JointListenerCounters(self.joint_side.joint.board, self.joint_side.name, self.number)
