@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from headgate.balance.algorithms import ALGORITHMS
 from headgate.balance.hashes import hash_function
+from headgate.balance.load import Load
 from headgate.balance.persistence import Persistence
 from headgate.balance.roundrobin import RoundRobin
 from headgate.balance.selector import Selector
@@ -35,7 +36,7 @@ class Waiting(enum.Enum):
 QUEUED: Final = Waiting.QUEUED
 
 
-class BackendState:
+class BackendState(Load):
     """A backend at work (implements plan.facts.BackendFacts).
 
     Attributes:
@@ -48,7 +49,7 @@ class BackendState:
 
     __slots__ = (
         "_arrivals", "_by_name", "_dynamic", "_fallback", "_hash", "_key_of", "_queue", "_selector", "_slow", "_steered",
-        "_sums_up", "fullconn", "name", "persistence", "plan", "queued", "selected", "servers", "sessions", "sticking",
+        "_sums_up", "fullconn", "name", "persistence", "plan", "selected", "servers", "sticking",
     )
 
     def __init__(self, plan: BackendPlan, randomness: Callable[[], float], fullconn: int = 0) -> None:
@@ -60,12 +61,11 @@ class BackendState:
             fullconn: where the configuration has none: 10% of the maxconn of the frontends that lead here (4.2 fullconn);
                 0 when that is not known either: the ramp then ends at the sum of the servers' maxconn.
         """
+        super().__init__()
         spec = plan.spec
         self.plan = plan
         self.name = plan.name
         self.servers = tuple(self._make_server(server, position) for position, server in enumerate(plan.servers))
-        self.sessions = 0
-        self.queued = 0
         self._by_name = {server.name: server for server in self.servers}
         self._sums_up = not (spec.fullconn or fullconn)
         self.fullconn = spec.fullconn or fullconn or sum(server.maxconn for server in self.servers)

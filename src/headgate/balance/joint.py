@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from headgate.balance.backend import QUEUED as WAITS
 from headgate.balance.backend import BackendState, Waiting
-from headgate.balance.joint_server import JointServer
+from headgate.balance.joint_server import joint_server
 from headgate.balance.joint_turns import JointRoundRobin, joint
 from headgate.balance.rows import (
     ARRIVALS,
@@ -30,8 +30,6 @@ from headgate.balance.rows import (
     TICKET,
     WAITING,
     Board,
-    Cells,
-    Nowhere,
     share_of,
 )
 from headgate.balance.server import ServerState
@@ -43,41 +41,39 @@ class JointBackend(BackendState):
     """See `BackendState`.
 
     Attributes:
-        row: of the backend.
         board: the shared memory.
     """
 
     __slots__ = (
-        "_by_row", "_cells", "_mine", "_nodes", "_queued_at", "_section", "_sessions_at", "_streams", "_to_wake", "board", "row",
+        "_by_row", "_joined", "_nodes", "_section", "_share", "_streams", "_to_wake", "board",
     )
 
     def __init__(self, plan: BackendPlan, randomness: Callable[[], float], board: Board, fullconn: int = 0) -> None:
         self.board = board
-        row = self.row = board.attach("backend", plan.name)
+        row = board.attach("backend", plan.name)
         self._section = board.section(row)
-        self._mine = share_of(row, board.process) - 1
-        self._sessions_at = row + SESSIONS
-        self._queued_at = row + QUEUED
+        self._share = share_of(row, board.process)
+        self._joined = False
         self._streams: dict[int, Stream | None] = {}  # by place in a queue; None: it left after it was granted a server
         self._nodes: dict[Stream, int] = {}
         self._by_row: dict[int, ServerState] = {}
         self._to_wake: list[int] = []
-        self._cells: Cells = Nowhere()  # what the constructor sets is not the load
         super().__init__(plan, randomness, fullconn)
-        self._cells = board.cells
+        self.keep(board.cells, row, self._share)
+        self._joined = True
         self._selector = joint(self._selector, board.cells, row)
         self._fallback = JointRoundRobin(board.cells, row, SECOND_TURN)
         self._select()
 
     def _make_server(self, plan: ServerPlan, position: int) -> ServerState:
-        server = JointServer(plan, position, self.board, self.plan.name)
+        server = joint_server(plan, position, self.board, self.plan.name)
         self._by_row[server.row] = server
         return server
 
     def remove_server(self, server: ServerState) -> None:
         """See `BackendState`."""
         super().remove_server(server)
-        if isinstance(server, JointServer) and self._by_row.pop(server.row, None) is not None:
+        if self._by_row.pop(server.row, None) is not None:
             self.board.detach(server.row)
 
     def close(self) -> None:
@@ -85,24 +81,6 @@ class JointBackend(BackendState):
         self.board.detach(self.row)
 
     # --- totals ---
-
-    @property
-    def sessions(self) -> int:
-        """Of all workers."""
-        return self._cells[self._sessions_at]
-
-    @sessions.setter
-    def sessions(self, value: int) -> None:
-        self._add(self.row, SESSIONS, value - self._cells[self._sessions_at])
-
-    @property
-    def queued(self) -> int:
-        """Of all workers."""
-        return self._cells[self._queued_at]
-
-    @queued.setter
-    def queued(self, value: int) -> None:
-        self._add(self.row, QUEUED, value - self._cells[self._queued_at])
 
     def _add(self, row: int, gauge: int, count: int, process: int = -1) -> None:
         """Change a total and a process's share of it, ours by default."""
@@ -139,7 +117,7 @@ class JointBackend(BackendState):
             server = selector.choose(number, avoid)
             if server is None:
                 return self._wait_for_any(stream) if self.selected else None
-            if server.limit and (self._cells[self._queued_at] or server.sessions >= server.limit):
+            if server.limit and (self._cells[self._queued] or server.sessions >= server.limit):
                 found = self._take_or_wait(stream, server)
             else:
                 found = self._take(stream, server)
@@ -151,12 +129,12 @@ class JointBackend(BackendState):
 
     def _take(self, stream: Stream, server: ServerState) -> ServerState:
         cells = self._cells
-        at = server._sessions  # type: ignore[attr-defined]  # a JointServer; a cast costs a call
+        at = server._sessions
         sessions = cells[at] + 1
-        cells[server._mine] += 1  # type: ignore[attr-defined]
+        cells[server._mine] += 1
         cells[at] = sessions
-        cells[self._mine + SESSIONS] += 1
-        cells[self._sessions_at] += 1
+        cells[self._mine] += 1
+        cells[self._sessions] += 1
         counters = server.counters
         counters.sessions_total += 1
         if sessions > counters.maximum_sessions:
@@ -174,11 +152,11 @@ class JointBackend(BackendState):
 
     def _give_back(self, server: ServerState) -> Stream | None:
         cells = self._cells
-        cells[server._mine] -= 1  # type: ignore[attr-defined]
-        cells[server._sessions] -= 1  # type: ignore[attr-defined]
-        cells[self._mine + SESSIONS] -= 1
-        cells[self._sessions_at] -= 1
-        if not cells[self._queued_at]:
+        cells[server._mine] -= 1
+        cells[server._sessions] -= 1
+        cells[self._mine] -= 1
+        cells[self._sessions] -= 1
+        if not cells[self._queued]:
             return None
         if self._dynamic:
             self._update_limits()
@@ -210,7 +188,7 @@ class JointBackend(BackendState):
     def granted(self) -> list[Stream]:
         """Streams of ours that other workers gave a server to; to be resumed as those of `set_operational`."""
         cells = self._cells
-        mail = self._mine + 1 + MAIL
+        mail = self._share + MAIL
         if not cells[mail]:
             return []
         resumed: list[Stream] = []
@@ -248,7 +226,7 @@ class JointBackend(BackendState):
             if self._dynamic:
                 self._update_limits()
             for server in self.servers:
-                while self._cells[self._queued_at] and (stream := self._next_for(server)) is not None:
+                while self._cells[self._queued] and (stream := self._next_for(server)) is not None:
                     resumed.append(stream)
         finally:
             self._leave()
@@ -257,7 +235,7 @@ class JointBackend(BackendState):
     # --- changes ---
 
     def _select(self) -> None:
-        if not isinstance(self._cells, Nowhere):
+        if self._joined:
             self._section.enter()
             try:
                 super()._select()
@@ -283,7 +261,7 @@ class JointBackend(BackendState):
     def _flushed(self, server: ServerState) -> list[Stream]:
         """Take our streams out of a server's queue; other workers do so with theirs."""
         cells = self._cells
-        row = server.row  # type: ignore[attr-defined]
+        row = server.row
         flushed: list[Stream] = []
         for node, stream in list(self._streams.items()):
             if stream is not None and cells[node + QUEUE] == row and not cells[node + GRANT]:
@@ -310,7 +288,7 @@ class JointBackend(BackendState):
     def _wait_for(self, stream: Stream, server: ServerState) -> Waiting:
         stream.queue_position_server = server.queued
         stream.server = server
-        return self._append(stream, server.row)  # type: ignore[attr-defined]
+        return self._append(stream, server.row)
 
     def _wait_for_any(self, stream: Stream) -> Waiting:
         stream.queue_position_backend = self._cells[self.row + WAITING]
@@ -363,7 +341,7 @@ class JointBackend(BackendState):
     def _next_for(self, server: ServerState) -> Stream | None:
         """See `BackendState`; streams of other workers are given theirs on the way."""
         cells = self._cells
-        row = server.row  # type: ignore[attr-defined]
+        row = server.row
         while not server.full:
             node = cells[row + HEAD] if server.usable() else 0
             anyone = cells[self.row + HEAD] if server in self.selected else 0
@@ -420,5 +398,5 @@ class JointBackend(BackendState):
         self._streams[node] = stream
         self._nodes[stream] = node
         self._cells[node + BACKEND] = self.row
-        self._cells[node + QUEUE] = server.row  # type: ignore[attr-defined]
-        self._post(node, self.board.process, server.row)  # type: ignore[attr-defined]
+        self._cells[node + QUEUE] = server.row
+        self._post(node, self.board.process, server.row)

@@ -5,18 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from heapq import heapify, heapreplace
-from typing import cast
 
-from headgate.balance.joint_server import JointServer
 from headgate.balance.leastconn import LeastConn
 from headgate.balance.random import RandomDraws
 from headgate.balance.roundrobin import RoundRobin
-from headgate.balance.rows import PICKS, TURN, Cells, Nowhere
+from headgate.balance.rows import PICKS, TURN
 from headgate.balance.selector import Selector
 from headgate.balance.server import ServerState
 from headgate.balance.static_rr import StaticRoundRobin
+from headgate.observe.cells import Cells
 
 #: The stride of weight 1: large enough that rounding that of weight 256 does not show, and small enough that a cell of 64 bits
 #: holds the deadlines of years.
@@ -30,7 +29,7 @@ class JointRoundRobin(RoundRobin):
     grow between two calls of `rebuild`. So the top is brought up to date until it is: then it is the nearest of all.
     """
 
-    __slots__ = ("_at", "_cells", "_turn")
+    __slots__ = ("_turn",)
 
     def __init__(self, cells: Cells, row: int, turn: int = TURN) -> None:
         """
@@ -39,30 +38,18 @@ class JointRoundRobin(RoundRobin):
             row: of the backend.
             turn: the cell of the clock in the backend's row, and of the deadline in the servers' rows.
         """
-        self._cells = cells
-        self._at = row + turn
+        super().__init__()
+        self.keep(cells, row + turn)
         self._turn = turn
-        self._heap = []
-
-    @property
-    def _clock(self) -> int:
-        return self._cells[self._at]
-
-    @_clock.setter
-    def _clock(self, value: int) -> None:
-        self._cells[self._at] = value
-
-    def _place(self, server: ServerState) -> int:
-        return cast(JointServer, server).row + self._turn
 
     def rebuild(self, servers: Sequence[ServerState]) -> None:
         cells = self._cells
-        clock = self._clock
+        clock = cells[self._at]
         known = {entry[2] for entry in self._heap}
         heap = []
         for server in servers:
             stride = _SCALE // server.effective
-            place = self._place(server)
+            place = server.row + self._turn
             deadline = cells[place]
             if server in known:
                 deadline = min(max(deadline, clock), clock + stride)
@@ -82,13 +69,13 @@ class JointRoundRobin(RoundRobin):
         turn = self._turn
         while True:
             deadline, position, server, stride = heap[0]
-            place = server.row + turn  # type: ignore[attr-defined]  # a JointServer; a cast costs a call
+            place = server.row + turn
             actual = cells[place]
             if actual == deadline:
                 break
             heapreplace(heap, (actual, position, server, stride))
         if server is avoid or 0 < server.limit <= server.sessions:
-            self._heap = [(cells[self._place(entry[2])], *entry[1:]) for entry in heap]
+            self._heap = [(cells[entry[2].row + turn], *entry[1:]) for entry in heap]
             heapify(self._heap)
             return self._pass_over(avoid)
         clock = cells[self._at]
@@ -102,76 +89,16 @@ class JointRoundRobin(RoundRobin):
 
     def _moved(self, entry: tuple[int, int, ServerState, int]) -> tuple[int, int, ServerState, int]:
         moved = super()._moved(entry)
-        self._cells[self._place(moved[2])] = moved[0]
+        self._cells[moved[2].row + self._turn] = moved[0]
         return moved
 
 
-class JointStaticRoundRobin(StaticRoundRobin):
-    """The place in the table is the same for all."""
-
-    __slots__ = ("_at", "_cells")
-
-    def __init__(self, cells: Cells, row: int) -> None:
-        self._cells = cells
-        self._at = row + TURN
-        self._table = []
-
-    @property
-    def _next(self) -> int:
-        return self._cells[self._at]
-
-    @_next.setter
-    def _next(self, value: int) -> None:
-        self._cells[self._at] = value
-
-
-class JointLeastConn(LeastConn):
-    """Who was picked the longest time ago is known to all."""
-
-    __slots__ = ("_at", "_cells")
-
-    def __init__(self, cells: Cells, row: int) -> None:
-        self._cells = cells
-        self._at = row + PICKS
-        self._servers = []
-
-    @property
-    def _picks(self) -> int:
-        return self._cells[self._at]
-
-    @_picks.setter
-    def _picks(self, value: int) -> None:
-        self._cells[self._at] = value
-
-
-class JointRandomDraws(RandomDraws):
-    """See `JointLeastConn`."""
-
-    __slots__ = ("_at", "_shared")
-
-    def __init__(self, draws: int, randomness: Callable[[], float], balance_factor: int, cells: Cells, row: int) -> None:
-        self._at = row + PICKS
-        self._shared: Cells = Nowhere()  # what the constructor sets is not the count
-        super().__init__(draws, randomness, balance_factor)
-        self._shared = cells
-
-    @property
-    def _picks(self) -> int:
-        return self._shared[self._at]
-
-    @_picks.setter
-    def _picks(self, value: int) -> None:
-        self._shared[self._at] = value
-
-
 def joint(selector: Selector, cells: Cells, row: int) -> Selector:
-    """The joint form of an algorithm; the algorithm itself when it keeps nothing between two choices."""
+    """The joint form of an algorithm: what it keeps between two choices stands in shared memory."""
     if isinstance(selector, RoundRobin):
         return JointRoundRobin(cells, row)
     if isinstance(selector, StaticRoundRobin):
-        return JointStaticRoundRobin(cells, row)
-    if isinstance(selector, LeastConn):
-        return JointLeastConn(cells, row)
-    if isinstance(selector, RandomDraws):
-        return JointRandomDraws(*selector.settings, cells, row)
+        selector.keep(cells, row + TURN)
+    elif isinstance(selector, LeastConn | RandomDraws):
+        selector.keep(cells, row + PICKS)
     return selector

@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headgate.balance.server import ServerState
+from headgate.balance.turns import Turns
 
 
-class LeastConn:
+class LeastConn(Turns):
     """Picks the least loaded, and among equals the one that was picked the longest time ago."""
 
-    __slots__ = ("_picks", "_servers")
+    __slots__ = ("_servers",)
 
     deterministic = False
     keyed = False
 
     def __init__(self) -> None:
+        super().__init__()
         self._servers: list[ServerState] = []
-        self._picks = 0
 
     def rebuild(self, servers: Sequence[ServerState]) -> None:
         self._servers = list(servers)
@@ -49,6 +50,5 @@ class LeastConn:
         if best is None:
             best = fallback
         if best is not None:
-            self._picks += 1
-            best.picked = self._picks
+            best.picked = self._cells[self._at] = self._cells[self._at] + 1
         return best

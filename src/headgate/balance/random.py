@@ -10,30 +10,26 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from headgate.balance.server import ServerState
+from headgate.balance.turns import Turns
 
 
-class RandomDraws:
+class RandomDraws(Turns):
     """Power of N choices. Dynamic: follows effective weights."""
 
-    __slots__ = ("_bounds", "_draws", "_factor", "_picks", "_randomness", "_servers", "_total")
+    __slots__ = ("_bounds", "_draws", "_factor", "_randomness", "_servers", "_total")
 
     deterministic = False
     keyed = False
 
     def __init__(self, draws: int, randomness: Callable[[], float], balance_factor: int = 0) -> None:
         """`draws`: how many are compared; `balance_factor`: hash-balance-factor in percent, 0 for none."""
+        super().__init__()
         self._draws = draws
         self._randomness = randomness
         self._factor = balance_factor
         self._servers: list[ServerState] = []
         self._bounds: list[int] = []
         self._total = 0
-        self._picks = 0
-
-    @property
-    def settings(self) -> tuple[int, Callable[[], float], int]:
-        """What it was made with."""
-        return self._draws, self._randomness, self._factor
 
     def rebuild(self, servers: Sequence[ServerState]) -> None:
         self._servers = list(servers)
@@ -53,8 +49,7 @@ class RandomDraws:
             best = self._other(best, avoid)
             if best is None:
                 return None
-        self._picks += 1
-        best.picked = self._picks
+        best.picked = self._cells[self._at] = self._cells[self._at] + 1
         return best
 
     @staticmethod

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 
 from headgate.balance.server import ServerState
+from headgate.balance.turns import Turns
 
 #: The stride of weight 1: large enough that rounding the stride of any weight up to 256 does not show.
 _SCALE = 1 << 40
@@ -17,21 +18,21 @@ _SCALE = 1 << 40
 _Entry = tuple[int, int, ServerState, int]  # deadline, position (breaks ties in configuration order), server, stride
 
 
-class RoundRobin:
+class RoundRobin(Turns):
     """Smooth weighted round robin over a heap of deadlines; full servers are passed over."""
 
-    __slots__ = ("_clock", "_heap")
+    __slots__ = ("_heap",)
 
     deterministic = False
     keyed = False
 
     def __init__(self) -> None:
+        super().__init__()
         self._heap: list[_Entry] = []
-        self._clock = 0
 
     def rebuild(self, servers: Sequence[ServerState]) -> None:
         known = {entry[2]: entry[0] for entry in self._heap}
-        clock = self._clock
+        clock = self._cells[self._at]
         heap: list[_Entry] = []
         for server in servers:
             stride = _SCALE // server.effective
@@ -49,10 +50,12 @@ class RoundRobin:
         deadline, position, server, stride = heap[0]
         if server is avoid or 0 < server.limit <= server.sessions:
             return self._pass_over(avoid)
-        if deadline > self._clock:
-            self._clock = deadline
+        cells, at = self._cells, self._at
+        clock = cells[at]
+        if deadline > clock:
+            cells[at] = deadline
         else:
-            deadline = self._clock  # it was passed over while it was full: no catching up in a burst
+            deadline = clock  # it was passed over while it was full: no catching up in a burst
         heapreplace(heap, (deadline + stride, position, server, stride))
         return server
 
@@ -83,5 +86,5 @@ class RoundRobin:
 
     def _moved(self, entry: _Entry) -> _Entry:
         deadline, position, server, stride = entry
-        self._clock = deadline = max(deadline, self._clock)
+        self._cells[self._at] = deadline = max(deadline, self._cells[self._at])
         return deadline + stride, position, server, stride

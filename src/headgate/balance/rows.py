@@ -11,14 +11,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-
-class Cells(Protocol):
-    """The memory."""
-
-    def __getitem__(self, at: int, /) -> int: ...
-
-    def __setitem__(self, at: int, value: int, /) -> None: ...
-
+from headgate.observe.cells import Cells
 
 #: What the row belongs to, as a number; 0: nobody.
 KEY: Final = 0
@@ -117,34 +110,3 @@ class Board(Protocol):
 
     def wake(self, process: int) -> None:
         """Have a process look at what it was granted, and at listeners that wait. Never blocks."""
-
-
-class Nowhere:
-    """Cells for an object that is still being made: what its constructor sets there is forgotten."""
-
-    def __getitem__(self, at: int) -> int:
-        return 0
-
-    def __setitem__(self, at: int, value: int) -> None:
-        pass
-
-
-class JointSessions:
-    """`sessions` as one number over all workers. Who changes it is in the section."""
-
-    __slots__ = ()
-
-    _cells: Cells
-    _mine: int
-    _sessions: int
-
-    @property
-    def sessions(self) -> int:
-        """Of all workers."""
-        return self._cells[self._sessions]
-
-    @sessions.setter
-    def sessions(self, value: int) -> None:
-        cells = self._cells
-        cells[self._mine] += value - cells[self._sessions]
-        cells[self._sessions] = value

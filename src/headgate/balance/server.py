@@ -10,7 +10,10 @@ import enum
 from collections import OrderedDict
 from typing import Protocol
 
+from headgate.balance.load import Load
+from headgate.balance.rows import ERRORS, PICKS
 from headgate.config.model import Server
+from headgate.observe.cells import Cells
 from headgate.observe.counters import ServerCounters
 from headgate.observe.key_exchanges import KeyExchanges
 from headgate.plan.facts import Stream
@@ -44,7 +47,7 @@ class Observer(Protocol):
         """There was no valid response."""
 
 
-class ServerState:
+class ServerState(Load):
     """One server of a backend.
 
     Attributes:
@@ -61,10 +64,8 @@ class ServerState:
         admin: what the administrator wants.
         up: what health checks found (True without checks).
         stopping: a check said that it takes no new work (`http-check disable-on-404`): only persistent connections.
-        sessions: requests or connections being served.
         limit: how many it may serve now (maxconn, or the dynamic limit between minconn and maxconn); 0: no limit.
         queue: streams that wait for this very server, with their arrival numbers.
-        queued: their number.
         idle: idle connections in the pool; for statistics, kept by the pool.
         changed_at: when it became usable or ceased to be (seconds, the wall clock); 0.0 when it never did.
         up_since: when it last came back (seconds, the caller's clock) while it warms up, else 0.0. See slowstart (5.2).
@@ -75,12 +76,13 @@ class ServerState:
     """
 
     __slots__ = (
-        "address", "admin", "agent", "backup", "changed_at", "check", "check_exchanges", "cookie", "counters", "dynamic",
-        "effective", "errors", "id", "idle", "limit", "maxconn", "maxqueue", "minconn", "name", "observer", "picked", "plan",
-        "position", "queue", "queued", "sessions", "slowstart", "spec", "stopping", "tls", "up", "up_since", "warmth", "weight",
+        "_errors", "_picks", "address", "admin", "agent", "backup", "changed_at", "check", "check_exchanges", "cookie",
+        "counters", "dynamic", "effective", "id", "idle", "limit", "maxconn", "maxqueue", "minconn", "name", "observer", "plan",
+        "position", "queue", "slowstart", "spec", "stopping", "tls", "up", "up_since", "warmth", "weight",
     )
 
     def __init__(self, plan: ServerPlan, position: int = 0) -> None:
+        super().__init__()
         spec: Server = plan.spec
         self.plan = plan
         self.spec = spec
@@ -88,7 +90,6 @@ class ServerState:
         self.check = spec.check
         self.agent = spec.agent
         self.observer: Observer | None = None
-        self.errors = 0
         self.tls = spec.tls is not None
         self.dynamic = False
         self.name = spec.name
@@ -102,14 +103,12 @@ class ServerState:
         # 5.2 init-state: a server that is to be checked first is not used before.
         self.up = spec.check is None or spec.init_state not in ("down", "fully-down")
         self.stopping = False
-        self.sessions = 0
         # A minconn without a maxconn, or above it, is the limit itself: the ramp between them has no length.
         self.maxconn = max(spec.maxconn, spec.minconn)
         self.minconn = spec.minconn or self.maxconn
         self.maxqueue = spec.maxqueue
         self.limit = self.maxconn
         self.queue: OrderedDict[Stream, int] = OrderedDict()
-        self.queued = 0
         self.idle = 0
         self.slowstart = spec.slowstart
         self.changed_at = 0.0
@@ -117,7 +116,28 @@ class ServerState:
         self.warmth = 1.0
         self.counters = ServerCounters()
         self.check_exchanges = KeyExchanges()
-        self.picked = 0
+
+    def keep(self, cells: Cells, row: int, share: int) -> None:
+        """See `Load.keep`."""
+        super().keep(cells, row, share)
+        self._picks = row + PICKS
+        self._errors = row + ERRORS
+
+    @property
+    def picked(self) -> int:
+        return self._cells[self._picks]
+
+    @picked.setter
+    def picked(self, value: int) -> None:
+        self._cells[self._picks] = value
+
+    @property
+    def errors(self) -> int:
+        return self._cells[self._errors]
+
+    @errors.setter
+    def errors(self, value: int) -> None:
+        self._cells[self._errors] = value
 
     def usable(self) -> bool:
         """Whether it can be reached at all: persistent and explicitly directed traffic may go there."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from headgate.observe.cells import Sessions
 from headgate.observe.full_handshakes import Cause
 
 #: Averages are over about as many streams ("over the 1024 last requests").
@@ -218,17 +219,17 @@ class ServerCounters:
             self.maximum_time_queue = queue
 
 
-class ListenerCounters:
-    """Counters of one listening socket, with `option socket-stats`. `sessions` is how many there are now."""
+class ListenerCounters(Sessions):
+    """Counters of one listening socket, with `option socket-stats`, and its sessions."""
 
     __slots__ = (
         "bytes_in", "bytes_out", "denied_connections", "denied_requests", "denied_responses", "denied_sessions",
-        "failed_header_rewrites", "internal_errors", "maximum_sessions", "request_errors", "sessions", "sessions_total",
+        "failed_header_rewrites", "internal_errors", "maximum_sessions", "request_errors", "sessions_total",
         "tls_failed", "tls_full", "tls_reused",
     )
 
     def __init__(self) -> None:
-        self.sessions = 0
+        super().__init__()
         self.clear()
 
     def clear(self) -> None:

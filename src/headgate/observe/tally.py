@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
+from headgate.base.compiled import slots_of
+from headgate.observe.cells import Sessions
 from headgate.observe.counters import RateMeter
 
 #: What there is now, not what there was: gone with the process that counted it.
@@ -18,7 +20,7 @@ _NOW: Final = frozenset({
     "tls_sessions", "idle_safe", "idle_unsafe", "busy", "bytes_rate", "resident", "pipes_used", "pipes_free",
 })
 #: The same, and known over all workers without this.
-_SHARED: Final = frozenset({"sessions"})
+_SHARED: Final = frozenset(slots_of(Sessions))
 _METER: Final = ("_second", "_current", "_previous", "maximum")
 
 Numbers = Sequence[int]
@@ -43,7 +45,7 @@ class Tally:
         self._plain: list[str] = []
         self._lists: list[tuple[str, int]] = []
         self._meters: list[str] = []
-        for name in sorted({name for kind in type(example).__mro__ for name in getattr(kind, "__slots__", ())} - _SHARED):
+        for name in sorted(set(slots_of(type(example))) - _SHARED):
             value = getattr(example, name, None)
             if isinstance(value, RateMeter):
                 self._meters.append(name)

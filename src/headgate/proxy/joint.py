@@ -6,8 +6,6 @@ worker accepts, and no session is counted that is not there.
 
 from __future__ import annotations
 
-from typing import Any
-
 from headgate.balance.rows import (
     ATTACHED,
     LAST_WOKEN,
@@ -15,16 +13,14 @@ from headgate.balance.rows import (
     SESSIONS,
     WAITING,
     Board,
-    Cells,
-    JointSessions,
-    Nowhere,
     share_of,
 )
-from headgate.observe.counters import ListenerCounters
+from headgate.observe.cells import Cells, Sessions
+from headgate.observe.counters import ListenerCounters, ProcessCounters
+from headgate.plan.facts import World
 from headgate.plan.frontends import FrontendPlan
-from headgate.proxy.services import LogEmitter
+from headgate.proxy.services import Connector, LogEmitter, Scheduler
 from headgate.proxy.sides import ClientSession, Frontend, Shared
-from headgate.proxy.tracking import session_ends
 
 #: Connections that a worker may have above its share before it lets others go first: a few, and this part of its share.
 _FEW, _PART = 8, 4
@@ -65,21 +61,23 @@ class JointMeter:
         return int(self._cells[at + 1] + self._cells[at + 2] * (1.0 - (now - int(now))))
 
 
-class JointListenerCounters(JointSessions, ListenerCounters):
+def _join(counted: Sessions, board: Board, row: int) -> None:
+    """Let the sessions of something stand in its row."""
+    counted.keep_sessions(board.cells, row + SESSIONS, share_of(row, board.process) + SESSIONS - 1)
+
+
+class JointListenerCounters(ListenerCounters):
     """Counters of a listening socket; `sessions` is that of all workers. Who changes it is in the section."""
 
-    __slots__ = ("_cells", "_mine", "_sessions", "row")
+    __slots__ = ("row",)
 
     def __init__(self, board: Board, frontend: str, number: int) -> None:
-        self.row = board.attach("listener", f"{frontend}/{number}")
-        self._sessions = self.row + SESSIONS
-        self._mine = share_of(self.row, board.process) + SESSIONS - 1
-        self._cells: Cells = Nowhere()  # what the constructor sets is not the load
         super().__init__()
-        self._cells = board.cells
+        self.row = board.attach("listener", f"{frontend}/{number}")
+        _join(self, board, self.row)
 
 
-class JointShared(JointSessions, Shared):
+class JointShared(Shared):
     """See `Shared`; `sessions` is that of all workers.
 
     Attributes:
@@ -89,18 +87,29 @@ class JointShared(JointSessions, Shared):
         frontend_rows: of all frontends.
     """
 
-    __slots__ = ("_cells", "_mine", "_sessions", "board", "frontend_rows", "row", "section")
+    __slots__ = ("board", "frontend_rows", "row", "section")
 
-    def __init__(self, board: Board, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        board: Board,
+        scheduler: Scheduler,
+        connector: Connector,
+        world: World,
+        counters: ProcessCounters,
+        *,
+        maxconn: int = 2000,
+        bufsize: int = 16384,
+        maxrewrite: int = 1024,
+        max_fields: int = 101,
+    ) -> None:
+        super().__init__(
+            scheduler, connector, world, counters, maxconn=maxconn, bufsize=bufsize, maxrewrite=maxrewrite, max_fields=max_fields
+        )
         self.board = board
         self.row = board.attach("process", "")
         self.section = board.section(self.row)
         self.frontend_rows: list[int] = []
-        self._sessions = self.row + SESSIONS
-        self._mine = share_of(self.row, board.process) + SESSIONS - 1
-        self._cells: Cells = Nowhere()  # what the constructor sets is not the load
-        super().__init__(*arguments, **options)
-        self._cells = board.cells
+        _join(self, board, self.row)
         for number, gate in enumerate((self.gates.connections, self.gates.sessions, self.gates.tls)):
             gate.meter = JointMeter(board.cells, self.row + METERS + 3 * number)
 
@@ -155,26 +164,23 @@ class JointShared(JointSessions, Shared):
         return woken
 
 
-class JointFrontend(JointSessions, Frontend):
+class JointFrontend(Frontend):
     """See `Frontend`; `sessions` is that of all workers.
 
     Attributes:
         row: of the frontend.
     """
 
-    __slots__ = ("_cells", "_mine", "_narrow", "_sessions", "joint", "row")
+    __slots__ = ("_narrow", "joint", "row")
 
     def __init__(self, plan: FrontendPlan, shared: JointShared, log: LogEmitter | None, maxconn: int) -> None:
+        super().__init__(plan, shared, log, maxconn)
         board = shared.board
         self.joint = shared
         self.row = board.attach("frontend", plan.name)
         shared.frontend_rows.append(self.row)
-        self._sessions = self.row + SESSIONS
-        self._mine = share_of(self.row, board.process) + SESSIONS - 1
         self._narrow = any(bind.maxconn for bind in plan.binds)
-        self._cells: Cells = Nowhere()  # what the constructor sets is not the load
-        super().__init__(plan, shared, log, maxconn)
-        self._cells = board.cells
+        _join(self, board, self.row)
         self.gate.meter = JointMeter(board.cells, self.row + METERS)
         for number, socket in self.sockets.items():
             socket.counters = JointListenerCounters(board, self.name, number)
@@ -253,16 +259,7 @@ class JointFrontend(JointSessions, Frontend):
 
     def session_started(self, session: ClientSession, now: float) -> None:
         """See `Frontend`; its place was taken before."""
-        joint = self.joint
-        joint.live.add(session)
-        counters = self.counters
-        totals = joint.counters
-        totals.connections += 1
-        counters.connections += 1
-        counters.connection_rate.tick(now)
-        totals.connection_rate.tick(now)
-        if session.counted is not None:
-            session.counted.sessions_total += 1
+        self._enter(session, now)
 
     def not_a_session(self) -> None:
         """See `Frontend`."""
@@ -274,13 +271,8 @@ class JointFrontend(JointSessions, Frontend):
 
     def session_over(self, session: ClientSession) -> None:
         """See `Frontend`; a worker with a listener that waits for the place is woken."""
+        self._leave(session)
         joint = self.joint
-        if session.tracks is not None:
-            session_ends(session.tracks)
-            session.tracks = None
-        joint.live.discard(session)
-        if session.tls is not None:
-            joint.counters.tls_sessions -= 1
         joint.section.enter()
         try:
             woken = self.give_place_back(session.counted)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
+from headgate.base.compiled import traceable
 from headgate.base.termination import Outcome
 from headgate.config.model import ConnectionMode, Mode, Proxy
+from headgate.observe.cells import Sessions
 from headgate.observe.counters import ListenerCounters, ProcessCounters, ProxyCounters, ServerCounters
 from headgate.observe.handshakes import HandshakeLog
 from headgate.plan.facts import Session, Stream, TlsFacts, World
@@ -51,7 +53,7 @@ _REFUSED_EARLY = b"PR"
 _date = date_ms_writer(None)
 
 
-class Shared:
+class Shared(Sessions):
     """What all sessions of a process share.
 
     Attributes:
@@ -73,7 +75,7 @@ class Shared:
 
     __slots__ = (
         "asker", "backends", "buffer", "close_spread", "connector", "counters", "gates", "handshakes", "head_limit",
-        "invalid", "live", "max_fields", "maxconn", "request_number", "scheduler", "services", "session_ended", "sessions",
+        "invalid", "live", "max_fields", "maxconn", "request_number", "scheduler", "services", "session_ended",
         "splice", "stopping", "stopping_since", "world",
     )  # fmt: skip
 
@@ -89,6 +91,7 @@ class Shared:
         maxrewrite: int = 1024,
         max_fields: int = 101,
     ) -> None:
+        super().__init__()
         self.scheduler = scheduler
         self.connector = connector
         self.world = world
@@ -96,7 +99,6 @@ class Shared:
         self.stopping = False
         self.stopping_since = 0.0
         self.close_spread = 0.0
-        self.sessions = 0
         self.live: set[ClientSession] = set()
         self.maxconn = maxconn
         self.gates = Gates()
@@ -115,6 +117,7 @@ class Shared:
         self.services: Services | None = None
 
 
+    @traceable
     def server_handshake(self, tls: TlsFacts) -> None:
         """Count a new TLS connection to a server."""
         counters = self.counters
@@ -122,6 +125,7 @@ class Shared:
         if not tls.resumed:
             counters.tls_server_key_rate.tick(self.scheduler.now)
 
+    @traceable
     def client_handshake(self, tls: TlsFacts) -> None:
         """Count a client's finished handshake; `session_over` counts its end."""
         counters = self.counters
@@ -188,7 +192,7 @@ class Splicer:
         raise NotImplementedError
 
 
-class Frontend:
+class Frontend(Sessions):
     """One frontend, live. Implements `plan.facts.FrontendFacts`.
 
     Attributes:
@@ -206,11 +210,12 @@ class Frontend:
         "accept_paused", "buffer_request", "capture_request", "capture_response", "choose_backend", "counters",
         "dont_log_normal", "dont_log_null", "forwardfor", "gate", "http_after_response", "http_request", "http_response",
         "ignore_probes", "log", "log_as_soon_as_possible", "maxconn", "mode", "monitor_uri", "name", "plain", "plan",
-        "rules_response", "separate_errors", "sessions", "shared", "shut", "sockets", "spec", "stopped", "t_client",
+        "rules_response", "separate_errors", "shared", "shut", "sockets", "spec", "stopped", "t_client",
         "t_client_fin", "t_client_hs", "t_http_keep_alive", "t_http_request", "t_tarpit", "unasked_line", "undressed",
     )  # fmt: skip
 
     def __init__(self, plan: FrontendPlan, shared: Shared, log: LogEmitter | None, maxconn: int) -> None:
+        super().__init__()
         spec = plan.spec
         self.plan = plan
         self.spec = spec
@@ -220,7 +225,6 @@ class Frontend:
         self.maxconn = maxconn
         self.counters = ProxyCounters()
         self.sockets = listening_sockets(plan.binds) if spec.options.socket_stats else {}
-        self.sessions = 0
         self.stopped = False
         self.shut = False
         self.accept_paused = False
@@ -282,25 +286,33 @@ class Frontend:
 
     def session_started(self, session: ClientSession, now: float) -> None:
         """Count a new client connection."""
+        self._enter(session, now)
         shared = self.shared
-        shared.live.add(session)
         counters = self.counters
         self.sessions += 1
         shared.sessions += 1
-        shared.counters.connections += 1
-        counters.connections += 1
-        counters.connection_rate.tick(now)
-        shared.counters.connection_rate.tick(now)
         if self.sessions > counters.maximum_sessions:
             counters.maximum_sessions = self.sessions
         socket = session.counted
         if socket is not None:
-            socket.sessions_total += 1
             socket.sessions += 1
             if socket.sessions > socket.maximum_sessions:
                 socket.maximum_sessions = socket.sessions
         if shared.sessions > shared.counters.maximum_sessions:
             shared.counters.maximum_sessions = shared.sessions
+
+    @traceable
+    def _enter(self, session: ClientSession, now: float) -> None:
+        """What is counted of a new session beside its place."""
+        shared = self.shared
+        shared.live.add(session)
+        counters = self.counters
+        shared.counters.connections += 1
+        counters.connections += 1
+        counters.connection_rate.tick(now)
+        shared.counters.connection_rate.tick(now)
+        if session.counted is not None:
+            session.counted.sessions_total += 1
 
     def session_accepted(self, now: float) -> None:
         """Count a client connection that passed the rules for connections and sessions, and its handshake."""
@@ -317,19 +329,24 @@ class Frontend:
 
     def session_over(self, session: ClientSession) -> None:
         """A client connection is closed: its place is free."""
-        shared = self.shared
+        self._leave(session)
+        if session.counted is not None:
+            session.counted.sessions -= 1
+        self.sessions -= 1
+        self.shared.sessions -= 1
+        self.shared.session_ended(self)
+
+    @traceable
+    def _leave(self, session: ClientSession) -> None:
+        """The opposite of `_enter`."""
         if session.tracks is not None:
             session_ends(session.tracks)
             session.tracks = None
-        shared.live.discard(session)
-        if session.counted is not None:
-            session.counted.sessions -= 1
+        self.shared.live.discard(session)
         if session.tls is not None:
-            shared.counters.tls_sessions -= 1
-        self.sessions -= 1
-        shared.sessions -= 1
-        shared.session_ended(self)
+            self.shared.counters.tls_sessions -= 1
 
+    @traceable
     def write_failure(self, session: Session, *, quiet: bool = False) -> None:
         """Log a connection that failed before it had a stream (8.2.5): `error-log-format` if there is one, else HAProxy's line.
 

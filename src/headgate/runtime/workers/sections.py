@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from headgate.balance.rows import Cells
+from headgate.observe.cells import Cells
 
 _SemLock: Any = _multiprocessing.SemLock
 _SEMAPHORE: Final = 1

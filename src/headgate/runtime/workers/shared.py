@@ -31,10 +31,10 @@ from headgate.balance.rows import (
     TAIL,
     TICKET,
     WAITING,
-    Cells,
     row_width,
     share_of,
 )
+from headgate.observe.cells import Cells
 from headgate.observe.counters import ListenerCounters, ProcessCounters, ProxyCounters, ServerCounters
 from headgate.observe.tally import Tally
 from headgate.runtime.workers.mailboxes import Mailboxes

@@ -1,0 +1,48 @@
+"""Numbers that are one over all workers where there are several: they stand in cells, of memory that all share or of a list.
+
+With several, who changes such a number is in the section that it belongs to (`balance.rows`); reading needs none.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Cells(Protocol):
+    """The memory."""
+
+    def __getitem__(self, at: int, /) -> int: ...
+
+    def __setitem__(self, at: int, value: int, /) -> None: ...
+
+
+class Sessions:
+    """Something that has sessions.
+
+    A class of its own for this, and not a property that the form for several workers replaces: a compiled class reads its
+    attributes where they lie, and would not notice.
+
+    Attributes:
+        sessions: how many there are now, of all workers.
+    """
+
+    __slots__ = ("_cells", "_mine", "_sessions")
+
+    def __init__(self) -> None:
+        self.keep_sessions([0, 0], 0, 1)
+
+    def keep_sessions(self, cells: Cells, total: int, share: int) -> None:
+        """Let the number stand elsewhere: the cell of the total, and that of this process's share of it."""
+        self._cells = cells
+        self._sessions = total
+        self._mine = share
+
+    @property
+    def sessions(self) -> int:
+        return self._cells[self._sessions]
+
+    @sessions.setter
+    def sessions(self, value: int) -> None:
+        cells = self._cells
+        cells[self._mine] += value - cells[self._sessions]
+        cells[self._sessions] = value
