@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from headgate.admin.tracing import State
-from headgate.app.tracing import Tracing
+from headgate.app.tracing import POINTS, Tracing
+from headgate.base.compiled import traceables
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.relay import RelayStream
-from headgate.proxy.request import RequestPath
+from headgate.proxy.seeking import Seeking
 from headgate.proxy.sides import Frontend
 from headgate.runtime.logs.rings import LogRing
 from tests.proxy.playbook import Playbook
@@ -26,7 +27,14 @@ backend app
     server s1 192.0.2.10:80
 """
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
-METHODS = ((HttpStream, "start"), (RequestPath, "_use"), (Frontend, "session_started"), (RelayStream, "finish"))
+METHODS = ((HttpStream, "start"), (Seeking, "_chosen"), (Frontend, "_enter"), (RelayStream, "finish"))
+
+
+
+def test_all_points_are_found_in_compiled_classes_too() -> None:
+    for kind, method, _ in (point for points in POINTS.values() for point in points):
+        assert vars(kind)[method].__qualname__ in traceables
+        assert not [below for below in kind.__subclasses__() if method in vars(below)]
 
 
 class Traced:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from headgate.admin.tracing import Source, State, sources
@@ -16,8 +16,8 @@ from headgate.proxy.exchange import Exchange
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.relay import RelayStream
-from headgate.proxy.request import RequestPath
 from headgate.proxy.response import ResponsePath
+from headgate.proxy.seeking import Seeking
 from headgate.proxy.sides import Frontend, Shared
 from headgate.runtime.arrival import Arrival
 from headgate.runtime.checks.runner import CheckRunner
@@ -50,8 +50,6 @@ class Tracing:
         self.sources: Mapping[str, Source] = sources()
         #: (class, name of the method) -> the method as it was, and who wants to hear of its calls
         self._wrapped: dict[tuple[type, str], tuple[Any, list[tuple[Source, _Describe]]]] = {}
-        #: name of a method -> the objects whose call is under way
-        self._inside: dict[str, list[object]] = {}
         self._outputs: dict[str, DescriptorSink] = {}
 
     def changed(self) -> None:
@@ -59,9 +57,8 @@ class Tracing:
         wanted: dict[tuple[type, str], list[tuple[Source, _Describe]]] = {}
         for name, source in self.sources.items():
             if source.awake:
-                for kind, method, describe in _POINTS[name]:
-                    for one in _overriding(kind, method):
-                        wanted.setdefault((one, method), []).append((source, describe))
+                for kind, method, describe in POINTS[name]:
+                    wanted.setdefault((kind, method), []).append((source, describe))
         for point in [point for point in self._wrapped if point not in wanted]:
             original, _ = self._wrapped.pop(point)
             setattr(*point, original)
@@ -79,12 +76,9 @@ class Tracing:
 
     def _wrap(self, point: tuple[type, str], listeners: list[tuple[Source, _Describe]]) -> None:
         original = getattr(*point)
-        inside = self._inside.setdefault(point[1], [])
 
         @functools.wraps(original)
         def wrapper(*arguments: Any, **named: Any) -> Any:
-            if inside and inside[-1] is arguments[0]:
-                return original(*arguments, **named)  # the same call on its way to the class above
             for source, describe in listeners:
                 try:
                     event = describe(*arguments, **named)
@@ -92,11 +86,7 @@ class Tracing:
                         self._happened(source, event)
                 except Exception as error:  # a trace must never harm what it looks at
                     self._app.bug(error)
-            inside.append(arguments[0])
-            try:
-                return original(*arguments, **named)
-            finally:
-                inside.pop()
+            return original(*arguments, **named)
 
         self._wrapped[point] = original, listeners
         setattr(*point, wrapper)
@@ -140,16 +130,6 @@ class Tracing:
             source.dropped += output.dropped - dropped
 
 
-def _overriding(kind: type, method: str) -> Iterator[type]:
-    """A class, and those below it that have a method of their own."""
-    yield kind
-    below: type
-    for below in kind.__subclasses__():
-        for one in _overriding(below, method):
-            if method in vars(one):
-                yield one
-
-
 _OUTPUTS = {"stdout": 1, "stderr": 2}
 
 
@@ -184,18 +164,13 @@ def _over(stream: Exchange | RelayStream, outcome: Any, **_: Any) -> Event | Non
     return "strm_free", "user", text, stream.owner, stream
 
 
-def _failed(stream: Exchange, outcome: Any, status: int = 0) -> Event:
-    return "strm_err", "error", f"{outcome.name} status={status or outcome.status}", stream.owner, stream
+def _failed(stream: Exchange, outcome: Any, status: int) -> Event:
+    return "strm_err", "error", f"{outcome.name} status={status}", stream.owner, stream
 
 
-def _server_used(stream: HttpStream, server: Any) -> Event:
+def _server_chosen(stream: Seeking, server: Any) -> Event:
     name = stream.link.name if stream.link is not None else "?"
-    return "strm_ana", "state", f"server {name}/{server.name}", stream.owner, stream
-
-
-def _relay_server(stream: RelayStream, server: Any) -> Event:
-    name = stream.link.name if stream.link is not None else "?"
-    return "strm_ana", "state", f"server {name}/{server.name}", stream.owner, stream
+    return "strm_ana", "state", f"server {name}/{server.name}", stream.timed, stream
 
 
 def _request_head(stream: HttpStream, raw: bytes) -> Event:
@@ -237,11 +212,11 @@ def _check_changed(runner: CheckRunner, checked: Any, before: Any, entered: Any,
     return "chk_state", "user", f"{checked.backend.name}/{checked.server.name} {entered.name}: {reason}", None, None
 
 
-#: Source -> the methods that are wrapped while it is awake.
-_POINTS: Mapping[str, tuple[_Point, ...]] = {
+#: Source -> the methods that are wrapped while it is awake; see `base.compiled.traceable`.
+POINTS: Mapping[str, tuple[_Point, ...]] = {
     "session": (
-        (Frontend, "session_started", _session_new),
-        (Frontend, "session_over", _session_end),
+        (Frontend, "_enter", _session_new),
+        (Frontend, "_leave", _session_end),
         (Frontend, "write_failure", _session_failed),
     ),
     "stream": (
@@ -249,9 +224,8 @@ _POINTS: Mapping[str, tuple[_Point, ...]] = {
         (RelayStream, "start", _relay_new),
         (Exchange, "finish", _over),
         (RelayStream, "finish", _over),
-        (Exchange, "fail", _failed),
-        (RequestPath, "_use", _server_used),
-        (RelayStream, "_use", _relay_server),
+        (Exchange, "_fail", _failed),
+        (Seeking, "_chosen", _server_chosen),
     ),
     "h1": (
         (HttpStream, "start", _request_head),

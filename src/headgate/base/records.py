@@ -38,20 +38,29 @@ else:
             raise TypeError(f"{cls.__name__}: say slots=True")
         own = dict(vars(cls))
         fields = {name: _own_field(own.pop(name, _MISSING)) for name in own.get("__annotations__", ())}
+        methods = _methods(own, fields, frozen)
+        if "__mypyc_attrs__" in own:  # compiled: it has its slots, and the decorator is there to change it
+            for name, value in methods.items():
+                setattr(cls, name, value)
+            return cls
         for name in ("__dict__", "__weakref__"):
             own.pop(name, None)
-        own["__slots__"] = own["__match_args__"] = tuple(fields)
+        own["__slots__"] = tuple(fields)
         own["__qualname__"] = cls.__qualname__
-        own["__dataclass_fields__"] = _Fields(fields)
-        own["__init__"] = _initialiser(fields)
-        own.setdefault("__repr__", _repr)
+        # Slots can't be added to a class that exists: it is made anew, as the standard decorator does.
+        return type(cls)(cls.__name__, cls.__bases__, own | methods)
+
+    def _methods(own, fields, frozen):
+        made = {"__match_args__": tuple(fields), "__dataclass_fields__": _Fields(fields), "__init__": _initialiser(fields)}
+        if "__repr__" not in own:
+            made["__repr__"] = _repr
         if "__eq__" not in own:
             compared = [name for name, one in fields.items() if one.compare]
             values = attrgetter(*compared) if compared else _nothing
-            own["__eq__"] = _equality(values)
-            own.setdefault("__hash__", _hashing(values) if frozen else None)
-        # Slots can't be added to a class that exists: it is made anew, as the standard decorator does.
-        return type(cls)(cls.__name__, cls.__bases__, own)
+            made["__eq__"] = _equality(values)
+            if "__hash__" not in own:
+                made["__hash__"] = _hashing(values) if frozen else None
+        return made
 
     def _own_field(default):
         if type(default).__module__ == "dataclasses":

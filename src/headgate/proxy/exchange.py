@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from headgate.balance.server import ServerState
+from headgate.base.compiled import traceable
 from headgate.base.termination import Blame, Outcome
 from headgate.plan.verdicts import Reply, Verdict
 from headgate.proxy.accounts import count_end, own_backend
@@ -60,7 +61,7 @@ class Exchange(Seeking):
 
     __slots__ = (
         "client_gone", "connection", "dechunker", "ending", "framing", "head_only", "head_sent", "held", "interim",
-        "keep_client", "keep_server", "pending_verdict", "raw", "replay", "request_done", "response_at",
+        "keep_client", "keep_server", "owner", "pending_verdict", "raw", "replay", "request_done", "response_at",
         "response_chunks", "response_done", "response_left", "service", "side", "stale_retry",
         "told_early", "tunnel_eofs",
     )
@@ -69,7 +70,7 @@ class Exchange(Seeking):
 
     def __init__(self, owner: HttpSession, head: RequestHead | None, framing: Framing | None) -> None:
         Seeking.__init__(self, owner)
-        self.owner = owner
+        self.owner = self.timed = owner
         side = self.side = owner.side
         self.scheduler = side.shared.scheduler
         self.request = head
@@ -162,9 +163,12 @@ class Exchange(Seeking):
 
     def fail(self, outcome: Outcome, status: int = 0) -> None:
         """End the exchange with an error: with an error page when the client can still be told, else by closing."""
+        self._fail(outcome, status or outcome.status)
+
+    @traceable
+    def _fail(self, outcome: Outcome, status: int) -> None:
         self.keep_client = False
         self.keep_server = False
-        status = status or outcome.status
         if self.head_sent or not status or self.client_gone:
             self.drop_server()
             self.finish(outcome, abort_client=self.head_sent)
@@ -197,6 +201,7 @@ class Exchange(Seeking):
         self.status = self.response.status
         return self.response.encode()[:-2]
 
+    @traceable
     def send_client(self, data: bytes) -> None:
         """Send to the client, counted."""
         self.bytes_out += len(data)
@@ -300,6 +305,7 @@ class Exchange(Seeking):
 
     # --- the end ---
 
+    @traceable
     def finish(self, outcome: Outcome, *, abort_client: bool = False) -> None:
         """The exchange is over: count it, log it, tell the session."""
         if self.phase >= OVER:

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, cast
 
 from headgate.balance.server import ServerState
+from headgate.base.compiled import traceable
 from headgate.base.diagnostics import Bug
 from headgate.base.termination import Outcome
 from headgate.observe.counters import ListenerCounters
@@ -315,6 +316,7 @@ class HttpSession(Session):
         self.resume()
         self._request_bytes(data)
 
+    @traceable
     def _refuse(self, reason: str, status: int, data: bytes) -> None:
         """Answer an invalid request, log it, keep it for `show errors`, close."""
         stream = self.stream = HttpStream(self, None, None)

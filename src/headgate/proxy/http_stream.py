@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from headgate.base.compiled import traceable
 from headgate.base.termination import Outcome
 from headgate.plan.frontends import Rules
 from headgate.plan.services import Service
@@ -40,6 +41,7 @@ class HttpStream(RequestPath):
 
     # --- from the session ---
 
+    @traceable
     def start(self, raw: bytes) -> None:
         """Begin with a valid head.
 

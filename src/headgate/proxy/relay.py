@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, cast
 
 from headgate.balance.server import ServerState
+from headgate.base.compiled import traceable
 from headgate.base.termination import Blame, Outcome
 from headgate.observe.counters import ListenerCounters, ProxyCounters, ServerCounters
 from headgate.plan.facts import Session
@@ -102,14 +103,14 @@ class RelayStream(Seeking):
     """
 
     __slots__ = (
-        "eofs", "inspect_until", "response_checked", "server_channel", "spliced",
+        "eofs", "inspect_until", "owner", "response_checked", "server_channel", "spliced",
     )
 
     owner: RelaySession
 
     def __init__(self, owner: RelaySession) -> None:
         Seeking.__init__(self, owner)
-        self.owner = owner
+        self.owner = self.timed = owner
         self.scheduler = owner.side.shared.scheduler
         self.link: Backend | None = None
         self.phase = INSPECT_FRONTEND
@@ -127,6 +128,7 @@ class RelayStream(Seeking):
 
     # --- before there is a server ---
 
+    @traceable
     def start(self, early: bytes) -> None:
         """Begin; `early` was read before."""
         owner = self.owner
@@ -201,10 +203,7 @@ class RelayStream(Seeking):
         if link is None:
             return
         now = self.scheduler.now
-        self.server = server
-        self.target_server = server
-        if self.t_queue < 0:
-            self.t_queue = int((now - self.queued_at) * 1000.0)
+        self._chosen(server)
         self.phase = CONNECT
         self.attempt_at = now
         server.counters.connections += 1
@@ -441,6 +440,7 @@ class RelayStream(Seeking):
         """See `Seeking`: a client that speaks no protocol that we know can only be left."""
         self.finish(outcome)
 
+    @traceable
     def finish(self, outcome: Outcome) -> None:
         """The relay is over: close both ends, count, log."""
         if self.phase == OVER:

@@ -32,10 +32,7 @@ class RequestPath(ResponsePath):
         link = self.link
         if link is None:
             return
-        self.server = server
-        self.target_server = server
-        if self.t_queue < 0:
-            self.t_queue = int((self.scheduler.now - self.queued_at) * 1000.0)
+        self._chosen(server)
         if server.spec.redir is not None and self.original_method in (b"GET", b"HEAD"):
             location = server.spec.redir.encode() + self.original_target
             head = b"HTTP/1.1 302 Found\r\ncache-control: no-cache\r\ncontent-length: 0\r\nlocation: " + location + b"\r\n"

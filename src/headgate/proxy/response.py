@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from headgate.base.compiled import traceable
 from headgate.base.termination import Outcome
 from headgate.plan.verdicts import Kind, Verdict
 from headgate.proxy.exchange import _COMPLETE, AWAIT_HEAD, FLUSH, OVER, RELAY, SERVE, TRANSFER, Exchange
@@ -148,6 +149,7 @@ class ResponsePath(Exchange):
             if not data:
                 return
 
+    @traceable
     def _final_head(self, head: ResponseHead, framing: Framing, data: bytes, body_at: int) -> None:
         link = self.link
         side = self.side
@@ -354,6 +356,7 @@ class ResponsePath(Exchange):
         if server is not None and server.observer is not None:
             server.observer.broken(what)
 
+    @traceable
     def _bad_response(self, reason: str, data: bytes) -> None:
         self.observe_failure("Invalid http response")
         link = self.link

@@ -6,6 +6,7 @@ from typing import Final, cast
 
 from headgate.balance.backend import QUEUED
 from headgate.balance.server import ServerState
+from headgate.base.compiled import traceable
 from headgate.base.termination import Outcome
 from headgate.plan.facts import Stream
 from headgate.proxy.services import Cancellable, Scheduler, Timed, Waiter
@@ -23,7 +24,7 @@ class Seeking(Stream):
     """A stream that wants a server. Its fields are set by those who extend it: a request does not pay for one more constructor.
 
     Attributes:
-        owner: the client session.
+        timed: the client session, as what has a deadline; those who extend this keep it by its own type, too.
         scheduler: its clock, here because each step needs it.
         link: the live backend.
         target_server: the server that a slot is held on.
@@ -34,11 +35,11 @@ class Seeking(Stream):
     """
 
     __slots__ = (
-        "attempt", "attempt_at", "connected_at", "link", "owner", "phase", "queued_at", "retries_left", "scheduler",
-        "target_server",
+        "attempt", "attempt_at", "connected_at", "link", "phase", "queued_at", "retries_left", "scheduler", "target_server",
+        "timed",
     )
 
-    owner: Timed
+    timed: Timed
     scheduler: Scheduler
     link: Backend | None
     target_server: ServerState | None
@@ -67,7 +68,7 @@ class Seeking(Stream):
 
     def wait(self, seconds: float) -> None:
         """Let the session's deadline be `seconds` from now; 0.0 means no limit."""
-        owner = self.owner
+        owner = self.timed
         if seconds:
             scheduler = self.scheduler
             deadline = scheduler.now + seconds
@@ -107,6 +108,14 @@ class Seeking(Stream):
             # We gave up in the same turn, after the slot was taken for us: it goes to the next one.
             self.target_server = server
             self.release_slot()
+
+    @traceable
+    def _chosen(self, server: ServerState) -> None:
+        """It is this server: how long it took is known now."""
+        self.server = server
+        self.target_server = server
+        if self.t_queue < 0:
+            self.t_queue = int((self.scheduler.now - self.queued_at) * 1000.0)
 
     def queue_flushed(self) -> None:
         """The server that we were queued on went down: choose anew."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Final, cast
 
+from headgate.base.compiled import traceable
 from headgate.base.connection_errors import ConnectionFailure
 from headgate.plan.facts import Stream, TlsFacts
 from headgate.plan.verdicts import Kind
@@ -196,6 +197,7 @@ class Arrival:
         if deadline and channel is not None:
             self.reactor.arm(cast(Timed, channel), deadline)
 
+    @traceable
     def connection_lost(self, reason: Lost) -> None:
         """The handshake failed."""
         channel = self.channel

@@ -15,6 +15,7 @@ from dataclasses import replace
 from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address
+from headgate.base.compiled import traceable
 from headgate.health import agent as agents
 from headgate.health import events, farm
 from headgate.health.results import CheckResult, CheckStatus, Outcome, printable
@@ -275,6 +276,7 @@ class CheckRunner:
         address = self._address_of(backend, server)
         return await run_check(plan, address, stream=stream, clock=self._clock), stream
 
+    @traceable
     def _finished(self, checked: CheckedServer, result: CheckResult) -> None:
         health = checked.health
         level, status = health.level, health.result.status
@@ -376,6 +378,7 @@ class CheckRunner:
         up = (health is None or health.up) and (agent is None or agent.health.up)
         return up, health is not None and health.status is ServerStatus.NOLB
 
+    @traceable
     def _enter(
         self, backend: BackendState, server: ServerState, *, up: bool, stopping: bool, reason: str, via: str = ""
     ) -> None:
