@@ -5,16 +5,24 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements-dev.lock
-SOURCES := $(shell find src -name '*.py' -o -name '*.txt') pyproject.toml
+SOURCES := $(shell find src -name '*.py' -o -name '*.txt') pyproject.toml setup.py
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo test soak fuzz bench lint types layers lock clean
+# The package once more, with its hot path compiled. Who has it first in PYTHONPATH runs that.
+COMPILED := build/compiled
+WITH_COMPILED := PYTHONPATH=$(abspath $(COMPILED))
+# The real programs against it; tests that put other objects in the place of our own need the interpreted form.
+COMPILED_TESTS ?= tests/interop
+
+.PHONY: help demo test compiled test-compiled soak fuzz bench lint types layers lock clean
 
 help:
 	@echo "make demo     start two backends, headgate in front of them, and show what to try"
 	@echo "make test     everything pytest finds (PYTEST_ARGS=... to choose)"
+	@echo "make compiled        the hot path compiled by mypyc, in $(COMPILED); takes minutes"
+	@echo "make test-compiled   tests/interop on that"
 	@echo "make soak     the slow tests too"
 	@echo "make fuzz     random ClientHellos, guided by coverage (FUZZ_SECONDS=60)"
 	@echo "make bench    headgate beside HAProxy and nginx (BENCH_ARGS='--only get --seconds 2' to choose)"
@@ -29,6 +37,12 @@ test: $(VENV)/developing
 	@scripts/test-programs
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
+compiled: $(COMPILED)/built
+
+test-compiled: $(COMPILED)/built
+	@scripts/test-programs
+	$(WITH_COMPILED) HEADGATE_TEST_COMPILED=1 $(BIN)/python -m pytest -n auto $(COMPILED_TESTS) $(PYTEST_ARGS)
+
 soak: $(VENV)/developing
 	@scripts/test-programs
 	$(BIN)/python -m pytest --slow $(PYTEST_ARGS)
@@ -39,13 +53,13 @@ fuzz: $(VENV)/developing
 	@found=$$(mktemp -d) && $(BIN)/python tests/fuzz/fuzz_client_hello.py -max_total_time=$(FUZZ_SECONDS) -max_len=20000 \
 	    -timeout=10 -rss_limit_mb=1024 -artifact_prefix=$$found/ $$found tests/fuzz/seeds
 
-bench: $(VENV)/developing
+bench: $(COMPILED)/built
 	@scripts/test-programs
-	$(BIN)/python -m bench.run $(BENCH_ARGS)
-	$(BIN)/python -m bench.workers
-	$(BIN)/python -m bench.server_tls
-	$(BIN)/python -m bench.certificates
-	$(BIN)/python -m bench.ocsp
+	$(WITH_COMPILED) $(BIN)/python -m bench.run $(BENCH_ARGS)
+	$(WITH_COMPILED) $(BIN)/python -m bench.workers
+	$(WITH_COMPILED) $(BIN)/python -m bench.server_tls
+	$(WITH_COMPILED) $(BIN)/python -m bench.certificates
+	$(WITH_COMPILED) $(BIN)/python -m bench.ocsp
 
 lint: $(VENV)/developing
 	$(BIN)/ruff check
@@ -77,6 +91,13 @@ COMPILE := $(BIN)/python -m compileall -q src/headgate
 $(VENV)/installed: $(VENV)/created $(LOCK) $(SOURCES)
 	@if test -e $(VENV)/developing; then $(COMPILE); \
 	else echo "installing headgate into $(VENV)"; $(PIP_INSTALL) -c $(LOCK) .; fi
+	@touch $@
+
+# What setuptools keeps between two builds would find its way into the next one.
+$(COMPILED)/built: $(VENV)/developing $(SOURCES)
+	@echo "compiling the hot path into $(COMPILED): some three minutes"
+	@rm -rf build
+	@HEADGATE_COMPILE=1 PIP_CONSTRAINT=$(abspath $(LOCK)) $(PIP_INSTALL) --no-deps --target $(COMPILED) .
 	@touch $@
 
 $(VENV)/developing: $(VENV)/created $(LOCK) pyproject.toml

@@ -6,6 +6,7 @@ asked for, since loading OpenSSL costs more than all the rest of `-cc`.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable
 
 from headgate import COMPATIBLE_VERSION
@@ -81,3 +82,10 @@ def openssl_name_and_version() -> tuple[str, str]:
 def compatible_branch() -> str:
     """The branch of HAProxy whose language is spoken: "3.5"."""
     return ".".join(COMPATIBLE_VERSION.split(".")[:2])
+
+
+def hot_path() -> str:
+    """Whether the modules from accept to log line are compiled (see `setup.py`): `compiled by mypyc` or `interpreted`."""
+    found = importlib.util.find_spec("headgate.proxy.exchange")
+    compiled = found is not None and found.origin is not None and not found.origin.endswith(".py")
+    return "compiled by mypyc" if compiled else "interpreted; HEADGATE_COMPILE=1 pip install compiles it"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headgate import COMPATIBLE_VERSION, __version__
-from headgate.cli.build import FEATURES, compatible_branch, openssl_text
+from headgate.cli.build import FEATURES, compatible_branch, hot_path, openssl_text
 
 
 def version_text(which: str) -> str:
@@ -35,6 +35,7 @@ def _full() -> str:
         "  bufsize = 16384, maxrewrite = 1024\n",
         "\n",
         f"Running on Python version : {platform.python_version()} ({platform.python_implementation()})\n",
+        f"Hot path : {hot_path()}\n",
         f"Running on OpenSSL version : {openssl_text()}\n",
     ]
     libraries = ("pyOpenSSL", "cryptography")
