@@ -141,6 +141,7 @@ def openssl(world: World, bind: BindContext, *options: str) -> str:
     thread.start()
     far, _ = listener.accept()
     listener.close()
+    world.sockets.append(far)
     far.setblocking(False)
     recorder = Recorder()
     channel = TlsChannel(world.reactor, far, bind.connection(far, peeked(far)), bind, recorder)
