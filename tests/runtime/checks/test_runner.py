@@ -9,6 +9,8 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
+import pytest
+
 from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address, Family
@@ -19,7 +21,7 @@ from headgate.health.state import Health, ServerStatus
 from headgate.plan.checks import CheckStream
 from headgate.plan.frontends import BackendPlan, ServerPlan
 from headgate.runtime.checks.checked import state_header
-from headgate.runtime.checks.runner import CheckRunner
+from headgate.runtime.checks.runner import CheckRunner, next_turn
 from headgate.runtime.loop import run as run_loop
 from tests.health.checks import backend_plan, stream
 
@@ -550,3 +552,21 @@ def test_an_agent_brings_back_a_server_that_a_process_before_this_one_left_down(
         agent.server.close()
 
     run(scenario)
+
+
+@pytest.mark.parametrize("interval", [0.001, 0.2, 2.0, 86400.0])
+def test_turns_of_checks_fall_together_and_keep_their_interval(interval: float) -> None:
+    apart = min(interval / 10.0, 0.05)
+    began = [1000.0 + number * interval / 100.0 for number in range(100)]
+    turns = [next_turn(one, interval) for one in began]
+    assert all(abs(turn - one - interval) <= apart * 0.5001 for one, turn in zip(began, turns, strict=True))
+    if interval <= 0.5:
+        assert len({round(turn / apart) for turn in turns}) <= 11
+    turn = turns[0]
+    for _ in range(100):
+        turn = next_turn(turn + apart / 50.0, interval)  # each begins a little behind its turn
+    assert turn == pytest.approx(turns[0] + 100 * interval)
+
+
+def test_a_check_without_an_interval_is_due_at_once() -> None:
+    assert next_turn(5.0, 0.0) == 5.0
