@@ -58,9 +58,8 @@ def extensions(directory: str = "build") -> list[Extension]:
     """
     from mypyc.build import mypycify
 
-    level = os.environ.get("HEADGATE_COMPILE_LEVEL", "3")
     options = ["--config-file=pyproject.toml", *modules()]
-    found: list[Extension] = mypycify(options, opt_level=level, debug_level="0", multi_file=True, target_dir=directory)
+    found: list[Extension] = mypycify(options, opt_level="3", debug_level="0", multi_file=True, target_dir=directory)
     return found
 
 

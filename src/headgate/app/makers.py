@@ -57,7 +57,9 @@ class JointMakers(Makers):
         """See `Makers`."""
         from headgate.proxy.joint import JointShared
 
-        return JointShared(self._board, *arguments, **options)
+        shared = JointShared(*arguments, **options)
+        shared.join(self._board)
+        return shared
 
     def backend(self, plan: BackendPlan) -> BackendState:
         """See `Makers`."""

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from headgate.balance.backend import QUEUED as WAITS
 from headgate.balance.backend import BackendState, Waiting
-from headgate.balance.joint_server import joint_server
 from headgate.balance.joint_turns import JointRoundRobin, joint
 from headgate.balance.rows import (
     ARRIVALS,
@@ -66,8 +65,12 @@ class JointBackend(BackendState):
         self._select()
 
     def _make_server(self, plan: ServerPlan, position: int) -> ServerState:
-        server = joint_server(plan, position, self.board, self.plan.name)
-        self._by_row[server.row] = server
+        """Its errors are counted by who is in no section: that two at a time count as one does no harm."""
+        board = self.board
+        server = ServerState(plan, position)
+        row = board.attach("server", f"{self.plan.name}/{plan.spec.name}")
+        server.keep(board.cells, row, share_of(row, board.process))
+        self._by_row[row] = server
         return server
 
     def remove_server(self, server: ServerState) -> None:

@@ -16,10 +16,9 @@ from headgate.balance.rows import (
     share_of,
 )
 from headgate.observe.cells import Cells, Sessions
-from headgate.observe.counters import ListenerCounters, ProcessCounters
-from headgate.plan.facts import World
+from headgate.observe.counters import ListenerCounters
 from headgate.plan.frontends import FrontendPlan
-from headgate.proxy.services import Connector, LogEmitter, Scheduler
+from headgate.proxy.services import LogEmitter
 from headgate.proxy.sides import ClientSession, Frontend, Shared
 
 #: Connections that a worker may have above its share before it lets others go first: a few, and this part of its share.
@@ -89,22 +88,8 @@ class JointShared(Shared):
 
     __slots__ = ("board", "frontend_rows", "row", "section")
 
-    def __init__(
-        self,
-        board: Board,
-        scheduler: Scheduler,
-        connector: Connector,
-        world: World,
-        counters: ProcessCounters,
-        *,
-        maxconn: int = 2000,
-        bufsize: int = 16384,
-        maxrewrite: int = 1024,
-        max_fields: int = 101,
-    ) -> None:
-        super().__init__(
-            scheduler, connector, world, counters, maxconn=maxconn, bufsize=bufsize, maxrewrite=maxrewrite, max_fields=max_fields
-        )
+    def join(self, board: Board) -> None:
+        """Before anything else: let all that is counted and limited stand on the board."""
         self.board = board
         self.row = board.attach("process", "")
         self.section = board.section(self.row)

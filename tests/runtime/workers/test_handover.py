@@ -68,7 +68,8 @@ class Worker:
     def __init__(self, generation: Generation, process: int) -> None:
         play, reactor, state = generation.play, generation.reactor, generation.state
         board = state.enter(process)
-        self.shared = JointShared(board, play.clock, play.connector, play.shared.world, ProcessCounters(), maxconn=20)
+        self.shared = JointShared(play.clock, play.connector, play.shared.world, ProcessCounters(), maxconn=20)
+        self.shared.join(board)
         plan = generation.plan
         self.side = JointFrontend(plan, self.shared, None, 10)
         self.tls = Answerer()

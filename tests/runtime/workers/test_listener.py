@@ -40,7 +40,8 @@ class Worker:
     def __init__(self, state: SharedState, number: int, play: Playbook, sock: socket.socket) -> None:
         self.sock = Socket(sock)
         self.reactor = Reactor()
-        self.shared = JointShared(state.enter(number), play.clock, play.connector, play.shared.world, ProcessCounters())
+        self.shared = JointShared(play.clock, play.connector, play.shared.world, ProcessCounters())
+        self.shared.join(state.enter(number))
         self.side = JointFrontend(play.frontends["fe"].plan, self.shared, None, 1000)
         self.listener = JointListener(self.reactor, self.side, self.side.spec.binds[0], cast(Any, self.sock), None, 1)
         self.listener.start()
