@@ -47,6 +47,7 @@ defaults
     timeout connect 5s
     timeout client 10s
     timeout server 10s
+    timeout check 10s
     option httpchk GET / HTTP/1.1
     http-check send hdr Host a.example
     default-server check inter 50ms
