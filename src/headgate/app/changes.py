@@ -69,7 +69,7 @@ class Changes:
 
     def _make_contexts(self, proxy: Proxy, server: Server) -> None:
         """The TLS contexts of a server and of its checks, built on demand."""
-        from headgate.runtime.checks.exchange import needs_tls
+        from headgate.runtime.checks.plans import needs_tls
 
         checked = needs_tls(proxy, server)
         if server.tls is None and not checked:

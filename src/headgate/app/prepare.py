@@ -141,7 +141,7 @@ def _speaks_tls(config: Config) -> bool:
 def _checked_over_tls(proxy: Proxy, server: Server) -> bool:
     if server.check is None:
         return False
-    from headgate.runtime.checks.exchange import needs_tls  # what checks need is loaded where there are any
+    from headgate.runtime.checks.plans import needs_tls  # what checks need is loaded where there are any
 
     return needs_tls(proxy, server)
 

@@ -2,8 +2,8 @@
 
 Sockets are registered level-triggered and stay registered: in steady state no system call changes a registration. An event is a
 dictionary look-up and a call. A turn serves a batch of them, then the deadlines that have passed, then what was put off, and
-tells those who gather output. Checks, resolvers and the stats socket are ordinary coroutines: their descriptors are in the set
-too, and a turn hands their events back to the loop.
+tells those who gather output. Resolvers and the stats socket are ordinary coroutines: their descriptors are in the set too, and a
+turn hands their events back to the loop.
 """
 
 from __future__ import annotations

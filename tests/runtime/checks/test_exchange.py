@@ -20,9 +20,11 @@ from headgate.config.tls_options import Protocols, ServerTls, Verify
 from headgate.health.results import CheckResult, CheckStatus
 from headgate.observe.full_handshakes import Cause
 from headgate.plan.frontends import BackendPlan
-from headgate.runtime.checks.exchange import CheckPlan, plan_check, run_check, wants_tls
+from headgate.runtime.checks.exchange import run_check
+from headgate.runtime.checks.plans import CheckPlan, plan_check, wants_tls
 from headgate.runtime.checks.tls_connection import CheckDialler, TlsConnection
 from headgate.runtime.loop import run as run_loop
+from headgate.runtime.reactor import Reactor
 from headgate.tls.authority import issue, make_authority
 from headgate.tls.client_context import ServerContext
 from tests.health.checks import backend_plan, stream
@@ -190,6 +192,33 @@ def test_server_that_closes_without_an_answer() -> None:
     assert (result.status, result.info) == (CheckStatus.L7RSP, "connection closed without a response")
 
 
+@pytest.mark.parametrize("over_tls", [False, True])
+def test_more_than_the_socket_takes_at_once(tls_server_context: ssl.SSLContext, over_tls: bool) -> None:
+    asked, size = asyncio.Event(), 12_000_000
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        await asked.wait()  # what is sent meanwhile fills all buffers
+        assert len(await reader.readexactly(size)) == size
+        writer.write(b"thanks")
+
+    async def scenario() -> CheckResult:
+        async with serving(slow, ssl=tls_server_context if over_tls else None) as (port, _):
+            sends = [f"tcp-check send {'x' * 60_000}"] * (size // 60_000)
+            rules = backend_plan("option tcp-check", "tcp-check expect string hello", *sends, "tcp-check expect string thanks")
+            client = Client() if over_tls else None
+            options = {"client": client, "tls": ServerTls()} if over_tls else {}
+            running = asyncio.create_task(check(plan_for(port, rules, **options)))  # type: ignore[arg-type]
+            await asyncio.sleep(0.05)
+            asked.set()
+            result = await running
+            if client is not None:
+                await client.settle()
+            return result
+
+    assert run(scenario).status is CheckStatus.L7OK
+
+
 @pytest.mark.parametrize(
     ("send", "forced", "expected"),
     [
@@ -249,11 +278,11 @@ class Client(CheckDialler):
         self.names: list[bytes | None] = []
 
     def open(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: object,
+        self, reactor: Reactor, sock: socket.socket, proceed: Callable[[], None], sni: bytes | None, where: object,
         protocols: Protocols | None = None,
     ) -> TlsConnection:
         self.names.append(sni)
-        return super().open(loop, sock, sni, where, protocols)
+        return super().open(reactor, sock, proceed, sni, where, protocols)
 
 
 @pytest.fixture(scope="module")

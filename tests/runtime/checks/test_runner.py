@@ -21,7 +21,8 @@ from headgate.health.state import Health, ServerStatus
 from headgate.plan.checks import CheckStream
 from headgate.plan.frontends import BackendPlan, ServerPlan
 from headgate.runtime.checks.checked import state_header
-from headgate.runtime.checks.runner import CheckRunner, next_turn
+from headgate.runtime.checks.runner import CheckRunner
+from headgate.runtime.checks.turns import next_turn
 from headgate.runtime.loop import run as run_loop
 from tests.health.checks import backend_plan, stream
 
@@ -231,11 +232,11 @@ def test_answers_404_take_no_new_sessions() -> None:
         watched.runner.start()
         await watched.until(lambda: watched.checks == 1)
         answers[0] = b"HTTP/1.0 404 Gone fishing\r\n\r\n"
-        checked.wake.set()
+        watched.runner._turns.hurry(checked)
         await watched.until(lambda: ("s1", "NOLB") in watched.events)
         assert (backend.servers[0].state, backend.selected) == ("NOLB", ())
         answers[0] = b"HTTP/1.0 200 OK\r\n\r\n"
-        checked.wake.set()
+        watched.runner._turns.hurry(checked)
         await watched.until(lambda: ("s1", "LB") in watched.events)
         assert backend.servers[0].state == "UP"
         await watched.runner.stop()

@@ -17,7 +17,8 @@ from headgate.config.model import Proxy, ProxyKind, Server, ServerCheck
 from headgate.config.tls_options import CertificateFile, ServerTls, Verify
 from headgate.health.results import CheckResult, CheckStatus
 from headgate.runtime.checks import exchange
-from headgate.runtime.checks.exchange import plan_check, run_check
+from headgate.runtime.checks.exchange import run_check
+from headgate.runtime.checks.plans import plan_check
 from headgate.runtime.checks.tls_connection import CheckDialler
 from headgate.runtime.loop import run as run_loop
 from headgate.tls.authority import issue, make_authority
@@ -186,16 +187,22 @@ def test_a_server_that_asks_nothing_and_gives_no_ticket_is_not_waited_for(
 
 
 @pytest.mark.parametrize(
-    ("resets", "said"),
-    [(False, "The server closed the connection after our ClientHello"), (True, "The server reset the connection")],
+    ("last", "resets", "said"),
+    [
+        (b"", False, "The server closed the connection after our ClientHello"),
+        (b"", True, "The server reset the connection"),
+        (b"\x15\x03\x03\0\2\1\0", False, "The server closed the connection after our ClientHello"),
+    ],
+    ids=["closes", "resets", "says close_notify"],
 )
-def test_a_server_that_goes_in_the_handshake(resets: bool, said: str) -> None:
+def test_a_server_that_goes_in_the_handshake(last: bytes, resets: bool, said: str) -> None:
     tls = ServerTls(verify=Verify.NONE, location=HERE)
 
     def go(listening: socket.socket) -> None:
         accepted, _ = listening.accept()
         accepted.settimeout(20)
         accepted.recv(65536)
+        accepted.sendall(last)
         if resets:
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         accepted.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -11,28 +12,40 @@ from headgate.config.checks import CheckSpec
 from headgate.config.model import AgentCheck, ServerCheck
 from headgate.health import agent as agents
 from headgate.health.programs import Script
+from headgate.health.results import CheckResult
 from headgate.health.state import Health
 from headgate.plan.checks import CheckStream
 from headgate.plan.facts import Session, World
 from headgate.plan.frontends import FrontendPlan
-from headgate.runtime.checks.exchange import CheckPlan
-from headgate.runtime.checks.waiting import Wake
+from headgate.runtime.checks.exchange import Exchange
+from headgate.runtime.checks.plans import CheckPlan
 
 _READY: Final = Admin.READY  # asked twice a check: a member of an enumeration is found through a descriptor
 
 
-class _Checked:
-    """Of a check or an agent.
+def _nothing(*_: object) -> None:
+    return None
+
+
+class Checked:
+    """Of a check or an agent; the reactor tells it when its next one is due.
 
     Attributes:
         backend, server: whose.
         health: what came of it.
         enabled: `disable health` (or `agent`) sets it to False; it then has no say.
         in_progress: one is running now.
-        wake: has the next one begin at once.
+        hurried: the next one is to begin as soon as this one is over.
+        began: when the last one began, monotonic seconds.
+        turn: called when one is due; `done` is told the result. Set by `turns`.
+        exchange, external: the one that is under way.
+        deadline, armed: the reactor's.
     """
 
-    __slots__ = ("backend", "enabled", "health", "in_progress", "plan", "server", "wake")
+    __slots__ = (
+        "armed", "backend", "began", "deadline", "done", "enabled", "exchange", "external", "health", "hurried", "in_progress",
+        "plan", "server", "turn",
+    )  # fmt: skip
 
     def __init__(self, backend: BackendState, server: ServerState, plan: CheckPlan, health: Health) -> None:
         self.backend = backend
@@ -41,12 +54,32 @@ class _Checked:
         self.health = health
         self.enabled = True
         self.in_progress = False
-        self.wake = Wake()
+        self.hurried = False
+        self.began = 0.0
+        self.turn: Callable[[], None] = _nothing
+        self.done: Callable[[CheckResult | Exception], None] = _nothing
+        self.exchange: Exchange | None = None
+        self.external: asyncio.Task[CheckResult] | None = None
+        self.deadline = 0.0
+        self.armed = 0.0
+
+    def timed_out(self) -> None:
+        """The reactor's call."""
+        self.turn()
 
     @property
     def paused(self) -> bool:
         """Whether none are made."""
         return not self.enabled
+
+    def give_up(self) -> None:
+        """The one that is under way comes to nothing, and no more are made."""
+        self.turn = self.done = _nothing
+        if self.exchange is not None:
+            self.exchange.abandon()
+        if self.external is not None:
+            self.external.cancel()
+        self.let_go()
 
     def let_go(self) -> None:
         """No check comes soon: no connection is kept for one."""
@@ -54,7 +87,7 @@ class _Checked:
             self.plan.pool.close()
 
 
-class CheckedServer(_Checked):
+class CheckedServer(Checked):
     """One server's checks. They pause in maintenance."""
 
     __slots__ = ()
@@ -70,7 +103,7 @@ class CheckedServer(_Checked):
         return not self.enabled or (admin is not _READY and bool(admin & Admin.OUT))
 
 
-class CheckedAgent(_Checked):
+class CheckedAgent(Checked):
     """One server's agent. It is asked in maintenance, too: it alone can take back what it said.
 
     Attributes:

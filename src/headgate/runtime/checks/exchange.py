@@ -1,7 +1,8 @@
 """One check from the first packet to its result: connect, SOCKS, PROXY header, TLS, the conversation, each under its timeout.
 
-Called by `runner`, once for every interval of every checked server, and for agents. What is said is `health.machine`'s; here are
-only the connections.
+`runner` begins one for every interval of every checked server, and for agents. What is said is `health.machine`'s; here are only
+the connections. An exchange is a machine of the reactor as the data plane's are: it does what it can, then is called again when
+the connection may go on, or when its time is over. As coroutines its waits cost half as much as all the rest of a plain check.
 """
 
 from __future__ import annotations
@@ -10,403 +11,444 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import replace
-from typing import cast
+from typing import Final, cast
 
-from headgate.base.addresses import Address, Family
-from headgate.base.records import dataclass
-from headgate.config.checks import CheckSpec, ConnectRule
-from headgate.config.model import Proxy, Server, ServerCheck
+from headgate.base.addresses import Address
+from headgate.config.checks import ConnectRule
 from headgate.health.machine import Connect, Machine, Receive, Send
-from headgate.health.programs import Script, script_of
 from headgate.health.results import CheckResult, CheckStatus, Outcome, printable
-from headgate.plan.checks import CheckProgram, CheckStream
+from headgate.plan.checks import CheckStream
 from headgate.plan.facts import Session, World
 from headgate.plan.frontends import FrontendPlan
-from headgate.runtime.checks.connection import (
-    Connection,
-    PlainConnection,
-    TlsClient,
-    TlsLayer,
-    open_socket,
-    through_socks4,
-)
-from headgate.runtime.checks.failures import LocalError, TlsFailure
-from headgate.runtime.checks.pool import CheckPool
-from headgate.runtime.checks.waiting import TimeLimit
+from headgate.runtime.checks.connection import Connection, Located, TlsLayer, locate, look_up, open_socket
+from headgate.runtime.checks.failures import LocalError, SocksFailure, TlsFailure
+from headgate.runtime.checks.plans import CheckPlan, check_address, place_of
 from headgate.runtime.loop import reactor_of
-from headgate.wire.proxy_protocol import encode_local, encode_v1
+from headgate.runtime.reactor import Reactor
+from headgate.wire import socks4
 
 #: What a check waits at most for a server that asked for a certificate to take or refuse us, seconds.
-VERDICT = 1.0
-_PORTLESS = frozenset({Family.UNIX, Family.ABNS, Family.ABNSZ})
+VERDICT: Final = 1.0
+
+#: What is to be done now; False: not before something happens.
+_State = Callable[[], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class CheckPlan:
-    """How one server is checked; made once.
+def _over() -> bool:
+    return False
+
+
+class Exchange:
+    """One check under way. `begin` begins it, `done` is told its end.
+
+    Args:
+        reactor: that it runs on.
+        plan: how the server is checked.
+        address: the server's current address.
+        stream: what samples of the check's rules look at.
+        clock: monotonic seconds.
+        done: told the result; or the exception, if one comes that nobody expects. Whatever else goes wrong is a result. It must
+            raise none itself.
+        entropy: makes random bytes.
 
     Attributes:
-        server: its line.
-        timing: the check's options on that line.
-        prelude: the PROXY header, b"" without one; `header` is what `connect send-proxy` sends.
-        tls: makes the TLS layer, None where no connection of the check has one.
-        over_tls: connections have it unless a `connect` rule says otherwise.
-        sni: the server name of the TLS layer, None for none (manual, check-sni: the traffic's `sni` is not used).
-        script: what is said once the connection stands.
-        connect_timeout: seconds for connecting and the TLS handshake.
-        answer_timeout: seconds for the conversation; None: it shares `connect_timeout`.
-        limit: bytes of an answer that are looked at (`tune.bufsize`).
-        pool: keeps the connection for the next check; None: each check opens its own.
+        deadline, armed: the reactor's.
     """
-
-    server: Server
-    timing: ServerCheck
-    prelude: bytes
-    header: bytes
-    tls: TlsClient | None
-    over_tls: bool
-    sni: bytes | None
-    script: Script
-    connect_timeout: float
-    answer_timeout: float | None
-    limit: int = 16384
-    pool: CheckPool | None = None
-
-
-def spec_of(proxy: Proxy, server: Server) -> CheckSpec:
-    """How a server is checked: by its own `healthcheck` section, else as its backend says."""
-    return server.check_spec or proxy.check
-
-
-def wants_tls(server: Server) -> bool:
-    """Whether checks of this server run over TLS (5.2: check-ssl, and "check" for what is inherited)."""
-    check = server.check
-    if check is None:
-        return False
-    if check.tls is not None:
-        return check.tls
-    return server.tls is not None and check.address is None and check.port is None
-
-
-def needs_tls(proxy: Proxy, server: Server) -> bool:
-    """Whether any connection of this server's checks is made over TLS: also one of a rule, `connect ssl`."""
-    if server.check is None:
-        return False
-    return wants_tls(server) or any(isinstance(rule, ConnectRule) and rule.ssl for rule in spec_of(proxy, server).rules)
-
-
-def plan_check(
-    proxy: Proxy,
-    server: Server,
-    check: ServerCheck,
-    tls: TlsClient | None,
-    program: CheckProgram | None = None,
-    limit: int = 16384,
-) -> CheckPlan:
-    """Decide how `server` of `proxy` is checked.
-
-    Args:
-        tls: what makes TLS connections to it, None unless `needs_tls`.
-        program: the compiled rules of the check.
-        limit: `tune.bufsize`.
-    """
-    inherits = check.address is None and check.port is None
-    second = server.send_proxy is not None and server.send_proxy.version == 2
-    # A check is a connection of our own: LOCAL in version 2, UNKNOWN in version 1 (proxy-protocol.txt 2.1, 2.2).
-    header = encode_local() if second else encode_v1(b"", 0, b"", 0)
-    prelude = header if check.send_proxy or (inherits and server.send_proxy is not None) else b""
-    # manual, "timeout check": min("timeout connect", "inter") to connect when it is set, else "inter" for everything
-    connect = check.inter
-    if proxy.timeouts.check is not None and proxy.timeouts.connect is not None:
-        connect = min(connect, proxy.timeouts.connect)
-    sni = check.sni.encode("utf-8", "surrogateescape") if check.sni else None
-    script = script_of(spec_of(proxy, server), program)
-    over_tls = tls is not None and (wants_tls(server) or not needs_tls(proxy, server))
-    return CheckPlan(
-        server, check, prelude, header, tls, over_tls, sni, script, connect, proxy.timeouts.check, limit,
-        _pool(proxy, server, check, script.spec),
-    )
-
-
-def _pool(proxy: Proxy, server: Server, check: ServerCheck, spec: CheckSpec) -> CheckPool | None:
-    """5.2 check-reuse-pool: only for http-check rules without `connect`, where the backend reuses connections at all."""
-    if not check.reuse_pool or spec.kind != "http" or any(isinstance(rule, ConnectRule) for rule in spec.rules):
-        return None
-    if proxy.http_reuse == "never" or not server.pool_max_conn or not server.pool_purge_delay:
-        return None
-    name = None if check.pool_name is None else check.pool_name.encode("utf-8", "surrogateescape")
-    longest = max(check.inter, check.fastinter or 0.0, check.downinter or 0.0)
-    return CheckPool(name, 2.0 * longest + 1.0)
-
-
-def check_address(address: Address, check: ServerCheck, rule: ConnectRule | None = None, port: int | None = None) -> Address:
-    """Where a check goes: the server's current address with `addr` and `port` put in place of its parts.
-
-    Args:
-        rule, port: a `connect` rule and the port that it names: both come before the server line.
-
-    Raises:
-        LocalError: there is no port to connect to.
-    """
-    port = port if port is not None else check.port
-    chosen = check.address if check.address is not None else address
-    if rule is not None and rule.address is not None:
-        chosen = rule.address
-        port = port or chosen.port or None
-    if chosen.family in _PORTLESS:
-        return chosen
-    if port is None and (not address.port or address.port_is_offset):
-        raise LocalError(0, "no port to check: the server's port follows the client's, so 'port' must be set")
-    number = port if port is not None else address.port
-    if chosen.port == chosen.last_port == number and not chosen.port_is_offset:
-        return chosen
-    return replace(chosen, port=number, last_port=number, port_is_offset=False)
-
-
-class _Run:
-    """One check under way: its machine, its connection, and which layer it has reached."""
 
     __slots__ = (
-        "_key", "_said", "_shaking", "_stale", "_tls", "address", "connection", "limit", "loop", "machine", "plan",
-        "timeout_status",
-    )
+        "_began", "_clock", "_connection", "_data", "_done", "_found", "_has_tls", "_key", "_lookup", "_machine", "_now", "_plan",
+        "_port", "_reactor", "_repeat", "_result", "_rule", "_said", "_socks", "_socks_reply", "_stale", "_target", "_then",
+        "_timeout_status", "_tls", "address", "armed", "deadline", "stream",
+    )  # fmt: skip
 
-    def __init__(self, plan: CheckPlan, address: Address, machine: Machine, limit: TimeLimit) -> None:
-        self.plan = plan
+    def __init__(
+        self,
+        reactor: Reactor,
+        plan: CheckPlan,
+        address: Address,
+        *,
+        stream: CheckStream,
+        clock: Callable[[], float],
+        done: Callable[[CheckResult | Exception], None],
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        script = plan.script
+        stream.disable_on_404 = script.spec.disable_on_404
+        stream.keeps = plan.pool is not None
+        self.stream = stream
         self.address = address
-        self.machine = machine
-        self.limit = limit
-        self.loop = asyncio.get_running_loop()
-        self.connection: Connection | None = None
-        #: of a timeout while a connection is made; None: the machine knows what is waited for
-        self.timeout_status: CheckStatus | None = CheckStatus.L4TOUT
-        self._shaking: TlsLayer | None = None  # the connection, while its handshake runs
+        self.deadline = 0.0
+        self.armed = 0.0
+        self._reactor = reactor
+        self._plan = plan
+        self._clock = clock
+        self._done = done
+        self._machine = Machine(script.steps, stream, entropy, limit=plan.limit, named=script.named, done=script.done)
+        self._began = 0.0
+        self._now: _State = self._next
+        self._then: _State = self._next
+        self._connection: Connection | None = None
         self._tls: TlsLayer | None = None  # the connection, where it is one of TLS
+        #: of a timeout while a connection is made; None: the machine knows what is waited for
+        self._timeout_status: CheckStatus | None = CheckStatus.L4TOUT
+        #: how the connection is to be made: see `_choose`
+        self._rule: ConnectRule | None = None
+        self._port: int | None = None
+        self._has_tls = False
+        self._socks: Address | None = None
+        self._target = address  # where it goes
+        self._lookup: asyncio.Task[Located] | None = None
+        self._found: Located | None = None
+        self._socks_reply = b""
+        self._data = b""  # to be sent
+        self._said = b""  # what was sent last
+        self._result: CheckResult | None = None
         self._key: object = None
-        self._said = b""
         self._stale = False  # the connection is one of the pool, and has not answered yet
+        self._repeat: _State | None = None  # it was, and another one is made in its place; then this goes on
 
-    async def drive(self) -> CheckResult:
-        machine = self.machine
-        while True:
-            effect = machine.next()
-            if isinstance(effect, CheckResult):
-                if effect.outcome is Outcome.PASSED:
-                    await self._accepted()
-                return effect
-            if isinstance(effect, Connect):
-                await self._accepted()
-                self.drop()
-                machine.opening()
-                if not self._reuses():
-                    await self._open(effect)
-                machine.opened(tls=self._has_tls(effect))
-                self._begin()
-                continue
-            if isinstance(effect, Send):
-                await self._send(effect.data)
-            elif isinstance(effect, Receive):
-                data = await self._receive()
-                if not data:
-                    machine.closed()
-                elif (result := machine.received(data)) is not None:
-                    return result
+    # --- its course --------------------------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        """The connection stands: the conversation has its own time."""
-        self.timeout_status = None
-        if self.plan.answer_timeout is not None:
-            self.limit.move(self.loop.time() + self.plan.answer_timeout)
+    def begin(self) -> None:
+        """Begin the check."""
+        self._began = self._clock()
+        self._reactor.arm(self, self._began + self._plan.connect_timeout)
+        self._proceed()
 
-    async def _accepted(self) -> None:
-        """Let a server refuse us after the handshake; the check must not run out of time for that."""
-        end = self.limit.deadline
-        if self._tls is not None and end:
-            await self._tls.verdict(min(VERDICT, (end - self.loop.time()) / 2.0))
+    def abandon(self) -> None:
+        """End it without a result."""
+        self._now = self._then = _over  # and it refers to itself no more
+        self._repeat = None
+        self._reactor.retire(self)
+        self._drop()
 
-    # --- the conversation ---
+    def timed_out(self) -> None:
+        """The reactor's call: its time is over."""
+        self._now = self._late
+        self._proceed()
 
-    async def _send(self, data: bytes) -> None:
-        assert self.connection is not None
-        self._said = data
+    def _late(self) -> bool:
+        status, tls = self._timeout_status, self._tls
+        if status is None:
+            self._conclude(self._machine.timed_out())
+        else:
+            why = tls.overdue(self._clock() - self._began) if tls is not None and status is CheckStatus.L6TOUT else ""
+            self._conclude(CheckResult(status, None, printable(why + self._machine.place)))
+        return False
+
+    def _proceed(self) -> None:
+        """What was waited for may be there. Exceptions end a check; while all is well there is none."""
         try:
-            await self.connection.send(data)
+            while self._now():
+                pass
+        except (OSError, TlsFailure) as failure:
+            self._conclude(self._failed(failure))
+        except Exception as error:
+            self.abandon()
+            self._done(error)
+
+    def _conclude(self, result: CheckResult) -> None:
+        self.abandon()
+        self._done(CheckResult(result.status, result.code, result.info, max(0.0, self._clock() - self._began)))
+
+    def _failed(self, failure: Exception) -> CheckResult:
+        """What a failure of the connection says of the server."""
+        place = self._machine.place
+        if isinstance(failure, TlsFailure):
+            return CheckResult(CheckStatus.L6RSP, None, printable(str(failure) + place))
+        assert isinstance(failure, OSError)
+        status, text = self._timeout_status, _strerror(failure)
+        if isinstance(failure, LocalError):
+            return CheckResult(CheckStatus.SOCKERR, None, printable((failure.strerror or str(failure)) + place))
+        if failure.errno == errno.ETIMEDOUT:  # the network's own timeout means the same as ours
+            return self._machine.timed_out() if status is None else CheckResult(status, None, printable(text + place))
+        # A connection that breaks behind its beginning is a socket error, as in HAProxy.
+        ours = failure.errno in _OUR_FAULT or status is None
+        return CheckResult(CheckStatus.SOCKERR if ours else CheckStatus.L4CON, None, printable(text + place))
+
+    def _drop(self) -> None:
+        """Close the connection in order."""
+        connection, self._connection = self._connection, None
+        lookup, self._lookup = self._lookup, None
+        self._tls = None
+        if lookup is not None:
+            lookup.cancel()
+        if connection is not None:
+            connection.close()
+
+    # --- the machine -------------------------------------------------------------------------------------------------
+
+    def _next(self) -> bool:
+        effect = self._machine.next()
+        if isinstance(effect, Send):
+            self._said = effect.data
+            return self._send(effect.data, self._next)
+        if isinstance(effect, Receive):
+            self._now = self._receiving
+            return True
+        if isinstance(effect, Connect):
+            self._choose(effect)
+            return self._accepted(self._reconnecting)
+        self._result = effect
+        return self._accepted(self._finishing) if effect.outcome is Outcome.PASSED else self._finishing()
+
+    def _finishing(self) -> bool:
+        result = self._result
+        assert result is not None
+        self._leave()
+        self._conclude(result)
+        return False
+
+    def _accepted(self, then: _State) -> bool:
+        """Let a server refuse us after the handshake, then go on."""
+        if self._tls is None:
+            self._now = then
+        else:
+            self._now, self._then = self._judged, then
+        return True
+
+    def _judged(self) -> bool:
+        assert self._tls is not None
+        # The check must not run out of time for that.
+        if not self._tls.verdict(min(VERDICT, (self.deadline - self._clock()) / 2.0)):
+            return False
+        self._now = self._then
+        return True
+
+    def _send(self, data: bytes, then: _State) -> bool:
+        self._data, self._then, self._now = data, then, self._sending
+        return True
+
+    def _sending(self) -> bool:
+        connection, data = self._connection, self._data
+        assert connection is not None
+        try:
+            sent = connection.send(data)
         except (OSError, TlsFailure):
             if not self._stale:
                 raise
-            await self._open_another()
+            return self._open_another(self._next)
+        if sent < len(data):
+            self._data = data[sent:]
+            return False
+        self._now = self._then
+        return True
 
-    async def _receive(self) -> bytes:
-        assert self.connection is not None
+    def _receiving(self) -> bool:
+        connection = self._connection
+        assert connection is not None
         try:
-            data = await self.connection.receive()
+            data = connection.receive()
         except (OSError, TlsFailure):
             if not self._stale:
                 raise
             data = b""
-        if data or not self._stale:
-            self._stale = False
-            return data
-        await self._open_another()
-        return await self._receive()
-
-    # --- the pool ---
-
-    def _reuses(self) -> bool:
-        """Take the connection that the check before has left."""
-        pool, plan = self.plan.pool, self.plan
-        if pool is None:
+        if data is None:
             return False
-        name = pool.name if pool.name is not None else self._name(None)
-        policy = plan.tls.policy if plan.tls is not None else b""
-        self._key = (_place(check_address(self.address, plan.timing)), name, policy)
-        self.connection = pool.take(self._key)
-        self._stale = self.connection is not None
-        return self._stale
-
-    async def _open_another(self) -> None:
-        """The one of the pool was closed by the server, which says nothing of the server's health: say it all again."""
+        if not data and self._stale:
+            return self._open_another(self._receiving)
         self._stale = False
-        self.drop()
-        await self._open(Connect())
-        self._begin()
-        assert self.connection is not None
-        await self.connection.send(self._said)
+        self._now = self._next
+        if not data:
+            self._machine.closed()
+        elif (result := self._machine.received(data)) is not None:
+            self._result = result
+            self._now = self._finishing
+        return True
 
-    def leave(self) -> None:
-        """Leave the connection to the next check, where it can have it."""
-        pool, answer = self.plan.pool, self.machine.answer
-        if pool is None or self.connection is None or answer is None or answer.head is None:
-            return
-        connection, self.connection = self.connection, None
-        pool.put(self._key, connection, answer)
+    # --- a connection ------------------------------------------------------------------------------------------------
 
-    def drop(self) -> None:
-        """Close the connection in order."""
-        connection, self.connection = self.connection, None
-        self._tls = None
-        if connection is not None:
-            connection.close()
+    def _choose(self, connect: Connect) -> None:
+        """How the next connection is to be made."""
+        plan, step = self._plan, connect.step
+        rule = self._rule = None if step is None else step.rule
+        own = rule is None or rule.default  # as the server line says
+        self._port = connect.port
+        self._has_tls = (own and plan.over_tls) or (rule is not None and rule.ssl)
+        through_socks = (own and plan.timing.via_socks4) or (rule is not None and rule.via_socks4)
+        self._socks = plan.server.socks4 if through_socks else None
 
-    def overdue(self, seconds: float) -> str:
-        """What the handshake that ran when the time was over waited for; "" when none did."""
-        return self._shaking.overdue(seconds) if self._shaking is not None else ""
+    def _reconnecting(self) -> bool:
+        self._drop()
+        self._machine.opening()
+        self._repeat = None
+        return self._opened() if self._reuses() else self._open()
 
-    def _has_tls(self, effect: Connect) -> bool:
-        plan, rule = self.plan, effect.step.rule if effect.step is not None else None
-        if rule is None:
-            return plan.over_tls
-        return rule.ssl or (rule.default and plan.over_tls)
-
-    async def _open(self, effect: Connect) -> None:
-        plan, rule = self.plan, effect.step.rule if effect.step is not None else None
-        own = rule is None or rule.default
-        self.timeout_status = CheckStatus.L4TOUT
+    def _open(self) -> bool:
+        """Find out where to connect to."""
+        plan = self._plan
+        self._timeout_status = CheckStatus.L4TOUT
         if plan.answer_timeout is not None:
-            self.limit.move(self.loop.time() + plan.connect_timeout)
-        target = check_address(self.address, plan.timing, rule, effect.port)
-        source = plan.server.source
-        socks = plan.server.socks4 if (own and plan.timing.via_socks4) or (rule is not None and rule.via_socks4) else None
-        sock = await open_socket(self.loop, socks if socks is not None else target, source)
-        plain = PlainConnection(self.loop, sock)
-        self.connection = plain
-        if socks is not None:
-            await through_socks4(self.loop, plain, target)
-        if own and plan.prelude:
-            await self.connection.send(plan.prelude)
-        elif rule is not None and rule.send_proxy:
-            await self.connection.send(plan.header)
-        if self._has_tls(effect):
-            if plan.tls is None:
-                raise LocalError(0, "nothing makes TLS connections to this server")
-            self.timeout_status = CheckStatus.L6TOUT
-            protocols = rule.alpn if rule is not None else None
-            tls = plan.tls.open(self.loop, sock, self._name(rule), _place(target), protocols)
-            self.connection = self._shaking = tls
-            await tls.handshake()
-            self._shaking = None
-            self._tls = tls
+            self._reactor.arm(self, self._clock() + plan.connect_timeout)
+        self._target = check_address(self.address, plan.timing, self._rule, self._port)
+        return self._locate(self._target if self._socks is None else self._socks, self._connecting)
+
+    def _locate(self, address: Address, then: _State) -> bool:
+        self._now = then
+        self._found = locate(address)
+        if self._found is not None:
+            return True
+        self._lookup = asyncio.get_running_loop().create_task(look_up(address))
+        self._lookup.add_done_callback(self._looked_up)
+        return False
+
+    def _looked_up(self, lookup: asyncio.Task[Located]) -> None:
+        if not lookup.cancelled():
+            self._proceed()
+
+    def _located(self) -> Located:
+        lookup, self._lookup = self._lookup, None
+        found = self._found if lookup is None else lookup.result()
+        assert found is not None
+        return found
+
+    def _connecting(self) -> bool:
+        family, target = self._located()
+        sock = open_socket(family, self._plan.server.source)
+        connection = self._connection = Connection(self._reactor, sock, self._proceed)
+        self._now = self._connected
+        return connection.connect(target) and self._connects()
+
+    def _connected(self) -> bool:
+        assert self._connection is not None
+        self._connection.connected()
+        return self._connects()
+
+    def _connects(self) -> bool:
+        """The socket is connected: to the server, or to the SOCKS4 proxy in front of it (5.2 socks4)."""
+        return self._greet() if self._socks is None else self._locate(self._target, self._ask_proxy)
+
+    def _ask_proxy(self) -> bool:
+        _, target = self._located()
+        host, port = target[:2] if isinstance(target, tuple) else ("", 0)
+        if not isinstance(host, str) or not isinstance(port, int) or ":" in host or not host:
+            raise LocalError(0, "SOCKS4 knows IPv4 addresses only")
+        self._socks_reply = b""
+        return self._send(socks4.connect_request(host, port), self._await_proxy)
+
+    def _await_proxy(self) -> bool:
+        assert self._connection is not None
+        data = self._connection.receive(socks4.REPLY_SIZE - len(self._socks_reply))
+        if data is None:
+            return False
+        if not data:
+            raise SocksFailure(0, "SOCKS4 proxy closed the connection")
+        reply = self._socks_reply = self._socks_reply + data
+        if len(reply) < socks4.REPLY_SIZE:
+            return True
+        if why := socks4.refusal(reply):
+            raise SocksFailure(0, why)
+        return self._greet()
+
+    def _greet(self) -> bool:
+        """Send the PROXY header, where there is to be one."""
+        plan, rule = self._plan, self._rule
+        header = plan.prelude if rule is None or rule.default else b""
+        if rule is not None and rule.send_proxy:
+            header = header or plan.header
+        then = self._secure if self._has_tls else self._opened
+        return self._send(header, then) if header else then()
+
+    def _secure(self) -> bool:
+        plan, rule, plain = self._plan, self._rule, self._connection
+        if plan.tls is None:
+            raise LocalError(0, "nothing makes TLS connections to this server")
+        assert plain is not None
+        self._timeout_status = CheckStatus.L6TOUT
+        protocols = rule.alpn if rule is not None else None
+        sock = plain.hand_over()
+        tls = plan.tls.open(self._reactor, sock, self._proceed, self._name(rule), place_of(self._target), protocols)
+        self._connection = self._tls = tls
+        self._now = self._shaking
+        return True
+
+    def _shaking(self) -> bool:
+        assert self._tls is not None
+        return self._tls.handshake() and self._opened()
+
+    def _opened(self) -> bool:
+        """The connection stands: the conversation has its own time."""
+        self._timeout_status = None
+        if self._plan.answer_timeout is not None:
+            self._reactor.arm(self, self._clock() + self._plan.answer_timeout)
+        if self._repeat is not None:
+            return self._send(self._said, self._repeat)
+        self._machine.opened(tls=self._has_tls)
+        self._now = self._next
+        return True
 
     def _name(self, rule: ConnectRule | None) -> bytes | None:
         """The server name for TLS: the rule's, else `check-sni`, else the host that an HTTP check asks for (check-sni-auto)."""
         if rule is not None and (rule.sni or not rule.default):
             return rule.sni.encode("utf-8", "surrogateescape") if rule.sni else None
-        host = self.plan.script.host
-        if self.plan.sni is not None or host is None or not self.plan.timing.sni_auto:
-            return self.plan.sni
-        return host(self.machine.stream)
+        host = self._plan.script.host
+        if self._plan.sni is not None or host is None or not self._plan.timing.sni_auto:
+            return self._plan.sni
+        return host(self.stream)
 
+    # --- the pool ----------------------------------------------------------------------------------------------------
 
-async def run_check(
-    plan: CheckPlan,
-    address: Address,
-    *,
-    clock: Callable[[], float],
-    stream: CheckStream | None = None,
-    entropy: Callable[[int], bytes] = os.urandom,
-) -> CheckResult:
-    """Run one check.
+    def _reuses(self) -> bool:
+        """Take the connection that the check before has left."""
+        pool, plan = self._plan.pool, self._plan
+        if pool is None:
+            return False
+        name = pool.name if pool.name is not None else self._name(None)
+        policy = plan.tls.policy if plan.tls is not None else b""
+        self._key = (place_of(check_address(self.address, plan.timing)), name, policy)
+        self._connection = pool.take(self._key, self._proceed)
+        self._stale = self._connection is not None
+        return self._stale
 
-    Args:
-        plan: how.
-        address: the server's current address.
-        clock: monotonic seconds.
-        stream: what samples of the check's rules look at; None for a script that evaluates none.
-        entropy: makes random bytes.
+    def _open_another(self, then: _State) -> bool:
+        """The one of the pool was closed by the server, which says nothing of the server's health: say it all again."""
+        self._stale = False
+        self._repeat = then
+        self._drop()
+        return self._open()
 
-    Returns:
-        The result; whatever goes wrong is one, only cancellation escapes.
-    """
-    began = clock()
-    script = plan.script
-    if stream is None:
-        stream = CheckStream(Session(cast(World, None), cast(FrontendPlan, None)))
-    stream.disable_on_404 = script.spec.disable_on_404
-    stream.keeps = plan.pool is not None
-    machine = Machine(script.steps, stream, entropy, limit=plan.limit, named=script.named, done=script.done)
-    run: _Run | None = None
-    try:
-        loop = asyncio.get_running_loop()
-        with TimeLimit(reactor_of(loop), loop.time() + plan.connect_timeout) as limit:
-            run = _Run(plan, address, machine, limit)
-            result = await run.drive()
-        run.leave()
-    except TimeoutError as error:
-        # The network's own ETIMEDOUT is the same class; at layer 4 both mean the same.
-        status = run.timeout_status if run is not None else CheckStatus.L4TOUT
-        if status is None:
-            result = machine.timed_out()
-        else:
-            why = run.overdue(clock() - began) if run is not None and error.errno is None else _strerror(error)
-            result = CheckResult(status, None, printable(why + machine.place))
-    except LocalError as error:
-        result = CheckResult(CheckStatus.SOCKERR, None, printable((error.strerror or str(error)) + machine.place))
-    except TlsFailure as failure:
-        result = CheckResult(CheckStatus.L6RSP, None, printable(str(failure) + machine.place))
-    except OSError as error:
-        result = CheckResult(_blame(error, run), None, printable(_strerror(error) + machine.place))
-    finally:
-        if run is not None:
-            run.drop()
-    return CheckResult(result.status, result.code, result.info, max(0.0, clock() - began))
+    def _leave(self) -> None:
+        """Leave the connection to the next check, where it can have it."""
+        pool, answer = self._plan.pool, self._machine.answer
+        if pool is None or self._connection is None or answer is None or answer.head is None:
+            return
+        connection, self._connection = self._connection, None
+        pool.put(self._key, connection, answer, self._reactor)
 
 
 #: Errors of a connection that our own system causes.
 _OUR_FAULT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EACCES, errno.EPERM})
 
 
-def _blame(error: OSError, run: _Run | None) -> CheckStatus:
-    """A connection that breaks behind its beginning is a socket error, as in HAProxy."""
-    if error.errno in _OUR_FAULT or (run is not None and run.timeout_status is None):
-        return CheckStatus.SOCKERR
-    return CheckStatus.L4CON
-
-
 def _strerror(error: OSError) -> str:
     return printable(os.strerror(error.errno) if error.errno else error.strerror or str(error))
 
 
-def _place(target: Address) -> tuple[str, int] | str:
-    """An address in the form that the connector has it in: sessions of traffic and checks at the same one are the same."""
-    return target.host if target.family in _PORTLESS else (target.host, target.port)
+async def run_check(
+    plan: CheckPlan, address: Address, *, clock: Callable[[], float], stream: CheckStream | None = None
+) -> CheckResult:
+    """Run one check, for those who wait for it; whatever goes wrong is a result.
+
+    Args:
+        plan, address, clock: see `Exchange`.
+        stream: what samples of the check's rules look at; None for a script that evaluates none.
+    """
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[CheckResult | Exception] = loop.create_future()
+
+    def done(result: CheckResult | Exception) -> None:
+        if not over.done():  # who waits may have been cancelled a moment ago
+            over.set_result(result)
+
+    if stream is None:
+        stream = CheckStream(Session(cast(World, None), cast(FrontendPlan, None)))
+    exchange = Exchange(reactor_of(loop), plan, address, stream=stream, clock=clock, done=done)
+    exchange.begin()
+    try:
+        result = await over
+    except asyncio.CancelledError:
+        exchange.abandon()
+        raise
+    if isinstance(result, Exception):
+        raise result
+    return result

@@ -17,7 +17,8 @@ from headgate.config.model import Server, ServerCheck
 from headgate.health import mail
 from headgate.health.programs import Script
 from headgate.health.results import CheckResult, Outcome
-from headgate.runtime.checks.exchange import CheckPlan, run_check
+from headgate.runtime.checks.exchange import run_check
+from headgate.runtime.checks.plans import CheckPlan
 
 #: Mails that may wait for one mail server.
 MOST_WAITING = 64

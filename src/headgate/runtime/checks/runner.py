@@ -1,8 +1,8 @@
-"""The check runner: one task for each checked server and each agent, their timing, and who is told of changes.
+"""The check runner: what a check of each server and each agent is, what its result means, and who is told of changes.
 
-`app` builds it, gives it callbacks and starts it; `admin` reads `checked`, `agents` and `availability`, and tells it of
-administrative changes. It changes no server itself: that is the callbacks' work. A server is up when both its check and its
-agent say so; those that track it follow.
+`turns` says when. `app` builds it, gives it callbacks and starts it; `admin` reads `checked`, `agents` and `availability`, and
+tells it of administrative changes. It changes no server itself: that is the callbacks' work. A server is up when both its check
+and its agent say so; those that track it follow.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
@@ -21,10 +22,13 @@ from headgate.health import events, farm
 from headgate.health.results import CheckResult, CheckStatus, Outcome, printable
 from headgate.health.state import Health, ServerStatus
 from headgate.plan.checks import CheckStream
-from headgate.runtime.checks.checked import CheckedAgent, CheckedServer, agent_plan, state_header
+from headgate.runtime.checks.checked import Checked, CheckedAgent, CheckedServer, agent_plan, state_header
 from headgate.runtime.checks.connection import TlsClient
-from headgate.runtime.checks.exchange import needs_tls, plan_check, run_check
+from headgate.runtime.checks.exchange import Exchange
 from headgate.runtime.checks.external import run_external
+from headgate.runtime.checks.plans import needs_tls, plan_check
+from headgate.runtime.checks.turns import Turns
+from headgate.runtime.loop import reactor_of
 
 #: A server went up (True) or down: (backend, server, up, reason in the words of the log line).
 OnChange = Callable[[BackendState, ServerState, bool, str], None]
@@ -36,10 +40,6 @@ LogEvent = Callable[[BackendState, int, str], None]
 OnAgent = Callable[[BackendState, ServerState, str], None]
 MakeStream = Callable[[BackendState, ServerState], CheckStream]
 
-#: No check starts sooner after the last one, whatever the interval says.
-_SHORTEST_INTERVAL = 0.001
-#: How far apart the turns of checks are at least: this part of their interval, and at most so many seconds.
-_GRID, _GRID_MOST = 0.1, 0.05
 _INFO = 6
 
 
@@ -53,18 +53,6 @@ def _configured_address(_: BackendState, server: ServerState) -> Address:
 
 def _no_tls(backend: BackendState, server: ServerState) -> TlsClient:
     raise ValueError(f"server {backend.name}/{server.name} is checked over TLS but nothing makes TLS connections")
-
-
-def next_turn(began: float, interval: float) -> float:
-    """When a check is due that began at `began`, on a grid: those that are due at about the same time are made together.
-
-    What a check costs by itself is mostly that the process has to be woken and finds no cache warm.
-
-    Args:
-        began, interval: seconds.
-    """
-    grid = min(interval * _GRID, _GRID_MOST)
-    return round((began + interval) / grid) * grid if grid > 0.0 else began
 
 
 class CheckRunner:
@@ -122,20 +110,17 @@ class CheckRunner:
         self._on_alert = on_alert
         self._log_event = log_event
         self._clock = clock
-        self._random = random
         self._make_stream = make_stream
         self._address_of = address_of
-        self._spread = spread / 100.0
         self._most_spread = most_spread
         self._node = node
         self._limit = limit
         self._inherited: Mapping[str, str] = os.environ if preserve_environment else {}
-        self._tasks: dict[CheckedServer | CheckedAgent, asyncio.Task[None]] = {}
+        self._turns = Turns(self._make, self._done, clock=clock, random=random, spread=spread / 100.0)
         self.checked: dict[ServerState, CheckedServer] = {}
         self.agents: dict[ServerState, CheckedAgent] = {}
         self.availability: dict[str, farm.Availability] = {}
         self._tls_client = tls_client
-        self._running = False
         #: called when checking ends
         self.on_stop: Callable[[], None] = _nobody
         self._by_name: dict[tuple[str, str], tuple[BackendState, ServerState]] = {}
@@ -147,8 +132,8 @@ class CheckRunner:
             for server in backend.servers:
                 self._include(backend, server, now)
 
-    def _include(self, backend: BackendState, server: ServerState, now: float) -> list[CheckedServer | CheckedAgent]:
-        made: list[CheckedServer | CheckedAgent] = []
+    def _include(self, backend: BackendState, server: ServerState, now: float) -> list[Checked]:
+        made: list[Checked] = []
         self._by_name[backend.name, server.name] = backend, server
         if server.spec.track is not None:
             self._trackers.setdefault(server.spec.track, []).append((backend, server))
@@ -180,20 +165,16 @@ class CheckRunner:
         """A server was added. It is not checked before `enable health`, nor its agent asked before `enable agent`."""
         for checked in self._include(backend, server, self._clock()):
             checked.enabled = False
-            if self._running:
-                self._launch(checked, 0.0)
+            self._turns.add(checked)
         if server.spec.track is not None:
             self._follow(backend, server)
 
     def remove(self, server: ServerState) -> None:
         """A server was removed."""
-        gone: tuple[CheckedServer | CheckedAgent | None, ...] = self.checked.pop(server, None), self.agents.pop(server, None)
+        gone: tuple[Checked | None, ...] = self.checked.pop(server, None), self.agents.pop(server, None)
         for checked in gone:
-            task = self._tasks.pop(checked, None) if checked is not None else None
             if checked is not None:
-                checked.let_go()
-            if task is not None:
-                task.cancel()
+                self._turns.remove(checked)
         for name, (_, known) in list(self._by_name.items()):
             if known is server:
                 del self._by_name[name]
@@ -212,83 +193,44 @@ class CheckRunner:
 
     def start(self) -> None:
         """Start checking, on the running loop. The first checks are spread over the shortest interval (5.2 inter)."""
-        self._running = True
         for backend, server in list(self._by_name.values()):
             if server.spec.track is not None:
                 self._follow(backend, server)
-        everything: list[CheckedServer | CheckedAgent] = [*self.checked.values(), *self.agents.values()]
-        if not everything:
-            return
-        span = min(each.plan.timing.inter for each in everything)
+        everything: list[Checked] = [*self.checked.values(), *self.agents.values()]
+        span = min((each.plan.timing.inter for each in everything), default=0.0)
         if self._most_spread is not None:
             span = min(span, self._most_spread)
-        for index, each in enumerate(everything):
-            self._launch(each, index * span / len(everything))
-
-    def _launch(self, checked: CheckedServer | CheckedAgent, delay: float) -> None:
-        kind = "agent" if isinstance(checked, CheckedAgent) else "check"
-        name = f"{kind} {checked.backend.name}/{checked.server.name}"
-        self._tasks[checked] = asyncio.create_task(self._run(checked, delay), name=name)
+        self._turns.start(everything, span)
 
     async def stop(self) -> None:
         """Stop checking; connections of running checks are closed in order."""
         self.on_stop()
-        tasks, self._tasks = list(self._tasks.values()), {}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for checked in self.checked.values():
-            checked.let_go()
+        await self._turns.stop()
         clients = [checked.plan.tls for checked in self.checked.values() if checked.plan.tls is not None]
         await asyncio.gather(*[client.settle() for client in clients])
 
-    async def _run(self, checked: CheckedServer | CheckedAgent, delay: float) -> None:
-        while True:
-            await checked.wake.wait(delay)
-            if checked.paused:
-                checked.let_go()
-                checked.wake.clear()
-                await checked.wake.wait()
-            checked.wake.clear()
-            if checked.paused:
-                delay = _SHORTEST_INTERVAL
-                continue
-            began = self._clock()
-            await self._check_once(checked)
-            spread = self._spread * (2.0 * self._random() - 1.0)
-            interval = checked.health.next_interval(checked.plan.timing, spread)
-            delay = max(_SHORTEST_INTERVAL, next_turn(began, interval) - self._clock())
-
-    async def _check_once(self, checked: CheckedServer | CheckedAgent) -> None:
-        checked.in_progress = True
-        try:
-            result, stream = await self._result(checked)
-            if not checked.paused:  # maintenance began meanwhile: what the check found means nothing
-                if isinstance(checked, CheckedAgent):
-                    self._heard(checked, result, stream)
-                else:
-                    self._finished(checked, result)
-        except Exception as error:
-            # Ours, not the server's: say it loudly, but go on checking.
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": f"health check of {checked.backend.name}/{checked.server.name} broke", "exception": error}
-            )
-        finally:
-            checked.in_progress = False
-
-    async def _result(self, checked: CheckedServer | CheckedAgent) -> tuple[CheckResult, CheckStream]:
+    def _make(self, checked: Checked) -> None:
+        """Begin a check; `checked.done` is told what came of it."""
         backend, server, plan = checked.backend, checked.server, checked.plan
-        stream = self._make_stream(backend, server)
         spec = plan.script.spec
         if spec.kind == "external":
-            seconds = plan.connect_timeout
-            proxy = backend.plan.spec
-            found = await run_external(proxy, server, seconds, inherited=self._inherited, clock=self._clock)
-            return found, stream
+            proxy, seconds = backend.plan.spec, plan.connect_timeout
+            program = run_external(proxy, server, seconds, inherited=self._inherited, clock=self._clock)
+            checked.external = asyncio.get_running_loop().create_task(program)
+            checked.external.add_done_callback(partial(_program_ended, checked))
+            return
+        stream = self._make_stream(backend, server)
         if spec.send_state:
             stream.state = state_header(backend, server, checked.health, self._node)
-        address = self._address_of(backend, server)
-        return await run_check(plan, address, stream=stream, clock=self._clock), stream
+        address, reactor = self._address_of(backend, server), reactor_of(asyncio.get_running_loop())
+        checked.exchange = Exchange(reactor, plan, address, stream=stream, clock=self._clock, done=checked.done)
+        checked.exchange.begin()
+
+    def _done(self, checked: Checked, result: CheckResult) -> None:
+        if isinstance(checked, CheckedServer):
+            self._finished(checked, result)
+        elif isinstance(checked, CheckedAgent) and checked.exchange is not None:
+            self._heard(checked, result, checked.exchange.stream)
 
     @traceable
     def _finished(self, checked: CheckedServer, result: CheckResult) -> None:
@@ -301,7 +243,7 @@ class CheckRunner:
             self._settle(checked.backend, checked.server, result.reason)
         self._ends(checked)
 
-    def _ends(self, checked: CheckedServer | CheckedAgent) -> None:
+    def _ends(self, checked: Checked) -> None:
         """A check is over: slowstart follows the time, also of those that track the server."""
         backend = checked.backend
         self._on_checked(backend)
@@ -309,7 +251,7 @@ class CheckRunner:
             if other is not backend:
                 self._on_checked(other)
 
-    def _tell_check(self, checked: CheckedServer | CheckedAgent, level: int, status: CheckStatus, kind: str) -> None:
+    def _tell_check(self, checked: Checked, level: int, status: CheckStatus, kind: str) -> None:
         """`option log-health-checks`: only what is different from before."""
         health, backend, server = checked.health, checked.backend, checked.server
         result = health.result
@@ -365,7 +307,7 @@ class CheckRunner:
             return False
         if agent.enabled is not enabled:
             agent.enabled = enabled
-            agent.wake.set()
+            self._turns.hurry(agent)
         return True
 
     def force_agent(self, server: ServerState, up: bool) -> bool:
@@ -507,7 +449,7 @@ class CheckRunner:
         """Have the next check after `fastinter` at most."""
         timing = checked.plan.timing
         fast = timing.inter if timing.fastinter is None else timing.fastinter
-        asyncio.get_running_loop().call_later(fast, _wake_hurried, checked)
+        self._turns.hurry(checked, fast)
 
     def _restart(self, server: ServerState) -> None:
         checked = self.checked.get(server)
@@ -520,12 +462,13 @@ class CheckRunner:
                 self._on_change(backend, server, up, "no longer checked" if not checked.enabled else "yet unchecked")
             if server.stopping:
                 self._on_stopping(backend, server, False)
-        checked.wake.set()
+        self._turns.hurry(checked)
 
 
-def _wake_hurried(checked: CheckedServer) -> None:
-    if checked.health.hurried:
-        checked.wake.set()
+def _program_ended(checked: Checked, program: asyncio.Task[CheckResult]) -> None:
+    if not program.cancelled():
+        error = program.exception()
+        checked.done(error if isinstance(error, Exception) else program.result())
 
 
 def _weight_of(text: str, initial: int) -> int:

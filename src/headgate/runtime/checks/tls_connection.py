@@ -13,14 +13,15 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Hashable
+from typing import NoReturn
 
 from headgate.config.tls_options import Protocols
 from headgate.observe.full_handshakes import Cause
 from headgate.observe.key_exchanges import CheckKeys, KeyExchanges
 from headgate.runtime.channel import has_unread
-from headgate.runtime.checks.connection import READ_SIZE
+from headgate.runtime.checks.connection import READ_SIZE, TlsLayer, nothing
 from headgate.runtime.checks.failures import TlsFailure
-from headgate.runtime.checks.watched import WatchedSocket, until_writable
+from headgate.runtime.reactor import READ, WRITE, Reactor
 from headgate.tls.client_context import ServerContext
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, system_failure, take_error
 
@@ -63,11 +64,11 @@ class CheckDialler:
         return self.context.policy
 
     def open(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, sni: bytes | None, where: Hashable,
+        self, reactor: Reactor, sock: socket.socket, proceed: Callable[[], None], sni: bytes | None, where: Hashable,
         protocols: Protocols | None = None,
     ) -> TlsConnection:
         """See `runtime.checks.connection.TlsClient.open`."""
-        return TlsConnection(loop, sock, self, sni, where, protocols)
+        return TlsConnection(reactor, sock, proceed, self, sni, where, protocols)
 
     async def settle(self) -> None:
         """Wait until all connections that were closed are gone; that takes `TICKET` and `GOODBYE` seconds at most."""
@@ -92,38 +93,37 @@ class CheckDialler:
         self._leaving.discard(connection)
 
 
-class TlsConnection(WatchedSocket):
+class TlsConnection(TlsLayer):
     """A TLS connection over a connected socket.
 
     Args:
-        loop: the running one.
-        sock: connected to `where`, non-blocking.
+        reactor, sock, proceed: see `runtime.checks.connection.Connection`; the socket is connected to `where`.
         dialler: who makes it.
         sni: the name to ask for.
         where: the address that is connected to.
         protocols: to offer by ALPN, None for those of the dialler's context.
 
     Attributes:
-        deadline, armed: the reactor's, for the end.
+        deadline, armed: the reactor's: how long a verdict may take, and the end.
 
     Raises:
         MemoryError: OpenSSL could not make it.
     """
 
     __slots__ = (
-        "_asked", "_broken", "_context", "_dialler", "_early", "_first", "_gone", "_handle", "_leaving", "_left",
-        "_saying_goodbye", "_ssl", "_through", "armed", "deadline",
+        "_asked", "_broken", "_context", "_dialler", "_early", "_first", "_handle", "_leaving", "_left", "_saying_goodbye",
+        "_ssl", "_through", "_told", "armed", "deadline",
     )  # fmt: skip
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, dialler: CheckDialler, sni: bytes | None, where: Hashable,
-        protocols: Protocols | None = None,
+        self, reactor: Reactor, sock: socket.socket, proceed: Callable[[], None], dialler: CheckDialler, sni: bytes | None,
+        where: Hashable, protocols: Protocols | None = None,
     ) -> None:
-        super().__init__(loop, sock)
+        super().__init__(reactor, sock, proceed)
         self._leaving = False
         self._dialler = dialler
         self._context = dialler.context
-        self._handle = self._context.dial(sock, sni, where, loop.time(), protocols)
+        self._handle = self._context.dial(sock, sni, where, reactor.now, protocols)
         self._ssl = self._handle.ssl
         self._asked = False
         self._context.heed_request(self._handle)
@@ -135,20 +135,27 @@ class TlsConnection(WatchedSocket):
         self._left = _MOST
         self.deadline = 0.0
         self.armed = 0.0
-        self._gone: asyncio.Future[None] | None = None
+        self._told: asyncio.Future[None] | None = None
+        if has_unread(self._fd):
+            self._peek()  # a server that speaks first
 
     # --- the conversation ---
 
-    async def handshake(self) -> None:
-        """Complete the handshake.
-
-        Raises:
-            TlsFailure: it failed, for instance because the certificate was not accepted.
-        """
-        if has_unread(self._fd):
-            self._peek()  # a server that speaks first
-        await self._drive(lambda: int(lib.SSL_do_handshake(self._ssl)))
-        self._completed()
+    def handshake(self) -> bool:
+        """See `runtime.checks.connection.TlsLayer.handshake`."""
+        if self._came:
+            self._came = False
+            if not self._first:
+                self._peek()
+        while True:
+            lib.ERR_clear_error()
+            result = int(lib.SSL_do_handshake(self._ssl))
+            if result > 0:
+                self._completed()
+                return True
+            system_error = ffi.errno
+            if not self._again(lib.SSL_get_error(self._ssl, result), system_error):
+                return False
 
     def overdue(self, seconds: float) -> str:
         """See `runtime.checks.connection.TlsLayer.overdue`."""
@@ -160,34 +167,36 @@ class TlsConnection(WatchedSocket):
     def _completed(self) -> None:
         self._through = True
         self._asked = self._context.asked(self._handle)
-        now = self._loop.time()
+        now = self._reactor.now
         self._dialler.established(self._context.established(self._handle, now), now)
 
-    async def verdict(self, seconds: float) -> None:
+    def verdict(self, seconds: float) -> bool:
         """See `runtime.checks.connection.TlsLayer.verdict`."""
         if not self._asked or not self._handle.awaits_ticket or self._dialler.silent:
-            return
-        end = self._loop.time() + seconds
-        while not self._listen_first(ends=True):
-            left = end - self._loop.time()
-            if left <= 0.0:
-                self._dialler.silent = True
-                return
-            timer = self._loop.call_later(left, self._wake)
-            try:
-                await self._until_readable()
-            finally:
-                timer.cancel()
+            return True
+        if not self._listen_first(ends=True):
+            if not self.deadline:
+                self._reactor.arm(self, self._reactor.now + seconds)
+            self._await(READ)
+            return False
+        self.deadline = 0.0
         self._asked = False
+        return True
 
-    async def send(self, data: bytes) -> None:
-        """Send all of `data`."""
+    def send(self, data: bytes) -> int:
+        """See `runtime.checks.connection.Connection.send`."""
         if self._handle.awaits_ticket:
             self._listen_first()
-        at = 0
-        while at < len(data):
-            rest = data[at:]
-            at += await self._drive(lambda: int(lib.SSL_write(self._ssl, rest, len(rest))))  # noqa: B023 -- before the next round
+        while True:
+            lib.ERR_clear_error()
+            result = int(lib.SSL_write(self._ssl, data, len(data)))
+            if result > 0:
+                if result < len(data):
+                    self._await(WRITE)
+                return result
+            system_error = ffi.errno
+            if not self._again(lib.SSL_get_error(self._ssl, result), system_error):
+                return 0
 
     def _listen_first(self, *, ends: bool = False) -> bool:
         """In TLS 1.3 a server that does not accept us says so behind our handshake, and is gone.
@@ -205,12 +214,12 @@ class TlsConnection(WatchedSocket):
         while True:
             result = int(lib.SSL_read(self._ssl, _buffer, READ_SIZE))
             if result > 0:
-                self._early = bytes(ffi.unpack(_buffer, result))
+                self._early += bytes(ffi.unpack(_buffer, result))
                 return True
             system_error = ffi.errno
             kind = lib.SSL_get_error(self._ssl, result)
             if kind in (WANT_READ, WANT_WRITE, ZERO_RETURN):
-                if kind == WANT_READ and self._context.look(self._handle, self._loop.time()):
+                if kind == WANT_READ and self._context.look(self._handle, self._reactor.now):
                     came = True
                     continue
                 return came or kind == ZERO_RETURN
@@ -220,40 +229,43 @@ class TlsConnection(WatchedSocket):
                 return True
             self._fail(error)
 
-    async def receive(self) -> bytes:
-        """What arrived, b"" at the end, be it a clean one or not: the conversation knows whether it was complete."""
+    def receive(self, most: int = READ_SIZE) -> bytes | None:
+        """See `runtime.checks.connection.Connection.receive`; the conversation knows whether an unclean end matters."""
         if self._early:
             early, self._early = self._early, b""
             return early
-        count = await self._drive(lambda: int(lib.SSL_read(self._ssl, _buffer, READ_SIZE)))
-        data = bytes(ffi.unpack(_buffer, count)) if count > 0 else b""
-        if data and self._handle.awaits_ticket:
-            now = self._loop.time()
-            self._context.look(self._handle, now)
+        if not self._came and not lib.SSL_pending(self._ssl):
+            self._await(READ)
+            return None
+        self._came = False
+        while True:
+            lib.ERR_clear_error()
+            result = int(lib.SSL_read(self._ssl, _buffer, most))
+            if result > 0:
+                break
+            system_error = ffi.errno
+            kind = lib.SSL_get_error(self._ssl, result)
+            if kind == ZERO_RETURN:
+                return b""
+            if not self._again(kind, system_error):
+                return None
+        data = bytes(ffi.unpack(_buffer, result))
+        if self._handle.awaits_ticket:
+            self._context.look(self._handle, self._reactor.now)
             self._context.settled(self._handle)
         return data
 
-    async def _drive(self, operation: Callable[[], int]) -> int:
-        """Repeat an operation until it is through; 0 when the server has ended the connection with close_notify."""
-        while True:
-            lib.ERR_clear_error()
-            result = operation()
-            if result > 0:
-                return result
-            system_error = ffi.errno
-            kind = lib.SSL_get_error(self._ssl, result)
-            if kind == WANT_READ:
-                if self._handle.awaits_ticket and self._context.look(self._handle, self._loop.time()):
-                    continue  # it stopped at a ticket: more may be there already
-                await self._until_readable()
-                if not self._through and not self._first:
-                    self._peek()
-            elif kind == WANT_WRITE:
-                await until_writable(self._loop, self._fd)
-            elif kind == ZERO_RETURN:
-                return 0
-            else:
-                self._fail(take_error(kind, system_error))
+    def _again(self, kind: int, system_error: int) -> bool:
+        """What an operation came to that did not succeed: whether it may at once; else it is awaited when it can."""
+        if kind == WANT_READ:
+            if self._handle.awaits_ticket and self._context.look(self._handle, self._reactor.now):
+                return True  # it stopped at a ticket: more may be there already
+            self._await(READ)
+            return False
+        if kind == WANT_WRITE:
+            self._await(WRITE)
+            return False
+        self._fail(take_error(kind, system_error))
 
     def _peek(self) -> None:
         """What the server says first, in case that it is no TLS."""
@@ -264,7 +276,7 @@ class TlsConnection(WatchedSocket):
         except OSError as broken:  # the system says it once: OpenSSL would take it for an end
             self._fail(system_failure(broken.errno or 0))
 
-    def _fail(self, error: TlsError) -> None:
+    def _fail(self, error: TlsError) -> NoReturn:
         self._broken = Cause.UNCLEAN_BY_SERVER if error.errno or error.eof else Cause.UNCLEAN_BY_US
         if not self._through:
             self._dialler.exchanges.failed += 1
@@ -284,7 +296,7 @@ class TlsConnection(WatchedSocket):
             system_error = ffi.errno
             kind = lib.SSL_get_error(self._ssl, result)
             if result <= 0 and kind == WANT_READ:
-                if self._handle.awaits_ticket and self._context.look(self._handle, self._loop.time()):
+                if self._handle.awaits_ticket and self._context.look(self._handle, self._reactor.now):
                     continue
                 return
             if result <= 0 and kind != ZERO_RETURN:
@@ -301,32 +313,31 @@ class TlsConnection(WatchedSocket):
             self._release()
             return
         self._dialler.leaves(self)
-        self._waiter = None
+        self.proceed = nothing
         self._leaving = True
-        self._watch()
+        self._watch(READ)
         if not self._through:
             # To break a handshake off would cost the session that it resumes, with Java's servers at least.
-            self._reactor.arm(self, self._loop.time() + HANDSHAKE)
+            self._reactor.arm(self, self._reactor.now + HANDSHAKE)
         else:
             self._leave()
 
     def _leave(self) -> None:
         if self._handle.awaits_ticket:
-            self._reactor.arm(self, self._loop.time() + TICKET)
-            self._look_for_tickets()
+            self._reactor.arm(self, self._reactor.now + TICKET)  # it takes a moment: looked for when something comes
         else:
             self._say_goodbye()
 
-    def _readable(self, events: int) -> None:
+    def _happened(self, events: int) -> None:
         """The reactor's call."""
-        if self._saying_goodbye:
+        if not self._leaving:
+            super()._happened(events)
+        elif self._saying_goodbye:
             self._drain()
-        elif self._leaving and not self._through:
-            self._end_handshake()
-        elif self._leaving:
+        elif self._through:
             self._look_for_tickets()
         else:
-            super()._readable(events)
+            self._end_handshake()
 
     def _end_handshake(self) -> None:
         """The handshake of a check that was given up goes on."""
@@ -352,7 +363,7 @@ class TlsConnection(WatchedSocket):
                     continue
             system_error = ffi.errno
             kind = lib.SSL_get_error(self._ssl, result)
-            came = self._context.look(self._handle, self._loop.time())
+            came = self._context.look(self._handle, self._reactor.now)
             if kind == WANT_READ and not came:
                 return
             if kind not in (WANT_READ, ZERO_RETURN):
@@ -378,18 +389,21 @@ class TlsConnection(WatchedSocket):
             self._broken = self._broken or Cause.UNCLEAN_BY_SERVER
             self._release()
             return
-        self._reactor.arm(self, self._loop.time() + GOODBYE)
+        self._reactor.arm(self, self._reactor.now + GOODBYE)
 
     def timed_out(self) -> None:
-        """The reactor's call: the handshake was not over in time, no ticket came, or the server did not let go."""
-        if self._through and not self._saying_goodbye:
+        """The reactor's call: no verdict came, the handshake was not over in time, no ticket, or the server did not let go."""
+        if not self._leaving:
+            self._dialler.silent = True
+            self.proceed()
+        elif self._through and not self._saying_goodbye:
             self._say_goodbye()
         else:
             self._release()
 
     def when_gone(self, told: asyncio.Future[None]) -> None:
         """Set the result of `told` when it is gone."""
-        self._gone = told
+        self._told = told
 
     def _drain(self) -> None:
         try:
@@ -410,8 +424,8 @@ class TlsConnection(WatchedSocket):
         if self._through:
             # Without this OpenSSL would mark the session of a connection whose close_notify did not come back as unusable.
             lib.SSL_set_shutdown(self._ssl, _CLOSED)
-            self._context.ended(self._handle, self._broken, self._loop.time())
+            self._context.ended(self._handle, self._broken, self._reactor.now)
         self._close_socket()
         self._dialler.left(self)
-        if self._gone is not None and not self._gone.done():
-            self._gone.set_result(None)
+        if self._told is not None and not self._told.done():
+            self._told.set_result(None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from headgate.runtime.checks.connection import PlainConnection
-from headgate.runtime.loop import Loop
+from headgate.runtime.checks.connection import Connection, nothing
+from headgate.runtime.reactor import Reactor
 
 
 class Flood:
@@ -30,23 +30,23 @@ class Flood:
 def test_a_server_that_never_ceases_to_send_is_left() -> None:
     near, far = socket.socketpair()
     far.send(b"x")
-    loop = Loop()
+    reactor = Reactor()
     try:
         flood = Flood(near)
-        PlainConnection(loop, flood).close()  # type: ignore[arg-type]
+        Connection(reactor, flood, nothing).close()  # type: ignore[arg-type]
         assert near.fileno() == -1 and flood.reads > 1
     finally:
         far.close()
-        loop.close()
+        reactor.close()
 
 
 def test_what_is_there_is_read_away_so_that_the_end_is_in_order() -> None:
-    loop = Loop()
+    reactor = Reactor()
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as far:
         near, _ = listening.accept()
         near.setblocking(False)
         far.sendall(b"x" * 40_000)
-        PlainConnection(loop, near).close()
+        Connection(reactor, near, nothing).close()
         far.settimeout(10)
         assert far.recv(1) == b""  # and no reset
-    loop.close()
+    reactor.close()
