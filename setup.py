@@ -18,8 +18,9 @@ SOURCES = pathlib.Path("src")
 #: Modules from accept to log line and of health checks, as patterns below src/headgate. A class is compiled together with those
 #: that extend it and those that it extends.
 COMPILED = (
+    "app/doors.py", "app/live.py",
     "balance/*.py",
-    "observe/cells.py", "observe/counters.py", "observe/handshakes.py", "observe/key_exchanges.py",
+    "observe/cells.py", "observe/counters.py", "observe/handshakes.py", "observe/key_exchanges.py", "observe/syslog.py",
     "plan/actions/*.py", "plan/converters/*.py", "plan/fetches/*.py",
     "plan/address_headers.py", "plan/balance_keys.py", "plan/captures.py", "plan/checks.py", "plan/conditions.py",
     "plan/expressions.py", "plan/facts.py", "plan/logformat.py", "plan/matchers.py", "plan/patterns.py", "plan/replies.py",

@@ -15,6 +15,7 @@ import pytest
 from headgate.base.addresses import Address, Family
 from headgate.config.model import SourceAddress
 from headgate.proxy.port import Channel, Lost
+from headgate.runtime import connector
 from headgate.runtime.channel import PlainChannel
 from headgate.runtime.connector import Endpoint, PendingConnection
 from headgate.runtime.loop import reactor_of
@@ -150,7 +151,7 @@ def test_no_descriptor_left_is_a_failed_connection(monkeypatch: pytest.MonkeyPat
         reactor = reactor_of(asyncio.get_running_loop())
         attempt = Attempt()
         with monkeypatch.context() as patch:
-            patch.setattr(socket, "socket", none_left)
+            patch.setattr(connector, "Socket", none_left)
             PendingConnection(reactor, endpoint, cast(Any, None), stream(), attempt)
         try:
             return await asyncio.wait_for(attempt.ended, 10)

@@ -173,7 +173,7 @@ def test_a_descriptor_is_registered_once() -> None:
     loop = Loop()
     near, far = socket.socketpair()
     with near, far:
-        selector = loop._waiting
+        selector = loop._selector  # type: ignore[attr-defined]  # asyncio's own
         selector.register(near, selectors.EVENT_READ)
         with pytest.raises(KeyError, match="already registered"):
             selector.register(near.fileno(), selectors.EVENT_WRITE)

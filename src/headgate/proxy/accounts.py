@@ -78,14 +78,15 @@ def count_end(
         link: its backend, None when it ended before one was chosen.
         server: the server that it was sent to, or was to be.
     """
+    if link is None and outcome is Outcome.LOCAL_REPLY:
+        side.counters.intercepted += 1
+        return
     column = _FRONTEND.get(outcome)
     if column is not None:
         _add(side.counters, column)
         _add(listener, column)
     if link is None:
-        if outcome is Outcome.LOCAL_REPLY:
-            side.counters.intercepted += 1
-        elif outcome is Outcome.NO_SERVER:
+        if outcome is Outcome.NO_SERVER:
             # There was no backend at all: the frontend's own fault.
             side.counters.request_errors += 1
         return

@@ -12,7 +12,7 @@ import fcntl
 import socket
 import struct
 import termios
-from typing import Protocol
+from typing import Protocol, cast
 
 from headgate.plan.facts import TlsFacts
 from headgate.proxy.port import Lost, Owner
@@ -21,6 +21,10 @@ from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 #: First size of a read; doubled while the peer fills it, up to the second figure.
 READ_SIZE = 16384
 READ_SIZE_MOST = 131072
+
+#: The system's own socket object. What Python's `socket.socket` adds to it, a count of files that were made of it, nobody needs
+#: here, and each connection would pay for it when it begins and when it ends.
+Socket = cast(type[socket.socket], socket.SocketType)
 
 _TCP, _CORK = int(socket.IPPROTO_TCP), socket.TCP_CORK
 _unread = array.array("i", [0])

@@ -18,7 +18,7 @@ from headgate.config.model import ProxyProtocolSend, SourceAddress
 from headgate.plan.facts import Session, Stream, TlsFacts
 from headgate.proxy.port import Channel, Lost, Owner
 from headgate.proxy.services import Attempt
-from headgate.runtime.channel import NOBODY, PlainChannel, lost_reason
+from headgate.runtime.channel import NOBODY, PlainChannel, Socket, lost_reason
 from headgate.runtime.proxy_header import encode_header
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 from headgate.wire import socks4
@@ -31,6 +31,8 @@ if TYPE_CHECKING:  # a configuration without TLS does not load it
 IP_TRANSPARENT = 19
 IPV6_TRANSPARENT = 75
 TCP_USER_TIMEOUT = 18
+
+_STREAM = int(socket.SOCK_STREAM) | int(socket.SOCK_NONBLOCK)
 
 
 class HandshakeOwner(Owner, Protocol):
@@ -186,9 +188,8 @@ class PendingConnection:
         if endpoint.host is None:
             raise OSError(errno.EHOSTUNREACH, "the server's name is not resolved")
         family = endpoint.family if endpoint.socks4 is None else _family_of(endpoint.socks4)
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = Socket(family, _STREAM)
         self._sock = sock
-        sock.setblocking(False)
         if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for level, option, value in endpoint.options:

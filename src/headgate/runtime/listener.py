@@ -19,7 +19,7 @@ from headgate.proxy.port import Channel
 from headgate.proxy.relay import RelaySession
 from headgate.proxy.sides import Frontend
 from headgate.runtime.arrival import Arrival, ClientSession, refuses
-from headgate.runtime.channel import NOBODY, PlainChannel
+from headgate.runtime.channel import NOBODY, PlainChannel, Socket
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import READ, Reactor
 from headgate.runtime.sockets import file_identity
@@ -274,7 +274,7 @@ class Listener:
             if taken is None:
                 return
             descriptor, address = taken
-            self.welcome(socket.socket(family, kind, protocol, descriptor), address)
+            self.welcome(Socket(family, kind, protocol, descriptor), address)
 
     def _passed_on(self, events: int) -> None:
         """`sockpair@`: connections arrive as descriptors over the socket (2.9.1)."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import select
 import selectors
-import time
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
@@ -24,16 +23,11 @@ _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class _ReactorSelector(selectors.BaseSelector):
-    """asyncio's descriptors, in the set of a reactor.
-
-    Attributes:
-        woken: a callback or timer was added since the last wait began: asyncio has to look at it.
-    """
+    """asyncio's descriptors, in the set of a reactor."""
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
         self._keys: dict[int, selectors.SelectorKey] = {}
-        self.woken = False
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         fd = _number(fileobj)
@@ -67,18 +61,7 @@ class _ReactorSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Turn the reactor until asyncio has something to do, or for `timeout` seconds."""
-        patience = -1.0 if timeout is None else max(timeout, 0.0)
-        end = time.monotonic() + patience
-        turn = self._reactor.turn
-        self.woken = False
-        while True:
-            others = turn(patience)
-            if others or self.woken:
-                return self._ready(others)
-            if patience >= 0.0:
-                patience = end - time.monotonic()
-                if patience <= 0.0:
-                    return []
+        return self._ready(self._reactor.turns(-1.0 if timeout is None else max(timeout, 0.0)))
 
     def _ready(self, others: list[tuple[int, int]]) -> list[tuple[selectors.SelectorKey, int]]:
         ready = []
@@ -109,9 +92,8 @@ class Loop(asyncio.SelectorEventLoop):
 
     def __init__(self, reactor: Reactor | None = None) -> None:
         self.reactor = reactor if reactor is not None else Reactor()
-        self._waiting = _ReactorSelector(self.reactor)
         self._servers: weakref.WeakSet[asyncio.Server] = weakref.WeakSet()
-        super().__init__(self._waiting)
+        super().__init__(_ReactorSelector(self.reactor))
 
     async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
         """See `asyncio.loop.create_server`."""
@@ -129,14 +111,14 @@ class Loop(asyncio.SelectorEventLoop):
         self, callback: Callable[[*_Arguments], object], *args: *_Arguments, context: Context | None = None
     ) -> asyncio.Handle:
         """See `asyncio.loop.call_soon`; handlers of the reactor call it in the middle of a wait."""
-        self._waiting.woken = True
+        self.reactor.woken = True
         return super().call_soon(callback, *args, context=context)
 
     def call_at(
         self, when: float, callback: Callable[[*_Arguments], object], *args: *_Arguments, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """See `asyncio.loop.call_at`."""
-        self._waiting.woken = True
+        self.reactor.woken = True
         return super().call_at(when, callback, *args, context=context)
 
     async def wind_up(self) -> None:

@@ -54,10 +54,12 @@ class Reactor:
     Attributes:
         now: monotonic seconds, read once a turn.
         wall: seconds since the epoch that belong to `now`.
+        woken: the loop's, set when it has something to do that came in the middle of a turn.
     """
 
     __slots__ = (
         "_dead", "_epoll", "_handlers", "_heap", "_later", "_order", "_run", "now", "on_bug", "shared", "turn_ends", "wall",
+        "woken",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -76,6 +78,7 @@ class Reactor:
         self.turn_ends: list[Callable[[], None]] = []
         self.now = time.monotonic()
         self.wall = time.time()
+        self.woken = False
 
     def clear(self) -> None:
         """Forget all handlers and deadlines; descriptors that are not ours stay."""
@@ -91,6 +94,19 @@ class Reactor:
         self._epoll.close()
 
     # --- turns ---
+
+    def turns(self, patience: float) -> list[tuple[int, int]]:
+        """Take turns until the loop has something to do, or for so many seconds; arguments and answer as of `turn`."""
+        end = time.monotonic() + patience
+        self.woken = False
+        while True:
+            others = self.turn(patience)
+            if others or self.woken:
+                return others
+            if patience >= 0.0:
+                patience = end - time.monotonic()
+                if patience <= 0.0:
+                    return others
 
     def turn(self, patience: float) -> list[tuple[int, int]]:
         """Wait for events, and serve them and whatever is due.

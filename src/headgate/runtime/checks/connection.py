@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from headgate.base.addresses import Address, Family
 from headgate.config.model import SourceAddress
 from headgate.config.tls_options import Protocols
-from headgate.runtime.channel import has_unread
+from headgate.runtime.channel import Socket, has_unread
 from headgate.runtime.checks.failures import LocalError
 from headgate.runtime.reactor import READ, WRITE, Reactor
 
@@ -254,7 +254,7 @@ def open_socket(family: int, source: SourceAddress | None) -> socket.socket:
         LocalError: there is none, or the source can't be bound.
     """
     try:
-        sock = socket.socket(family, _STREAM)
+        sock = Socket(family, _STREAM)
     except OSError as error:
         raise LocalError(error.errno, error.strerror) from None
     if family != socket.AF_UNIX:
