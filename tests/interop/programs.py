@@ -96,6 +96,11 @@ def ask_socket(path: pathlib.Path, command: str) -> str:
     return answer.decode(errors="replace")
 
 
+def children(pid: int) -> list[int]:
+    """Child processes of a process, in the order of their beginning."""
+    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def listening_addresses() -> set[tuple[str, int]]:
     """Address and port of every TCP socket in state LISTEN. Read from /proc: connecting would show in logs."""
     found = set()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.interop.backends import Backend, answer, read_response, response
 from tests.interop.conftest import Proxy, StartProxy
-from tests.interop.programs import DEADLINE, Program, free_port, start_subject, wait_until
+from tests.interop.programs import DEADLINE, Program, children, free_port, start_subject, wait_until
 
 ENOUGH = 50  # new connections, so that every worker gets some
 
@@ -279,11 +279,6 @@ def test_payloads(both: pathlib.Path) -> None:
 
 
 # --- several workers -------------------------------------------------------------------------------------------------
-
-
-def children(pid: int) -> list[int]:
-    """Of a process, in the order in which they were made: a launcher makes the controller first."""
-    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 class Cluster:

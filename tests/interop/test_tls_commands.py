@@ -17,7 +17,7 @@ from cryptography.x509 import load_der_x509_certificate
 
 from headgate.tls.authority import Authority, Issued, issue, make_authority
 from tests.interop.conftest import DEFAULTS, StartProxy
-from tests.interop.programs import DEADLINE, Program, check_config, free_port, headgate_command, wait_until
+from tests.interop.programs import DEADLINE, Program, check_config, children, free_port, headgate_command, wait_until
 
 
 def say(path: pathlib.Path, command: str, payload: bytes = b"") -> str:
@@ -193,10 +193,6 @@ def test_a_commit_is_what_clients_see(site: Site, proxy: StartProxy, workers: in
     for port in (running.port, running.listed):
         assert everywhere(port, "a.example", fresh.certificate.serial_number)
     assert running.says("show ssl changes").split(" ")[0] == "cert"
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_worker_that_comes_later_has_it_too(site: Site, proxy: StartProxy) -> None:

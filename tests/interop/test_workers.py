@@ -12,15 +12,10 @@ import pytest
 
 from tests.interop.backends import Backend, answer, read_response, response
 from tests.interop.conftest import Proxy, StartProxy
-from tests.interop.programs import ask_socket, wait_until
+from tests.interop.programs import ask_socket, children, wait_until
 
 WORKERS = 4
 ENOUGH = 24  # connections: so many that every worker gets some
-
-
-def children(pid: int) -> list[int]:
-    """Of a process, in the order in which they were made."""
-    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 class Cluster:
