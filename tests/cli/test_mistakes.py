@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import os
 import re
@@ -82,7 +83,9 @@ class _Pki:
         for name, line in LISTS.items():
             self.write(f"../{name}", f"{line}\n".encode())
         self.write("../open/site.pem", site.pem)
-        (folder / "open" / "site.pem").chmod(0o644)
+        self.write("../open/ticket.keys", b"".join(base64.b64encode(bytes([number]) * 80) + b"\n" for number in range(3)))
+        for name in ("site.pem", "ticket.keys"):
+            (folder / "open" / name).chmod(0o644)
 
     def valid(self, names: list[str], begin: float, end: float) -> Issued:
         return issue(self.root, names, not_before=days(begin, self.now), not_after=days(end, self.now))

@@ -23,7 +23,7 @@ CODES: dict[str, str] = {
     "tls-unusable-ciphers": "no certificate of the line can be used with any of its ciphers",
     "tls-old-versions": "neither TLS 1.2 nor TLS 1.3 is allowed",
     "tls-must-staple": "a certificate that must come with an OCSP response has none",
-    "tls-key-readable": "everybody on the machine can read a private key",
+    "tls-key-readable": "everybody on the machine can read a private key, or keys of tickets",
     "tls-no-server-name": "a server's certificate is verified, and for no name",
     "tls-verify-unused": "client certificates are optional, and nothing looks whether one came",
     "tls-has-crt": "a rule asks `ssl_fc_has_crt`, which is false on resumed sessions, instead of `ssl_c_used`",

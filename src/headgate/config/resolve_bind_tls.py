@@ -30,6 +30,7 @@ from headgate.config.tls_options import (
     CrtList,
     GenerateCertificates,
     PolicyOptions,
+    TicketKeyFile,
     TlsVersions,
     Verify,
 )
@@ -98,8 +99,19 @@ def bind_tls(
         ca_ignore_err=settings.value("ca-ignore-err", NOTHING_IGNORED),
         crt_ignore_err=settings.value("crt-ignore-err", NOTHING_IGNORED),
         generate=_generate(settings, defaults, report),
+        ticket_keys=_ticket_keys(settings, report),
         location=place,
     )
+
+
+def _ticket_keys(settings: Settings, report: Report) -> TicketKeyFile | None:
+    path = settings.value("tls-ticket-keys")
+    if path is None:
+        return None
+    place = settings.place("tls-ticket-keys")
+    if not settings.value("tls-tickets", True):
+        report.warn("'tls-ticket-keys' has no effect with 'no-tls-tickets'", place, remedy="leave one of them out")
+    return TicketKeyFile(path, place)
 
 
 def _certificates(settings: Settings, defaults: LineDefaults, report: Report) -> list[CertificateLine | CrtList]:

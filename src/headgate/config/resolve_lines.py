@@ -37,7 +37,7 @@ def line_defaults(settings: Settings) -> LineDefaults:
 
 def _side_defaults(settings: Settings, side: str) -> Settings:
     found = Settings()
-    for name in ("ciphers", "ciphersuites", "curves", "sigalgs"):
+    for name in ("ciphers", "ciphersuites", "client-sigalgs", "curves", "sigalgs"):
         setting = settings.get(f"ssl-default-{side}-{name}")
         if setting is not None:
             found[name] = setting
@@ -180,6 +180,7 @@ def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: 
         ciphersuites=settings.value("ciphersuites"),
         curves=settings.value("curves"),
         sigalgs=settings.value("sigalgs"),
+        client_sigalgs=settings.value("client-sigalgs"),
         alpn=settings.value("alpn", ()),
         reuse=settings.value("ssl-reuse", True),
         tickets=settings.value("tls-tickets", True),

@@ -71,6 +71,7 @@ class BindTls:
         policy: what holds for all its certificates that say nothing else.
         ca_ignore_err, crt_ignore_err: verification errors of client certificates that are passed over.
         generate: `generate-certificates` with its CA, None without.
+        ticket_keys: the file of `tls-ticket-keys`, None without.
     """
 
     certificates: tuple[CertificateLine | CrtList, ...]
@@ -81,7 +82,16 @@ class BindTls:
     ca_ignore_err: IgnoredErrors = NOTHING_IGNORED
     crt_ignore_err: IgnoredErrors = NOTHING_IGNORED
     generate: GenerateCertificates | None = None
+    ticket_keys: TicketKeyFile | None = None
     location: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TicketKeyFile:
+    """`tls-ticket-keys`, and where it was written."""
+
+    path: str
+    location: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +196,7 @@ class ServerTls:
     ciphersuites: str | None = None
     curves: str | None = None
     sigalgs: str | None = None
+    client_sigalgs: str | None = None
     alpn: tuple[str, ...] = ()
     reuse: bool = True
     tickets: bool = True

@@ -59,7 +59,8 @@ class AppliedPolicy:
     def _set_algorithms(self, context: SSL.Context, tls: BindTls) -> None:
         policy = self.policy
         set_algorithms(
-            context, policy.ciphers, policy.ciphersuites, policy.curves, tls.location, sigalgs=policy.sigalgs
+            context, policy.ciphers, policy.ciphersuites, policy.curves, tls.location, sigalgs=policy.sigalgs,
+            client_sigalgs=policy.client_sigalgs,
         )
 
     def dress(self, context: SSL.Context, tls: BindTls) -> None:

@@ -107,7 +107,10 @@ class ServerContext:
         tls = self.tls
         context = _client_method() if tls.renegotiate else new_context(SSL.TLS_CLIENT_METHOD)
         set_versions(context, tls.versions, tls.ciphers, tls.location)
-        set_algorithms(context, tls.ciphers, tls.ciphersuites, tls.curves, tls.location, sigalgs=tls.sigalgs)
+        set_algorithms(
+            context, tls.ciphers, tls.ciphersuites, tls.curves, tls.location, sigalgs=tls.sigalgs,
+            client_sigalgs=tls.client_sigalgs,
+        )
         if not tls.tickets:
             context.set_options(SSL.OP_NO_TICKET)
         if tls.alpn:
@@ -280,7 +283,7 @@ def _policy_digest(tls: ServerTls, files: Iterable[x509.Certificate | x509.Certi
     options = (
         tls.verify.value, tls.ca_file, tls.crl_file, tls.verify_host,
         tls.certificate.path if tls.certificate is not None else None, enabled_versions(tls.versions), tls.ciphers,
-        tls.ciphersuites, tls.curves, tls.sigalgs, tls.tickets, tls.renegotiate,
+        tls.ciphersuites, tls.curves, tls.sigalgs, tls.client_sigalgs, tls.tickets, tls.renegotiate,
     )  # fmt: skip
     digest.update(repr(options).encode("utf-8", "surrogateescape"))
     for one in files:

@@ -5,7 +5,7 @@ Options that the library can't follow are errors that say so, never ignored. Cal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cryptography import x509
@@ -14,7 +14,8 @@ from OpenSSL import SSL, crypto
 from headgate.base.diagnostics import Location, config_error
 from headgate.config.tls_options import TlsVersions
 from headgate.tls.algorithm_names import CURVES, SIGNATURES, unknown_name
-from headgate.tls.openssl import MODE, error_text, lib
+from headgate.tls.openssl import MODE, error_text, ffi, lib
+from headgate.tls.unbound import Unreachable, function
 
 #: The trusted CAs of the system (manual 5.2 ca-file).
 SYSTEM_CA = "@system-ca"
@@ -31,6 +32,8 @@ _EXCLUDE: dict[str, int] = {
     "TLSv1.2": SSL.OP_NO_TLSv1_2,
     "TLSv1.3": SSL.OP_NO_TLSv1_3,
 }
+#: SSL_CTRL_SET_CLIENT_SIGALGS_LIST of ssl.h.
+_SET_CLIENT_SIGALGS_LIST = 102
 #: Lowest version where nothing is said (manual 5.1 ssl-min-ver).
 DEFAULT_LOWEST = "TLSv1.2"
 
@@ -113,11 +116,12 @@ def set_algorithms(
     location: Location | None,
     *,
     sigalgs: str | None = None,
+    client_sigalgs: str | None = None,
 ) -> None:
-    """Apply `ciphers` (up to TLS 1.2), `ciphersuites` (TLS 1.3), `curves` and `sigalgs`.
+    """Apply `ciphers` (up to TLS 1.2), `ciphersuites` (TLS 1.3), `curves`, `sigalgs` and `client-sigalgs`.
 
     Raises:
-        ConfigError: OpenSSL knows none of what is listed.
+        ConfigError: OpenSSL knows none of what is listed, or can't be told it.
     """
     if ciphers is not None:
         _checked(context.set_cipher_list, ciphers, "ciphers", location)
@@ -127,6 +131,17 @@ def set_algorithms(
         _known(lib.SSL_CTX_set1_curves_list, context, "curves", curves, location, CURVES)
     if sigalgs is not None:
         _known(lib.SSL_CTX_set1_sigalgs_list, context, "sigalgs", sigalgs, location, SIGNATURES)
+    if client_sigalgs is not None:
+        _known(_client_sigalgs(location), context, "client-sigalgs", client_sigalgs, location, SIGNATURES)
+
+
+def _client_sigalgs(location: Location | None) -> Callable[[Any, bytes], int]:
+    """SSL_CTX_set1_client_sigalgs_list(3), which is a macro."""
+    try:
+        control = function("SSL_CTX_ctrl")
+    except Unreachable as why:
+        raise config_error(f"'client-sigalgs' can't be followed: {why}", location, remedy="leave it out") from None
+    return lambda context, names: int(control(context, _SET_CLIENT_SIGALGS_LIST, 0, ffi.new("char[]", names)))
 
 
 def _known(

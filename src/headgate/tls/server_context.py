@@ -44,15 +44,16 @@ from headgate.tls.key_choice import alike, choose
 from headgate.tls.line_facts import LineFacts, group_names, shown
 from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, ffi, lib, new_ssl
 from headgate.tls.policy import SYSTEM_CA, enabled_versions, new_context, set_common, span_versions
+from headgate.tls.session_context import cache_size_is_heeded, limit_cache
 from headgate.tls.storage import CertificateEntry, Entry, Storage
 from headgate.tls.store import CertificateStore, Choice, Served, load_served, skipped
+from headgate.tls.ticket_sealing import TicketSealer, sealer_for
 from headgate.tls.tuning import UNTUNED, Tuning
 from headgate.wire.client_hello import parse_client_hello
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.hello_extensions import server_name
 
-#: Capacity of OpenSSL's session cache; the binding has no call to change it.
-LIBRARY_CACHE_SIZE = 20480
+_USUAL_CACHE_SIZE = 20000
 #: Names that are compared with one that nothing matches, for a message.
 _COMPARED_MOST = 300
 #: Names whose context is remembered: clients choose the names that a wildcard covers, so the table needs an end.
@@ -68,7 +69,7 @@ _SPOKEN = ("http/1.1", "http/1.0")
 class SessionCache:
     """`tune.ssl.cachesize` (sessions; 0: none are cached), `tune.ssl.lifetime` (seconds) and `tune.ssl.ssl-ctx-cache-size`."""
 
-    size: int = 20000
+    size: int = _USUAL_CACHE_SIZE
     lifetime: float = 300.0
     generated: int = 1000
 
@@ -88,8 +89,8 @@ class BindContext:
     """
 
     __slots__ = (
-        "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_membership", "_names", "_session", "_switches",
-        "_tuning", "early_data", "http", "policies", "selective", "session_held", "storage", "store", "tls",
+        "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_membership", "_names", "_sealer", "_session",
+        "_switches", "_tuning", "early_data", "http", "policies", "selective", "session_held", "storage", "store", "tls",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +104,7 @@ class BindContext:
         forger: Forger | None = None,
         http: bool = True,
         tuning: Tuning = UNTUNED,
+        sealer: TicketSealer | None = None,
     ) -> None:
         """See `build_bind_context`, which has checked everything."""
         self.http = http
@@ -123,6 +125,9 @@ class BindContext:
         self._callbacks: dict[BindPolicy | None, Any] = {}
         self.early_data = False
         self._session = self._session_context(cache, origin)
+        self._sealer = sealer
+        if sealer is not None:
+            sealer.put_on(self._session)
         self._allow_early_data()
         self._membership = storage.join(self)
 
@@ -234,6 +239,8 @@ class BindContext:
         if self.selective:
             span_versions(context, [policy.versions for policy in self.policies])
         context.set_session_cache_mode(SSL.SESS_CACHE_SERVER if cache.size else SSL.SESS_CACHE_OFF)
+        if cache.size not in (0, _USUAL_CACHE_SIZE):
+            limit_cache(context, cache.size)
         lib.SSL_CTX_set_timeout(context._context, max(1, int(cache.lifetime)))
         lib.SSL_CTX_set_tlsext_servername_callback(context._context, self._callback(None, self._choose))
         # OpenSSL calls back into this object as long as a connection lives, also after a reload dropped the bind line.
@@ -405,18 +412,20 @@ def build_bind_context(
         The context, or None when something is wrong with it (`report` says what).
     """
     before = len(report.alerts)
-    storage = storage if storage is not None else Storage()
-    if cache.size > LIBRARY_CACHE_SIZE:
+    if cache.size not in (0, _USUAL_CACHE_SIZE) and not cache_size_is_heeded():
         report.note(
-            Severity.NOTICE,
-            f"tune.ssl.cachesize {cache.size}: the TLS library caches at most {LIBRARY_CACHE_SIZE} sessions a bind line",
+            Severity.NOTICE, f"tune.ssl.cachesize {cache.size}: the TLS library can't be told, it keeps 20480 sessions a line"
         )
+    storage = storage if storage is not None else Storage()
     forger: Forger | None = None
-    if tls.generate is not None:
-        try:
+    sealer: TicketSealer | None = None
+    try:
+        if tls.generate is not None:
             forger = Forger(tls.generate, storage.reader, clock)
-        except ConfigError as error:
-            report.add(error.diagnostic)
+        if tls.ticket_keys is not None:
+            sealer = sealer_for(tls.ticket_keys, storage)
+    except ConfigError as error:
+        report.add(error.diagnostic)
     checked = _checked(tls, storage, report, http=http)
     if checked is None or len(report.alerts) > before:
         return None
@@ -431,7 +440,7 @@ def build_bind_context(
         return None
     store = CertificateStore(served, clock())
     _compare_verification(store, report)
-    return BindContext(tls, cache, store, storage, policies, origin, forger, http, tuning)
+    return BindContext(tls, cache, store, storage, policies, origin, forger, http, tuning, sealer)
 
 
 def relist(bind: BindContext, report: Report, now: float) -> bool:

@@ -16,9 +16,13 @@ from OpenSSL import SSL
 
 from headgate.base.diagnostics import Bug
 from headgate.config.tls_options import BindTls, CrtList
+from headgate.tls.openssl import ffi
+from headgate.tls.unbound import Unreachable, function
 
 #: How many bind lines can have a context of their own; 64 of them take 15 ms and 2.5 MB.
 SESSION_CONTEXTS = 64
+#: SSL_CTRL_SET_SESS_CACHE_SIZE of ssl.h.
+_SET_CACHE_SIZE = 42
 
 
 class SessionContexts:
@@ -53,6 +57,21 @@ class SessionContexts:
                 place = (place + 1) % count
             taken[place] = name
         return {name: self._contexts[place] for place, name in taken.items()}
+
+
+def limit_cache(context: SSL.Context, sessions: int) -> None:
+    """Keep so many sessions at most in a context's memory (tune.ssl.cachesize), where OpenSSL can be told."""
+    if cache_size_is_heeded():
+        function("SSL_CTX_ctrl")(context._context, _SET_CACHE_SIZE, sessions, ffi.NULL)
+
+
+def cache_size_is_heeded() -> bool:
+    """Whether OpenSSL can be told; else it keeps 20480 sessions of each context."""
+    try:
+        function("SSL_CTX_ctrl")
+    except Unreachable:
+        return False
+    return True
 
 
 def make_session_context() -> SessionContexts:

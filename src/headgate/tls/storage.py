@@ -23,6 +23,7 @@ from headgate.tls.certified_key import CertifiedKey
 from headgate.tls.loading import CertificateReader
 from headgate.tls.pem import read_authorities
 from headgate.tls.revocation import read_revocations
+from headgate.tls.ticket_keys import TicketKeys, read_ticket_keys
 
 if TYPE_CHECKING:
     from headgate.tls.ocsp.stapling import Staples
@@ -110,11 +111,13 @@ class Storage:
 
     Attributes:
         reader: reads certificates.
-        certificates, authorities, revocations: entries by name, in the order of their loading.
+        certificates, authorities, revocations, ticket_keys: entries by name, in the order of their loading.
         lists: crt-lists and directories by name.
     """
 
-    __slots__ = ("_memberships", "_ocsp_mode", "_staples", "authorities", "certificates", "lists", "reader", "revocations")
+    __slots__ = (
+        "_memberships", "_ocsp_mode", "_staples", "authorities", "certificates", "lists", "reader", "revocations", "ticket_keys",
+    )  # fmt: skip
 
     def __init__(self, reader: CertificateReader | None = None, *, ocsp_mode: bool = False) -> None:
         """`ocsp_mode` is `ocsp-update.mode`, for certificates of which nothing else is said."""
@@ -122,6 +125,7 @@ class Storage:
         self.certificates: dict[str, CertificateEntry] = {}
         self.authorities: dict[str, AuthoritiesEntry] = {}
         self.revocations: dict[str, RevocationsEntry] = {}
+        self.ticket_keys: dict[str, Entry[TicketKeys]] = {}
         self.lists: dict[str, LoadedList] = {}
         self._staples: Staples | None = None
         self._ocsp_mode = ocsp_mode
@@ -175,6 +179,14 @@ class Storage:
         """
         return _entry(self.revocations, path, location, read_revocations)
 
+    def keys_of_tickets(self, path: str, location: Location | None) -> Entry[TicketKeys]:
+        """The keys of a `tls-ticket-keys` file, read now unless they are there already.
+
+        Raises:
+            ConfigError: the file is wrong (see `ticket_keys.read_ticket_keys`).
+        """
+        return _entry(self.ticket_keys, path, location, read_ticket_keys)
+
     def of(self, kind: str) -> dict[str, Entry[tuple[Any, ...]]]:
         """The entries of `ca-file` or of `crl-file`, by name."""
         return cast("dict[str, Entry[tuple[Any, ...]]]", self.authorities if kind == "ca-file" else self.revocations)
@@ -212,7 +224,7 @@ class Storage:
             membership.user.replaced(entry)
 
     def entries(self) -> Iterable[Entry[Any]]:
-        """All of all kinds."""
+        """All that are installed as files of certificates are: all but keys of tickets."""
         yield from self.certificates.values()
         yield from self.authorities.values()
         yield from self.revocations.values()

@@ -59,16 +59,9 @@ def _change(name: str, usage: str, about: str = "", *, tells: bool = False, list
     )
 
 
-def _show_keys(_: Sequence[str], context: Context) -> str:
-    """No keys come from files, so there are none to be listed."""
-    return "# id (file)"
-
-
-def _set_key(_: Sequence[str], context: Context) -> str:
-    raise CommandError(
-        "Ticket keys can't be set: the TLS binding does not reach them. All workers share the keys that there are, and a reload"
-        " keeps them."
-    )
+def _show_keys(words: Sequence[str], context: Context) -> str:
+    """Without TLS there are no keys, which is no error."""
+    return _handled("show tls-keys", words, context) if context.tls is not None else "# id (file)"
 
 
 def _show_providers(_: Sequence[str], context: Context) -> str:
@@ -118,7 +111,8 @@ COMMANDS: tuple[Command, ...] = (
     _change("remove ssl crt-list", "<list> <cert> <line> : put the removal of a line into effect", listed=False),
     _row("show ssl sni", "[-f <frontend>] [-A] [-t <offset>] : display the SNI in use, or those that expire", Level.OPERATOR),
     _row("show ssl changes", ": certificates, CA files, CRL files and crt-lists that differ from their files", Level.OPERATOR),
-    Command("show tls-keys", _KEYS, Level.OPERATOR, _show_keys),
-    Command("set ssl tls-key", _KEY, Level.ADMIN, _set_key),
+    Command("show tls-keys", _KEYS, Level.ADMIN, _show_keys),
+    _change("set ssl tls-key", _KEY, "ticket keys", tells=True),
+    _change("install ssl tls-keys", "<file> <keys> : put keys of session tickets into effect", "ticket keys", listed=False),
     Command("show ssl providers", ": show loaded SSL providers", Level.OPERATOR, _show_providers),
 )

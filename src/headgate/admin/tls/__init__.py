@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from headgate.admin.context import Context, TlsSide
-from headgate.admin.tls import authorities, certificates, lists
+from headgate.admin.tls import authorities, certificates, lists, ticket_keys
 
 TlsHandler = Callable[[Sequence[str], TlsSide, Context], str]
 #: What other processes are told in the place of a command; see `admin.registry.Command.tells`.
 TlsTeller = Callable[[Sequence[str], TlsSide], Sequence[str]]
 
-HANDLERS: Mapping[str, TlsHandler] = {**certificates.HANDLERS, **authorities.HANDLERS, **lists.HANDLERS}
-TELLERS: Mapping[str, TlsTeller] = {**certificates.TELLERS, **authorities.TELLERS, **lists.TELLERS}
+HANDLERS: Mapping[str, TlsHandler] = {
+    **certificates.HANDLERS, **authorities.HANDLERS, **lists.HANDLERS, **ticket_keys.HANDLERS,
+}  # fmt: skip
+TELLERS: Mapping[str, TlsTeller] = {
+    **certificates.TELLERS, **authorities.TELLERS, **lists.TELLERS, **ticket_keys.TELLERS,
+}  # fmt: skip

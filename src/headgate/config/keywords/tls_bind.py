@@ -32,32 +32,25 @@ def _ignored_errors(cursor: Cursor) -> IgnoredErrors:
 
 
 _NPN = "NPN was replaced by ALPN (RFC 7301), and the binding has left it out: use 'alpn'"
-_TICKET_KEYS = (
-    "not needed for reloads and workers: all workers of this machine share the keys of tickets, and they outlive a reload. Keys"
-    " from a file (several machines, restarts) would take a binding of SSL_CTX_set_tlsext_ticket_key_evp_cb: leave it out"
-)
-_CLIENT_SIGALGS = (
-    "it would take a binding of SSL_CTX_set1_client_sigalgs_list; 'sigalgs' and the CAs of 'ca-file' bound what clients sign with"
-)
 _ECH = "the TLS library has it from OpenSSL 4.0 on; it would take a binding of SSL_CTX_set1_echstore"
 
 BIND_OPTIONS: dict[str, Parser] = {
     "allow-0rtt": flag("allow-0rtt"),
     "ca-ignore-err": store("ca-ignore-err", _ignored_errors),
     "ca-verify-file": store("ca-verify-file", text("a file or directory of CA certificates")),
+    "client-sigalgs": store("client-sigalgs", text("a list of signature algorithms")),
     "crl-file": store("crl-file", text("a file of certificate revocation lists")),
     "crt-ignore-err": store("crt-ignore-err", _ignored_errors),
     "ecdhe": store("curves", text("a named curve")),
     "ktls": kernel_tls,
     "no-ca-names": flag("no-ca-names"),
     "sigalgs": store("sigalgs", text("a list of signature algorithms")),
+    "tls-ticket-keys": store("tls-ticket-keys", text("a file with keys of session tickets")),
 }
 
 _IMPOSSIBLE = {
-    "client-sigalgs": _CLIENT_SIGALGS,
     "ech": _ECH,
     "npn": _NPN,
-    "tls-ticket-keys": _TICKET_KEYS,
 }
 
 

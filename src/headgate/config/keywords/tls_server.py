@@ -8,7 +8,6 @@ from headgate.config.keywords.tls_options import kernel_tls
 from headgate.config.parse_expression import parse_expression
 from headgate.config.registry import Keyword, Parser, Scope, Status
 
-_CLIENT_SIGALGS = "it would take a binding of SSL_CTX_set1_client_sigalgs_list; 'sigalgs' bounds it, too"
 _NPN = "NPN was replaced by ALPN (RFC 7301): use 'alpn'"
 _EARLY = (
     "requests wait for the handshake: the binding lacks SSL_get_early_data_status, without which nobody knows whether a server"
@@ -24,6 +23,7 @@ def _pool_name(cursor: Cursor, draft: HasSettings) -> None:
 
 SERVER_OPTIONS: dict[str, Parser] = {
     "check-sni-auto": flag("check-sni-auto"),
+    "client-sigalgs": store("client-sigalgs", text("a list of signature algorithms")),
     "crl-file": store("crl-file", text("a file of certificate revocation lists")),
     "ktls": kernel_tls,
     "no-check-sni-auto": flag("check-sni-auto", False),
@@ -41,6 +41,5 @@ def other_rows() -> list[Keyword]:
         without_effect(Scope.SERVER, "allow-0rtt", _EARLY),
         without_effect(Scope.SERVER, "idle-ping", "only HTTP/2 has pings: idle HTTP/1 connections are not tested", 1),
         without_effect(Scope.SERVER, "pool-low-conn", "idle connections are not shared between workers", 1),
-        Keyword("client-sigalgs", scope, Status.UNSUPPORTED, note=_CLIENT_SIGALGS),
         Keyword("npn", scope, Status.UNSUPPORTED, note=_NPN),
     ]

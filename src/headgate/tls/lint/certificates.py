@@ -162,6 +162,15 @@ class CertificateLint:
                 remedy=f"chmod 600 {key} (it is read before rights are given up)",
             )
 
+    def ticket_keys(self, path: str, location: Location | None) -> None:
+        """Whether everybody can read a file of ticket keys."""
+        if self._is_new(path) and self._open_to_all(path):
+            self._findings.add(
+                "tls-key-readable",
+                f"everybody on this machine can read the ticket keys in '{path}': who has them can read what was recorded of"
+                " connections up to TLS 1.2", location, remedy=f"chmod 600 {path} (it is read before rights are given up)",
+            )
+
     def _open_to_all(self, file: str) -> bool:
         try:
             mode = os.stat(file).st_mode

@@ -73,6 +73,8 @@ class _TlsLint:
             for path, entry in context.storage.authorities.items():
                 self.authorities[path] = entry.contents
                 self.chains.know(entry.contents, path)
+            for path, keys in context.storage.ticket_keys.items():
+                self.certificates.ticket_keys(path, keys.location)
         seen: set[bytes] = set()
         for context in contexts:
             superseded = lint_rivals(context.store, self.findings, self.now.timestamp())

@@ -1,0 +1,74 @@
+"""`show tls-keys`, `set ssl tls-key`: keys of session tickets that come from files (manual 5.1 tls-ticket-keys)."""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Sequence
+
+from headgate.admin.context import Context, TlsSide
+from headgate.admin.registry import CommandError
+from headgate.tls.storage import Entry
+from headgate.tls.ticket_keys import SIZES, TicketKeys, decoded, followed_by
+
+
+def _found(name: str, command: str, side: TlsSide) -> tuple[int, Entry[TicketKeys]]:
+    """Those that `#<id>` or a file name means."""
+    for number, entry in enumerate(side.storage.ticket_keys.values()):
+        if name in (entry.name, f"#{number}"):
+            return number, entry
+    raise CommandError(f"'{command}' unable to locate referenced filename")
+
+
+def _show(words: Sequence[str], side: TlsSide, _: Context) -> str:
+    entries = list(enumerate(side.storage.ticket_keys.values()))
+    if not words or not words[0]:
+        return "\n".join(["# id (file)", *(f"{number} ({entry.name})" for number, entry in entries)])
+    if words[0] != "*":
+        entries = [_found(words[0], "show tls-keys", side)]
+    lines = ["# id secret"]
+    for number, entry in entries:
+        lines.append(f"# {number} ({entry.name})")
+        lines += [f"{number}.{place} {_encoded(key)}" for place, key in enumerate(entry.contents)]
+    return "\n".join(lines)
+
+
+def _encoded(key: bytes) -> str:
+    return binascii.b2a_base64(key, newline=False).decode()
+
+
+def _next(words: Sequence[str], side: TlsSide) -> tuple[Entry[TicketKeys], TicketKeys]:
+    """The keys that a `set ssl tls-key` is about, and what they become."""
+    if len(words) < 2 or not words[0] or not words[1]:
+        raise CommandError("'set ssl tls-key' expects a filename and the new TLS key in base64 encoding.")
+    _, entry = _found(words[0], "set ssl tls-key", side)
+    try:
+        key = decoded(words[1])
+    except ValueError:
+        raise CommandError("'set ssl tls-key' received invalid base64 encoded TLS key.") from None
+    if len(key) not in SIZES or len(key) != len(entry.contents[0]):
+        raise CommandError("'set ssl tls-key' received a key of wrong size.")
+    return entry, followed_by(entry.contents, key)
+
+
+def _set(words: Sequence[str], side: TlsSide, _: Context) -> str:
+    entry, keys = _next(words, side)
+    side.storage.replace(entry, keys)
+    return "TLS ticket key updated!"
+
+
+def _told(words: Sequence[str], side: TlsSide) -> Sequence[str]:
+    """What the others are told: all keys, so that one who comes later need not know those before."""
+    entry, keys = _next(words, side)
+    return ("install", "ssl", "tls-keys", entry.name, *map(_encoded, keys))
+
+
+def _install(words: Sequence[str], side: TlsSide, context: Context) -> str:
+    """`install ssl tls-keys <file> <key>...`: what a `set ssl tls-key` becomes everywhere."""
+    name, *keys = words
+    entry = _found(name, "install ssl tls-keys", side)[1]
+    side.storage.replace(entry, tuple(decoded(key) for key in keys))
+    return ""
+
+
+HANDLERS = {"show tls-keys": _show, "set ssl tls-key": _set, "install ssl tls-keys": _install}
+TELLERS = {"set ssl tls-key": _told}
