@@ -140,6 +140,34 @@ def test_reloads_restarts_and_other_machines(
         again.stop()
 
 
+def test_a_file_that_is_watched_and_a_change_that_a_reload_takes_back(
+    proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path, keys: pathlib.Path
+) -> None:
+    settings = "crt-watch 1s\n log stderr format raw local0\n"
+    config = config_for(certificates, keys, tmp_path, 2).replace("nbthread", f"{settings} nbthread")
+    started = proxy(config, arguments=("-W",))
+    started.program.await_output("Loading success")
+    stats = tmp_path / "stats.sock"
+
+    def shown() -> list[str]:
+        return re.findall(r"^0\.\d (\S+)$", ask_socket(stats, "show tls-keys *"), re.MULTILINE)
+
+    written = keys.read_text().split()
+    assert shown() == written
+    keys.write_text(keys.read_text() + "rubbish\n")
+    started.program.await_output("line 4 holds no key")
+    assert shown() == written
+    fourth = text_of(new_key()).strip()
+    keys.write_text("\n".join([*written, fourth]) + "\n")
+    started.program.await_output(f"'{keys}' has changed and is in use now")
+    assert shown() == [*written[1:], fourth]
+    assert "TLS ticket key updated!" in ask_socket(stats, f"set ssl tls-key #0 {text_of(new_key()).strip()}")
+    assert ask_socket(stats, "show ssl changes").startswith("tls-keys lost ")
+    reload(started)
+    started.program.await_output(f"ticket key file '{keys}' was changed at run time on ")
+    wait_until(lambda: shown() == [*written[1:], fourth], "the file counts again")
+
+
 @VERSIONS
 def test_a_key_that_is_set_reaches_every_worker_and_those_that_come_later(
     proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path, keys: pathlib.Path, version: ssl.TLSVersion

@@ -170,7 +170,7 @@ class TlsSide(Protocol):
         """A certificate was put into effect: keep it over a reload where that is wanted."""
 
     def text_installed(self, kind: str, name: str, text: str) -> None:
-        """The same for a CA file (`ca-file`) or CRL file (`crl-file`)."""
+        """The same for a CA file (`ca-file`), CRL file (`crl-file`) or file of ticket keys (`tls-keys`)."""
 
     def deleted(self, name: str) -> None:
         """A certificate was removed."""

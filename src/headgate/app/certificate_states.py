@@ -160,17 +160,19 @@ def drifted(changes: str, storage: Storage) -> list[str]:
     return found
 
 
-_CALLED = {"cert": "certificate", "ca-file": "CA file", "crl-file": "CRL file"}
+_CALLED = {"cert": "certificate", "ca-file": "CA file", "crl-file": "CRL file", "tls-keys": "ticket key file"}
 
 
 def digest_of(kind: str, name: str, storage: Storage) -> str:
-    """What makes the contents of a certificate, CA file, CRL file or crt-list the same; "-" for nothing."""
+    """What makes what stands behind a name the same, in words of `show ssl changes`; "-" for nothing."""
     digest = hashlib.sha256()
     if kind == "cert" and name in storage.certificates:
         digest.update(storage.certificates[name].contents.leaf)
     elif kind in ("ca-file", "crl-file") and name in storage.of(kind):
         for one in storage.of(kind)[name].contents:
             digest.update(one.fingerprint(SHA256()))
+    elif kind == "tls-keys" and name in storage.ticket_keys:
+        digest.update(b"".join(storage.ticket_keys[name].contents))
     elif kind == "crt-list" and name in storage.lists:
         for one in storage.lists[name].lines:
             text = f"{one.entry.name} {one.line.written} {' '.join(one.line.filters)}\n"

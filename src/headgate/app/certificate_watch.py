@@ -1,7 +1,8 @@
 """`crt-watch <interval>` (our own keyword): files of certificates are looked at, and what has changed takes effect everywhere.
 
 In the process that answers for all. A changed file is judged as a commit of the runtime API is: one that is wrong, expired, older
-or not valid for the names that are served stays outside, with a warning that says why. CA files and revocation lists likewise.
+or not valid for the names that are served stays outside, with a warning that says why. CA files, revocation lists and keys of
+tickets likewise.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from headgate.admin.registry import CommandError
+from headgate.admin.tls.ticket_keys import installing
 from headgate.app.api import whole
 from headgate.base.diagnostics import ConfigError
 from headgate.base.records import dataclass
@@ -23,6 +25,7 @@ from headgate.runtime.logs.emitters import log_event
 from headgate.tls.pem import read_authorities
 from headgate.tls.revocation import read_revocations
 from headgate.tls.storage import CertificateEntry, Storage
+from headgate.tls.ticket_keys import read_ticket_keys
 from headgate.tls.transactions import objection, text_of
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ class _Watched:
     """Something of the storage that comes from files.
 
     Attributes:
-        kind: "cert", "ca-file" or "crl-file".
+        kind: "cert", "ca-file", "crl-file" or "tls-keys".
         name: in the storage.
         paths: the files.
         stamps: of the files as they were looked at last.
@@ -134,6 +137,10 @@ class CertificateWatch:
         """
         if one.kind == "cert":
             return self._read_certificate(self._storage.certificates[one.name])
+        if one.kind == "tls-keys":
+            known = self._storage.ticket_keys[one.name]
+            keys = read_ticket_keys(one.name, known.location)
+            return None if keys == known.contents else installing(one.name, keys)
         read: Callable[..., Sequence[object]] = read_authorities if one.kind == "ca-file" else read_revocations
         entry = self._storage.of(one.kind)[one.name]
         found = read(one.name, entry.location)
@@ -168,6 +175,8 @@ def _files(storage: Storage) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     for kind in ("ca-file", "crl-file"):
         for name in storage.of(kind):
             yield kind, name, (name,)
+    for name in storage.ticket_keys:
+        yield "tls-keys", name, (name,)
 
 
 def _stamps(paths: Sequence[str], before: float = math.inf) -> tuple[_Stamp, ...]:

@@ -52,21 +52,31 @@ def _next(words: Sequence[str], side: TlsSide) -> tuple[Entry[TicketKeys], Ticke
 
 def _set(words: Sequence[str], side: TlsSide, _: Context) -> str:
     entry, keys = _next(words, side)
-    side.storage.replace(entry, keys)
+    _put(entry, keys, side)
     return "TLS ticket key updated!"
+
+
+def _put(entry: Entry[TicketKeys], keys: TicketKeys, side: TlsSide) -> None:
+    side.storage.replace(entry, keys)
+    side.text_installed("tls-keys", entry.name, "")
 
 
 def _told(words: Sequence[str], side: TlsSide) -> Sequence[str]:
     """What the others are told: all keys, so that one who comes later need not know those before."""
     entry, keys = _next(words, side)
-    return ("install", "ssl", "tls-keys", entry.name, *map(_encoded, keys))
+    return installing(entry.name, keys)
+
+
+def installing(name: str, keys: TicketKeys) -> Sequence[str]:
+    """The command that puts keys in the place of those of a file, in all processes."""
+    return ("install", "ssl", "tls-keys", name, *map(_encoded, keys))
 
 
 def _install(words: Sequence[str], side: TlsSide, context: Context) -> str:
     """`install ssl tls-keys <file> <key>...`: what a `set ssl tls-key` becomes everywhere."""
     name, *keys = words
     entry = _found(name, "install ssl tls-keys", side)[1]
-    side.storage.replace(entry, tuple(decoded(key) for key in keys))
+    _put(entry, tuple(decoded(key) for key in keys), side)
     return ""
 
 
