@@ -39,6 +39,7 @@ _read = lib.SSL_read
 _write = lib.SSL_write
 _get_error = lib.SSL_get_error
 _clear_errors = lib.ERR_clear_error
+_session_reused = lib.SSL_session_reused
 _unpack = ffi.unpack
 
 _CLOSE_NOTIFY = TlsError("close_notify")
@@ -119,11 +120,14 @@ class TlsChannel(TlsEnding):
 
     def _handshake(self, _events: int) -> None:
         """The reactor's call until the handshake is through. Errors of the socket show in the operation itself."""
-        if self._server is None:
-            # OpenSSL writes session tickets one by one: they leave in one packet, if this is the end of the handshake.
+        if self._server is None and not _session_reused(self._ssl):
+            # OpenSSL writes session tickets one by one: they leave in one packet, if this is the end of the handshake. A client
+            # that resumes gets one.
             cork(self.sock)
             self._advance()
             uncork(self.sock)
+        elif self._server is None:
+            self._advance()
         elif self.hello:
             self._advance()
         else:
