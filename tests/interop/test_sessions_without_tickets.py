@@ -9,6 +9,7 @@ import pathlib
 import signal
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +21,8 @@ from headgate.tls.authority import Authority, issue
 from tests.interop.backends import PeerClosed, Wire, read_response
 from tests.interop.conftest import Proxy, StartProxy
 from tests.interop.early_client import EarlyClient, Sessions
-from tests.interop.programs import ask_socket, wait_until
+from tests.interop.programs import ask_socket, children, wait_until
 from tests.interop.test_tls_sessions import reload
-from tests.interop.test_workers import children
 from tests.interop.tls_client import TLS_1_2, TLS_1_3, client_context
 
 NONE = ssl.Options(0)
@@ -107,6 +107,19 @@ class Site:
         """The controller and the workers."""
         (launcher,) = children(self.proxy.program.process.pid)
         return children(launcher)
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.parametrize(("line", "given"), [("no-tls-tickets", 1), ("", 2)], ids=["memory", "tickets"])
+def test_how_many_sessions_are_given(
+    proxy: StartProxy, certificates: pathlib.Path, tmp_path: pathlib.Path, line: str, given: int
+) -> None:
+    """Of those in memory, other workers know the last."""
+    site = Site(proxy, certificates, tmp_path, line)
+    command = ["openssl", "s_client", "-tls1_3", "-msg", "-ign_eof", "-connect", "{}:{}".format(*site.address)]
+    request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    said = subprocess.run(command, input=request, capture_output=True, text=True, timeout=30, check=False).stdout
+    assert "HTTP/1.1 200" in said and said.count("NewSessionTicket") == given
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Sessions that OpenSSL holds in the memory of this process, as opposed to those that are in a ticket: their IDs.
 
-In TLS 1.3 OpenSSL gives two sessions behind a full handshake, and `SSL_get_session` shows the last one only. That is the one that
-clients offer first; whoever offers the other one and reaches another worker shakes hands anew. Called by `runtime.tls_channel`.
+In TLS 1.3 OpenSSL would give two sessions behind a full handshake, and `SSL_get_session` shows the last one only; it is told to
+give one (`session_context.give_one_session`). Called by `runtime.tls_channel`.
 """
 
 from __future__ import annotations

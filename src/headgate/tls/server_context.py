@@ -44,7 +44,7 @@ from headgate.tls.key_choice import alike, choose
 from headgate.tls.line_facts import LineFacts, group_names, shown
 from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, ffi, lib, new_ssl
 from headgate.tls.policy import SYSTEM_CA, enabled_versions, new_context, set_common, span_versions
-from headgate.tls.session_context import cache_size_is_heeded, limit_cache
+from headgate.tls.session_context import cache_size_is_heeded, give_one_session, limit_cache
 from headgate.tls.storage import CertificateEntry, Entry, Storage
 from headgate.tls.store import CertificateStore, Choice, Served, load_served, skipped
 from headgate.tls.ticket_sealing import TicketSealer, sealer_for
@@ -241,6 +241,8 @@ class BindContext:
         context.set_session_cache_mode(SSL.SESS_CACHE_SERVER if cache.size else SSL.SESS_CACHE_OFF)
         if cache.size not in (0, _USUAL_CACHE_SIZE):
             limit_cache(context, cache.size)
+        if not self.tls.tickets:
+            give_one_session(context)
         lib.SSL_CTX_set_timeout(context._context, max(1, int(cache.lifetime)))
         lib.SSL_CTX_set_tlsext_servername_callback(context._context, self._callback(None, self._choose))
         # OpenSSL calls back into this object as long as a connection lives, also after a reload dropped the bind line.

@@ -8,6 +8,7 @@ in the process that made them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
@@ -72,6 +73,15 @@ def cache_size_is_heeded() -> bool:
     except Unreachable:
         return False
     return True
+
+
+def give_one_session(context: SSL.Context) -> None:
+    """Give TLS 1.3 clients one session behind a full handshake, not two, where OpenSSL can be told.
+
+    For contexts without tickets: of the sessions in memory, others know the last one only (`held_sessions`).
+    """
+    with contextlib.suppress(Unreachable):
+        function("SSL_CTX_set_num_tickets")(context._context, 1)
 
 
 def make_session_context() -> SessionContexts:
