@@ -6,6 +6,8 @@ worker accepts, and no session is counted that is not there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from headgate.balance.rows import (
     ATTACHED,
     LAST_WOKEN,
@@ -204,21 +206,25 @@ class JointFrontend(Frontend):
         """
         if self.joint.board.pid(giver) == pid:
             cells = self._cells
-            rows = [self.joint.row, self.row, *([socket.row] if isinstance(socket, JointListenerCounters) else [])]
-            for row in rows:
+            for row in self.rows_of(socket):
                 # Ours last: should this process be killed in between, the place is free, as the connection is.
                 cells[share_of(row, giver) + SESSIONS - 1] -= 1
                 cells[row + SESSIONS] -= 1
         self.take_place(socket)
 
+    def rows_of(self, socket: ListenerCounters | None) -> list[int]:
+        """Where a connection is counted."""
+        return [self.joint.row, self.row, *([socket.row] if isinstance(socket, JointListenerCounters) else [])]
+
     def give_away(self, session: ClientSession) -> None:
         """A connection goes to another process, which takes its place too; what was counted stays."""
         self.joint.live.discard(session)
 
-    def take_over(self, session: ClientSession, giver: int, pid: int) -> None:
-        """A connection comes that another process has accepted and counted."""
+    def take_over(self, session: ClientSession, giver: int, pid: int, settle: Callable[[], None]) -> None:
+        """A connection comes that another process has accepted and counted; `settle` is called in the section."""
         self.joint.section.enter()
         try:
+            settle()
             self.move_place(session.counted, giver, pid)
         finally:
             self.joint.section.leave()

@@ -308,6 +308,43 @@ def test_what_a_dead_giver_had_is_not_taken_from_its_successor(tmp_path: Path) -
     run(tmp_path, scenario)
 
 
+class Died(BaseException):
+    """What ends a process that is killed."""
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_who_is_killed_while_it_takes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool) -> None:
+    """What it had taken is gone, and counted nowhere any more; what it had not is taken by another one."""
+    take = Mailboxes.take
+
+    def dies(self: Mailboxes, process: int) -> tuple[bytes, int] | None:
+        if taken:
+            found = take(self, process)
+            assert found is not None
+            os.close(found[1])
+        raise Died
+
+    async def scenario(generation: Generation) -> None:
+        first, second, boxes = generation.first, generation.second, generation.state.boxes
+        assert boxes is not None
+        second.handover.held(HELD)
+        generation.reactor.unwatch(boxes.descriptor(2))
+        generation.says(HELLO)
+        await generation.until(lambda: first.handover.given)
+        with monkeypatch.context() as patched, pytest.raises(Died):
+            patched.setattr(Mailboxes, "take", dies)
+            second.handover._readable(1)
+        assert generation.loads() == [(1, 1, 1), (0, 0, 0)]
+        generation.state.recover(2)
+        if taken:
+            assert generation.loads() == [(0, 0, 0), (0, 0, 0)] and first.side.sessions == first.shared.sessions == 0
+        else:
+            await generation.until(lambda: first.tls.hellos)
+            assert generation.loads() == [(1, 1, 1), (0, 0, 0)] and first.side.sessions == 1
+
+    run(tmp_path, scenario)
+
+
 def test_one_that_comes_without_its_socket_gives_its_place_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(generation: Generation) -> None:
         second = generation.second

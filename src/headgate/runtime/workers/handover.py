@@ -36,6 +36,11 @@ ListenerKey = tuple[str, int, int]
 Parcel = tuple[ListenerKey, int, float, float, bytes, int, bytes, int]
 
 
+def _named(number: int) -> tuple[int, int]:
+    """Place and pid of a process."""
+    return number & MOST_BOXES, number >> MOST_BOXES.bit_length()
+
+
 class LineHandover:
     """`Handover` as one listening socket uses it; `runtime.listener.Giver`.
 
@@ -187,26 +192,42 @@ class Handover:
 
     def _readable(self, events: int) -> None:
         for _ in range(_AT_ONCE):
-            found = self._boxes.take(self._process)
-            if found is None:
+            message = self._boxes.look(self._process)
+            if message is None:
                 return
-            self._take(*found)
-
-    def _take(self, message: bytes, descriptor: int) -> None:
-        try:
-            parcel: Parcel = marshal.loads(message)
-            listener = self._listeners.get(parcel[0])
-            giver = parcel[1] & MOST_BOXES, parcel[1] >> MOST_BOXES.bit_length()
-            if listener is None or descriptor < 0:
-                self.lost += 1
+            parcel: Parcel | None = None
+            listener: JointListener | None = None
+            try:
+                parcel = marshal.loads(message)
+                listener = self._listeners.get(parcel[0])
                 if listener is not None:
-                    listener.never_came(*giver)
-                if descriptor >= 0:
-                    os.close(descriptor)
-                return
-            self.taken += 1
-            listener.take_over(socket.socket(fileno=descriptor), parcel, *giver)
-        except Exception as error:
-            # Ours, and only this connection's: the box must go on being looked into.
-            if self._reactor is not None:
-                self._reactor.on_bug(error)
+                    # Behind `take` it is nobody's for a moment, and the system may take its time: should we be killed then, it
+                    # must be known.
+                    self._boxes.announce(self._process, message, parcel[1], listener.joint_side.rows_of(listener.counters))
+            except Exception as error:
+                self._say_bug(error)
+            found = self._boxes.take(self._process)
+            try:
+                self._take(listener, parcel, found[1] if found is not None else -1)
+            except Exception as error:
+                # Ours, and only this connection's: the box must go on being looked into.
+                self._say_bug(error)
+
+    def _say_bug(self, error: Exception) -> None:
+        self._settle()
+        if self._reactor is not None:
+            self._reactor.on_bug(error)
+
+    def _take(self, listener: JointListener | None, parcel: Parcel | None, descriptor: int) -> None:
+        if listener is None or parcel is None or descriptor < 0:
+            self.lost += 1
+            if listener is not None and parcel is not None:
+                listener.never_came(*_named(parcel[1]), self._settle)
+            if descriptor >= 0:
+                os.close(descriptor)
+            return
+        self.taken += 1
+        listener.take_over(socket.socket(fileno=descriptor), parcel, *_named(parcel[1]), self._settle)
+
+    def _settle(self) -> None:
+        self._boxes.settle(self._process)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from headgate.config.model import Bind
@@ -122,13 +123,14 @@ class JointListener(Listener):
 
     # --- connections that another worker has accepted ---
 
-    def take_over(self, sock: socket.socket, parcel: Parcel, giver: int, pid: int) -> None:
+    def take_over(self, sock: socket.socket, parcel: Parcel, giver: int, pid: int, settle: Callable[[], None]) -> None:
         """Serve a connection whose TLS session is here.
 
         Args:
             sock: its socket; the ClientHello is still in it.
             parcel: what is known of it.
             giver, pid: who accepted it, and has its place.
+            settle: called when its place is about to become ours.
         """
         side = self.joint_side
         _, _, started, accepted_at, source, source_port, destination, destination_port = parcel
@@ -140,15 +142,16 @@ class JointListener(Listener):
         session.counted = self.counters
         session.source, session.source_port = source, source_port
         session.destination, session.destination_port = destination, destination_port
-        side.take_over(session, giver, pid)
+        side.take_over(session, giver, pid, settle)
         Arrival(self, sock, session, started)
 
-    def never_came(self, giver: int, pid: int) -> None:
+    def never_came(self, giver: int, pid: int, settle: Callable[[], None]) -> None:
         """A connection got lost on its way here: its place is free."""
         side = self.joint_side
         joint = side.joint
         joint.section.enter()
         try:
+            settle()
             side.move_place(self.counters, giver, pid)
             woken = side.give_place_back(self.counters)
         finally:

@@ -11,6 +11,8 @@ import mmap
 import os
 import socket
 import sys
+import zlib
+from collections.abc import Sequence
 from typing import Final
 
 from headgate.runtime.process.supervision import exists
@@ -22,8 +24,10 @@ LEASE: Final = 4
 #: Boxes are numbered in a byte of `owner`, pids are below 2**22.
 MOST_BOXES: Final = 255
 _BOX_BITS: Final = 8
-#: Of each process: its `owner` number, until when it takes, what it is putting somewhere now; a cache line each.
-_OWNER, _UNTIL, _GIVES_TO, _CELLS = 0, 1, 2, 8
+#: Of each process: its `owner` number, until when it takes, what it is putting somewhere now, and of what it takes: whose, which,
+#: and in which rows it is counted; a cache line each.
+_OWNER, _UNTIL, _GIVES_TO, _TAKES, _WHICH, _ROWS, _CELLS = 0, 1, 2, 3, 4, 5, 8
+_MOST_ROWS: Final = _CELLS - _ROWS
 _MOST_FORWARDED: Final = 4096
 _DESCRIPTOR: Final = 4
 _ANCILLARY: Final = socket.CMSG_LEN(_DESCRIPTOR)
@@ -100,6 +104,43 @@ class Mailboxes:
             self.cells[gives_to] = 0
         return True
 
+    def look(self, process: int) -> bytes | None:
+        """What lies in a box longest, and stays there; None when it is empty."""
+        try:
+            return self._boxes[process][0].recv(LONGEST, socket.MSG_PEEK)
+        except OSError:
+            return None
+
+    def announce(self, process: int, message: bytes, giver: int, rows: Sequence[int]) -> None:
+        """Say that a process is going to take a message: should it die then, the connection is gone, and its place free.
+
+        Args:
+            process: who takes it.
+            message: see `look`.
+            giver: the number of who has given it, and in whose share it is counted.
+            rows: in which it is counted there.
+        """
+        at = process * _CELLS
+        cells = self.cells
+        cells[at + _WHICH] = zlib.crc32(message)
+        for number in range(_MOST_ROWS):
+            cells[at + _ROWS + number] = rows[number] if number < len(rows) else 0
+        cells[at + _TAKES] = giver
+
+    def settle(self, process: int) -> None:
+        """What was announced is counted as this process's, or not to be taken after all."""
+        self.cells[process * _CELLS + _TAKES] = 0
+
+    def half_taken(self, process: int) -> tuple[int, list[int]]:
+        """What a dead process has taken out of its box, and not yet counted as its own: who gave it, and the rows; none: 0."""
+        at = process * _CELLS
+        cells = self.cells
+        giver = cells[at + _TAKES]
+        message = self.look(process) if giver else None
+        if not giver or (message is not None and zlib.crc32(message) == cells[at + _WHICH]):
+            return 0, []
+        return giver, [row for row in cells[at + _ROWS : at + _CELLS] if row]
+
     def take(self, process: int) -> tuple[bytes, int] | None:
         """What lies in a box longest, and its descriptor (-1: this process can't have any more); None when it is empty."""
         try:
@@ -119,7 +160,7 @@ class Mailboxes:
         """A process is gone: whoever lives takes what was in its box, and else its successor, which is not made yet."""
         at = process * _CELLS
         cells = self.cells
-        cells[at + _OWNER] = cells[at + _UNTIL] = cells[at + _GIVES_TO] = 0
+        cells[at + _OWNER] = cells[at + _UNTIL] = cells[at + _GIVES_TO] = cells[at + _TAKES] = 0
         living = [box for box in range(len(self._boxes)) if cells[box * _CELLS + _UNTIL] > now]
         for number in range(_MOST_FORWARDED):
             found = self.take(process) if living else None

@@ -28,6 +28,7 @@ from headgate.balance.rows import (
     PREVIOUS,
     QUEUE,
     QUEUED,
+    SESSIONS,
     TAIL,
     TICKET,
     WAITING,
@@ -37,7 +38,7 @@ from headgate.balance.rows import (
 from headgate.observe.cells import Cells
 from headgate.observe.counters import ListenerCounters, ProcessCounters, ProxyCounters, ServerCounters
 from headgate.observe.tally import Tally
-from headgate.runtime.workers.mailboxes import Mailboxes
+from headgate.runtime.workers.mailboxes import MOST_BOXES, Mailboxes
 from headgate.runtime.workers.sections import ProcessSection, make_semaphore, seize
 from headgate.runtime.workers.session_table import SessionTable
 
@@ -268,6 +269,7 @@ class SharedState:
                 if cells[node + OWNER] == process:
                     cells[node + QUEUE] = 0
             cells[header + _USED] = 0
+            self._free_half_taken(process)
             self._mend()
         finally:
             for number in entered:
@@ -277,6 +279,16 @@ class SharedState:
         for other in range(self.processes):
             self.wake(other)
         return len(entered) == len(self._semaphores)
+
+    def _free_half_taken(self, process: int) -> None:
+        """What a dead process was just taking from another one is gone with it; it is still counted as the other's."""
+        if self.boxes is None:
+            return
+        giver, rows = self.boxes.half_taken(process)
+        box = giver & MOST_BOXES
+        if rows and self.cells[self._header(box) + _PID] == giver >> MOST_BOXES.bit_length():
+            for row in rows:
+                self.cells[share_of(row, box) + SESSIONS - 1] -= 1
 
     def _marks(self) -> list[tuple[int, bool]]:
         found = []
