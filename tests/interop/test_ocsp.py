@@ -21,7 +21,7 @@ from OpenSSL import SSL
 from headgate.tls.authority import make_authority
 from headgate.tls.ocsp.insertion import named_in, over_at
 from tests.interop.ocsp_site import Site, can_mount, never_expired
-from tests.interop.programs import free_port, start_subject, wait_until
+from tests.interop.programs import children, free_port, start_subject, wait_until
 from tests.interop.test_tls_commands import say
 from tests.runtime.ocsp.responders import Behaviour, black_hole, drips, http, is_silent, port_of_both, pours, redirects, sends
 from tests.runtime.ocsp.test_names import NameServer
@@ -496,7 +496,7 @@ def test_a_worker_that_comes_later_staples_too(site: Site) -> None:
     wait_until(lambda: all(site.staple("a") for _ in range(10)), "every worker staples")
     good.close()
     site.kept().unlink()
-    for pid in children_of(program.process.pid):
+    for pid in children(program.process.pid):
         os.kill(pid, signal.SIGKILL)
     program.await_output("was killed by signal 9")
 
@@ -507,10 +507,6 @@ def test_a_worker_that_comes_later_staples_too(site: Site) -> None:
             return False
 
     wait_until(all_staple, "all workers that were made since staple")
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(one) for one in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_reload_staples_at_once(site: Site) -> None:
