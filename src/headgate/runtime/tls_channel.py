@@ -126,9 +126,7 @@ class TlsChannel(TlsEnding):
             cork(self.sock)
             self._advance()
             uncork(self.sock)
-        elif self._server is None:
-            self._advance()
-        elif self.hello:
+        elif self._server is None or self.hello:
             self._advance()
         else:
             self._greeted()

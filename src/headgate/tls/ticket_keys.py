@@ -31,7 +31,7 @@ def decoded(text: str | bytes) -> bytes:
     """A key from base64. Raises ValueError, which does not show it."""
     try:
         return binascii.a2b_base64(text, strict_mode=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise ValueError("it is no base64") from None
 
 
@@ -49,23 +49,27 @@ def read_ticket_keys(path: str, location: Location | None) -> TicketKeys:
     keys: list[bytes] = []
     for number, line in enumerate(lines, 1):
         try:
-            key = decoded(line)
-            problem = ""
-        except ValueError as error:
-            key, problem = b"", str(error)
-        if not problem and len(key) not in SIZES:
-            problem = f"it has {len(key)} bytes, and a key has 48 or 80"
-        if not problem and keys and len(key) != len(keys[0]):
-            problem = f"it has {len(key)} bytes, and the first one {len(keys[0])}: they must be of one kind"
-        if problem:
-            raise config_error(f"tls-ticket-keys {path!r}: line {number} holds no key: {problem}", location, remedy=_MAKE)
-        keys.append(key)
+            keys.append(_key(line, keys))
+        except ValueError as problem:
+            raise config_error(
+                f"tls-ticket-keys {path!r}: line {number} holds no key: {problem}", location, remedy=_MAKE
+            ) from None
     if len(keys) < COUNT:
         raise config_error(
             f"tls-ticket-keys {path!r} has {len(keys)} key{'' if len(keys) == 1 else 's'}: {COUNT} are needed, an old one, the"
             " one that encrypts, and the next", location, remedy=_MAKE,
         )
     return tuple(keys[-COUNT:])
+
+
+def _key(line: bytes, before: list[bytes]) -> bytes:
+    """The key of a line, of the kind of those before it. Raises ValueError, which does not show it."""
+    key = decoded(line)
+    if len(key) not in SIZES:
+        raise ValueError(f"it has {len(key)} bytes, and a key has 48 or 80")
+    if before and len(key) != len(before[0]):
+        raise ValueError(f"it has {len(key)} bytes, and the first one {len(before[0])}: they must be of one kind")
+    return key
 
 
 def followed_by(keys: TicketKeys, key: bytes) -> TicketKeys:

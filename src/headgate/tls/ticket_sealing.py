@@ -15,6 +15,7 @@ from OpenSSL import SSL
 from headgate.base.diagnostics import config_error
 from headgate.config.tls_options import TicketKeyFile
 from headgate.tls.openssl import ffi, lib
+from headgate.tls.session_der import TLS_1_3
 from headgate.tls.storage import Entry, Storage
 from headgate.tls.ticket_keys import NAME, TicketKeys
 from headgate.tls.unbound import Unreachable, function
@@ -22,7 +23,6 @@ from headgate.tls.unbound import Unreachable, function
 _IV = 16
 #: Answers of the callback: no ticket (or none that can be read), a ticket, one that is to be renewed.
 _NONE, _GOOD, _RENEW = 0, 1, 2
-_TLS_1_3 = 0x0304
 #: OSSL_PARAM (core.h) as memory: key, data_type, data, data_size, return_size; and two of its types.
 _PARAMETER: Final = struct.Struct("PIPNN")
 _UTF8_STRING, _OCTET_STRING = 4, 5
@@ -78,9 +78,14 @@ class TicketSealer:
         Unreachable: the TLS library can't be told keys.
     """
 
-    __slots__ = ("_callback", "_encrypting", "_entry", "_keys", "_known")
+    __slots__ = (
+        "_callback", "_encrypting", "_entry", "_keys", "_known", "_put", "_set_parameters", "_to_decrypt", "_to_encrypt",
+    )  # fmt: skip
 
     def __init__(self, entry: Entry[TicketKeys]) -> None:
+        self._put = function("SSL_CTX_set_tlsext_ticket_key_evp_cb")
+        self._to_encrypt, self._to_decrypt = function("EVP_EncryptInit_ex"), function("EVP_DecryptInit_ex")
+        self._set_parameters = function("EVP_MAC_CTX_set_params")
         self._entry = entry
         self._known: TicketKeys = ()
         self._keys: dict[bytes, _Key] = {}
@@ -90,12 +95,8 @@ class TicketSealer:
         )
 
     def put_on(self, context: SSL.Context) -> None:
-        """Use it for the tickets of all connections that are created from a context.
-
-        Raises:
-            Unreachable: the TLS library can't be told keys.
-        """
-        function("SSL_CTX_set_tlsext_ticket_key_evp_cb")(context._context, self._callback)
+        """Use it for the tickets of all connections that are created from a context."""
+        self._put(context._context, self._callback)
 
     def _learn(self) -> None:
         self._known = self._entry.contents
@@ -110,16 +111,15 @@ class TicketSealer:
             key = self._encrypting
             ffi.memmove(name, key.name, NAME)
             ffi.memmove(iv, os.urandom(_IV), _IV)
-            return _GOOD if self._prepare("EVP_EncryptInit_ex", key, iv, cipher, mac) else _NONE
+            return _GOOD if self._prepare(self._to_encrypt, key, iv, cipher, mac) else _NONE
         found = self._keys.get(bytes(ffi.buffer(name, NAME)))
-        if found is None or not self._prepare("EVP_DecryptInit_ex", found, iv, cipher, mac):
+        if found is None or not self._prepare(self._to_decrypt, found, iv, cipher, mac):
             return _NONE
         # A TLS 1.3 client uses each ticket once (RFC 8446 appendix C.4): it is always given another.
-        return _GOOD if found is self._encrypting and lib.SSL_version(ssl) != _TLS_1_3 else _RENEW
+        return _GOOD if found is self._encrypting and lib.SSL_version(ssl) != TLS_1_3 else _RENEW
 
-    def _prepare(self, begin: str, key: _Key, iv: Any, cipher: Any, mac: Any) -> bool:
-        ready = function(begin)(cipher, key.cipher, ffi.NULL, key.secret, iv) == 1
-        if ready and function("EVP_MAC_CTX_set_params")(mac, key.parameters) == 1:
+    def _prepare(self, begin: Any, key: _Key, iv: Any, cipher: Any, mac: Any) -> bool:
+        if begin(cipher, key.cipher, ffi.NULL, key.secret, iv) == 1 and self._set_parameters(mac, key.parameters) == 1:
             return True
         lib.ERR_clear_error()
         return False

@@ -1,7 +1,7 @@
 """Functions of the OpenSSL inside `cryptography` that its binding has no name for: ticket keys, `client-sigalgs`.
 
 They are public functions of OpenSSL, and they are there: the library is linked into the extension module, which does not export
-them. Its symbol table says where they are (System V gABI, "Symbol Table"), and two functions that the binding has as well must
+them. Its symbol table says where they are (System V gABI, "Symbol Table"), and three functions that the binding has as well must
 lie where it has them, or nothing found is used. A module without that table (a stripped one, or one that takes OpenSSL from the
 system) is `Unreachable`, and what needs these functions is an error that says so.
 

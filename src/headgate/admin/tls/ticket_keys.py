@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from headgate.admin.context import Context, TlsSide
 from headgate.admin.registry import CommandError
 from headgate.tls.storage import Entry
-from headgate.tls.ticket_keys import SIZES, TicketKeys, decoded, followed_by
+from headgate.tls.ticket_keys import TicketKeys, decoded, followed_by
 
 
 def _found(name: str, command: str, side: TlsSide) -> tuple[int, Entry[TicketKeys]]:
@@ -45,7 +45,7 @@ def _next(words: Sequence[str], side: TlsSide) -> tuple[Entry[TicketKeys], Ticke
         key = decoded(words[1])
     except ValueError:
         raise CommandError("'set ssl tls-key' received invalid base64 encoded TLS key.") from None
-    if len(key) not in SIZES or len(key) != len(entry.contents[0]):
+    if len(key) != len(entry.contents[0]):
         raise CommandError("'set ssl tls-key' received a key of wrong size.")
     return entry, followed_by(entry.contents, key)
 

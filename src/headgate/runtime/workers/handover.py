@@ -17,7 +17,7 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from headgate.runtime.reactor import READ, Reactor
-from headgate.runtime.workers.mailboxes import LONGEST, MOST_BOXES, Mailboxes
+from headgate.runtime.workers.mailboxes import LONGEST, MOST_BOXES, Mailboxes, named
 from headgate.runtime.workers.session_table import SessionTable
 from headgate.wire.session_ids import psk_identities, session_id
 
@@ -34,11 +34,6 @@ ListenerKey = tuple[str, int, int]
 #: A connection on its way: its listener, who gives it (see `Mailboxes`), when it was accepted (monotonic and Unix time),
 #: source with port, destination with port.
 Parcel = tuple[ListenerKey, int, float, float, bytes, int, bytes, int]
-
-
-def _named(number: int) -> tuple[int, int]:
-    """Place and pid of a process."""
-    return number & MOST_BOXES, number >> MOST_BOXES.bit_length()
 
 
 class LineHandover:
@@ -222,12 +217,12 @@ class Handover:
         if listener is None or parcel is None or descriptor < 0:
             self.lost += 1
             if listener is not None and parcel is not None:
-                listener.never_came(*_named(parcel[1]), self._settle)
+                listener.never_came(*named(parcel[1]), self._settle)
             if descriptor >= 0:
                 os.close(descriptor)
             return
         self.taken += 1
-        listener.take_over(socket.socket(fileno=descriptor), parcel, *_named(parcel[1]), self._settle)
+        listener.take_over(socket.socket(fileno=descriptor), parcel, *named(parcel[1]), self._settle)
 
     def _settle(self) -> None:
         self._boxes.settle(self._process)

@@ -33,6 +33,11 @@ _DESCRIPTOR: Final = 4
 _ANCILLARY: Final = socket.CMSG_LEN(_DESCRIPTOR)
 
 
+def named(owner: int) -> tuple[int, int]:
+    """The place and the pid of the process that a number names."""
+    return owner & MOST_BOXES, owner >> _BOX_BITS
+
+
 class Mailboxes:
     """See the module.
 
@@ -69,8 +74,9 @@ class Mailboxes:
 
     def takes(self, owner: int, now: float) -> bool:
         """Whether a process, named by its number, lives and looks into its box."""
-        at = (owner & MOST_BOXES) * _CELLS
-        return self.cells[at + _OWNER] == owner and self.cells[at + _UNTIL] > now and exists(owner >> _BOX_BITS)
+        place, pid = named(owner)
+        at = place * _CELLS
+        return self.cells[at + _OWNER] == owner and self.cells[at + _UNTIL] > now and exists(pid)
 
     def descriptor(self, process: int) -> int:
         """What becomes readable when there is something in a box."""

@@ -38,7 +38,7 @@ from headgate.balance.rows import (
 from headgate.observe.cells import Cells
 from headgate.observe.counters import ListenerCounters, ProcessCounters, ProxyCounters, ServerCounters
 from headgate.observe.tally import Tally
-from headgate.runtime.workers.mailboxes import MOST_BOXES, Mailboxes
+from headgate.runtime.workers.mailboxes import Mailboxes, named
 from headgate.runtime.workers.sections import ProcessSection, make_semaphore, seize
 from headgate.runtime.workers.session_table import SessionTable
 
@@ -285,8 +285,8 @@ class SharedState:
         if self.boxes is None:
             return
         giver, rows = self.boxes.half_taken(process)
-        box = giver & MOST_BOXES
-        if rows and self.cells[self._header(box) + _PID] == giver >> MOST_BOXES.bit_length():
+        box, pid = named(giver)
+        if rows and self.cells[self._header(box) + _PID] == pid:
             for row in rows:
                 self.cells[share_of(row, box) + SESSIONS - 1] -= 1
 

@@ -155,20 +155,19 @@ class CertificateLint:
         """Whether everybody can read a private key: in the file that is named for it, beside the certificate, or in its file."""
         if key is None:
             key = next(filter(os.path.exists, _beside(path)), path)
-        if self._is_new(key) and self._open_to_all(key):
-            self._findings.add(
-                "tls-key-readable",
-                f"everybody on this machine can read the private key in '{key}': who has it can pose as this site", location,
-                remedy=f"chmod 600 {key} (it is read before rights are given up)",
-            )
+        self._secret(key, f"the private key in '{key}': who has it can pose as this site", location)
 
     def ticket_keys(self, path: str, location: Location | None) -> None:
         """Whether everybody can read a file of ticket keys."""
+        what = f"the ticket keys in '{path}': who has them can read what was recorded of connections up to TLS 1.2"
+        self._secret(path, what, location)
+
+    def _secret(self, path: str, what: str, location: Location | None) -> None:
+        """Whether everybody can read a file; `what` is in it, and what follows from that."""
         if self._is_new(path) and self._open_to_all(path):
             self._findings.add(
-                "tls-key-readable",
-                f"everybody on this machine can read the ticket keys in '{path}': who has them can read what was recorded of"
-                " connections up to TLS 1.2", location, remedy=f"chmod 600 {path} (it is read before rights are given up)",
+                "tls-key-readable", f"everybody on this machine can read {what}", location,
+                remedy=f"chmod 600 {path} (it is read before rights are given up)",
             )
 
     def _open_to_all(self, file: str) -> bool:
