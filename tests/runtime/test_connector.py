@@ -151,7 +151,7 @@ def test_no_descriptor_left_is_a_failed_connection(monkeypatch: pytest.MonkeyPat
         reactor = reactor_of(asyncio.get_running_loop())
         attempt = Attempt()
         with monkeypatch.context() as patch:
-            patch.setattr(connector, "Socket", none_left)
+            patch.setattr(connector, "stream_socket", none_left)
             PendingConnection(reactor, endpoint, cast(Any, None), stream(), attempt)
         try:
             return await asyncio.wait_for(attempt.ended, 10)

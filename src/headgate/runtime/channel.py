@@ -25,6 +25,7 @@ READ_SIZE_MOST = 131072
 #: The system's own socket object. What Python's `socket.socket` adds to it, a count of files that were made of it, nobody needs
 #: here, and each connection would pay for it when it begins and when it ends.
 Socket = cast(type[socket.socket], socket.SocketType)
+_STREAM = int(socket.SOCK_STREAM) | int(socket.SOCK_NONBLOCK)
 
 _TCP, _CORK = int(socket.IPPROTO_TCP), socket.TCP_CORK
 _unread = array.array("i", [0])
@@ -43,6 +44,11 @@ _REASONS = {
 def lost_reason(error: OSError) -> Lost:
     """Sort a socket error by what the log calls it."""
     return _REASONS.get(error.errno or 0, Lost.ERROR)
+
+
+def stream_socket(family: int) -> socket.socket:
+    """A non-blocking socket to connect with. Raises OSError."""
+    return Socket(family, _STREAM)
 
 
 def has_unread(fd: int) -> bool:

@@ -18,7 +18,7 @@ from headgate.config.model import ProxyProtocolSend, SourceAddress
 from headgate.plan.facts import Session, Stream, TlsFacts
 from headgate.proxy.port import Channel, Lost, Owner
 from headgate.proxy.services import Attempt
-from headgate.runtime.channel import NOBODY, PlainChannel, Socket, lost_reason
+from headgate.runtime.channel import NOBODY, PlainChannel, lost_reason, stream_socket
 from headgate.runtime.proxy_header import encode_header
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 from headgate.wire import socks4
@@ -31,8 +31,6 @@ if TYPE_CHECKING:  # a configuration without TLS does not load it
 IP_TRANSPARENT = 19
 IPV6_TRANSPARENT = 75
 TCP_USER_TIMEOUT = 18
-
-_STREAM = int(socket.SOCK_STREAM) | int(socket.SOCK_NONBLOCK)
 
 
 class HandshakeOwner(Owner, Protocol):
@@ -188,7 +186,7 @@ class PendingConnection:
         if endpoint.host is None:
             raise OSError(errno.EHOSTUNREACH, "the server's name is not resolved")
         family = endpoint.family if endpoint.socks4 is None else _family_of(endpoint.socks4)
-        sock = Socket(family, _STREAM)
+        sock = stream_socket(family)
         self._sock = sock
         if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

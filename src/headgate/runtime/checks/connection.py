@@ -17,19 +17,20 @@ from typing import Final, Protocol
 from headgate.base.addresses import Address, Family
 from headgate.config.model import SourceAddress
 from headgate.config.tls_options import Protocols
-from headgate.runtime.channel import Socket, has_unread
+from headgate.runtime.channel import has_unread, stream_socket
 from headgate.runtime.checks.failures import LocalError
+from headgate.runtime.connector import unix_name
 from headgate.runtime.reactor import READ, WRITE, Reactor
 
 READ_SIZE: Final = 16384
 #: At the end: a server that sends faster than it is read away gets a reset.
 _LAST_READS: Final = 16
-_STREAM = int(socket.SOCK_STREAM) | int(socket.SOCK_NONBLOCK)
 _INTERFACES = (Family.INET, Family.INET6, Family.NAME)
+_LOCAL = (Family.UNIX, Family.ABNS, Family.ABNSZ)
 _FAMILIES = {Family.INET: socket.AF_INET, Family.INET6: socket.AF_INET6}
 
 #: A socket family and an address as the socket module takes it.
-Located = tuple[int, tuple[object, ...] | str | bytes]
+Located = tuple[int, tuple[object, ...] | str]
 
 
 def nothing() -> None:
@@ -59,7 +60,7 @@ class Connection:
 
     # --- its beginning ---
 
-    def connect(self, target: tuple[object, ...] | str | bytes) -> bool:
+    def connect(self, target: tuple[object, ...] | str) -> bool:
         """Begin to connect; whether that is done already. If not, `connected` says what came of it.
 
         Raises:
@@ -88,9 +89,7 @@ class Connection:
 
     def hand_over(self) -> socket.socket:
         """Let another layer have the socket; this one is over."""
-        if self._events:
-            self._events = 0
-            self._reactor.unwatch(self._fd)
+        self._unwatch()
         self.proceed = nothing
         return self._sock
 
@@ -166,6 +165,10 @@ class Connection:
             self._waits = False
             self.proceed()
         else:  # nobody reads now, and it would call again at once
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        if self._events:
             self._events = 0
             self._reactor.unwatch(self._fd)
 
@@ -254,7 +257,7 @@ def open_socket(family: int, source: SourceAddress | None) -> socket.socket:
         LocalError: there is none, or the source can't be bound.
     """
     try:
-        sock = Socket(family, _STREAM)
+        sock = stream_socket(family)
     except OSError as error:
         raise LocalError(error.errno, error.strerror) from None
     if family != socket.AF_UNIX:
@@ -288,13 +291,8 @@ def locate(address: Address) -> Located | None:
         return _FAMILIES[family], (address.host, address.port)
     if family is Family.NAME:
         return None
-    if family is Family.UNIX:
-        return socket.AF_UNIX, address.host
-    if family is Family.ABNSZ:
-        return socket.AF_UNIX, b"\0" + address.host.encode()
-    if family is Family.ABNS:
-        # manual 2.9: abstract names of `abns@` fill sun_path, padded with zeros
-        return socket.AF_UNIX, (b"\0" + address.host.encode()).ljust(108, b"\0")
+    if family in _LOCAL:
+        return socket.AF_UNIX, unix_name(address)
     raise LocalError(0, f"{address} can't be connected to")
 
 

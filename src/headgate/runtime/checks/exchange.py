@@ -49,7 +49,6 @@ class Exchange:
         clock: monotonic seconds.
         done: told the result; or the exception, if one comes that nobody expects. Whatever else goes wrong is a result. It must
             raise none itself.
-        entropy: makes random bytes.
 
     Attributes:
         deadline, armed: the reactor's.
@@ -70,7 +69,6 @@ class Exchange:
         stream: CheckStream,
         clock: Callable[[], float],
         done: Callable[[CheckResult | Exception], None],
-        entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         script = plan.script
         stream.disable_on_404 = script.spec.disable_on_404
@@ -83,7 +81,7 @@ class Exchange:
         self._plan = plan
         self._clock = clock
         self._done = done
-        self._machine = Machine(script.steps, stream, entropy, limit=plan.limit, named=script.named, done=script.done)
+        self._machine = Machine(script.steps, stream, os.urandom, limit=plan.limit, named=script.named, done=script.done)
         self._began = 0.0
         self._now: _State = self._next
         self._then: _State = self._next

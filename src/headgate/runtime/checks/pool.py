@@ -65,17 +65,18 @@ class CheckPool:
         """
         self._reactor = reactor
         reusable = answer.reusable()
-        if reusable:
-            self._rest(key, connection)
-        elif reusable is None and self._finishing is None:
+        if reusable is None and self._finishing is None:
             self._finishing = _Finishing(self, key, connection, answer, reactor)
             self._finishing.go_on()
         else:
-            connection.close()
+            self._settle(key, connection, reusable=reusable is True)
 
     def finished(self, key: object, connection: Connection, *, reusable: bool) -> None:
         """The rest of an answer has come, or will not."""
         self._finishing = None
+        self._settle(key, connection, reusable=reusable)
+
+    def _settle(self, key: object, connection: Connection, *, reusable: bool) -> None:
         if reusable:
             self._rest(key, connection)
         else:
@@ -88,7 +89,7 @@ class CheckPool:
     def close(self) -> None:
         """Keep nothing: the server is not checked any more, at least for a while."""
         if self._finishing is not None:
-            self._finishing.give_up()
+            self._finishing.timed_out()
         connection = self._leave()
         if connection is not None:
             connection.close()
@@ -143,11 +144,7 @@ class _Finishing:
         self._end(reusable=reusable is True)
 
     def timed_out(self) -> None:
-        """The reactor's call."""
-        self._end(reusable=False)
-
-    def give_up(self) -> None:
-        """It is not wanted any more."""
+        """The reactor's call; also that of a pool that does not want it any more."""
         self._end(reusable=False)
 
     def _end(self, *, reusable: bool) -> None:
