@@ -17,7 +17,7 @@ _CONFIG: Any = SimpleNamespace(proxies=(), global_=SimpleNamespace(tls_cache_siz
 class Recorded:
     """Stands in for the shared state: what it was made with."""
 
-    def __init__(self, rows: int, workers: int, connections: int, sessions: object) -> None:
+    def __init__(self, rows: int, workers: int, connections: int) -> None:
         self.connections = connections
 
 
@@ -29,7 +29,7 @@ def test_there_is_no_room_for_more_connections_than_descriptors(monkeypatch: pyt
 
 
 def test_memory_that_cannot_be_had_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(rows: int, workers: int, connections: int, sessions: object) -> Recorded:
+    def refuse(rows: int, workers: int, connections: int) -> Recorded:
         raise OSError(12, "Cannot allocate memory")
 
     monkeypatch.setattr(joining, "SharedState", refuse)

@@ -10,6 +10,7 @@ from headgate.app.prepare import Prepared, prepare
 from headgate.base.diagnostics import Report, Severity
 from headgate.config.load import load
 from headgate.config.predicates import BuildFacts
+from headgate.tls import cached_sessions
 from headgate.tls.authority import issue, make_authority
 
 
@@ -66,31 +67,29 @@ def test_a_ca_file_that_only_checks_read_is_read_before_the_start(tmp_path: Path
     assert "cannot read CA file" in report.alerts[0].message
 
 
-RULES = " tcp-request connection reject if { src 192.0.2.1 }\n"
-
-
 @pytest.mark.parametrize(
-    ("settings", "line", "rules", "noticed"),
+    ("settings", "line", "reachable", "noticed"),
     [
-        ("nbthread 4", "no-tls-tickets", RULES, True),
-        ("nbthread 4", "no-tls-tickets", "", False),
-        ("nbthread 4", "", RULES, False),
-        ("nbthread 1", "no-tls-tickets", RULES, False),
-        ("nbthread 4\n tune.ssl.cachesize 0", "no-tls-tickets", RULES, False),
+        ("nbthread 4", "no-tls-tickets", False, True),
+        ("nbthread 4", "no-tls-tickets", True, False),
+        ("nbthread 4", "", False, False),
+        ("nbthread 1", "no-tls-tickets", False, False),
+        ("nbthread 4\n tune.ssl.cachesize 0", "no-tls-tickets", False, False),
     ],
 )
 def test_sessions_that_stay_with_their_worker_are_noticed(
-    tmp_path: Path, settings: str, line: str, rules: str, noticed: bool
+    tmp_path: Path, settings: str, line: str, reachable: bool, noticed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(cached_sessions, "sessions_can_be_shared", lambda: reachable)
     (tmp_path / "a.pem").write_bytes(issue(make_authority("CA"), ["a.example"]).pem)
     path = tmp_path / "x.cfg"
     path.write_text(
         f"global\n {settings}\ndefaults\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n mode http\n"
-        f"frontend f\n bind :1 ssl crt {tmp_path}/a.pem {line}\n{rules} http-request return status 200\n"
+        f"frontend f\n bind :1 ssl crt {tmp_path}/a.pem {line}\n http-request return status 200\n"
     )
     report = Report()
     config = load([str(path)], {}, BuildFacts(), report)
     assert config is not None, report.alerts
     assert prepare(config, report) is not None
-    found = [item for item in report.items if "stays with the worker that made it" in item.message]
+    found = [item for item in report.items if "stays with its worker" in item.message]
     assert [item.severity for item in found] == ([Severity.NOTICE] if noticed else [])

@@ -37,7 +37,7 @@ async def _arrive(pieces: list[bytes]) -> tuple[Client, bytes, list[bytes]]:
     near.setblocking(False)
     client = Client()
     side = SimpleNamespace(t_client_hs=0.0, plan=SimpleNamespace(tcp_request_session=None), session_accepted=lambda _: None)
-    listener = SimpleNamespace(reactor=reactor, side=side, accept_proxy=True, tls=None, giver=None)
+    listener = SimpleNamespace(reactor=reactor, side=side, accept_proxy=True, tls=None)
     arrival = Arrival(cast(Any, listener), near, cast(Any, client))
     unread = []
     try:

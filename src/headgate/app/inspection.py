@@ -114,8 +114,7 @@ class ProcessInspection:
     def activity(self) -> Mapping[str, int]:
         """See `Inspection.activity`."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        counters, shared = self._app.counters, self._app.shared
-        handover = self._app.live.makers.handover
+        counters, shared, live = self._app.counters, self._app.shared, self._app.live
         return {
             "ctxsw": usage.ru_nvcsw + usage.ru_nivcsw,
             "ctxsw_forced": usage.ru_nivcsw,
@@ -125,10 +124,7 @@ class ProcessInspection:
             "stream_calls": counters.requests,
             "accepted": counters.connections,
             "accept_failures": counters.accept_failures,
-            "handovers_given": handover.given if handover is not None else 0,
-            "handovers_taken": handover.taken if handover is not None else 0,
-            "handovers_kept": handover.kept if handover is not None else 0,
-            "handovers_lost": handover.lost if handover is not None else 0,
+            "tls_sessions_refused": sum(one.refused for one in (live.sessions, live.client_sessions) if one is not None),
             "sessions": len(shared.live),
             "fds": len(self._app.reactor.handlers),
             "timers": len(self._app.reactor.waiting()),

@@ -11,8 +11,6 @@ from headgate.base.diagnostics import config_error
 from headgate.config.model import Config
 from headgate.runtime.process.place import Place, Role
 from headgate.runtime.reactor import READ
-from headgate.runtime.workers.handover import Handover
-from headgate.runtime.workers.session_table import SessionTable
 from headgate.runtime.workers.shared import SharedState
 
 if TYPE_CHECKING:
@@ -40,26 +38,10 @@ def make_shared_state(config: Config, workers: int, connections: int) -> SharedS
     proxies = config.proxies
     rows = 1 + sum(2 + len(proxy.servers) + sum(len(bind.address.ports) or 1 for bind in proxy.binds) for proxy in proxies)
     try:
-        return SharedState(rows, workers, connections, _session_table(config))
+        return SharedState(rows, workers, connections)
     except (OSError, OverflowError) as error:
         message = f"no memory that {workers} workers can share for {connections} connections: {error}"
         raise config_error(message, None, remedy="lower 'maxconn' of the global section") from None
-
-
-def _session_table(config: Config) -> SessionTable | None:
-    """For TLS sessions that are held in memory; None where there are none."""
-    settings = config.global_
-    speaks_tls = any(bind.tls is not None for proxy in config.proxies if not proxy.disabled for bind in proxy.binds)
-    if not speaks_tls or not settings.tls_cache_size:
-        return None
-    return SessionTable(settings.tls_cache_size, settings.tls_lifetime)
-
-
-def make_handover(state: SharedState, process: int) -> Handover | None:
-    """How a worker gives TLS connections to others, and takes theirs; None where there is nothing to give them for."""
-    if state.sessions is None or state.boxes is None or not process:
-        return None
-    return Handover(state.sessions, state.boxes, process)
 
 
 def shared_state(place: Place) -> SharedState | None:
@@ -81,13 +63,10 @@ class Joining:
         self._process = app.place.index
         self._timer: asyncio.TimerHandle | None = None
         self._publishes = app.place.role is Role.WORKER
-        self._handover = app.live.makers.handover
 
     def start(self) -> None:
         """Hear from now on when this process is woken."""
         self._app.reactor.watch(self._state.event(self._process), READ, self._woken)
-        if self._handover is not None:
-            self._handover.start(self._app.reactor)
         self._wait()
 
     def stop(self) -> None:
@@ -96,8 +75,6 @@ class Joining:
             self._timer.cancel()
             self._timer = None
         self._app.reactor.unwatch(self._state.event(self._process))
-        if self._handover is not None:
-            self._handover.stop()
         if self._publishes:
             self._state.publish(self._app)
 
@@ -112,8 +89,6 @@ class Joining:
             self._state.publish(self._app)
         else:
             self._state.collect(self._app)
-        if self._handover is not None:
-            self._handover.renew()
         self.look()  # nothing should be left to find: a wake-up that is lost must not mean that somebody waits for ever
         self._wait()
 

@@ -230,9 +230,9 @@ class Generation:
         return code
 
     def _share_tables(self) -> MemoryDirectory | None:
-        """Where the workers share stick tables and TLS sessions with servers: without a master, the directory is made here."""
+        """Where the workers share stick tables and TLS sessions: without a master, the directory is made here."""
         prepared = self._prepared
-        if not prepared.plan.tables and not prepared.server_contexts and not prepared.check_contexts:
+        if not (prepared.plan.tables or prepared.server_contexts or prepared.check_contexts or prepared.bind_contexts):
             return None
         memory = None
         if self._heritage.tables is None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from headgate.runtime.tls_tuning import TlsTuning
     from headgate.tables.opening import Tables
     from headgate.tls.client_context import ServerContext
+    from headgate.tls.client_sessions import ClientSessions
     from headgate.tls.shared_sessions import SharedSessions
 
 
@@ -141,6 +142,7 @@ class Live:
         set_default_fullconn(self.frontends.values(), self.backends)
         self.shared.services = services_of(self.config, self.shared)
         self.sessions: SharedSessions | None = None
+        self.client_sessions: ClientSessions | None = None
         self.check_keys = CheckKeys()
 
     def _open_logs(self, watch_writable: Callable[[int, Callable[[], None]], None]) -> Logs:
@@ -254,19 +256,43 @@ class Live:
         return tables
 
     def share_sessions(self, directory: str | None) -> None:
-        """Let all processes share the TLS sessions with servers, in a directory of shared memory; None: each has its own."""
+        """Let all processes share their TLS sessions, in a directory of shared memory; None: each has its own.
+
+        Those with servers, and those with clients that are in no ticket.
+        """
+        if directory is None:
+            return
+        try:
+            self._share_with_servers(directory)
+            self._share_with_clients(directory)
+        except ConfigError as error:
+            self.warnings.append(error.diagnostic.message)
+
+    def _share_with_servers(self, directory: str) -> None:
+        """Raises ConfigError."""
         contexts = self._tls_contexts()
-        if directory is None or not contexts:
+        if not contexts:
             return
         from headgate.tls.shared_sessions import SharedSessions
 
-        try:
-            self.sessions = SharedSessions(directory)
-        except ConfigError as error:
-            self.warnings.append(error.diagnostic.message)
-            return
+        self.sessions = SharedSessions(directory)
         for context in contexts:
             context.sessions.shared = self.sessions
+
+    def _share_with_clients(self, directory: str) -> None:
+        """Raises ConfigError."""
+        contexts = {context.tls: context for context in self.prepared.bind_contexts.values()}
+        settings = self.config.global_
+        if not contexts or not settings.tls_cache_size:
+            return
+        from headgate.tls.cached_sessions import CachedSessions, sessions_can_be_shared
+        from headgate.tls.client_sessions import ClientSessions
+        from headgate.tls.session_context import session_names
+
+        if sessions_can_be_shared():
+            cache = self.client_sessions = ClientSessions(directory, settings.tls_cache_size, settings.tls_lifetime)
+            for tls, name in session_names(contexts).items():
+                contexts[tls].share_sessions(CachedSessions(cache, name, tickets=tls.tickets))
 
     def _tls_contexts(self) -> list[ServerContext]:
         prepared = self.prepared
@@ -316,5 +342,7 @@ class Live:
                 context.sessions.hand_over(self.reactor.now)
                 context.sessions.shared = None
             self.sessions.close()
+        if self.client_sessions is not None:
+            self.client_sessions.close()
         self.logs.flush()
         self.reactor.clear()

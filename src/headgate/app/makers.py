@@ -13,7 +13,6 @@ from headgate.runtime.listener import Listener
 
 if TYPE_CHECKING:
     from headgate.balance.rows import Board
-    from headgate.runtime.workers.handover import Handover
 
 
 class Makers:
@@ -35,23 +34,16 @@ class Makers:
         """See `Listener`."""
         return Listener(*arguments)
 
-    @property
-    def handover(self) -> Handover | None:
-        """What gives connections to other workers, and takes theirs; None where there is nothing to give them for."""
-        return None
-
 
 class JointMakers(Makers):
     """Objects whose state is in shared memory.
 
     Args:
         board: the memory.
-        handover: see `Makers`.
     """
 
-    def __init__(self, board: Board, handover: Handover | None = None) -> None:
+    def __init__(self, board: Board) -> None:
         self._board = board
-        self._handover = handover
 
     def shared(self, *arguments: Any, **options: Any) -> Shared:
         """See `Makers`."""
@@ -78,12 +70,4 @@ class JointMakers(Makers):
         """See `Makers`."""
         from headgate.runtime.workers.listener import JointListener
 
-        listener = JointListener(*arguments)
-        if self._handover is not None:
-            self._handover.attach(listener)
-        return listener
-
-    @property
-    def handover(self) -> Handover | None:
-        """See `Makers`."""
-        return self._handover
+        return JointListener(*arguments)

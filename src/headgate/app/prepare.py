@@ -100,9 +100,9 @@ def prepare(config: Config, report: Report, session_contexts: SessionContexts | 
     ocsp: OcspState | None = None
     if _speaks_tls(config):
         # OpenSSL is loaded only where it is needed: a plain configuration starts in half the time.
-        if config.global_.nbthread != 1 and config.global_.tls_cache_size:
-            _note_private_sessions(plan, report)
         storage = _build_contexts(config, report, bind_contexts, server_contexts, session_contexts)
+        if config.global_.nbthread != 1 and config.global_.tls_cache_size:
+            _note_private_sessions(bind_contexts, report)
         _build_check_contexts(config, report, server_contexts, check_contexts, storage)
         storage.reader.forget()
         if bind_contexts:
@@ -195,15 +195,17 @@ def _build_contexts(
     return storage
 
 
-def _note_private_sessions(plan: Plan, report: Report) -> None:
-    """Where workers can't give each other the connections whose sessions they have (`runtime.workers.handover`)."""
-    sides = [side for side in plan.frontends if side.tcp_request_connection is not None and not side.spec.disabled]
-    lines = dict.fromkeys(bind.tls for side in sides for bind in side.binds if bind.tls is not None and not bind.tls.tickets)
-    for tls in lines:
+def _note_private_sessions(bind_contexts: Mapping[int, BindContext], report: Report) -> None:
+    """Where OpenSSL can't be told to ask for sessions that other processes made (`tls.cached_sessions`)."""
+    from headgate.tls.cached_sessions import sessions_can_be_shared
+
+    if sessions_can_be_shared():
+        return
+    for tls in dict.fromkeys(context.tls for context in bind_contexts.values() if not context.tls.tickets):
         report.note(
             Severity.NOTICE,
-            "no-tls-tickets beside 'tcp-request connection' rules: a session stays with the worker that made it, so most clients"
-            " shake hands anew; with tickets, or 'tcp-request session' rules instead, they would not",
+            "no-tls-tickets with several workers: the TLS library can't be given sessions that another process made, so a session"
+            " stays with its worker and most clients shake hands anew; with tickets they would not",
             tls.location,
         )
 

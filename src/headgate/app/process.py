@@ -56,11 +56,11 @@ _MOST_BUGS = 100
 def _makers(place: Place) -> Makers:
     """Of objects that are this process's own, or one over all that share their state."""
     if place.shared is not None:
-        from headgate.app.joining import make_handover, shared_state
+        from headgate.app.joining import shared_state
 
         state = shared_state(place)
         if state is not None:
-            return JointMakers(state.enter(place.index), make_handover(state, place.index))
+            return JointMakers(state.enter(place.index))
     return Makers()
 
 
@@ -433,15 +433,11 @@ class App:
             self.ocsp.soft_stop()
         for session in list(self.shared.live):
             session.soft_stop()
-        handover = self.live.makers.handover
-        if handover is not None:
-            handover.close()
         hard = self.config.global_.hard_stop_after
         deadline = loop.time() + hard if hard else None
 
         def look() -> None:
-            through = not self.shared.live and (handover is None or handover.is_through())
-            if through or (deadline is not None and loop.time() >= deadline):
+            if not self.shared.live or (deadline is not None and loop.time() >= deadline):
                 self.stop()
             else:
                 loop.call_later(_SOFT_STOP_POLL, look)

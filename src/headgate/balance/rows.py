@@ -105,8 +105,5 @@ class Board(Protocol):
     def free_node(self, node: int) -> None:
         """Give it back."""
 
-    def pid(self, process: int) -> int:
-        """Of a process; 0 when it is gone."""
-
     def wake(self, process: int) -> None:
         """Have a process look at what it was granted, and at listeners that wait. Never blocks."""

@@ -6,8 +6,6 @@ worker accepts, and no session is counted that is not there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from headgate.balance.rows import (
     ATTACHED,
     LAST_WOKEN,
@@ -25,8 +23,6 @@ from headgate.proxy.sides import ClientSession, Frontend, Shared
 
 #: Connections that a worker may have above its share before it lets others go first: a few, and this part of its share.
 _FEW, _PART = 8, 4
-#: The same, before others give it no more.
-_SOME = 24
 
 
 class JointMeter:
@@ -102,19 +98,13 @@ class JointShared(Shared):
 
     def is_ahead(self) -> bool:
         """Whether this worker has clearly more connections than its share."""
-        own = self._cells[self._mine]
-        return own > _FEW and self._is_above_share(own, _FEW)
-
-    def is_loaded(self, process: int) -> bool:
-        """Whether another worker has so many more connections than its share that it is better given none."""
-        own = self._cells[share_of(self.row, process) + SESSIONS - 1]
-        return own > _SOME and self._is_above_share(own, _SOME)
-
-    def _is_above_share(self, own: int, few: int) -> bool:
         cells = self._cells
+        own = cells[self._mine]
+        if own <= _FEW:
+            return False
         workers = cells[self.row + ATTACHED] - cells[share_of(self.row, 0) + ATTACHED - 1]
         share = cells[self._sessions] // max(workers, 1)
-        return own > share + few + share // _PART
+        return own > share + _FEW + share // _PART
 
     def wake_waiting(self, row: int, *, everybody: bool) -> list[int]:
         """Processes whose listeners wait for a place and shall look again: one, or all. The caller is in the section.
@@ -196,39 +186,6 @@ class JointFrontend(Frontend):
         if socket is not None:
             socket.sessions -= 1
         return joint.wake_waiting(self.row, everybody=everybody)
-
-    def move_place(self, socket: ListenerCounters | None, giver: int, pid: int) -> None:
-        """A connection that another process has accepted is served here: its place is ours. The caller is in the section.
-
-        Args:
-            socket: counters of its listening socket.
-            giver, pid: who had it; when that process is gone, so is its share.
-        """
-        if self.joint.board.pid(giver) == pid:
-            cells = self._cells
-            for row in self.rows_of(socket):
-                # Ours last: should this process be killed in between, the place is free, as the connection is.
-                cells[share_of(row, giver) + SESSIONS - 1] -= 1
-                cells[row + SESSIONS] -= 1
-        self.take_place(socket)
-
-    def rows_of(self, socket: ListenerCounters | None) -> list[int]:
-        """Where a connection is counted."""
-        return [self.joint.row, self.row, *([socket.row] if isinstance(socket, JointListenerCounters) else [])]
-
-    def give_away(self, session: ClientSession) -> None:
-        """A connection goes to another process, which takes its place too; what was counted stays."""
-        self.joint.live.discard(session)
-
-    def take_over(self, session: ClientSession, giver: int, pid: int, settle: Callable[[], None]) -> None:
-        """A connection comes that another process has accepted and counted; `settle` is called in the section."""
-        self.joint.section.enter()
-        try:
-            settle()
-            self.move_place(session.counted, giver, pid)
-        finally:
-            self.joint.section.leave()
-        self.joint.live.add(session)
 
     def wait_for_place(self) -> None:
         """A listener of this process waits for a place. The caller is in the section."""

@@ -57,17 +57,16 @@ class Arrival:
     """
 
     __slots__ = (
-        "_giver", "_part", "_seen", "armed", "channel", "deadline", "listener", "reactor", "session", "sock", "stage", "started",
+        "_part", "_seen", "armed", "channel", "deadline", "listener", "reactor", "session", "sock", "stage", "started",
     )
 
-    def __init__(self, listener: Listener, sock: socket.socket, session: ClientSession, started: float = 0.0) -> None:
+    def __init__(self, listener: Listener, sock: socket.socket, session: ClientSession) -> None:
         """Begin to wait for the client.
 
         Args:
             listener: where it came from.
             sock: connected and non-blocking.
             session: that will be.
-            started: when it was accepted, monotonic seconds, by another process, which has read its PROXY header; 0.0: now, here.
         """
         self.listener = listener
         self.reactor: Reactor = listener.reactor
@@ -75,12 +74,11 @@ class Arrival:
         self.session = session
         self.deadline = 0.0
         self.armed = 0.0
-        self.started = started or self.reactor.now
-        self._giver = listener.giver if not started else None
+        self.started = self.reactor.now
         self._part = b""
         self._seen = b""
         self.channel: TlsClientChannel | None = None
-        self.stage = AWAIT_PROXY_HEADER if listener.accept_proxy and not started else AWAIT_CLIENT_HELLO
+        self.stage = AWAIT_PROXY_HEADER if listener.accept_proxy else AWAIT_CLIENT_HELLO
         patience = listener.side.t_client_hs
         if patience:
             self.reactor.arm(self, self.started + patience)
@@ -143,9 +141,6 @@ class Arrival:
         context = self.listener.tls
         if context is None or self._waits_for_more(data):
             return
-        if self._giver is not None and self._giver.give(self, data):
-            self._gone()
-            return
         self.stage = HANDSHAKE
         counters = self.listener.side.shared.counters
         counters.tls_connections += 1
@@ -166,14 +161,6 @@ class Arrival:
             self._seen = data
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted if waits else 1)
         return waits
-
-    def _gone(self) -> None:
-        """Another process has the connection, and counts it."""
-        self.stage = OVER
-        self.reactor.retire(self)
-        self.reactor.shared.add(self.sock.fileno())
-        self.reactor.forget(self.sock.fileno())
-        self.sock.close()
 
     # --- owner of the TLS channel ---
 

@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from headgate.base.addresses import Family
@@ -79,9 +79,6 @@ class TlsAcceptor(Protocol):
     def given_up(self, channel: Any, timeout: float) -> HandshakeRecord:
         """The record of a handshake that has taken too long, of a channel that this object made."""
 
-    def tell_held(self, told: Callable[[bytes], None]) -> None:
-        """Have `told` called with the ID of each session that a handshake leaves in this process's memory."""
-
     def unheard(
         self, seen: bytes, *, header: bool, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
     ) -> HandshakeRecord:
@@ -96,21 +93,6 @@ class TlsAcceptor(Protocol):
         """
 
 
-class Giver(Protocol):
-    """Gives connections to the worker that has their TLS session; `runtime.workers.handover`."""
-
-    def give(self, arrival: Arrival, hello: bytes) -> bool:
-        """Give one away if another worker has its session.
-
-        Args:
-            arrival: of the connection.
-            hello: how it begins, the whole ClientHello as a rule.
-
-        Returns:
-            Whether it is gone: then there is nothing left to be done here but to close our own descriptor.
-        """
-
-
 class Listener:
     """One listening socket of a frontend.
 
@@ -121,12 +103,11 @@ class Listener:
         number: `id` of the bind line, or its position among the sockets of the frontend.
         paused: not accepting: a limit is reached.
         counters: of this socket, with `option socket-stats` or a limit of its own.
-        giver: gives connections away, None where all are served here.
     """
 
     __slots__ = (
         "_file", "_fixed", "_http", "_inet", "_kind", "_last", "_passed", "_six", "accept_proxy", "armed", "bind", "counters",
-        "deadline", "giver", "limit", "name", "number", "open", "paused", "reactor", "side", "sock", "tls",
+        "deadline", "limit", "name", "number", "open", "paused", "reactor", "side", "sock", "tls",
     )
 
     def __init__(
@@ -142,7 +123,6 @@ class Listener:
         self.counters = counted.counters if counted is not None else None
         self.name = bind.name or ""
         self.accept_proxy = bind.accept_proxy
-        self.giver: Giver | None = None
         self.limit = bind.maxconn or 0
         if self.limit and self.counters is None:
             self.counters = self._make_counters()

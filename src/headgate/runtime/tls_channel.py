@@ -25,7 +25,6 @@ from headgate.tls.client_auth import findings_of, forget_findings
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.handshake_facts import note_failure
 from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.held_sessions import held_session
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, system_failure, take_error
 from headgate.tls.server_context import BindContext
 
@@ -179,12 +178,17 @@ class TlsChannel(TlsEnding):
         cast(HandshakeOwner, self.owner).handshake_completed()
 
     def _note_session(self) -> None:
-        """Tell of a session that is in our memory now, where somebody wants to know."""
-        context = cast(BindContext, self._context)
-        if context.session_held is not None:
-            held = held_session(self._ssl, tickets=context.tls.tickets)
-            if held:
-                context.session_held(held)
+        """Keep a session that is in no ticket where other processes have it too."""
+        sessions = cast(BindContext, self._context).sessions
+        if sessions is not None:
+            sessions.keep(self._ssl, self.reactor.now)
+
+    def _distrust_session(self, error: TlsError) -> None:
+        """A fatal alert, ours or the client's, has ended the connection."""
+        if self._server is None and not error.errno and not error.eof:
+            sessions = cast(BindContext, self._context).sessions
+            if sessions is not None:
+                sessions.distrust(self._ssl)
 
     def _learned(self, *, established: bool, error: int = 0, broken: bool = False) -> ConnectionFacts:
         context = self._context
@@ -203,6 +207,7 @@ class TlsChannel(TlsEnding):
         if self._failed or self._closing:
             return
         self._facts = self._learned(established=False, error=error.code, broken=error.errno != 0)
+        self._distrust_session(error)
         told = self.record is not None  # when it was given up: it went on for the session's sake only
         record = self.explain(error)
         forget_findings(self._ssl)
@@ -327,6 +332,7 @@ class TlsChannel(TlsEnding):
 
     def _met(self, error: TlsError) -> None:
         """Tell the connection's facts of the first error (`ssl_fc_err`)."""
+        self._distrust_session(error)
         if self._facts is not None and not self._facts.error:
             self._facts.error = error.code
 

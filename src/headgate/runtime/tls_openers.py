@@ -85,10 +85,6 @@ class Answerer:
         """See `runtime.listener.TlsAcceptor`."""
         return _timed_out(channel, timeout)
 
-    def tell_held(self, told: Callable[[bytes], None]) -> None:
-        """See `runtime.listener.TlsAcceptor`."""
-        self.context.session_held = told
-
     def unheard(
         self, seen: bytes, *, header: bool, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
     ) -> HandshakeRecord:

@@ -36,6 +36,7 @@ from headgate.base.diagnostics import NOWHERE, ConfigError, Report, Severity, co
 from headgate.base.records import dataclass
 from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, CrtList, Verify
 from headgate.tls.applied_policy import AppliedPolicy
+from headgate.tls.cached_sessions import CachedSessions
 from headgate.tls.early_data import allow_early_data, sends_early_data
 from headgate.tls.forging import Forger
 from headgate.tls.handshake_record import HandshakeRecord
@@ -85,12 +86,12 @@ class BindContext:
         selective: connections are switched to their context before the handshake: see the module.
         early_data: one of the policies allows it.
         http: the frontend is in HTTP mode.
-        session_held: told the ID of each session that a handshake leaves in this process's memory; None: nobody wants to know.
+        sessions: those that are in no ticket; None: OpenSSL has them, in this process's memory.
     """
 
     __slots__ = (
         "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_membership", "_names", "_sealer", "_session",
-        "_switches", "_tuning", "early_data", "http", "policies", "selective", "session_held", "storage", "store", "tls",
+        "_switches", "_tuning", "early_data", "http", "policies", "selective", "sessions", "storage", "store", "tls",
     )  # fmt: skip
 
     def __init__(
@@ -108,7 +109,7 @@ class BindContext:
     ) -> None:
         """See `build_bind_context`, which has checked everything."""
         self.http = http
-        self.session_held: Callable[[bytes], None] | None = None
+        self.sessions: CachedSessions | None = None
         self._tuning = tuning
         self.tls = tls
         self.store = store
@@ -135,6 +136,11 @@ class BindContext:
     def alpn(self) -> tuple[str, ...]:
         """The protocols that the line agrees to where nothing else is said, best first; empty: no ALPN."""
         return self.policies[self.tls.policy].alpn
+
+    def share_sessions(self, sessions: CachedSessions) -> None:
+        """Have other processes resume the sessions that are in no ticket, and resume theirs. Not for lines that cache none."""
+        self.sessions = sessions
+        sessions.put_on(self._session)
 
     def connection(self, sock: socket.socket, hello: bytes = b"") -> Handle:
         """A connection for an accepted, non-blocking socket, ready for its handshake; `hello` is what was peeked of it."""

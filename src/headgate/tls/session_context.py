@@ -78,7 +78,7 @@ def cache_size_is_heeded() -> bool:
 def give_one_session(context: SSL.Context) -> None:
     """Give TLS 1.3 clients one session behind a full handshake, not two, where OpenSSL can be told.
 
-    For contexts without tickets: of the sessions in memory, others know the last one only (`held_sessions`).
+    For contexts without tickets: of the sessions in memory, others know the last one only (`cached_sessions`).
     """
     with contextlib.suppress(Unreachable):
         function("SSL_CTX_set_num_tickets")(context._context, 1)

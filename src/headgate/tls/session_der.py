@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from headgate.base.records import dataclass
 from headgate.tls.openssl import ffi, lib
 
@@ -59,14 +61,18 @@ def encode_session(session: object, most: int) -> bytes | None:
 
 def decode_session(encoded: bytes) -> object | None:
     """An `SSL_SESSION*` that is freed with its last reference; None for bytes that are none."""
+    pointer = session_pointer(encoded)
+    return ffi.gc(pointer, lib.SSL_SESSION_free) if pointer else None
+
+
+def session_pointer(encoded: bytes) -> Any:
+    """An `SSL_SESSION*` that is the caller's to free; NULL for bytes that are none."""
     with ffi.from_buffer(encoded) as start:
         place = ffi.new("const unsigned char **", ffi.cast("const unsigned char *", start))
         pointer = lib.d2i_SSL_SESSION(ffi.NULL, place, len(encoded))
     if not pointer:
         lib.ERR_clear_error()
-        return None
-    owned: object = ffi.gc(pointer, lib.SSL_SESSION_free)
-    return owned
+    return pointer
 
 
 def read_form(encoded: bytes) -> SessionForm:

@@ -1,20 +1,17 @@
-"""Sessions with servers in memory that all processes share and that outlives a reload: an LMDB file in /dev/shm, mode 0600.
+"""Sessions with servers, in a file that all processes share and that outlives a reload (`session_files`).
 
-What is in it could decrypt connections: it is never on a disk, readable only by the user that we run as, and gone with the last
-process. Entries are few and bounded; when there is no more room the key that was given something longest ago goes. An open
-store must not be used in another process that is forked from this one.
+Entries are few and bounded; when there is no more room the key that was given something longest ago goes.
 """
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable
 from typing import Any, Final
 
 import lmdb
 
-from headgate.base.diagnostics import config_error
+from headgate.tls.session_files import open_environment
 
 #: The name says how the file is laid out: another layout would be another file.
 FILE: Final = "sessions-1.lmdb"
@@ -43,23 +40,10 @@ class SharedSessions:
 
     def __init__(self, directory: str) -> None:
         self.refused = 0
-        path = os.path.join(directory, FILE)
-        try:
-            self._env: Any = lmdb.open(
-                path, subdir=False, map_size=_BYTES, max_dbs=3, sync=False, metasync=False, writemap=True, readahead=False,
-                meminit=False, max_readers=256, mode=0o600, max_spare_txns=2,
-            )
-            self._keys = self._env.open_db(b"keys")
-            self._order = self._env.open_db(b"order")
-            self._last = self._env.open_db(b"last")
-            self._env.reader_check()
-            if os.geteuid() == 0:
-                # Processes that come later may have dropped their privileges: the files are whose the directory is.
-                owner = os.stat(directory)
-                for file in (path, path + "-lock"):
-                    os.chown(file, owner.st_uid, owner.st_gid)
-        except (lmdb.Error, OSError) as error:
-            raise config_error(f"TLS sessions can't be shared by the workers in {directory}: {error}", None) from None
+        self._env = open_environment(directory, FILE, _BYTES, 3)
+        self._keys = self._env.open_db(b"keys")
+        self._order = self._env.open_db(b"order")
+        self._last = self._env.open_db(b"last")
 
     def take(self, digest: bytes, now: float) -> tuple[float, bytes, bool] | None:
         """See `session_store.Shared.take`."""

@@ -28,6 +28,7 @@ _PREFIX: Final = "_cffi_d_"
 #: Types of the functions (ssl.h, evp.h of OpenSSL 3.0 and newer); what the binding has no type for is a `void *`.
 _TYPES: Final = {
     "SSL_CTX_ctrl": "long (*)(SSL_CTX *, int, long, void *)",
+    "SSL_CTX_sess_set_get_cb": "void (*)(SSL_CTX *, SSL_SESSION *(*)(SSL *, unsigned char *, int, int *))",
     "SSL_CTX_set_num_tickets": "int (*)(SSL_CTX *, size_t)",
     "SSL_CTX_set_tlsext_ticket_key_evp_cb":
         "int (*)(SSL_CTX *, int (*)(SSL *, unsigned char *, unsigned char *, void *, void *, int))",

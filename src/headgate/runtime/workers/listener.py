@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from headgate.config.model import Bind
 from headgate.observe.counters import ListenerCounters
-from headgate.proxy.http_session import HttpSession
 from headgate.proxy.joint import JointFrontend, JointListenerCounters
-from headgate.proxy.relay import RelaySession
-from headgate.runtime.arrival import Arrival, ClientSession
 from headgate.runtime.listener import Listener, TlsAcceptor
 from headgate.runtime.reactor import Reactor
-
-if TYPE_CHECKING:
-    from headgate.runtime.workers.handover import Parcel
 
 #: epoll_ctl(2): one of those who wait is woken, not all. It can't be changed, only taken out and put in again.
 _READ: Final = select.EPOLLIN | select.EPOLLEXCLUSIVE
@@ -120,41 +113,3 @@ class JointListener(Listener):
             self.joint_side.take_place(self.counters)
         finally:
             joint.section.leave()
-
-    # --- connections that another worker has accepted ---
-
-    def take_over(self, sock: socket.socket, parcel: Parcel, giver: int, pid: int, settle: Callable[[], None]) -> None:
-        """Serve a connection whose TLS session is here.
-
-        Args:
-            sock: its socket; the ClientHello is still in it.
-            parcel: what is known of it.
-            giver, pid: who accepted it, and has its place.
-            settle: called when its place is about to become ours.
-        """
-        side = self.joint_side
-        _, _, started, accepted_at, source, source_port, destination, destination_port = parcel
-        sock.setblocking(False)
-        self.reactor.shared.add(sock.fileno())  # the giver may not have closed its own yet
-        session: ClientSession = HttpSession(side) if self._http else RelaySession(side)
-        session.accepted_at = accepted_at
-        session.listener_name, session.listener_id = self.name, self.number
-        session.counted = self.counters
-        session.source, session.source_port = source, source_port
-        session.destination, session.destination_port = destination, destination_port
-        side.take_over(session, giver, pid, settle)
-        Arrival(self, sock, session, started)
-
-    def never_came(self, giver: int, pid: int, settle: Callable[[], None]) -> None:
-        """A connection got lost on its way here: its place is free."""
-        side = self.joint_side
-        joint = side.joint
-        joint.section.enter()
-        try:
-            settle()
-            side.move_place(self.counters, giver, pid)
-            woken = side.give_place_back(self.counters)
-        finally:
-            joint.section.leave()
-        for process in woken:
-            joint.board.wake(process)

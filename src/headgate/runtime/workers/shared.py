@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import time
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Any, Final
@@ -28,7 +27,6 @@ from headgate.balance.rows import (
     PREVIOUS,
     QUEUE,
     QUEUED,
-    SESSIONS,
     TAIL,
     TICKET,
     WAITING,
@@ -38,9 +36,7 @@ from headgate.balance.rows import (
 from headgate.observe.cells import Cells
 from headgate.observe.counters import ListenerCounters, ProcessCounters, ProxyCounters, ServerCounters
 from headgate.observe.tally import Tally
-from headgate.runtime.workers.mailboxes import Mailboxes, named
 from headgate.runtime.workers.sections import ProcessSection, make_semaphore, seize
-from headgate.runtime.workers.session_table import SessionTable
 
 KINDS: Final = ("process", "frontend", "listener", "backend", "server")
 #: Rows for proxies and servers that are added while running: a proxy may have two halves and listeners.
@@ -72,19 +68,14 @@ class SharedState:
         rows: frontends, backends, listening sockets and servers of the configuration.
         workers: besides the controller.
         connections: how many clients there may be, and so how many streams may wait.
-        sessions: who has which TLS session, None where there is nothing to share of them.
 
     Attributes:
         cells: the memory.
         processes: workers and controller.
-        sessions: see above.
-        boxes: for connections from worker to worker, where there are `sessions`.
     """
 
-    def __init__(self, rows: int, workers: int, connections: int, sessions: SessionTable | None = None) -> None:
+    def __init__(self, rows: int, workers: int, connections: int) -> None:
         self.processes = processes = workers + 1
-        self.sessions = sessions
-        self.boxes = Mailboxes(processes) if sessions is not None else None
         self._tallies = {
             KINDS.index(kind) + 1: Tally(example)
             for kind, example in (
@@ -143,8 +134,6 @@ class SharedState:
         """Give up memory and descriptors; for tests."""
         for event in self._events:
             os.close(event)
-        if self.boxes is not None:
-            self.boxes.discard()
         self.board = None
         self.cells.release()
         self._memory.close()
@@ -269,26 +258,13 @@ class SharedState:
                 if cells[node + OWNER] == process:
                     cells[node + QUEUE] = 0
             cells[header + _USED] = 0
-            self._free_half_taken(process)
             self._mend()
         finally:
             for number in entered:
                 self._semaphores[number].release()
-        if self.boxes is not None:
-            self.boxes.recover(process, time.monotonic())
         for other in range(self.processes):
             self.wake(other)
         return len(entered) == len(self._semaphores)
-
-    def _free_half_taken(self, process: int) -> None:
-        """What a dead process was just taking from another one is gone with it; it is still counted as the other's."""
-        if self.boxes is None:
-            return
-        giver, rows = self.boxes.half_taken(process)
-        box, pid = named(giver)
-        if rows and self.cells[self._header(box) + _PID] == pid:
-            for row in rows:
-                self.cells[share_of(row, box) + SESSIONS - 1] -= 1
 
     def _marks(self) -> list[tuple[int, bool]]:
         found = []
@@ -466,10 +442,6 @@ class LocalBoard:
         self.cells[node + QUEUE] = 0
         self.cells[node + GRANT] = 0
         self._free.append(node)
-
-    def pid(self, process: int) -> int:
-        """See `balance.rows.Board`."""
-        return self.cells[self._shared._header(process) + _PID]
 
     def wake(self, process: int) -> None:
         """See `balance.rows.Board`."""
