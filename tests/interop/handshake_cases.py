@@ -505,7 +505,10 @@ CASES: tuple[Case, ...] = (
         Line(), OLD, ("extended master secret",),
     ),
     # --- nothing more came ---
-    Case(Cause.CLOSED_IN_PROXY_HEADER, "closes within the PROXY header", sending(_HEADER[:20]), Line("accept-proxy"), ANY),
+    Case(
+        Cause.CLOSED_IN_PROXY_HEADER, "closes within the PROXY header", sending(_HEADER[:20]), Line("accept-proxy"), ANY,
+        steady=False,
+    ),
     Case(
         Cause.RESET_IN_PROXY_HEADER, "resets within the PROXY header", sending(_HEADER[:20], reset=True),
         Line("accept-proxy"), ANY,

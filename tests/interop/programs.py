@@ -96,9 +96,23 @@ def ask_socket(path: pathlib.Path, command: str) -> str:
     return answer.decode(errors="replace")
 
 
+#: Fields of /proc/PID/stat behind the name: the parent's pid, and when the process began.
+_PARENT, _BEGAN = 1, 19
+
+
 def children(pid: int) -> list[int]:
-    """Child processes of a process, in the order of their beginning."""
-    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Child processes of a process, in the order of their beginning.
+
+    Not from /proc/PID/task/PID/children, which leaves out some while others end (proc(5)).
+    """
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            with contextlib.suppress(OSError):
+                fields = pathlib.Path(f"/proc/{entry}/stat").read_bytes().rpartition(b") ")[2].split()
+                if int(fields[_PARENT]) == pid:
+                    found.append((int(fields[_BEGAN]), int(entry)))
+    return [child for _, child in sorted(found)]
 
 
 def listening_addresses() -> set[tuple[str, int]]:

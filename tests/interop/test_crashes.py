@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.interop.programs import Program, free_port, headgate_command, wait_until
+from tests.interop.programs import Program, children, free_port, headgate_command, wait_until
 
 _CONFIG = """
 global
@@ -118,12 +118,12 @@ class Site:
     @property
     def launcher(self) -> int:
         """The first process of the generation."""
-        return _children(self.program.process.pid)[-1] if self.has_master else self.program.process.pid
+        return children(self.program.process.pid)[-1] if self.has_master else self.program.process.pid
 
     @property
     def processes(self) -> list[int]:
         """The controller and the workers."""
-        return _children(self.launcher)
+        return children(self.launcher)
 
     def says(self, command: str) -> str:
         """The answer of the stats socket; "" when there is none."""
@@ -165,12 +165,6 @@ class Site:
         row = next((row for row in rows if row[:2] == ["web", "BACKEND"]), None)
         server = next((row for row in rows if row[:2] == ["web", "s"]), None)
         return (-1, -1) if row is None or server is None else (int(server[4]), int(row[2]) + int(server[2]))
-
-
-def _children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
 
 
 def _holders(processes: list[int], ports: set[int], of: int) -> dict[int, int]:

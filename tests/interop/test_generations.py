@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.interop.programs import Program, free_port, headgate_command, wait_until
+from tests.interop.programs import Program, children, free_port, headgate_command, wait_until
 
 _CONFIG = """
 global
@@ -31,12 +31,6 @@ frontend web
 """
 _SHARED_MEMORY = pathlib.Path("/dev/shm")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes users")
-
-
-def _children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
 
 
 def _left_by(program: Program) -> list[pathlib.Path]:
@@ -61,7 +55,7 @@ class Site:
         if master:
             program.await_output("Loading success")
         elif workers > 1:
-            wait_until(lambda: len(_children(program.process.pid)) == workers + 1, "all processes are there")
+            wait_until(lambda: len(children(program.process.pid)) == workers + 1, "all processes are there")
         assert self.status() == 200
         return program
 
@@ -208,7 +202,7 @@ def test_every_worker_is_in_the_jail_and_so_is_its_successor(site: Site, tmp_pat
         "root": str(jail), "uid": {"65534"}, "gid": {"65534"}, "groups": "", "may": bind_service, "can": bind_service,
     }  # fmt: skip
     for _ in range(2):
-        processes = _children(first)
+        processes = children(first)
         assert len(processes) == 4
         for pid in processes:
             # One that was just forked has to get there, step by step.
@@ -216,7 +210,7 @@ def test_every_worker_is_in_the_jail_and_so_is_its_successor(site: Site, tmp_pat
         assert _rights_of(first)["uid"] == {"65534"}
         victim = processes[2]
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda gone=victim: len(_children(first)) == 4 and gone not in _children(first), "it is replaced")
+        wait_until(lambda gone=victim: len(children(first)) == 4 and gone not in children(first), "it is replaced")
         assert site.status() == 200
     if master:
         site.reload()
@@ -244,7 +238,7 @@ def test_without_tables_a_launcher_makes_no_directory(site: Site) -> None:
 def test_what_a_killed_process_leaves_is_removed_by_the_next_start(site: Site, master: bool) -> None:
     lines = "stick-table type ip size 10 store gpc0"
     killed = site.start(workers=2, lines=lines, master=master)
-    processes = [*site.generation(), killed.process.pid] if master else [*_children(killed.process.pid), killed.process.pid]
+    processes = [*site.generation(), killed.process.pid] if master else [*children(killed.process.pid), killed.process.pid]
     os.kill(killed.process.pid, signal.SIGKILL)
     killed.process.wait()
     assert _left_by(killed)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.interop.backends import Backend, Wire, answer, read_request, read_response, response
 from tests.interop.conftest import Proxy, StartProxy
-from tests.interop.programs import ask_socket, wait_until
+from tests.interop.programs import ask_socket, children, wait_until
 from tests.interop.test_servers import ask, counted, farm
 from tests.interop.tls_client import TLS_1_2, client_context, visit
 
@@ -434,9 +434,7 @@ def _reloaded(started: Proxy, before: int) -> bool:
 
 def _workers(started: Proxy, controller: int) -> list[int]:
     """The processes below the launcher, without the one that answers on the stats socket."""
-    launcher = started.program.process.pid
-    children = pathlib.Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    return [int(pid) for pid in children if int(pid) != controller]
+    return [pid for pid in children(started.program.process.pid) if pid != controller]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
