@@ -18,10 +18,11 @@ from headgate.config.tls_options import Verify
 from headgate.proxy.port import Lost
 from headgate.tls import client_auth
 from headgate.tls.authority import make_authority, revoke
+from headgate.tls.bind_lines import build_bind_context
 from headgate.tls.client_auth import ClientAuth
 from headgate.tls.openssl import ffi, lib
 from headgate.tls.revocation import add_revocations, parse_revocations, read_revocations
-from headgate.tls.server_context import SessionCache, build_bind_context
+from headgate.tls.server_context import SessionCache
 from headgate.tls.storage import Storage
 from tests.tls.client_certificates import FAULTS, Clients
 from tests.tls.test_server_context import ONLY_12, ONLY_13, Visit, client

@@ -14,9 +14,10 @@ from headgate.base.diagnostics import Report
 from headgate.config.tls_options import BindTls, GenerateCertificates
 from headgate.proxy.port import Lost
 from headgate.tls.authority import make_authority
+from headgate.tls.bind_lines import build_bind_context
 from headgate.tls.forging import Forger
 from headgate.tls.loading import CertificateReader
-from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
+from headgate.tls.server_context import BindContext, SessionCache
 from tests.tls.tls_peers import HERE, Pki, World, lines
 from tests.tls.visits import Visit, client
 

@@ -16,9 +16,10 @@ from headgate.base.diagnostics import Report
 from headgate.config.tls_options import BindPolicy, BindTls, Verify
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.authority import issue, make_authority
+from headgate.tls.bind_lines import build_bind_context
 from headgate.tls.openssl import lib
 from headgate.tls.pem import read_certified_key
-from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
+from headgate.tls.server_context import BindContext, SessionCache
 from headgate.tls.storage import Storage
 from tests.tls.tls_peers import HERE, Pki, Recorder, World, bind_context, lines
 from tests.tls.visits import Visit, client, peeked

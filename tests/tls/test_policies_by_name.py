@@ -15,8 +15,9 @@ from headgate.base.diagnostics import Location, Report
 from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, CrtList, TlsVersions, Verify
 from headgate.proxy.port import Lost
 from headgate.runtime.tls_channel import TlsChannel
+from headgate.tls.bind_lines import build_bind_context, relist
 from headgate.tls.openssl import lib
-from headgate.tls.server_context import BindContext, SessionCache, build_bind_context, relist
+from headgate.tls.server_context import BindContext, SessionCache
 from headgate.tls.storage import LoadedLine, Storage
 from tests.tls.tls_peers import HERE, Pki, Recorder, World
 from tests.tls.visits import Visit, client

@@ -14,8 +14,9 @@ from headgate.base.diagnostics import Report
 from headgate.config.tls_options import BindTls, TlsVersions, Verify
 from headgate.proxy.port import Lost
 from headgate.runtime.tls_channel import TlsChannel
+from headgate.tls.bind_lines import build_bind_context
 from headgate.tls.openssl import lib
-from headgate.tls.server_context import SessionCache, build_bind_context
+from headgate.tls.server_context import SessionCache
 from tests.tls.tls_peers import HERE, Pki, Recorder, World, bind_context, bind_tls, lines, shake_hands
 from tests.tls.visits import Visit, client
 

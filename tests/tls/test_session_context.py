@@ -12,7 +12,8 @@ import pytest
 from headgate.base.diagnostics import Bug, Report
 from headgate.config.tls_options import TlsVersions, Verify
 from headgate.runtime.tls_channel import TlsChannel
-from headgate.tls.server_context import SessionCache, build_bind_context
+from headgate.tls.bind_lines import build_bind_context
+from headgate.tls.server_context import SessionCache
 from headgate.tls.session_context import SessionContexts, make_session_context, session_name, session_names
 from tests.tls.tls_peers import Pki, Recorder, World, bind_tls
 

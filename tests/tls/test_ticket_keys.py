@@ -16,8 +16,9 @@ from OpenSSL import SSL
 from headgate.base.diagnostics import ConfigError, Location, Report, render
 from headgate.config.tls_options import TicketKeyFile, Verify
 from headgate.tls import unbound
+from headgate.tls.bind_lines import build_bind_context
 from headgate.tls.openssl import ffi, lib
-from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
+from headgate.tls.server_context import BindContext, SessionCache
 from headgate.tls.session_context import limit_cache
 from headgate.tls.storage import Storage
 from headgate.tls.ticket_keys import followed_by, read_ticket_keys

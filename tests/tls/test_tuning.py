@@ -19,11 +19,12 @@ from headgate.runtime.tls_channel import TlsChannel
 from headgate.runtime.tls_openers import Dialler
 from headgate.runtime.tls_tuning import BEGINNING, RECORD, TlsTuning
 from headgate.tls import key_log
+from headgate.tls.bind_lines import build_bind_context
 from headgate.tls.dh_parameters import predefined_parameters, read_dh_parameters
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.key_updates import KeyUpdateLimit
 from headgate.tls.openssl import ffi, lib
-from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
+from headgate.tls.server_context import BindContext, SessionCache
 from headgate.tls.tuning import Tuning
 from tests.tls.test_server_context import ONLY_12, ONLY_13, Visit, client
 from tests.tls.test_tls_channel import server_context

@@ -17,7 +17,8 @@ from headgate.proxy.port import Lost
 from headgate.runtime.reactor import Reactor
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.authority import issue, make_authority
-from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
+from headgate.tls.bind_lines import build_bind_context
+from headgate.tls.server_context import BindContext, SessionCache
 
 HERE = Location("haproxy.cfg", 12)
 #: How long a turn takes at most, seconds: what is waited for may be no event of the reactor's.

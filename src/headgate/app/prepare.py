@@ -154,8 +154,9 @@ def _build_contexts(
     session_contexts: SessionContexts | None,
 ) -> Storage:
     from headgate.app.certificate_files import certificate_storage
+    from headgate.tls.bind_lines import build_bind_context
     from headgate.tls.client_context import build_server_context
-    from headgate.tls.server_context import SessionCache, build_bind_context
+    from headgate.tls.server_context import SessionCache
     from headgate.tls.session_context import session_names
     from headgate.tls.session_store import ServerSessions
 

@@ -1,6 +1,6 @@
 """Certificates into OpenSSL contexts: leaf, key, chain, DH parameters, signed certificate timestamps.
 
-Called by `server_context` when it builds a context, and for each certificate when it checks a bind line; by `client_context`.
+Called by `server_context` when it builds a context, and by `bind_lines` for each certificate that it checks; by `client_context`.
 """
 
 from __future__ import annotations

@@ -22,8 +22,7 @@ from __future__ import annotations
 
 import socket
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
@@ -32,7 +31,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
-from headgate.base.diagnostics import NOWHERE, ConfigError, Report, Severity, config_error
+from headgate.base.diagnostics import NOWHERE
 from headgate.base.records import dataclass
 from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, CrtList, Verify
 from headgate.tls.applied_policy import AppliedPolicy
@@ -40,21 +39,22 @@ from headgate.tls.cached_sessions import CachedSessions
 from headgate.tls.early_data import allow_early_data, sends_early_data
 from headgate.tls.forging import Forger
 from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.installing import check_acceptable, install
+from headgate.tls.installing import install
 from headgate.tls.key_choice import alike, choose
 from headgate.tls.line_facts import LineFacts, group_names, shown
 from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, ffi, lib, new_ssl
-from headgate.tls.policy import SYSTEM_CA, enabled_versions, new_context, set_common, span_versions
-from headgate.tls.session_context import cache_size_is_heeded, give_one_session, limit_cache
+from headgate.tls.policy import enabled_versions, new_context, set_common, span_versions
+from headgate.tls.session_context import give_one_session, limit_cache
 from headgate.tls.storage import CertificateEntry, Entry, Storage
-from headgate.tls.store import CertificateStore, Choice, Served, load_served, skipped
-from headgate.tls.ticket_sealing import TicketSealer, sealer_for
+from headgate.tls.store import CertificateStore, Choice, Served
+from headgate.tls.ticket_sealing import TicketSealer
 from headgate.tls.tuning import UNTUNED, Tuning
 from headgate.wire.client_hello import parse_client_hello
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.hello_extensions import server_name
 
-_USUAL_CACHE_SIZE = 20000
+#: tune.ssl.cachesize where it is not set.
+USUAL_CACHE_SIZE = 20000
 #: Names that are compared with one that nothing matches, for a message.
 _COMPARED_MOST = 300
 #: Names whose context is remembered: clients choose the names that a wildcard covers, so the table needs an end.
@@ -62,15 +62,13 @@ _NAMES_MOST = 65536
 _UNRECOGNIZED_NAME = 112  # alert, RFC 6066 section 3
 _OK, _FATAL = 0, 2  # SSL_TLSEXT_ERR_*
 _set_accept_state = lib.SSL_set_accept_state
-#: What we can speak behind TLS today, in HTTP mode.
-_SPOKEN = ("http/1.1", "http/1.0")
 
 
 @dataclass(frozen=True, slots=True)
 class SessionCache:
     """`tune.ssl.cachesize` (sessions; 0: none are cached), `tune.ssl.lifetime` (seconds) and `tune.ssl.ssl-ctx-cache-size`."""
 
-    size: int = _USUAL_CACHE_SIZE
+    size: int = USUAL_CACHE_SIZE
     lifetime: float = 300.0
     generated: int = 1000
 
@@ -107,7 +105,7 @@ class BindContext:
         tuning: Tuning = UNTUNED,
         sealer: TicketSealer | None = None,
     ) -> None:
-        """See `build_bind_context`, which has checked everything."""
+        """See `bind_lines.build_bind_context`, which has checked everything."""
         self.http = http
         self.sessions: CachedSessions | None = None
         self._tuning = tuning
@@ -245,7 +243,7 @@ class BindContext:
         if self.selective:
             span_versions(context, [policy.versions for policy in self.policies])
         context.set_session_cache_mode(SSL.SESS_CACHE_SERVER if cache.size else SSL.SESS_CACHE_OFF)
-        if cache.size not in (0, _USUAL_CACHE_SIZE):
+        if cache.size not in (0, USUAL_CACHE_SIZE):
             limit_cache(context, cache.size)
         if not self.tls.tickets:
             give_one_session(context)
@@ -391,170 +389,3 @@ def _needs_hello(store: CertificateStore) -> bool:
     if any(one.entry.contents.sctl is not None for one in store.served):
         return True  # OpenSSL looks for such extensions before it calls back
     return any(not alike(choice[0], other) for choice in store.choices() for other in choice[1:])
-
-
-def build_bind_context(
-    tls: BindTls,
-    cache: SessionCache,
-    report: Report,
-    *,
-    storage: Storage | None = None,
-    http: bool = True,
-    origin: SSL.Context | None = None,
-    clock: Callable[[], float] = lambda: 0.0,
-    tuning: Tuning = UNTUNED,
-) -> BindContext | None:
-    """Build the TLS side of a bind line; certificates and options are checked now, not with the first client.
-
-    Args:
-        tls: the `ssl` options of the line.
-        cache: tune.ssl.cachesize and tune.ssl.lifetime.
-        report: where errors and warnings go.
-        storage: the process's, which all bind lines share; None: one of its own.
-        http: the frontend is in HTTP mode, where ALPN has a default (manual 5.1 alpn).
-        origin: a bare context whose ticket keys are to be used (`tls.session_context`); None: keys of its own.
-        clock: Unix time; 0: unknown, nothing has expired.
-        tuning: what the global section says about all contexts.
-
-    Returns:
-        The context, or None when something is wrong with it (`report` says what).
-    """
-    before = len(report.alerts)
-    if cache.size not in (0, _USUAL_CACHE_SIZE) and not cache_size_is_heeded():
-        report.note(
-            Severity.NOTICE, f"tune.ssl.cachesize {cache.size}: the TLS library can't be told, it keeps 20480 sessions a line"
-        )
-    storage = storage if storage is not None else Storage()
-    forger: Forger | None = None
-    sealer: TicketSealer | None = None
-    try:
-        if tls.generate is not None:
-            forger = Forger(tls.generate, storage.reader, clock)
-        if tls.ticket_keys is not None:
-            sealer = sealer_for(tls.ticket_keys, storage)
-    except ConfigError as error:
-        report.add(error.diagnostic)
-    checked = _checked(tls, storage, report, http=http)
-    if checked is None or len(report.alerts) > before:
-        return None
-    served, policies = checked
-    if not served and not tls.strict_sni and forger is None:
-        report.add(
-            config_error(
-                "ssl is enabled but there is no certificate", tls.location,
-                remedy="add `crt FILE` (certificate, chain and key in PEM form), or `strict-sni` to start without any",
-            ).diagnostic
-        )
-        return None
-    store = CertificateStore(served, clock())
-    _compare_verification(store, report)
-    return BindContext(tls, cache, store, storage, policies, origin, forger, http, tuning, sealer)
-
-
-def relist(bind: BindContext, report: Report, now: float) -> bool:
-    """Let a bind line serve what its lists hold now: for the runtime API, when it has changed `storage.lists`.
-
-    Args:
-        bind: the line.
-        report: where errors go.
-        now: Unix time.
-
-    Returns:
-        False when something is wrong; the line then serves what it served before.
-    """
-    checked = _checked(bind.tls, bind.storage, report, http=bind.http)
-    if checked is None:
-        return False
-    served, policies = checked
-    bind.serve(CertificateStore(served, now), policies)
-    return True
-
-
-def _checked(
-    tls: BindTls, storage: Storage, report: Report, *, http: bool
-) -> tuple[list[Served], dict[BindPolicy, AppliedPolicy]] | None:
-    """The certificates of a line and their policies; None when one of them can't work, which was reported then."""
-    before = len(report.alerts)
-    served = load_served(tls, storage, report)
-    policies = {}
-    # A policy that a crt-list line has made is wrong on that line.
-    places = {tls.policy: tls.location, **{one.policy: one.line.location for one in served if one.policy != tls.policy}}
-    for policy, place in places.items():
-        line = replace(tls, location=place)
-        alpn = _negotiable(policy, line, report, http=http)
-        _check_trust(policy, line, report)
-        try:
-            policies[policy] = AppliedPolicy(policy, line, storage, alpn)
-        except ConfigError as error:
-            report.add(error.diagnostic)
-    if len(report.alerts) > before:
-        return None
-    served = _acceptable(served, policies, storage, report)
-    return None if len(report.alerts) > before else (served, policies)
-
-
-def _compare_verification(store: CertificateStore, report: Report) -> None:
-    """Say where a client may choose whether it must show a certificate."""
-    for choice in store.choices():
-        first = choice[0]
-        for one in choice[1:]:
-            if one.kind != first.kind and _verification(one.policy) != _verification(first.policy):
-                report.warn(
-                    f"{one.entry.name!r} and {first.entry.name!r} answer to one name and differ in 'verify': by the kind of key"
-                    " that it can use, a client chooses whether it must show a certificate",
-                    one.line.location, remedy="give both the same 'verify' and 'ca-file'",
-                )
-
-
-def _verification(policy: BindPolicy) -> tuple[object, ...]:
-    return policy.verify, policy.ca_file, policy.ca_verify_file, policy.crl_file
-
-
-def _check_trust(policy: BindPolicy, tls: BindTls, report: Report) -> None:
-    if policy.verify is not Verify.NONE and policy.ca_file is None and policy.ca_verify_file is None:
-        report.add(
-            config_error(
-                f"verify {policy.verify.value} is set but there is no ca-file to verify client certificates with", tls.location,
-                remedy="add ca-file FILE with the CA that issues your client certificates",
-            ).diagnostic
-        )
-    if SYSTEM_CA in (policy.ca_file, policy.ca_verify_file) and policy.verify is not Verify.NONE:
-        report.warn(
-            "ca-file @system-ca on a bind line accepts client certificates of every public CA", tls.location,
-            remedy="name the CA that issues your client certificates",
-        )
-
-
-def _negotiable(policy: BindPolicy, tls: BindTls, report: Report, *, http: bool) -> tuple[str, ...]:
-    """The protocols to agree to. Only what we speak is offered in HTTP mode; in TCP mode the protocol is not our business."""
-    if not http:
-        return policy.alpn
-    wanted = policy.alpn or ("http/1.1",)
-    spoken = tuple(one for one in wanted if one in _SPOKEN)
-    unspoken = [one for one in wanted if one not in _SPOKEN]
-    if not spoken:
-        report.alert(
-            f"alpn {','.join(unspoken)}: not supported yet, and nothing else is offered", tls.location, remedy="use alpn http/1.1"
-        )
-    elif unspoken:
-        report.warn(
-            f"alpn {','.join(unspoken)}: not supported yet, clients get {','.join(spoken)}", tls.location,
-            remedy="nothing breaks: clients that offer h2 offer http/1.1 too",
-        )
-    return spoken
-
-
-def _acceptable(
-    served: list[Served], policies: Mapping[BindPolicy, AppliedPolicy], storage: Storage, report: Report
-) -> list[Served]:
-    """Those that OpenSSL takes; the others are reported."""
-    contexts = {policy: applied.scratch() for policy, applied in policies.items()}
-    found = []
-    for one in served:
-        try:
-            check_acceptable(contexts[one.policy], one.entry.contents)
-        except ConfigError as error:
-            report.add(skipped(error) if storage.reader.loading.skip_bad and one.listed else error.diagnostic)
-            continue
-        found.append(one)
-    return found

@@ -16,8 +16,9 @@ from headgate.config.model import Config, Global
 from headgate.config.predicates import BuildFacts
 from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, Verify
 from headgate.tls.authority import Authority, issue, make_authority
+from headgate.tls.bind_lines import build_bind_context
 from headgate.tls.lint.lines import lint_tls
-from headgate.tls.server_context import SessionCache, build_bind_context
+from headgate.tls.server_context import SessionCache
 from headgate.tls.storage import Entry, Storage
 from tests.tls.lint.forge import days, make, must_staple, revocations
 

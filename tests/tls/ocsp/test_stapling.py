@@ -14,11 +14,12 @@ from OpenSSL import SSL
 from headgate.base.diagnostics import Report
 from headgate.config.tls_options import BindTls, CertificateFile, CertificateLine
 from headgate.tls.authority import Issued, make_authority
+from headgate.tls.bind_lines import build_bind_context
 from headgate.tls.ocsp import stapling
 from headgate.tls.ocsp.ledger import Staple
 from headgate.tls.ocsp.stapling import Staples
 from headgate.tls.openssl import lib
-from headgate.tls.server_context import BindContext, SessionCache, build_bind_context
+from headgate.tls.server_context import BindContext, SessionCache
 from headgate.tls.storage import Storage
 from tests.tls.ocsp.ocsp_fixtures import NOW, asking_client, asking_context, make_delegate, make_leaf, make_response
 
