@@ -169,7 +169,7 @@ class TlsSide(Protocol):
     def installed(self, name: str, text: CertificateText) -> None:
         """A certificate was put into effect: keep it over a reload where that is wanted."""
 
-    def text_installed(self, kind: str, name: str, text: str) -> None:
+    def text_installed(self, kind: str, name: str) -> None:
         """The same for a CA file (`ca-file`), CRL file (`crl-file`) or file of ticket keys (`tls-keys`)."""
 
     def deleted(self, name: str) -> None:

@@ -14,7 +14,8 @@ from headgate.app.certificate_states import CertificateStates, digest_of
 from headgate.base.diagnostics import ConfigError, Report
 from headgate.config.model import Config
 from headgate.runtime.logs.emitters import log_event
-from headgate.tls.server_context import BindContext, relist
+from headgate.tls.bind_lines import relist
+from headgate.tls.server_context import BindContext
 from headgate.tls.storage import Entry, Storage
 from headgate.tls.store import CertificateStore
 from headgate.tls.transactions import CertificateText, Transactions
@@ -107,7 +108,7 @@ class ProcessTls:
                 problem = f"certificate '{name}' can't be kept in crt-state-dir: {error.strerror}; a reload would take it back"
                 log_event(self._app.logs.process, _WARNING, problem)
 
-    def text_installed(self, kind: str, name: str, text: str) -> None:
+    def text_installed(self, kind: str, name: str) -> None:
         self._changed(kind, name)
 
     def deleted(self, name: str) -> None:

@@ -109,7 +109,7 @@ class _Commands:
 
     def _install(self, name: str, text: str, side: TlsSide) -> str:
         entry = side.transactions.install_text(self._kind.word, name, text)
-        side.text_installed(self._kind.word, name, text)
+        side.text_installed(self._kind.word, name)
         return committing(name, entry, side)
 
     def _installed(self, words: Sequence[str], side: TlsSide, _: Context) -> str:

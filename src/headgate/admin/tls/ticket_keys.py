@@ -58,7 +58,7 @@ def _set(words: Sequence[str], side: TlsSide, _: Context) -> str:
 
 def _put(entry: Entry[TicketKeys], keys: TicketKeys, side: TlsSide) -> None:
     side.storage.replace(entry, keys)
-    side.text_installed("tls-keys", entry.name, "")
+    side.text_installed("tls-keys", entry.name)
 
 
 def _told(words: Sequence[str], side: TlsSide) -> Sequence[str]:
