@@ -265,4 +265,5 @@ def check_context(
         return traffic
     options = server.tls or check.tls_options or ServerTls(verify=Verify.NONE, location=server.location)
     sessions = ServerSessions(f"{backend}/{server.name}") if traffic is None else traffic.sessions
-    return build_server_context(replace(options, alpn=check.alpn) if check.alpn else options, report, sessions, storage)
+    options = replace(options, alpn=check.alpn or options.alpn, allow_0rtt=False)
+    return build_server_context(options, report, sessions, storage)

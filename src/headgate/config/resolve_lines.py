@@ -182,6 +182,7 @@ def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: 
         sigalgs=settings.value("sigalgs"),
         client_sigalgs=settings.value("client-sigalgs"),
         alpn=settings.value("alpn", ()),
+        allow_0rtt=settings.is_on("allow-0rtt"),
         reuse=settings.value("ssl-reuse", True),
         tickets=settings.value("tls-tickets", True),
         renegotiate=settings.value("renegotiate", True),

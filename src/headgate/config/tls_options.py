@@ -182,7 +182,7 @@ class GenerateCertificates:
 class ServerTls:
     """The `ssl` options of a server line (5.2), `ssl-default-server-*` merged in.
 
-    `renegotiate`: follow when a server asks for it, up to TLS 1.2.
+    `allow_0rtt`: early data may be sent. `renegotiate`: follow when a server asks for it, up to TLS 1.2.
     """
 
     verify: Verify = Verify.REQUIRED
@@ -198,6 +198,7 @@ class ServerTls:
     sigalgs: str | None = None
     client_sigalgs: str | None = None
     alpn: tuple[str, ...] = ()
+    allow_0rtt: bool = False
     reuse: bool = True
     tickets: bool = True
     renegotiate: bool = True

@@ -36,7 +36,7 @@ class TlsFacts(Protocol):
 
     @property
     def early_received(self) -> bool:
-        """Early data was received, before this handshake was over."""
+        """Early data was received, before this handshake was over; of a connection to a server: it took ours."""
 
     @property
     def secrets(self) -> Mapping[str, bytes] | None:

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL
 
-from headgate.base.diagnostics import Bug, ConfigError, Location, Report, config_error
+from headgate.base.diagnostics import Bug, ConfigError, Location, Report, Severity, config_error
 from headgate.config.tls_options import Protocols, ServerTls, Verify
 from headgate.observe.full_handshakes import Cause
 from headgate.tls.certificate_requests import CertificateRequests
@@ -38,10 +38,12 @@ from headgate.tls.policy import (
     set_versions,
 )
 from headgate.tls.revocation import add_revocations, check_revocations
+from headgate.tls.server_early_data import ServerEarlyData
 from headgate.tls.server_verification import ServerVerification
 from headgate.tls.session_store import Dialled, Key, ServerSessions
 from headgate.tls.storage import AuthoritiesEntry, Entry, RevocationsEntry, Storage
 from headgate.tls.tuning import Tuning
+from headgate.tls.unbound import Unreachable
 
 #: What may be sent and verified as a name. Names can come from requests: one with a NUL in it, say, would be cut by OpenSSL and
 #: verified as something else, so it becomes a name that no certificate is valid for (RFC 6761 section 6.4). So does, when it is
@@ -70,6 +72,7 @@ class ServerContext:
         storage: has the files, and tells when one is replaced; None: they are read for this context alone.
 
     Attributes:
+        early_data: knows what may be sent early; None where nothing may.
         tls: the options it was built from.
         sessions: see there.
 
@@ -78,8 +81,8 @@ class ServerContext:
     """
 
     __slots__ = (
-        "_alpn", "_authorities", "_certificate", "_context", "_foretold", "_membership", "_pointer", "_policy", "_requests",
-        "_revocations", "_shown", "_tuning", "_verification", "sessions", "tls",
+        "_alpn", "_authorities", "_certificate", "_context", "_foretold", "_membership", "_pointer", "_policy",
+        "_protocols", "_requests", "_revocations", "_shown", "_tuning", "_verification", "early_data", "sessions", "tls",
     )  # fmt: skip
 
     def __init__(self, tls: ServerTls, sessions: ServerSessions | None = None, storage: Storage | None = None) -> None:
@@ -97,6 +100,8 @@ class ServerContext:
         self._verification = ServerVerification()
         self._requests = CertificateRequests()
         self._alpn = alpn_wire(tls.alpn)
+        self._protocols = frozenset(one.encode("ascii") for one in tls.alpn)
+        self.early_data: ServerEarlyData | None = None
         self._foretold: dict[bytes, bytes] = {}
         self._tuning: Tuning | None = None
         self._build()
@@ -208,6 +213,23 @@ class ServerContext:
             listed = self._foretold[group] = _with_key_for(group, self.tls.curves)
         if listed and lib.SSL_set1_curves_list(ssl, listed) != 1:
             lib.ERR_clear_error()  # as always, then
+
+    def early_most(self, handle: Dialled, now: float, wall: float) -> int:
+        """How much early data a connection may send that was dialled with the protocols of the line, bytes; 0 for none.
+
+        Args:
+            handle: before its handshake.
+            now: monotonic seconds.
+            wall: Unix time.
+        """
+        session = handle.new_ticket(now)
+        if self.early_data is None or session is None:
+            return 0
+        return self.early_data.most(handle.ssl, session, self._protocols, wall)
+
+    def early_data_refused(self, handle: Dialled, now: float) -> None:
+        """See `ServerSessions.early_data_refused`."""
+        self.sessions.early_data_refused(handle, now)
 
     def heed_request(self, handle: Dialled) -> None:
         """Note whether the server asks this connection for a certificate, for `asked`."""
@@ -339,10 +361,23 @@ def build_server_context(
             raise config_error(
                 "alpn h2: HTTP/2 to servers is not supported yet", tls.location, remedy="use alpn http/1.1, or none"
             )
-        return ServerContext(tls, sessions, storage)
+        context = ServerContext(tls, sessions, storage)
     except ConfigError as error:
         report.add(error.diagnostic)
         return None
+    if tls.allow_0rtt:
+        _allow_early_data(context, report)
+    return context
+
+
+def _allow_early_data(context: ServerContext, report: Report) -> None:
+    """`allow-0rtt`. Where it can't be followed all is well, only later: so that is no error."""
+    try:
+        context.early_data = ServerEarlyData()
+    except Unreachable as why:
+        report.note(
+            Severity.NOTICE, f"'allow-0rtt' can't be followed: {why}; requests wait for the handshake", context.tls.location
+        )
 
 
 def _no_ca(location: Location | None) -> ConfigError:

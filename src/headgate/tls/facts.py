@@ -59,7 +59,7 @@ class ConnectionFacts:
         error: OpenSSL's packed code of the first error met, 0 for none.
         findings: what verification met, None when nobody took notes: then there is OpenSSL's verdict only.
         early: early data was received and handed on, and the handshake is not over (`ssl_fc_has_early`).
-        early_received: early data was received (`ssl_fc_early_rcvd`).
+        early_received: early data was received (`ssl_fc_early_rcvd`); where we are the client, ours by the server.
         secrets: of the connection's keys, by their label; None unless `tune.ssl.keylog` is on.
     """
 

@@ -31,6 +31,8 @@ SESSION_MOST: Final = 16384
 #: A server that takes a ticket once and gives one for it (Java's do) leaves no more of them than there are connections.
 GIVE_EVERY: Final = 1.0
 GIVE_SCARCE_EVERY: Final = 60.0
+#: For how long a server that did not take early data is sent none, seconds, unless it knows no session of ours any more.
+EARLY_AGAIN: Final = 600.0
 #: How old a session must be before its lifetime is looked up, seconds: none is shorter.
 _YOUNG: Final = 1.0
 #: Keys of which is remembered that they were evicted, and how many of the latest are compared with a new one.
@@ -124,9 +126,12 @@ class Session:
 
 
 class _Record:
-    """What is known of one key: its sessions, the newest last, and why there would be none."""
+    """What is known of one key: its sessions, the newest last, and why there would be none.
 
-    __slots__ = ("absence", "digest", "given_at", "key", "sessions")
+    `early_from`: until then there is no early data, on the monotonic clock; see `ServerSessions.early_data_refused`.
+    """
+
+    __slots__ = ("absence", "digest", "early_from", "given_at", "key", "sessions")
 
     def __init__(self, key: Key, digest: bytes, absence: Cause) -> None:
         self.key = key
@@ -134,6 +139,7 @@ class _Record:
         self.absence = absence
         self.sessions: list[Session] = []
         self.given_at = float("-inf")
+        self.early_from = float("-inf")
 
 
 class Dialled(Handle):
@@ -160,6 +166,16 @@ class Dialled(Handle):
     def group(self) -> bytes:
         """The key exchange group that the server chose when it gave the session that is offered; b"" where that is not known."""
         return self._offered.group if self._offered is not None else b""
+
+    def new_ticket(self, now: float) -> Any:
+        """The `SSL_SESSION*` that is offered, where early data may go with it; else None.
+
+        A ticket that was offered before can't be told from a replay (RFC 8446 section 8.1): servers that look would refuse it.
+        """
+        offered, record = self._offered, self._record
+        if offered is None or record is None or not offered.ticket or offered.uses > 1:
+            return None
+        return offered.pointer if now >= record.early_from else None
 
 
 class ServerSessions:
@@ -286,6 +302,8 @@ class ServerSessions:
         cause = None if resumed else handle._absence
         if record is None:
             return cause
+        if not resumed:
+            record.early_from = float("-inf")
         if offered is not None and not resumed:
             cause = Cause.EXPIRED if offered.expired(now) else offered.unclean or Cause.REFUSED
             self._refused(record, offered, cause)
@@ -307,6 +325,16 @@ class ServerSessions:
         handle._seen = current
         self._keep(handle, record, now, ticket=True)
         return True
+
+    def early_data_refused(self, handle: Dialled, now: float) -> None:
+        """A server did not take a connection's early data, or the handshake failed: none is sent, for a while.
+
+        A server may have been told to take none any more. Then its tickets don't permit any, but in OpenSSL a session that comes
+        of a resumed one inherits the permission; so only those of full handshakes can be believed. Or it has become one that
+        knows nothing of early data, or of TLS 1.3, and can't say so but by ending the connection (RFC 8446 appendix D.3).
+        """
+        if handle._record is not None:
+            handle._record.early_from = now + EARLY_AGAIN
 
     def ended(self, handle: Dialled, unclean: Cause | None, now: float) -> None:
         """An established connection is over.

@@ -1,4 +1,4 @@
-"""Functions of the OpenSSL inside `cryptography` that its binding has no name for: ticket keys, `client-sigalgs`.
+"""Functions of the OpenSSL inside `cryptography` that its binding has no name for: ticket keys, `client-sigalgs`, early data.
 
 They are public functions of OpenSSL, and they are there: the library is linked into the extension module, which does not export
 them. Its symbol table says where they are (System V gABI, "Symbol Table"), and three functions that the binding has as well must
@@ -25,11 +25,17 @@ _KNOWN: Final = ("SSL_new", "SSL_CTX_free", "SSL_CTX_set_timeout")
 #: What the binding puts in front of its own names.
 _PREFIX: Final = "_cffi_d_"
 
-#: Types of the functions (ssl.h, evp.h of OpenSSL 3.0 and newer); what the binding has no type for is a `void *`.
+#: Types of the functions (ssl.h, evp.h of OpenSSL 3.3 and newer); what the binding has no type for is a `void *`.
 _TYPES: Final = {
     "SSL_CTX_ctrl": "long (*)(SSL_CTX *, int, long, void *)",
     "SSL_CTX_sess_set_get_cb": "void (*)(SSL_CTX *, SSL_SESSION *(*)(SSL *, unsigned char *, int, int *))",
     "SSL_CTX_set_num_tickets": "int (*)(SSL_CTX *, size_t)",
+    "SSL_SESSION_get0_alpn_selected": "void (*)(SSL_SESSION *, unsigned char **, size_t *)",
+    "SSL_SESSION_get0_hostname": "char *(*)(SSL_SESSION *)",
+    "SSL_SESSION_get_ticket_lifetime_hint": "unsigned long (*)(SSL_SESSION *)",
+    "SSL_SESSION_get_time_ex": "long long (*)(SSL_SESSION *)",
+    "SSL_SESSION_is_resumable": "int (*)(SSL_SESSION *)",
+    "SSL_get_early_data_status": "int (*)(SSL *)",
     "SSL_CTX_set_tlsext_ticket_key_evp_cb":
         "int (*)(SSL_CTX *, int (*)(SSL *, unsigned char *, unsigned char *, void *, void *, int))",
     "EVP_EncryptInit_ex": "int (*)(void *, void *, void *, unsigned char *, unsigned char *)",
