@@ -37,6 +37,10 @@ RELAY: Final = 9  # tunnel
 OVER: Final = 10
 SERVE: Final = 11  # a service of ours answers
 
+# What was done about early data; both may be true.
+TOLD: Final = 1  # the server is told that the request may be a replay
+SENT: Final = 2  # the request, or its beginning, went with the ClientHello of its connection to the server
+
 _COMPLETE: Final = Outcome.COMPLETE  # on the hot path: a member of an enumeration is found through a descriptor
 
 
@@ -56,14 +60,13 @@ class Exchange(Seeking):
         ending: how the exchange ends once the client has taken the rest (FLUSH).
         pending_verdict: what is carried out when the tarpit opens; what goes on when the client's handshake is over.
         service: what answers in place of a server (SERVE).
-        told_early: the server is told that the request may be a replay.
+        early: what was done about early data (RFC 8470), `TOLD` and `SENT`; 0 for nothing.
     """
 
     __slots__ = (
-        "client_gone", "connection", "dechunker", "ending", "framing", "head_only", "head_sent", "held", "interim",
+        "client_gone", "connection", "dechunker", "early", "ending", "framing", "head_only", "head_sent", "held", "interim",
         "keep_client", "keep_server", "owner", "pending_verdict", "raw", "replay", "request_done", "response_at",
-        "response_chunks", "response_done", "response_left", "service", "side", "stale_retry",
-        "told_early", "tunnel_eofs",
+        "response_chunks", "response_done", "response_left", "service", "side", "stale_retry", "tunnel_eofs",
     )
 
     owner: HttpSession
@@ -98,7 +101,7 @@ class Exchange(Seeking):
         self.dechunker: Dechunker | None = None
         self.interim = 0
         self.stale_retry = False
-        self.told_early = False
+        self.early = 0
         self.client_gone = False
         self.tunnel_eofs = 0
         self.queued_at = 0.0

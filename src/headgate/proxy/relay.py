@@ -249,6 +249,10 @@ class RelayStream(Seeking):
             self.owner.channel.resume()
         self._touch()
 
+    def early_request(self, most: int) -> bytes:
+        """See `proxy.services.Attempt`: a client's early data waits for its handshake, and `retry-on` is about requests."""
+        return b""
+
     def connect_failed(self, reason: Lost) -> None:
         """The attempt failed: again, here or elsewhere, or give up."""
         self.attempt = None

@@ -1,27 +1,19 @@
-"""The way of a request to its server: an idle connection or a new one, sending, retrying."""
+"""The way of a request to its server: an idle connection or a new one, sending, retrying. Early data is in `early_request`."""
 
 from __future__ import annotations
-
-from typing import Final
 
 from headgate.balance.server import ServerState
 from headgate.base.termination import Outcome
 from headgate.plan.verdicts import Reply
-from headgate.proxy.exchange import AWAIT_HEAD
+from headgate.proxy.early_request import IDEMPOTENT, EarlyRequestPath
+from headgate.proxy.exchange import AWAIT_HEAD, SENT
 from headgate.proxy.port import Channel, Lost
-from headgate.proxy.response import ResponsePath
 from headgate.proxy.seeking import CONNECT, PREPARE
 from headgate.proxy.server_connection import ServerConnection
-from headgate.wire.http1.heads import RequestHead
-
-#: What may be sent again without harm when a reused connection turns out dead (RFC 9110 9.2.2).
-_IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+from headgate.proxy.sides import TOO_EARLY
 
 
-_EARLY_DATA: Final = b"early-data"
-
-
-class RequestPath(ResponsePath):
+class RequestPath(EarlyRequestPath):
     """See the module."""
 
     __slots__ = ()
@@ -114,7 +106,11 @@ class RequestPath(ResponsePath):
             return
         if server.observer is not None:
             server.observer.connected(False)
-        if not link.retry_failure or self.retries_left <= 0:
+        repeatable = link.retry_failure
+        if self.early & SENT:
+            repeatable = self._repeatable_early(link, reason)
+            self.early &= ~SENT
+        if not repeatable or self.retries_left <= 0:
             self.release_slot()
             self.fail(Outcome.CONNECT_TIMEOUT if reason is Lost.TIMEOUT else Outcome.CONNECT_FAILED)
             return
@@ -133,8 +129,12 @@ class RequestPath(ResponsePath):
         self.server_error = 0
         self.connected_at = self.scheduler.now
         self.phase = AWAIT_HEAD
-        if owner.early or self.told_early:
-            self._tell_early(request)
+        if owner.early or self.early:
+            if self.early & SENT:
+                if not self._early_data_answered(connection, request, link):
+                    return
+            else:
+                self._tell_early(request)
         data = request.encode() if request.edited else self.raw
         held = self.held
         if held:
@@ -152,16 +152,6 @@ class RequestPath(ResponsePath):
                 owner.resume()
             self.wait(self.client_patience)
 
-    def _tell_early(self, request: RequestHead) -> None:
-        """`Early-Data: 1` for what may be a replay (RFC 8470 5.1); sent again behind the handshake, it goes without."""
-        if self.owner.early:
-            if not request.has(_EARLY_DATA):  # a client's own stays for good: it may be a proxy that was told so
-                request.add(b"Early-Data", b"1")
-                self.told_early = True
-        else:
-            request.remove(_EARLY_DATA)
-            self.told_early = False
-
     # --- retries of a request that was sent ---
 
     def retry_request(self) -> bool:
@@ -175,11 +165,18 @@ class RequestPath(ResponsePath):
         self._try_again(server, immediately=True)
         return True
 
+    def retry_status(self, status: int) -> bool:
+        """See `ResponsePath.retry_status`."""
+        link = self.link
+        if status == TOO_EARLY and link is not None and not link.retry_too_early and not self._early_by_us():
+            return False
+        return self.retry_request()
+
     def retry_stale(self) -> bool:
         """See `ResponsePath.retry_stale`."""
         server = self.target_server
         request = self.request
-        if self.replay is None or self.stale_retry or request is None or request.method not in _IDEMPOTENT or server is None:
+        if self.replay is None or self.stale_retry or request is None or request.method not in IDEMPOTENT or server is None:
             return False
         if not self.request_done:
             return False
@@ -195,6 +192,7 @@ class RequestPath(ResponsePath):
         self.connected_at = 0.0
         if connection is not None:
             connection.abort()
+        self.early &= ~SENT
         replay = self.replay or b""
         head_end = replay.find(b"\r\n\r\n") + 4
         self.held = replay[head_end:]

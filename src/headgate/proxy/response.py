@@ -160,7 +160,7 @@ class ResponsePath(Exchange):
         server = self.connection.server
         if server.observer is not None:
             server.observer.answered(status)
-        if status in link.retry_statuses and self.retry_request():
+        if status in link.retry_statuses and self.retry_status(status):
             return
         counters = server.counters
         counters.requests += 1
@@ -502,6 +502,10 @@ class ResponsePath(Exchange):
 
     def retry_request(self) -> bool:
         """Send the kept request once more, perhaps to another server; False when that is not possible."""
+        raise NotImplementedError
+
+    def retry_status(self, status: int) -> bool:
+        """As `retry_request`, because of an answer that `retry-on` is about."""
         raise NotImplementedError
 
     def retry_stale(self) -> bool:

@@ -129,17 +129,22 @@ class Seeking(Stream):
         link = self.link
         if link is None:
             return
-        self.retries += 1
-        elsewhere = link.count_retry(server, self.retries_left)
-        self.retries_left -= 1
-        if elsewhere:
-            self.redispatched = True
+        if self._count_retry(link, server):
             self._try_elsewhere(server)
         elif immediately:
             self._connect(server)
         else:
             self.phase = TURN_AROUND
             self.wait(min(TURN_AROUND_SECONDS, link.t_connect or TURN_AROUND_SECONDS))
+
+    def _count_retry(self, link: Backend, server: ServerState) -> bool:
+        """Note one more attempt: whether it is to be elsewhere."""
+        self.retries += 1
+        elsewhere = link.count_retry(server, self.retries_left)
+        self.retries_left -= 1
+        if elsewhere:
+            self.redispatched = True
+        return elsewhere
 
     def _after_turn_around(self) -> None:
         server = self.target_server

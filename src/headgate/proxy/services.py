@@ -53,6 +53,16 @@ class Attempt(Protocol):
     def connect_failed(self, reason: Lost) -> None:
         """It could not be made."""
 
+    def early_request(self, most: int) -> bytes:
+        """The beginning of what is sent when it is ready, to go with its ClientHello (`allow-0rtt`); b"" for nothing.
+
+        Asked once for each connection at most, where a server and its session allow it. `channel.tls.early_received` says what
+        became of it; `channel.send` gets all of it again in any case.
+
+        Args:
+            most: bytes.
+        """
+
 
 class Waiter(Protocol):
     """A stream in a queue. Every stream that is given to `BackendState.assign` is one."""

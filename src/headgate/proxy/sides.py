@@ -40,6 +40,9 @@ ALL_RETRYABLE = frozenset(
     {"conn-failure", "empty-response", "junk-response", "response-timeout", "0rtt-rejected", "500", "502", "503", "504"}
 )
 
+#: What a server answers that does not want to risk a replay (RFC 8470 section 5.2).
+TOO_EARLY = 425
+
 #: Time between two attempts on one server (manual, "retries": "a turn-around timer of min("timeout connect", one second)").
 TURN_AROUND = 1.0
 
@@ -399,15 +402,17 @@ class Backend:
 
     Attributes:
         plain: the backend has no rules for requests and adds nothing to them.
+        retry_statuses: answers that may be a reason to retry, see `RequestPath.retry_status`.
+        retry_too_early: 425 is one for every request, not just for what we have sent early.
         rules_response: something looks at responses.
     """
 
     __slots__ = (
         "abort_on_close", "buffer_request", "counters", "dynamic_cookie_key", "error_replies", "forwardfor",
         "http_after_response", "http_request", "http_response", "mode", "name", "persistence", "plain", "plan", "pools",
-        "pretend_keep_alive", "redispatch", "restrict_names", "retries", "retry_empty", "retry_failure", "retry_junk",
-        "retry_statuses", "retry_timeout", "reuse", "rules_response", "send_name", "spec", "state", "t_connect", "t_queue",
-        "t_server", "t_server_fin", "t_tunnel",
+        "pretend_keep_alive", "redispatch", "restrict_names", "retries", "retry_early", "retry_empty", "retry_failure",
+        "retry_junk", "retry_statuses", "retry_timeout", "retry_too_early", "reuse", "rules_response", "send_name", "spec",
+        "state", "t_connect", "t_queue", "t_server", "t_server_fin", "t_tunnel",
     )  # fmt: skip
 
     def __init__(self, plan: BackendPlan, state: BackendState, scheduler: Scheduler) -> None:
@@ -437,7 +442,10 @@ class Backend:
         self.retry_empty = "empty-response" in events
         self.retry_junk = "junk-response" in events
         self.retry_timeout = "response-timeout" in events
-        self.retry_statuses = frozenset(int(event) for event in events if event.isdigit())
+        self.retry_early = "0rtt-rejected" in events
+        self.retry_too_early = "425" in events
+        statuses = {int(event) for event in events if event.isdigit()}
+        self.retry_statuses = frozenset(statuses | {TOO_EARLY} if self.retry_early else statuses)
         self.reuse = spec.http_reuse
         self.send_name = spec.send_name_header.encode() if spec.send_name_header else None
         self.plain = (

@@ -302,6 +302,10 @@ class PendingConnection:
             self._tls = None
             attempt.connected(channel)
 
+    def early_data(self, most: int) -> bytes:
+        """See `runtime.early_server_channel.EarlyRequester`."""
+        return self._attempt.early_request(most) if self._attempt is not None else b""
+
     def connection_lost(self, reason: Lost) -> None:
         """The handshake failed."""
         self._server.counters.tls_failed += 1
