@@ -13,10 +13,11 @@ import pytest
 from cryptography.hazmat.bindings import _rust
 from OpenSSL import SSL
 
-from headgate.base.diagnostics import ConfigError, Location, Report, render
-from headgate.config.tls_options import TicketKeyFile, Verify
+from headgate.base.diagnostics import ConfigError, Location, Report, Severity, render
+from headgate.config.tls_options import ServerTls, TicketKeyFile, Verify
 from headgate.tls import unbound
 from headgate.tls.bind_lines import build_bind_context
+from headgate.tls.client_context import build_server_context
 from headgate.tls.openssl import ffi, lib
 from headgate.tls.server_context import BindContext, SessionCache
 from headgate.tls.session_context import limit_cache
@@ -197,6 +198,13 @@ def test_where_they_can_not_be_found(
     assert [item.message for item in report.items] == [
         "tune.ssl.cachesize 100: the TLS library can't be told, it keeps 20480 sessions a line"
     ]
+    report = Report()
+    server = build_server_context(ServerTls(verify=Verify.NONE, allow_0rtt=True, location=HERE), report)
+    assert server is not None and server.early_data is None
+    (notice,) = report.items
+    assert (notice.severity, notice.location) == (Severity.NOTICE, HERE)
+    assert notice.message.startswith("'allow-0rtt' can't be followed: ")
+    assert notice.message.endswith("; requests wait for the handshake")
 
 
 def test_a_function_that_the_library_does_not_have(monkeypatch: pytest.MonkeyPatch, forgotten: None) -> None:

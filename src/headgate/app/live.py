@@ -231,9 +231,11 @@ class Live:
         if context is None:
             return None
         from headgate.app.server_handshakes import failure_teller
+        from headgate.runtime.early_server_channel import EarlyDialler
         from headgate.runtime.tls_openers import Dialler
 
-        return Dialler(context, server.counters, failure_teller(self, backend, server), self.tls_tuning())
+        kind = Dialler if context.early_data is None else EarlyDialler
+        return kind(context, server.counters, failure_teller(self, backend, server), self.tls_tuning())
 
     def tls_tuning(self) -> TlsTuning:
         """What the global section says about all TLS connections."""

@@ -259,7 +259,7 @@ class TlsChannel(TlsEnding):
         count = _read(self._ssl, _buffer, RECORD)
         if self._awaits_ticket and self._server is not None:
             count = self._server.read_on(_buffer, count, self.reactor.now)
-            self._awaits_ticket = count <= 0
+            self._awaits_ticket = self._server.awaits_ticket
         if 0 < count < RECORD:
             data = _unpack(_buffer, count)
             if self._read_wants_write:

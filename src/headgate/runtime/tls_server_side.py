@@ -85,6 +85,11 @@ class ServerSide:
 
     # --- what comes behind the handshake ---
 
+    @property
+    def awaits_ticket(self) -> bool:
+        """Whether a session may still come, so that reads have to `read_on`."""
+        return self._handle.awaits_ticket
+
     def read_on(self, buffer: Any, count: int, now: float) -> int:
         """The first reads of a TLS 1.3 connection stop at each ticket, so that none is missed: keep them, and read on.
 
@@ -94,7 +99,7 @@ class ServerSide:
             now: seconds on the monotonic clock.
 
         Returns:
-            What the last read answered. Above 0 there is data, and no ticket is to be expected any more.
+            What the last read answered. Above 0 there is data, and as a rule no ticket is to be expected any more.
         """
         context, handle = self._context, self._handle
         while count <= 0 and _get_error(handle.ssl, count) == WANT_READ and context.look(handle, now):

@@ -9,10 +9,6 @@ from headgate.config.parse_expression import parse_expression
 from headgate.config.registry import Keyword, Parser, Scope, Status
 
 _NPN = "NPN was replaced by ALPN (RFC 7301): use 'alpn'"
-_EARLY = (
-    "requests wait for the handshake: the binding lacks SSL_get_early_data_status, without which nobody knows whether a server"
-    " took early data or must be sent it again"
-)
 
 
 def _pool_name(cursor: Cursor, draft: HasSettings) -> None:
@@ -22,6 +18,7 @@ def _pool_name(cursor: Cursor, draft: HasSettings) -> None:
 
 
 SERVER_OPTIONS: dict[str, Parser] = {
+    "allow-0rtt": flag("allow-0rtt"),
     "check-sni-auto": flag("check-sni-auto"),
     "client-sigalgs": store("client-sigalgs", text("a list of signature algorithms")),
     "crl-file": store("crl-file", text("a file of certificate revocation lists")),
@@ -38,7 +35,6 @@ def other_rows() -> list[Keyword]:
     """Rows of options that change nothing, or that can't be followed, with the reason."""
     scope = frozenset({Scope.SERVER})
     return [
-        without_effect(Scope.SERVER, "allow-0rtt", _EARLY),
         without_effect(Scope.SERVER, "idle-ping", "only HTTP/2 has pings: idle HTTP/1 connections are not tested", 1),
         without_effect(Scope.SERVER, "pool-low-conn", "idle connections are not shared between workers", 1),
         Keyword("npn", scope, Status.UNSUPPORTED, note=_NPN),
