@@ -30,7 +30,8 @@ class Connection:
         name: that was asked for.
         resumed: the handshake was an abbreviated one.
         requests: first lines.
-        end: "close_notify", "truncated" (a bare FIN), "reset"; "" while it is open; "handshake: ..." when that failed.
+        end: "close_notify", "truncated" (a bare FIN), "reset", "rude" (ours was the bare FIN); "" while it is open;
+            "handshake: ..." when that failed.
         address: of the peer.
     """
 
@@ -52,14 +53,16 @@ class StrictServer:
     Args:
         context: its certificate, versions and tickets.
         answer: see `Answer`.
-        most: requests of a connection, after which it is closed (with close_notify); 0: no limit.
+        most: requests of a connection, after which it is closed; 0: no limit.
+        rude: it is closed without close_notify then.
     """
 
-    def __init__(self, context: ssl.SSLContext, answer: Answer = ok, most: int = 0) -> None:
+    def __init__(self, context: ssl.SSLContext, answer: Answer = ok, most: int = 0, *, rude: bool = False) -> None:
         self.connections: list[Connection] = []
         self._context = context
         self._answer = answer
         self._most = most
+        self._rude = rude
         self._names: dict[ssl.SSLObject | ssl.SSLSocket, str | None] = {}
         context.sni_callback = self._named
         self.changed = threading.Condition()
@@ -130,6 +133,8 @@ class StrictServer:
             answer = self._answer(head)
             secure.sendall(answer)
             if self._most and len(seen.requests) >= self._most:
+                if self._rude:
+                    return "rude"
                 with contextlib.suppress(OSError):
                     secure.unwrap()
                 return "close_notify"

@@ -221,6 +221,23 @@ def test_ten_names_in_turn_also_after_a_reload(
     assert set(by_name) == set(names) and all(full >= 1 for full in by_name.values())
 
 
+@VERSIONS
+def test_servers_that_never_say_close_notify(
+    strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.Path, version: ssl.TLSVersion
+) -> None:
+    """There are many, and they take their sessions all the same: it is for them to say."""
+    server = strict(version, most=1, rude=True)
+    line = f"server s1 127.0.0.1:{server.port} ssl verify none check inter 50ms"
+    at = proxy(site(tmp_path, line, more="option httpchk\n    http-reuse never"))
+    for _ in range(10):
+        assert ask(at) == 200
+    server.wait_for(lambda server: len(server.ended) >= 16, "there were checks, too")
+    assert server.ends == {"rude"}
+    for kind in ("traffic", "checks"):
+        (seen,) = reuse(tmp_path, kind)
+        assert seen["full"] == 1 and seen["resumed"] >= 5, seen  # for its first contact, or another name than the other has
+
+
 # --- accounting ---
 
 

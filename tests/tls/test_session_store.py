@@ -184,6 +184,39 @@ def test_a_session_lost_by_an_unclean_close(world: World, pki: Pki, who: Cause) 
     assert [visits.cause(), visits.cause()] == [who, None]
 
 
+def leave_rudely(visit: Visit) -> None:
+    """The server closes without close_notify."""
+    visit.server._notified = True  # it has nothing to say
+    visit.server.close()
+    visit.visits.world.wait(lambda: visit.near.eof)
+    assert visit.client.truncated
+    visit.client.close()
+    visit.visits.world.wait(lambda: visit.client.sock.fileno() < 0)
+
+
+@VERSIONS
+def test_a_server_that_never_says_close_notify(world: World, pki: Pki, versions: TlsVersions) -> None:
+    """Many servers don't, and take their sessions all the same."""
+    visits = Visits(world, bind_context(pki, "a.pem"), versions=versions)
+    causes = []
+    for _ in range(4):
+        visit = visits.begin().established().exchange()
+        leave_rudely(visit)
+        causes.append(visit.cause)
+    assert causes == [Cause.FIRST_CONTACT, None, None, None]
+
+
+def test_sessions_of_connections_that_go_on(world: World, pki: Pki) -> None:
+    """One of those that share a session ends without close_notify, while another one resumes it."""
+    visits = Visits(world, bind_context(pki, "a.pem"), versions=ONLY_12)
+    visits.cause()
+    rude = visits.begin().established().exchange()
+    other = visits.begin()
+    leave_rudely(rude)
+    assert other.established().exchange().close() is None
+    assert visits.cause() is None
+
+
 def test_an_abort_is_clean(visits: Visits) -> None:
     """Given up in the middle of an answer: the server hears close_notify, and keeps the session."""
     visit = visits.begin().established().exchange()

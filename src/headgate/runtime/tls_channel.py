@@ -315,6 +315,8 @@ class TlsChannel(TlsEnding):
         """Tell the owner of the end of input: close_notify, a bare FIN, or an error."""
         if end is _CLOSE_NOTIFY or end.eof:
             self.truncated = self._gone = end.eof
+            if end.eof and self._server is not None:
+                self._server.truncated()
             self._eof = True
             self._reading = False
             self._interest()

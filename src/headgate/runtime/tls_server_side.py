@@ -119,6 +119,10 @@ class ServerSide:
 
     # --- the end ---
 
+    def truncated(self) -> None:
+        """The server has ended the connection without close_notify."""
+        self._context.truncated(self._handle)
+
     def ended(self, *, gone: bool, said: bool, now: float) -> None:
         """The connection is over, whose handshake was through.
 

@@ -277,6 +277,10 @@ class ServerContext:
             handle.awaits_ticket = False  # that a server which does not take us gives no session says nothing of its sessions
         return record
 
+    def truncated(self, handle: Dialled) -> None:
+        """The server has ended a connection without close_notify; see `ServerSessions.truncated`."""
+        self.sessions.truncated(handle)
+
     def ended(self, handle: Dialled, unclean: Cause | None, now: float) -> None:
         """An established connection is over; see `ServerSessions.ended`."""
         self.sessions.ended(handle, unclean, now)

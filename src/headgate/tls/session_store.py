@@ -150,7 +150,7 @@ class Dialled(Handle):
         awaits_ticket: a session may still come behind the handshake (TLS 1.3): look for it after reads.
     """
 
-    __slots__ = ("_absence", "_offered", "_record", "_seen", "_tied", "awaits_ticket", "protocols")
+    __slots__ = ("_absence", "_begun", "_offered", "_record", "_seen", "_tied", "awaits_ticket", "protocols")
 
     def __init__(self, ssl: Any, name: bytes) -> None:
         super().__init__(ssl, name)
@@ -158,6 +158,7 @@ class Dialled(Handle):
         self.protocols: Protocols | None = None
         self._record: _Record | None = None
         self._offered: Session | None = None
+        self._begun: Any = None  # the `SSL_SESSION*` that was offered; the session may have another one meanwhile
         self._absence = Cause.DISABLED
         self._seen: Any = None
         self._tied: list[Session] = []  # sessions that an unclean end of this connection may cost
@@ -215,6 +216,7 @@ class ServerSessions:
         elif lib.SSL_set_session(handle.ssl, session.pointer) == 1:
             session.uses += 1
             handle._offered = session
+            handle._begun = session.pointer
         else:
             lib.ERR_clear_error()
             record.sessions.clear()
@@ -310,7 +312,7 @@ class ServerSessions:
         if lib.SSL_version(ssl) >= TLS_1_3:
             handle._seen = current
             handle.awaits_ticket = True
-        elif offered is None or current != offered.pointer:
+        elif offered is None or current != handle._begun:
             self._keep(handle, record, now, ticket=False)
         elif resumed:
             handle._tied.append(offered)
@@ -335,6 +337,18 @@ class ServerSessions:
         """
         if handle._record is not None:
             handle._record.early_from = now + EARLY_AGAIN
+
+    def truncated(self, handle: Dialled) -> None:
+        """The server has ended a connection without close_notify.
+
+        OpenSSL forbids to resume what this connection has, as TLS 1.0 does (RFC 2246 section 7.2.1) and no later version
+        (RFC 4346 section 7.2.1). It is for the server to say, and a copy of a session is not forbidden.
+        """
+        for session in {handle._offered, *handle._tied}:
+            encoded = encode_session(session.pointer, SESSION_MOST) if session is not None else None
+            pointer = decode_session(encoded) if encoded is not None else None
+            if session is not None and pointer is not None:
+                session.pointer = pointer
 
     def ended(self, handle: Dialled, unclean: Cause | None, now: float) -> None:
         """An established connection is over.

@@ -424,6 +424,8 @@ class TlsConnection(TlsLayer):
         if self._through:
             # Without this OpenSSL would mark the session of a connection whose close_notify did not come back as unusable.
             lib.SSL_set_shutdown(self._ssl, _CLOSED)
+            if self._broken is Cause.UNCLEAN_BY_SERVER:
+                self._context.truncated(self._handle)
             self._context.ended(self._handle, self._broken, self._reactor.now)
         self._close_socket()
         self._dialler.left(self)
