@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import pathlib
+import select
 import signal
 import socket
 import ssl
 import struct
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.interop.backends import LogReceiver, Wire, read_response
+from tests.interop.checked_servers import Liar
 from tests.interop.conftest import StartProxy
 from tests.interop.programs import Program, ask_socket, free_port, headgate_command, wait_until
 from tests.interop.strict_servers import Jetty, StrictServer, ok, server_context, start_java
@@ -236,6 +240,80 @@ def test_servers_that_never_say_close_notify(
     for kind in ("traffic", "checks"):
         (seen,) = reuse(tmp_path, kind)
         assert seen["full"] == 1 and seen["resumed"] >= 5, seen  # for its first contact, or another name than the other has
+
+
+def all_at_once(at: Any, count: int) -> list[int]:
+    """Requests on connections of their own, begun at the same time; their statuses."""
+    wires = [at.connect() for _ in range(count)]
+    for wire in wires:
+        wire.send(b"GET / HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n")
+    return [read_response(wire).status for wire in wires]
+
+
+@VERSIONS
+def test_those_that_begin_before_there_is_a_session_wait_for_the_first(
+    strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.Path, version: ssl.TLSVersion
+) -> None:
+    server = strict(version)
+    at = proxy(site(tmp_path, f"server s1 127.0.0.1:{server.port} ssl verify none", more="http-reuse never"))
+    assert all_at_once(at, 24) == [200] * 24
+    (line,) = reuse(tmp_path, "traffic")
+    assert (line["connections"], line["causes"]) == (24, {"first_contact": 1})
+
+
+def test_nobody_waits_for_a_session_that_a_server_does_not_give(
+    strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.Path
+) -> None:
+    """It becomes clear with the first answer."""
+    server = strict(TLS_1_3, tickets=False)
+    at = proxy(site(tmp_path, f"server s1 127.0.0.1:{server.port} ssl verify none", more="http-reuse never"))
+    for _ in range(2):
+        assert all_at_once(at, 8) == [200] * 8
+    (line,) = reuse(tmp_path, "traffic")
+    assert set(line["causes"]) == {"first_contact", "no_session"}
+    assert line["full"] == 16 and line["causes"]["no_session"] >= 8
+
+
+def test_nobody_waits_for_a_handshake_that_fails(
+    strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.Path, certificates: pathlib.Path
+) -> None:
+    server = strict()
+    line = f"server s1 127.0.0.1:{server.port} ssl no-sni-auto ca-file {certificates}/ca.pem verifyhost other.example"
+    at = proxy(site(tmp_path, line, more="http-reuse never\n    retries 0"))
+    assert all_at_once(at, 8) == [503] * 8
+
+
+def test_a_first_handshake_that_hangs_holds_nobody_up(strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.Path) -> None:
+    """Those behind it begin after a moment."""
+    server = strict(TLS_1_2)
+    over = threading.Event()
+    accepted = itertools.count()
+
+    def serve(near: socket.socket) -> None:
+        if next(accepted) == 0:
+            over.wait(20)
+            return
+        with socket.create_connection(("127.0.0.1", server.port), 20) as far:
+            back = threading.Thread(target=pour, args=(far, near), daemon=True)
+            back.start()
+            pour(near, far)
+            back.join(20)
+
+    def pour(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    gate = Liar(serve)
+    at = proxy(site(tmp_path, f"server s1 127.0.0.1:{gate.port} ssl verify none", more="http-reuse never"))
+    wires = [at.connect() for _ in range(6)]
+    for wire in wires:
+        wire.send(b"GET / HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n")
+    wait_until(lambda: len(select.select([wire.socket for wire in wires], [], [], 0)[0]) == 5, "all others are served")
+    over.set()
+    assert [read_response(wire).status for wire in wires] == [200] * 6
+    gate.close()
 
 
 # --- accounting ---

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from headgate.balance.server import ServerState
@@ -57,9 +57,28 @@ class TlsOpener(Protocol):
     """Makes the TLS layer towards a server; `runtime.tls_openers.Dialler`."""
 
     def open(
-        self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: Hashable, owner: HandshakeOwner
-    ) -> TlsServerChannel:
-        """A channel on a socket that is connected to `where` and that the reactor does not watch; its owner lets it begin."""
+        self,
+        reactor: Reactor,
+        sock: socket.socket,
+        sni: bytes | None,
+        where: Hashable,
+        owner: HandshakeOwner,
+        go_on: Callable[[], None] | None = None,
+    ) -> TlsServerChannel | None:
+        """A channel on a connected socket.
+
+        Args:
+            reactor: drives it.
+            sock: that the reactor does not watch.
+            sni: the name to ask for.
+            where: what it is connected to.
+            owner: lets the channel begin.
+            go_on: called when another connection, which is about to get the first session with this server, has it or will get
+                none: then it is time to open this one. None: it can't wait.
+
+        Returns:
+            None when `go_on` will be called, in some tenths of a second at most.
+        """
 
     def given_up(self, channel: TlsServerChannel, timeout: float) -> None:
         """Tell of a handshake that was not done in time.
@@ -281,15 +300,26 @@ class PendingConnection:
         attempt = self._attempt
         if endpoint.tls is not None:
             self.reactor.unwatch(sock.fileno())
-            sni = self._server.plan.sni
-            self._sock = None
-            self._tls = endpoint.tls.open(self.reactor, sock, sni(stream) if sni is not None else None, self._target, self)
-            self._tls.begin()
+            self._secure(sock, endpoint.tls, self._go_on)
         elif attempt is not None:
             self._sock = None
             self._attempt = None
             # The attempt's object is the first owner; it names its own before it returns.
             attempt.connected(PlainChannel(self.reactor, sock, NOBODY, registered=True))
+
+    def _secure(self, sock: socket.socket, opener: TlsOpener, go_on: Callable[[], None] | None) -> None:
+        sni = self._server.plan.sni
+        name = sni(self._stream) if sni is not None else None
+        self._tls = opener.open(self.reactor, sock, name, self._target, self, go_on)
+        if self._tls is not None:
+            self._sock = None
+            self._tls.begin()
+
+    def _go_on(self) -> None:
+        """The wait for somebody else's session is over."""
+        sock, opener = self._sock, self._endpoint.tls
+        if sock is not None and opener is not None:
+            self._secure(sock, opener, None)
 
     # --- owner of the TLS channel during its handshake ---
 

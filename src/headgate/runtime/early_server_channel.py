@@ -10,7 +10,7 @@ A handshake that fails behind early data may have failed behind the request, too
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from headgate.base.diagnostics import Bug
@@ -80,19 +80,14 @@ class EarlyDialler(Dialler):
 
     __slots__ = ()
 
-    def open(
-        self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: Hashable, owner: HandshakeOwner
-    ) -> TlsChannel:
-        """See `Dialler.open`."""
+    def _channel(self, reactor: Reactor, sock: socket.socket, handle: Dialled, owner: HandshakeOwner) -> TlsChannel:
         context = self.context
-        handle = context.dial(sock, sni, where, reactor.now)
         most = context.early_most(handle, reactor.now, reactor.wall)
         if most:
             most = min(most, sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // _SHARE)
         data = cast(EarlyRequester, owner).early_data(most) if most else b""
         if not data:
-            server = ServerSide(context, handle, self.counters, self.failed)
-            return TlsChannel(reactor, sock, handle, context, owner, tuning=self.tuning, server=server)
+            return super()._channel(reactor, sock, handle, owner)
         side = EarlyServerSide(context, handle, self.counters, self.failed)
         channel = EarlyServerChannel(reactor, sock, handle, context, owner, tuning=self.tuning, server=side)
         channel.carry(data, context, handle, side)

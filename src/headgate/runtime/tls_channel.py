@@ -215,8 +215,10 @@ class TlsChannel(TlsEnding):
         # OpenSSL has sent its alert: it must not be lost to the reset that unread bytes would cause.
         owner = self.owner
         self._finish()
-        if self._server is not None and not told:
-            self._server.tell(record)
+        if self._server is not None:
+            self._server.given_up()
+            if not told:
+                self._server.tell(record)
         owner.connection_lost(Lost.HANDSHAKE)
 
     @property

@@ -243,6 +243,8 @@ class TlsEnding:
                 self._server.ended(gone=self._gone, said=self._said, now=self.reactor.now)
         else:
             forget_findings(self._ssl)
+            if self._server is not None:
+                self._server.given_up()
         forget_secrets(self._ssl)
         if self._tuning.key_updates is not None:
             self._tuning.key_updates.forget(self._ssl)

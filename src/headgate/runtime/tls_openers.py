@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Hashable
+from functools import partial
 
 from headgate.observe.counters import ServerCounters
 from headgate.runtime.connector import HandshakeOwner, TlsServerChannel
@@ -17,10 +18,31 @@ from headgate.runtime.tls_channel import TlsChannel
 from headgate.runtime.tls_server_side import ServerSide
 from headgate.runtime.tls_tuning import UNTUNED, TlsTuning
 from headgate.tls.client_context import ServerContext
+from headgate.tls.first_contact import FirstContact
 from headgate.tls.handshake_facts import note_success
 from headgate.tls.handshake_record import Ended, HandshakeRecord, Step
 from headgate.tls.openssl import TlsError
 from headgate.tls.server_context import BindContext
+from headgate.tls.session_store import Dialled
+
+
+class Patience:
+    """Ends the wait for a first contact that takes too long.
+
+    Attributes:
+        deadline, armed: the reactor's.
+    """
+
+    __slots__ = ("_first", "armed", "deadline")
+
+    def __init__(self, first: FirstContact) -> None:
+        self._first = first
+        self.deadline = 0.0
+        self.armed = 0.0
+
+    def timed_out(self) -> None:
+        """The reactor's call."""
+        self._first.end()
 
 
 class Dialler:
@@ -48,13 +70,26 @@ class Dialler:
         self.tuning = tuning
 
     def open(
-        self, reactor: Reactor, sock: socket.socket, sni: bytes | None, where: Hashable, owner: HandshakeOwner
-    ) -> TlsChannel:
-        """A channel on a socket that is connected to `where`."""
-        context = self.context
-        handle = context.dial(sock, sni, where, reactor.now)
-        server = ServerSide(context, handle, self.counters, self.failed)
-        return TlsChannel(reactor, sock, handle, context, owner, tuning=self.tuning, server=server)
+        self,
+        reactor: Reactor,
+        sock: socket.socket,
+        sni: bytes | None,
+        where: Hashable,
+        owner: HandshakeOwner,
+        go_on: Callable[[], None] | None = None,
+    ) -> TlsChannel | None:
+        """See `runtime.connector.TlsOpener`."""
+        handle = self.context.dial(sock, sni, where, reactor.now)
+        first = handle.behind
+        if first is not None and go_on is not None:
+            if first.wait(partial(reactor.later, go_on)):
+                reactor.arm(Patience(first), first.until)
+            return None
+        return self._channel(reactor, sock, handle, owner)
+
+    def _channel(self, reactor: Reactor, sock: socket.socket, handle: Dialled, owner: HandshakeOwner) -> TlsChannel:
+        server = ServerSide(self.context, handle, self.counters, self.failed)
+        return TlsChannel(reactor, sock, handle, self.context, owner, tuning=self.tuning, server=server)
 
     def given_up(self, channel: TlsServerChannel, timeout: float) -> None:
         """See `runtime.connector.TlsOpener`."""

@@ -78,6 +78,10 @@ class ServerSide:
         """See `tls.client_context.ServerContext.explain`."""
         return self._context.explain(self._handle, sock, error, first_bytes)
 
+    def given_up(self) -> None:
+        """The handshake is over, and was not through."""
+        self._context.given_up(self._handle)
+
     def tell(self, record: HandshakeRecord) -> None:
         """The handshake has failed."""
         if self._failed is not None:

@@ -251,6 +251,7 @@ class ServerContext:
         """Data has come, and what the server gives comes before that: reads need not stop at tickets any more."""
         handle.awaits_ticket = False
         lib.SSL_set_mode(handle.ssl, _AUTO_RETRY)
+        self.sessions.settled(handle)
 
     def explain(self, handle: Dialled, sock: socket.socket, error: TlsError, first_bytes: bytes) -> HandshakeRecord:
         """The record of a handshake that failed.
@@ -276,6 +277,10 @@ class ServerContext:
         if record.alert is not None:
             handle.awaits_ticket = False  # that a server which does not take us gives no session says nothing of its sessions
         return record
+
+    def given_up(self, handle: Dialled) -> None:
+        """The handshake has failed, or nobody waits for it any more."""
+        self.sessions.came(handle)
 
     def truncated(self, handle: Dialled) -> None:
         """The server has ended a connection without close_notify; see `ServerSessions.truncated`."""

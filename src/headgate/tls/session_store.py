@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from headgate.config.tls_options import Protocols
 from headgate.observe.full_handshakes import Cause
+from headgate.tls.first_contact import EXPECTED, FirstContact
 from headgate.tls.openssl import Handle, ffi, lib
 from headgate.tls.session_der import TLS_1_3, decode_session, encode_session, read_form
 
@@ -129,9 +130,10 @@ class _Record:
     """What is known of one key: its sessions, the newest last, and why there would be none.
 
     `early_from`: until then there is no early data, on the monotonic clock; see `ServerSessions.early_data_refused`.
+    `first`: a connection that is about to bring the first session, None before there was one.
     """
 
-    __slots__ = ("absence", "digest", "early_from", "given_at", "key", "sessions")
+    __slots__ = ("absence", "digest", "early_from", "first", "given_at", "key", "sessions")
 
     def __init__(self, key: Key, digest: bytes, absence: Cause) -> None:
         self.key = key
@@ -140,6 +142,7 @@ class _Record:
         self.sessions: list[Session] = []
         self.given_at = float("-inf")
         self.early_from = float("-inf")
+        self.first: FirstContact | None = None
 
 
 class Dialled(Handle):
@@ -148,13 +151,19 @@ class Dialled(Handle):
     Attributes:
         protocols: ALPN protocols that this connection offers, None for those of the context.
         awaits_ticket: a session may still come behind the handshake (TLS 1.3): look for it after reads.
+        brings: what this connection brings with its session, if anybody waits for it; None where it is not the first.
+        behind: the first contact under way, whose session this connection had better wait for; None as a rule.
     """
 
-    __slots__ = ("_absence", "_begun", "_offered", "_record", "_seen", "_tied", "awaits_ticket", "protocols")
+    __slots__ = (
+        "_absence", "_begun", "_offered", "_record", "_seen", "_tied", "awaits_ticket", "behind", "brings", "protocols",
+    )  # fmt: skip
 
     def __init__(self, ssl: Any, name: bytes) -> None:
         super().__init__(ssl, name)
         self.awaits_ticket = False
+        self.brings: FirstContact | None = None
+        self.behind: FirstContact | None = None
         self.protocols: Protocols | None = None
         self._record: _Record | None = None
         self._offered: Session | None = None
@@ -213,6 +222,8 @@ class ServerSessions:
         session = self._take(record, now)
         if session is None:
             handle._absence = record.absence
+            if record.absence in EXPECTED:
+                self._be_first(handle, record, now)
         elif lib.SSL_set_session(handle.ssl, session.pointer) == 1:
             session.uses += 1
             handle._offered = session
@@ -221,6 +232,20 @@ class ServerSessions:
             lib.ERR_clear_error()
             record.sessions.clear()
             handle._absence = Cause.OTHER_POLICY  # of a version that is not spoken any more
+
+    def _be_first(self, handle: Dialled, record: _Record, now: float) -> None:
+        """Go ahead to get a session, unless another connection just does."""
+        first = record.first
+        if first is None or first.over or now >= first.until:
+            handle.brings = record.first = FirstContact(now)
+        else:
+            handle.behind = first
+
+    def came(self, handle: Dialled) -> None:
+        """A connection has brought its session, or will bring none: nobody needs to wait for it any more."""
+        if handle.brings is not None:
+            handle.brings.end()
+            handle.brings = None
 
     def _take(self, record: _Record, now: float) -> Session | None:
         sessions = record.sessions
@@ -316,6 +341,8 @@ class ServerSessions:
             self._keep(handle, record, now, ticket=False)
         elif resumed:
             handle._tied.append(offered)
+        if not handle.awaits_ticket:
+            self.came(handle)
         return cause
 
     def look(self, handle: Dialled, now: float) -> bool:
@@ -326,7 +353,15 @@ class ServerSessions:
             return False
         handle._seen = current
         self._keep(handle, record, now, ticket=True)
+        self.came(handle)
         return True
+
+    def settled(self, handle: Dialled) -> None:
+        """A TLS 1.3 server has given what it gives behind the handshake, as a rule: a session, or none."""
+        record = handle._record
+        if record is not None and not handle._tied and not record.sessions:
+            record.absence = Cause.NO_SESSION
+        self.came(handle)
 
     def early_data_refused(self, handle: Dialled, now: float) -> None:
         """A server did not take a connection's early data, or the handshake failed: none is sent, for a while.
@@ -361,10 +396,9 @@ class ServerSessions:
         record = handle._record
         if record is None:
             return
-        if handle.awaits_ticket:
+        if handle._seen is not None:
             self.look(handle, now)
-            if not handle._tied and not record.sessions:
-                record.absence = Cause.NO_SESSION
+            self.settled(handle)
         if unclean is not None:
             for session in handle._tied:
                 session.unclean = unclean
