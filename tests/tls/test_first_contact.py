@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headgate.observe.full_handshakes import Cause
 from headgate.runtime.tls_openers import Dialler
-from headgate.tls.first_contact import PATIENCE, FirstContact
+from headgate.tls.first_contact import PATIENCE
 from headgate.tls.unbound import function
 from tests.tls.test_session_store import ONLY_12, ONLY_13, VERSIONS, WHERE, Visits, leave_rudely
 from tests.tls.tls_peers import Pki, Recorder, World, bind_context
@@ -96,15 +96,6 @@ def test_the_wait_has_an_end(world: World, pki: Pki) -> None:
     world.wait(lambda: follower.told)
     assert world.reactor.now - begun >= PATIENCE * 0.9
     assert not Follower(visits).waits  # it goes ahead in its turn
-
-
-def test_it_is_over_once() -> None:
-    first = FirstContact(5.0)
-    told: list[int] = []
-    assert first.wait(lambda: told.append(1)) and not first.wait(lambda: told.append(2))
-    first.end()
-    first.end()
-    assert told == [1, 2] and first.over and first.until == 5.0 + PATIENCE
 
 
 def test_one_that_breaks_has_brought_its_session(world: World, pki: Pki) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Hashable
-from functools import partial
+from typing import Final, cast
 
 from headgate.observe.counters import ServerCounters
 from headgate.runtime.connector import HandshakeOwner, TlsServerChannel
@@ -25,24 +25,42 @@ from headgate.tls.openssl import TlsError
 from headgate.tls.server_context import BindContext
 from headgate.tls.session_store import Dialled
 
+#: How long those who wait for another connection's session wait on when it is through, seconds: a server that keeps sessions in
+#: memory has it behind its last word.
+BREATH: Final = 0.01
 
-class Patience:
-    """Ends the wait for a first contact that takes too long.
+
+class Waiting:
+    """Connections that wait for the first contact with their server (`tls.first_contact.Queue`).
 
     Attributes:
         deadline, armed: the reactor's.
     """
 
-    __slots__ = ("_first", "armed", "deadline")
+    __slots__ = ("_first", "_go_on", "_reactor", "armed", "deadline")
 
-    def __init__(self, first: FirstContact) -> None:
+    def __init__(self, reactor: Reactor, first: FirstContact) -> None:
+        self._reactor = reactor
         self._first = first
+        self._go_on: list[Callable[[], None]] = []
         self.deadline = 0.0
         self.armed = 0.0
+        reactor.arm(self, first.until)
+
+    def add(self, go_on: Callable[[], None]) -> None:
+        """One more; `go_on` is called when it shall begin."""
+        self._go_on.append(go_on)
+
+    def first_is_over(self) -> None:
+        """See `tls.first_contact.Queue`."""
+        self._reactor.arm(self, self._reactor.now + BREATH)
 
     def timed_out(self) -> None:
-        """The reactor's call."""
-        self._first.end()
+        """The reactor's call: the first one has its session, and so has the server, or it has taken too long."""
+        self._first.over = True
+        waiting, self._go_on = self._go_on, []
+        for go_on in waiting:
+            self._reactor.later(go_on)
 
 
 class Dialler:
@@ -82,10 +100,15 @@ class Dialler:
         handle = self.context.dial(sock, sni, where, reactor.now)
         first = handle.behind
         if first is not None and go_on is not None:
-            if first.wait(partial(reactor.later, go_on)):
-                reactor.arm(Patience(first), first.until)
+            self._wait(reactor, first, go_on)
             return None
         return self._channel(reactor, sock, handle, owner)
+
+    def _wait(self, reactor: Reactor, first: FirstContact, go_on: Callable[[], None]) -> None:
+        queue = first.queue
+        if queue is None:
+            queue = first.queue = Waiting(reactor, first)
+        cast(Waiting, queue).add(go_on)
 
     def _channel(self, reactor: Reactor, sock: socket.socket, handle: Dialled, owner: HandshakeOwner) -> TlsChannel:
         server = ServerSide(self.context, handle, self.counters, self.failed)

@@ -7,8 +7,7 @@ becomes clear that none will be. `session_store` says when; time is an argument.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from headgate.observe.full_handshakes import Cause
 
@@ -21,6 +20,13 @@ EXPECTED: Final = frozenset({
 })  # fmt: skip
 
 
+class Queue(Protocol):
+    """Those who wait; `runtime.tls_openers.Waiting`."""
+
+    def first_is_over(self) -> None:
+        """There is a session, or there will be none."""
+
+
 class FirstContact:
     """See the module.
 
@@ -30,23 +36,18 @@ class FirstContact:
     Attributes:
         until: when nobody waits any more, monotonic seconds.
         over: there is a session, or there will be none.
+        queue: those who wait, None while nobody does.
     """
 
-    __slots__ = ("_waiting", "over", "until")
+    __slots__ = ("over", "queue", "until")
 
     def __init__(self, now: float) -> None:
         self.until = now + PATIENCE
         self.over = False
-        self._waiting: list[Callable[[], None]] = []
-
-    def wait(self, go_on: Callable[[], None]) -> bool:
-        """Have `go_on` called when it is over, which it is not yet; whether this is the first who waits."""
-        self._waiting.append(go_on)
-        return len(self._waiting) == 1
+        self.queue: Queue | None = None
 
     def end(self) -> None:
-        """It is over. May be said again."""
+        """It is over."""
         self.over = True
-        waiting, self._waiting = self._waiting, []
-        for go_on in waiting:
-            go_on()
+        if self.queue is not None:
+            self.queue.first_is_over()
