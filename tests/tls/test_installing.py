@@ -15,12 +15,14 @@ from OpenSSL import SSL
 from headgate.base.diagnostics import Report
 from headgate.config.tls_options import BindPolicy, BindTls, Verify
 from headgate.runtime.tls_channel import TlsChannel
+from headgate.tls import timestamps
 from headgate.tls.authority import issue, make_authority
 from headgate.tls.bind_lines import build_bind_context
 from headgate.tls.openssl import lib
 from headgate.tls.pem import read_certified_key
 from headgate.tls.server_context import BindContext, SessionCache
 from headgate.tls.storage import Storage
+from headgate.tls.unbound import Unreachable
 from tests.tls.tls_peers import HERE, Pki, Recorder, World, bind_context, lines
 from tests.tls.visits import Visit, client, peeked
 
@@ -115,27 +117,47 @@ def test_replaced_authorities_hold_for_the_next_client(world: World, pki: Pki) -
     assert Visit(world, bind, stranger).error is None
 
 
+def timestamp() -> bytes:
+    """A list with one timestamp, of a log that nobody knows (RFC 6962 section 3.2)."""
+    signature = b"\x04\x03\x00\x08" + b"s" * 8
+    one = b"\x00" + b"L" * 32 + (1_700_000_000_000).to_bytes(8, "big") + b"\x00\x00" + signature
+    return (len(one) + 2).to_bytes(2, "big") + len(one).to_bytes(2, "big") + one
+
+
 @pytest.mark.needs("openssl")
-def test_timestamps_are_sent_to_who_asks(world: World, pki: Pki, tmp_path: Path) -> None:
-    """In TLS up to 1.2, as `openssl s_client -serverinfo 18` shows them."""
-    (tmp_path / "a.pem").write_bytes(pki.a.pem)
-    (tmp_path / "a.pem.sctl").write_bytes(SCT)
+@pytest.mark.parametrize("reachable", [True, False])
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_timestamps_are_sent_to_who_asks(
+    world: World, pki: Pki, tmp_path: Path, version: str, reachable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `openssl s_client -ct` shows them; of the certificate above there are none."""
+    if not reachable:
+        monkeypatch.setattr(timestamps, "function", unreachable)
+    logs = tmp_path / "logs.cnf"
+    logs.write_text("enabled_logs=\n")  # none is known
+    above = make_authority("above")
+    (tmp_path / "a.pem").write_bytes(pki.a.pem + above.certificate_pem)
+    (tmp_path / "a.pem.sctl").write_bytes(timestamp())
     bind = build_bind_context(BindTls(lines(str(tmp_path / "a.pem")), location=HERE), SessionCache(), Report())
     assert bind is not None
     for asks, context in ((True, bind), (False, bind), (True, bind_context(pki, "a.pem"))):
-        output = openssl(world, context, *(["-serverinfo", "18"] if asks else []))
-        assert ("SERVERINFO FOR EXTENSION 18" in output) is (asks and context is bind)
-        if asks and context is bind:
-            assert "ABIABwAFAANhYmM=" in output  # type 18, length, the list
+        output = openssl(world, context, version, *(["-ct", "-ctlogfile", str(logs)] if asks else []))
+        known = asks and context is bind and (reachable or version == "-tls1_2")
+        assert ("Log ID    : 4C:4C:4C" in output) is known, output
+        assert output.count("Log ID") == known
+
+
+def unreachable(name: str) -> object:
+    raise Unreachable(f"the TLS library has no {name}")
 
 
 def openssl(world: World, bind: BindContext, *options: str) -> str:
-    """What s_client prints of a handshake of TLS 1.2."""
+    """What s_client prints of a handshake."""
     listener = socket.create_server(("127.0.0.1", 0))
     found: list[str] = []
 
     def run() -> None:
-        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{listener.getsockname()[1]}", "-tls1_2", *options]
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{listener.getsockname()[1]}", *options]
         found.append(subprocess.run(command, input="", capture_output=True, text=True, timeout=30, check=False).stdout)
 
     thread = threading.Thread(target=run)

@@ -5,9 +5,6 @@ Called by `server_context` when it builds a context, and by `bind_lines` for eac
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 from cryptography import x509
 from OpenSSL import SSL
 
@@ -15,9 +12,7 @@ from headgate.base.diagnostics import ConfigError, config_error
 from headgate.tls.certified_key import CertifiedKey
 from headgate.tls.ocsp.stapling import Staples
 from headgate.tls.openssl import error_text, ffi, lib
-
-#: signed_certificate_timestamp (RFC 6962 section 3.3.1).
-_TIMESTAMPS = 18
+from headgate.tls.timestamps import send_timestamps
 
 
 def install(context: SSL.Context, certificates: tuple[CertifiedKey, ...], staples: Staples | None = None) -> None:
@@ -50,7 +45,7 @@ def install(context: SSL.Context, certificates: tuple[CertifiedKey, ...], staple
         if one.dh_parameters is not None:
             _set_dh_parameters(context, one)
     if certificates and certificates[0].sctl is not None:
-        _send_timestamps(context, certificates[0].sctl)
+        send_timestamps(context, certificates[0].sctl)
 
 
 def check_acceptable(context: SSL.Context, one: CertifiedKey) -> None:
@@ -102,29 +97,3 @@ def _set_dh_parameters(context: SSL.Context, one: CertifiedKey) -> None:
             f"OpenSSL refuses the DH parameters in {one.path!r}: {_queued_reason()}", one.location,
             remedy="remove them (ECDHE needs none), or make new ones: openssl dhparam 2048",
         )
-
-
-def _send_timestamps(context: SSL.Context, sctl: bytes) -> None:
-    """Answer clients that ask for signed certificate timestamps, in their ServerHello.
-
-    The only call for that in the binding is for TLS up to 1.2: in TLS 1.3 they belong into the Certificate message.
-    """
-    add, free, parse = _timestamp_callbacks(sctl)
-    lib.SSL_CTX_add_server_custom_ext(context._context, _TIMESTAMPS, add, free, ffi.NULL, parse, ffi.NULL)
-
-
-@cache
-def _timestamp_callbacks(sctl: bytes) -> tuple[Any, Any, Any]:
-    """Kept for ever: contexts that are no longer in use here may still be in that of a handshake."""
-    memory = ffi.new("unsigned char[]", sctl)
-
-    def add(_ssl: Any, _kind: int, out: Any, length: Any, _alert: Any, _argument: Any) -> int:
-        out[0] = memory
-        length[0] = len(sctl)
-        return 1
-
-    return (
-        ffi.callback("int(SSL *, unsigned int, unsigned char **, size_t *, int *, void *)", add, error=0),
-        ffi.callback("void(SSL *, unsigned int, unsigned char *, void *)", lambda *_: None),
-        ffi.callback("int(SSL *, unsigned int, unsigned char *, size_t, int *, void *)", lambda *_: 1, error=1),
-    )

@@ -27,6 +27,11 @@ _PREFIX: Final = "_cffi_d_"
 
 #: Types of the functions (ssl.h, evp.h of OpenSSL 3.3 and newer); what the binding has no type for is a `void *`.
 _TYPES: Final = {
+    "SSL_CTX_add_custom_ext":
+        "int (*)(SSL_CTX *, unsigned int, unsigned int,"
+        " int (*)(SSL *, unsigned int, unsigned int, unsigned char **, size_t *, void *, size_t, int *, void *),"
+        " void (*)(SSL *, unsigned int, unsigned int, unsigned char *, void *), void *,"
+        " int (*)(SSL *, unsigned int, unsigned int, unsigned char *, size_t, void *, size_t, int *, void *), void *)",
     "SSL_CTX_ctrl": "long (*)(SSL_CTX *, int, long, void *)",
     "SSL_CTX_sess_set_get_cb": "void (*)(SSL_CTX *, SSL_SESSION *(*)(SSL *, unsigned char *, int, int *))",
     "SSL_CTX_set_num_tickets": "int (*)(SSL_CTX *, size_t)",
