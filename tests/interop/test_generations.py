@@ -210,7 +210,7 @@ def test_every_worker_is_in_the_jail_and_so_is_its_successor(site: Site, tmp_pat
         assert _rights_of(first)["uid"] == {"65534"}
         victim = processes[2]
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda gone=victim: len(children(first)) == 4 and gone not in children(first), "it is replaced")
+        wait_until(lambda gone=victim: gone not in children(first) and len(children(first)) == 4, "it is replaced")
         assert site.status() == 200
     if master:
         site.reload()

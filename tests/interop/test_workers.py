@@ -81,7 +81,8 @@ class Cluster:
         """Kill a process as hard as possible, and wait for its successor."""
         before = set(self.children)
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: len(self.children) == WORKERS + 1 and victim not in self.children, f"{victim} is replaced")
+        # In this order: it is gone once and for all, and only then the number says that there is another one.
+        wait_until(lambda: victim not in self.children and len(self.children) == WORKERS + 1, f"{victim} is replaced")
         if victim == self.controller:
             (self.controller,) = set(self.children) - before
             wait_until(lambda: self.says("show version"), "the new controller answers")
