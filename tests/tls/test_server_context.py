@@ -155,10 +155,13 @@ def test_sessions_of_another_bind_line_are_not_taken(world: World, pki: Pki) -> 
     assert Visit(world, strict, context, session=first.session).server.lost is Lost.HANDSHAKE
 
 
-def test_cache_size_0_resumes_nothing_without_tickets(world: World, pki: Pki) -> None:
-    bind = bind_context(pki, "a.pem", tickets=False, versions=ONLY_12, cache=SessionCache(size=0))
+@pytest.mark.parametrize("versions", [ONLY_12, ONLY_13])
+def test_cache_size_0_gives_no_sessions_without_tickets(world: World, pki: Pki, versions: TlsVersions) -> None:
+    """None is promised that would not be taken."""
+    bind = bind_context(pki, "a.pem", tickets=False, versions=versions, cache=SessionCache(size=0))
     context = client(pki)
     first = Visit(world, bind, context)
+    assert first.session is None or not (first.session.id or first.session.has_ticket)
     assert not Visit(world, bind, context, session=first.session).tls.resumed
 
 

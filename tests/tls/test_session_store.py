@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from OpenSSL import SSL
 
 from headgate.base.diagnostics import NOWHERE
 from headgate.config.tls_options import CertificateFile, ServerTls, TlsVersions, Verify
@@ -137,9 +138,8 @@ def test_refused(world: World, pki: Pki, versions: TlsVersions) -> None:
 
 
 def test_a_server_that_does_not_keep_what_it_gives(world: World, pki: Pki) -> None:
-    from headgate.tls.server_context import SessionCache
-
-    bind = bind_context(pki, "a.pem", cache=SessionCache(size=0), tickets=False)
+    bind = bind_context(pki, "a.pem", tickets=False)
+    bind._session.set_session_cache_mode(SSL.SESS_CACHE_SERVER | SSL.SESS_CACHE_NO_INTERNAL)
     visits = Visits(world, bind, versions=ONLY_12)
     assert [visits.cause() for _ in range(3)] == [Cause.FIRST_CONTACT, Cause.REFUSED, Cause.REFUSED]
 

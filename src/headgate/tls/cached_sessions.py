@@ -5,7 +5,7 @@ made under the same policy for client certificates (`applied_policy`). What a ha
 not by OpenSSL's other callback, which would tell of each ticket too. Called by `runtime.tls_channel`.
 
 In TLS 1.3 OpenSSL would give two sessions behind a full handshake, and `SSL_get_session` shows the last one only; it is told to
-give one (`session_context.give_one_session`).
+give one (`session_context.give_sessions`).
 """
 
 from __future__ import annotations

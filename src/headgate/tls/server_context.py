@@ -44,7 +44,7 @@ from headgate.tls.key_choice import alike, choose
 from headgate.tls.line_facts import LineFacts, group_names, shown
 from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, ffi, lib, new_ssl
 from headgate.tls.policy import enabled_versions, new_context, set_common, span_versions
-from headgate.tls.session_context import give_one_session, limit_cache
+from headgate.tls.session_context import give_sessions, limit_cache
 from headgate.tls.storage import CertificateEntry, Entry, Storage
 from headgate.tls.store import CertificateStore, Choice, Served
 from headgate.tls.ticket_sealing import TicketSealer
@@ -88,8 +88,8 @@ class BindContext:
     """
 
     __slots__ = (
-        "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_membership", "_names", "_sealer", "_session",
-        "_switches", "_tuning", "early_data", "http", "policies", "selective", "sessions", "storage", "store", "tls",
+        "_caches", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_membership", "_names", "_sealer",
+        "_session", "_switches", "_tuning", "early_data", "http", "policies", "selective", "sessions", "storage", "store", "tls",
     )  # fmt: skip
 
     def __init__(
@@ -119,6 +119,7 @@ class BindContext:
         self._forger = forger
         self._forged: OrderedDict[bytes, Choice] = OrderedDict()
         self._forged_most = cache.generated
+        self._caches = cache.size > 0
         self.selective = len(self.policies) > 1 or _needs_hello(store)
         # OpenSSL may call them as long as a connection or a context lives: they are never taken back.
         self._callbacks: dict[BindPolicy | None, Any] = {}
@@ -242,11 +243,10 @@ class BindContext:
         self.policies[self.tls.policy].dress(context, self.tls)
         if self.selective:
             span_versions(context, [policy.versions for policy in self.policies])
-        context.set_session_cache_mode(SSL.SESS_CACHE_SERVER if cache.size else SSL.SESS_CACHE_OFF)
         if cache.size not in (0, USUAL_CACHE_SIZE):
             limit_cache(context, cache.size)
         if not self.tls.tickets:
-            give_one_session(context)
+            give_sessions(context, int(self._caches))
         lib.SSL_CTX_set_timeout(context._context, max(1, int(cache.lifetime)))
         lib.SSL_CTX_set_tlsext_servername_callback(context._context, self._callback(None, self._choose))
         # OpenSSL calls back into this object as long as a connection lives, also after a reload dropped the bind line.
@@ -262,6 +262,8 @@ class BindContext:
             context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | OP_PRIORITIZE_CHACHA)
         if not self.tls.tickets:
             context.set_options(SSL.OP_NO_TICKET)
+        # Of the context of a certificate OpenSSL asks this too, before it gives a session a number.
+        context.set_session_cache_mode(SSL.SESS_CACHE_SERVER if self._caches else SSL.SESS_CACHE_OFF)
         self._tuning.put_on(context)
 
     def _context_for(self, choice: Choice) -> SSL.Context:

@@ -75,13 +75,14 @@ def cache_size_is_heeded() -> bool:
     return True
 
 
-def give_one_session(context: SSL.Context) -> None:
-    """Give TLS 1.3 clients one session behind a full handshake, not two, where OpenSSL can be told.
+def give_sessions(context: SSL.Context, count: int) -> None:
+    """Give TLS 1.3 clients so many sessions behind a full handshake, not two, where OpenSSL can be told.
 
-    For contexts without tickets: of the sessions in memory, others know the last one only (`cached_sessions`).
+    For contexts without tickets: one, since of the sessions in memory others know the last one only (`cached_sessions`), or none
+    where none is kept.
     """
     with contextlib.suppress(Unreachable):
-        function("SSL_CTX_set_num_tickets")(context._context, 1)
+        function("SSL_CTX_set_num_tickets")(context._context, count)
 
 
 def make_session_context() -> SessionContexts:
