@@ -225,7 +225,7 @@ class TlsConnection(TlsLayer):
                 return came or kind == ZERO_RETURN
             error = take_error(kind, system_error)
             if ends and error.alert is None and self._context.explain(self._handle, self._sock, error, b"").alert is None:
-                self._broken = Cause.UNCLEAN_BY_SERVER
+                self._note_end(error)
                 return True
             self._fail(error)
 
@@ -276,8 +276,14 @@ class TlsConnection(TlsLayer):
         except OSError as broken:  # the system says it once: OpenSSL would take it for an end
             self._fail(system_failure(broken.errno or 0))
 
-    def _fail(self, error: TlsError) -> NoReturn:
+    def _note_end(self, error: TlsError) -> None:
+        """An error has ended the connection: who did not say close_notify."""
         self._broken = Cause.UNCLEAN_BY_SERVER if error.errno or error.eof else Cause.UNCLEAN_BY_US
+        if error.eof and self._through:
+            self._context.truncated(self._handle)
+
+    def _fail(self, error: TlsError) -> NoReturn:
+        self._note_end(error)
         if not self._through:
             self._dialler.exchanges.failed += 1
         if error.errno and self._through:
@@ -300,8 +306,7 @@ class TlsConnection(TlsLayer):
                     continue
                 return
             if result <= 0 and kind != ZERO_RETURN:
-                error = take_error(kind, system_error)
-                self._broken = Cause.UNCLEAN_BY_SERVER if error.errno or error.eof else Cause.UNCLEAN_BY_US
+                self._note_end(take_error(kind, system_error))
             gone()
             return
 
@@ -369,7 +374,7 @@ class TlsConnection(TlsLayer):
             if kind not in (WANT_READ, ZERO_RETURN):
                 error = take_error(kind, system_error)
                 if error.errno or error.eof:
-                    self._broken = Cause.UNCLEAN_BY_SERVER
+                    self._note_end(error)
                 if error.alert is not None:
                     self._dialler.silent = False  # it does say it, only late
             break
@@ -424,8 +429,6 @@ class TlsConnection(TlsLayer):
         if self._through:
             # Without this OpenSSL would mark the session of a connection whose close_notify did not come back as unusable.
             lib.SSL_set_shutdown(self._ssl, _CLOSED)
-            if self._broken is Cause.UNCLEAN_BY_SERVER:
-                self._context.truncated(self._handle)
             self._context.ended(self._handle, self._broken, self._reactor.now)
         self._close_socket()
         self._dialler.left(self)
