@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Hashable
-from typing import Final, cast
+from typing import Final
 
 from headgate.observe.counters import ServerCounters
 from headgate.runtime.connector import HandshakeOwner, TlsServerChannel
@@ -48,7 +48,7 @@ class Waiting:
         reactor.arm(self, first.until)
 
     def add(self, go_on: Callable[[], None]) -> None:
-        """One more; `go_on` is called when it shall begin."""
+        """See `tls.first_contact.Queue`."""
         self._go_on.append(go_on)
 
     def first_is_over(self) -> None:
@@ -105,10 +105,9 @@ class Dialler:
         return self._channel(reactor, sock, handle, owner)
 
     def _wait(self, reactor: Reactor, first: FirstContact, go_on: Callable[[], None]) -> None:
-        queue = first.queue
-        if queue is None:
-            queue = first.queue = Waiting(reactor, first)
-        cast(Waiting, queue).add(go_on)
+        if first.queue is None:
+            first.queue = Waiting(reactor, first)
+        first.queue.add(go_on)
 
     def _channel(self, reactor: Reactor, sock: socket.socket, handle: Dialled, owner: HandshakeOwner) -> TlsChannel:
         server = ServerSide(self.context, handle, self.counters, self.failed)

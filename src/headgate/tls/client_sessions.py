@@ -6,12 +6,11 @@ They go when they expire, and the one that expires first when there is no room (
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from typing import Any, Final
 
 import lmdb
 
-from headgate.tls.session_files import open_environment
+from headgate.tls.session_files import open_environment, write
 
 #: The name says how the file is laid out: another layout would be another file.
 FILE: Final = "client-sessions-1.lmdb"
@@ -74,7 +73,7 @@ class ClientSessions:
             txn.put(expiry + key, b"", db=self._expiries)
             txn.put(key, expiry + encoded, db=self._sessions)
 
-        if len(encoded) > SESSION_MOST or not self._write(work):
+        if len(encoded) > SESSION_MOST or not write(self._env, work):
             self.refused += 1
 
     def forget(self, key: bytes) -> None:
@@ -88,7 +87,7 @@ class ClientSessions:
                 txn.delete(data[: _EXPIRY.size] + key, db=self._expiries)
                 txn.delete(key, db=self._sessions)
 
-        self._write(work)
+        write(self._env, work)
 
     def count(self) -> int:
         """How many sessions there are, expired ones among them."""
@@ -111,11 +110,3 @@ class ClientSessions:
                     return
                 cursor.delete()
                 txn.delete(first[_EXPIRY.size :], db=self._sessions)
-
-    def _write(self, work: Callable[[Any], None]) -> bool:
-        try:
-            with self._env.begin(write=True) as txn:
-                work(txn)
-        except lmdb.Error:
-            return False
-        return True

@@ -7,6 +7,7 @@ becomes clear that none will be. `session_store` says when; time is an argument.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from headgate.observe.full_handshakes import Cause
@@ -22,6 +23,9 @@ EXPECTED: Final = frozenset({
 
 class Queue(Protocol):
     """Those who wait; `runtime.tls_openers.Waiting`."""
+
+    def add(self, go_on: Callable[[], None]) -> None:
+        """One more; `go_on` is called when it shall begin."""
 
     def first_is_over(self) -> None:
         """There is a session, or there will be none."""

@@ -8,6 +8,7 @@ one.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import lmdb
@@ -43,3 +44,21 @@ def open_environment(directory: str, file: str, size: int, databases: int) -> An
     except (lmdb.Error, OSError) as error:
         raise config_error(f"TLS sessions can't be shared by the workers in {directory}: {error}", None) from None
     return environment
+
+
+def write(environment: Any, work: Callable[[Any], None]) -> bool:
+    """Do something in a transaction of its own, all of it or nothing.
+
+    Args:
+        environment: see `open_environment`.
+        work: is given the transaction.
+
+    Returns:
+        False when it could not be done: there is no room, or the file is damaged.
+    """
+    try:
+        with environment.begin(write=True) as txn:
+            work(txn)
+    except lmdb.Error:
+        return False
+    return True

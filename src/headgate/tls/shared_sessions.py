@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import lmdb
 
-from headgate.tls.session_files import open_environment
+from headgate.tls.session_files import open_environment, write
 
 #: The name says how the file is laid out: another layout would be another file.
 FILE: Final = "sessions-1.lmdb"
@@ -134,12 +134,8 @@ class SharedSessions:
         self._env.close()
 
     def _write(self, work: Callable[[Any], None]) -> None:
-        try:
-            with self._env.begin(write=True) as txn:
-                work(txn)
-        except lmdb.Error:
-            # Full, or the file is damaged: a session that is not shared costs a handshake, and no more.
-            self.refused += 1
+        if not write(self._env, work):
+            self.refused += 1  # a session that is not shared costs a handshake, and no more
 
 
 def _pack(entries: list[tuple[float, bytes]], stamp: bytes) -> bytes:
