@@ -166,6 +166,8 @@ class Client:
         for _ in range(times):
             with self.connect() as secure:
                 self.ask(secure)
+                with contextlib.suppress(OSError):
+                    secure.unwrap()  # until the other end has gone, too: the next one may come to another worker before
 
     def try_to_visit(self) -> None:
         """As `visit`, where a connection may break: then it comes again."""
