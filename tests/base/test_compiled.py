@@ -86,3 +86,32 @@ def test_families_are_compiled_together(setup: ModuleType) -> None:
         for base in extended:
             module = str(pathlib.Path(known[base][0]).relative_to(TOP / "src").with_suffix("")).replace("/", ".")
             assert f"from {module} import" not in imported, (path, name, base)
+
+
+def assigned(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
+    """Names that a module gives a value, with the statement."""
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        for target in targets:
+            for part in ast.walk(target):
+                if isinstance(part, ast.Name):
+                    yield part.id, node
+
+
+def is_final(node: ast.stmt) -> bool:
+    return isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation).startswith("Final")
+
+
+def test_constants_are_final(setup: ModuleType) -> None:
+    """Compiled code has these at hand; any other name of a module is looked up in its dictionary each time."""
+    found = 0
+    for path in setup.modules():
+        tree = ast.parse(pathlib.Path(path).read_text())
+        changed = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
+        for name, node in assigned(tree):
+            if name.isupper() and not name.startswith("__") and name not in changed and len(name) > 2:  # T, _T: types
+                # What is read once, when a module is loaded, may come in pairs.
+                pairs = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple)
+                assert is_final(node) or pairs, (path, name)
+                found += 1
+    assert found > 400

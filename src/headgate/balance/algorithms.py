@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from headgate.balance.consistent import Consistent
 from headgate.balance.first import First
@@ -23,7 +24,7 @@ def _hashed(spec: Proxy, randomness: Randomness) -> Selector:
     return MapBased()
 
 
-ALGORITHMS: dict[str, Callable[[Proxy, Randomness], Selector]] = {
+ALGORITHMS: Final[dict[str, Callable[[Proxy, Randomness], Selector]]] = {
     "roundrobin": lambda spec, randomness: RoundRobin(),
     "static-rr": lambda spec, randomness: StaticRoundRobin(),
     "leastconn": lambda spec, randomness: LeastConn(),

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import Final
 
 from headgate.balance.hashes import avalanche, crc32
 from headgate.balance.server import ServerState
 from headgate.base.addresses import Family
 
 #: Points of a server per unit of weight: with the default weight of 1 a server still has a fair number of places on the ring.
-_POINTS_PER_WEIGHT = 16
-_FEWEST_POINTS = 64
-_MASK = 0xFFFFFFFF
+_POINTS_PER_WEIGHT: Final = 16
+_FEWEST_POINTS: Final = 64
+_MASK: Final = 0xFFFFFFFF
 #: Low bits of a ring entry hold the server's place in the list of servers.
-_INDEX_BITS = 24
+_INDEX_BITS: Final = 24
 
 
 def node_key(server: ServerState) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from typing import Final
 
-_MASK = 0xFFFFFFFF
+_MASK: Final = 0xFFFFFFFF
 
 
 def sdbm(key: bytes) -> int:
@@ -74,7 +75,7 @@ def avalanche(value: int) -> int:
     return (value ^ 0xB55A4F09 ^ (value >> 16)) & _MASK
 
 
-FUNCTIONS: dict[str, Callable[[bytes], int]] = {"sdbm": sdbm, "djb2": djb2, "wt6": wt6, "crc32": crc32, "none": none}
+FUNCTIONS: Final[dict[str, Callable[[bytes], int]]] = {"sdbm": sdbm, "djb2": djb2, "wt6": wt6, "crc32": crc32, "none": none}
 
 
 def hash_function(name: str, with_avalanche: bool) -> Callable[[bytes], int]:

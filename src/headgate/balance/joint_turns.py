@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heapify, heapreplace
+from typing import Final
 
 from headgate.balance.leastconn import LeastConn
 from headgate.balance.random import RandomDraws
@@ -19,7 +20,7 @@ from headgate.observe.cells import Cells
 
 #: The stride of weight 1: large enough that rounding that of weight 256 does not show, and small enough that a cell of 64 bits
 #: holds the deadlines of years.
-_SCALE = 1 << 20
+_SCALE: Final = 1 << 20
 
 
 class JointRoundRobin(RoundRobin):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from headgate.balance.rows import QUEUED, SESSIONS, row_width, share_of
 from headgate.observe.cells import Cells, Sessions
 
 #: Of a row that one process has for itself.
-_WIDTH, _SHARE = row_width(1), share_of(0, 0)
+_WIDTH: Final = row_width(1)
+_SHARE: Final = share_of(0, 0)
 
 
 class Load(Sessions):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from typing import Final
 
 from headgate.balance.server import ServerState
 from headgate.config.model import CookiePersistence
@@ -16,14 +17,14 @@ from headgate.plan.facts import Stream
 from headgate.wire.http1.heads import Field, RequestHead, make_field
 
 #: Stands between the server's identifier and the application's value in prefix mode.
-_PREFIX_DELIMITER = b"~"
+_PREFIX_DELIMITER: Final = b"~"
 #: Stands between the identifier, the last date and the first date in insert mode.
-_DATE_DELIMITER = b"|"
+_DATE_DELIMITER: Final = b"|"
 #: 4.2 cookie: dates further in the future than this are ignored, with their cookie; nearer ones are a wrong time zone.
-_LONGEST_FUTURE = 86400
+_LONGEST_FUTURE: Final = 86400
 #: Dates count units of four seconds in 30 bits, written as five base64 digits.
-_DATE_UNIT = 4
-_DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_DATE_UNIT: Final = 4
+_DIGITS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
 def encode_date(now: float) -> bytes:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import enum
 import ipaddress
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from headgate.base.records import dataclass
 from headgate.config.resolvers import HoldTimes, Resolution
 
 #: The weight that the heaviest SRV record gives; the lightest gives 1.
-_HEAVIEST = 256
-_MOST_SRV_WEIGHT = 65535
+_HEAVIEST: Final = 256
+_MOST_SRV_WEIGHT: Final = 65535
 
 
 class Status(enum.Enum):
@@ -30,7 +31,7 @@ class Status(enum.Enum):
 
 
 #: Why a server is out of service, in the words of the server's log line.
-REASONS = {
+REASONS: Final = {
     Status.VALID: "No IP for server",
     Status.NX: "DNS NX status",
     Status.REFUSED: "DNS refused status",

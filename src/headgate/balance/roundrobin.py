@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush, heapreplace
+from typing import Final
 
 from headgate.balance.server import ServerState
 from headgate.balance.turns import Turns
 
 #: The stride of weight 1: large enough that rounding the stride of any weight up to 256 does not show.
-_SCALE = 1 << 40
+_SCALE: Final = 1 << 40
 
 _Entry = tuple[int, int, ServerState, int]  # deadline, position (breaks ties in configuration order), server, stride
 

@@ -7,6 +7,7 @@ or is connected (TCP).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from headgate.balance.server import ServerState
 from headgate.plan.facts import Stream
@@ -14,7 +15,7 @@ from headgate.plan.sticking import StickPlan
 from headgate.plan.table_layout import Layout, Row
 
 #: "there is a limit of 8 simultaneous stores per request or response"
-MOST_STORES = 8
+MOST_STORES: Final = 8
 
 
 class Sticking:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.http1.framing import CHUNKED, UNTIL_CLOSE, response_framing
 from headgate.wire.http1.heads import ResponseHead, parse_response_head
 
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 
 class HttpAnswer:

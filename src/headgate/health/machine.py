@@ -7,6 +7,7 @@ checks are scripts for it: rules of the configuration (`plan.checks`), protocols
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from headgate.base.records import dataclass
 from headgate.health.http_answer import HttpAnswer
@@ -16,7 +17,7 @@ from headgate.plan.checks import ActStep, CheckStream, ConnectStep, ExpectStep, 
 from headgate.wire.errors import ProtocolViolation
 
 #: What is kept of an answer when nothing else is said; the rest is not looked at (manual, tune.bufsize).
-LONGEST_ANSWER = 16384
+LONGEST_ANSWER: Final = 16384
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,10 @@ class Receive:
 
 Effect = Connect | Send | Receive | CheckResult
 
-RECEIVE = Receive()
+RECEIVE: Final = Receive()
 
 #: Outcomes that let a script go on.
-_GOOD = (Outcome.PASSED, Outcome.NEUTRAL)
+_GOOD: Final = (Outcome.PASSED, Outcome.NEUTRAL)
 
 
 class Machine:

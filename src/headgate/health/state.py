@@ -12,6 +12,7 @@ The counter is HAProxy's `check_health` (management manual 9.1): 0 to rise+fall-
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 from headgate.config.model import ServerCheck
 from headgate.health.results import CheckResult, CheckStatus, Outcome
@@ -211,7 +212,7 @@ def _ignored(health: Health, now: float) -> ServerStatus | None:
     return None
 
 
-_RULES = {
+_RULES: Final = {
     Outcome.PASSED: Health.passed,
     Outcome.CONDITIONALLY_PASSED: Health.conditionally_passed,
     Outcome.FAILED: Health.failed,

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 #: Manual 4.2 "log": the 24 facilities, by number.
-FACILITIES = (
+FACILITIES: Final = (
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "auth2", "ftp", "ntp", "audit",
     "alert", "cron2", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 )  # fmt: skip
 
 #: Manual 4.2 "log": the eight levels, most severe first, by number.
-LEVELS = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+LEVELS: Final = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 
 EMERG, ALERT, CRIT, ERR, WARNING, NOTICE, INFO, DEBUG = range(8)
 
 #: RFC 3164 4.1.2: names of months are English whatever the locale says.
-_MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+_MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 
 #: What stands before the text: (level, now in seconds since the epoch, structured data or b"") -> bytes.
 Head = Callable[[int, float, bytes], bytes]
@@ -159,7 +160,7 @@ def _raw(facility: int, origin: Origin) -> Head:
     return ConstantHead((b"",) * 8).head
 
 
-_FORMATS: dict[str, Callable[[int, Origin], Head]] = {
+_FORMATS: Final[dict[str, Callable[[int, Origin], Head]]] = {
     "local": _local,
     "rfc3164": _rfc3164,
     "rfc5424": _rfc5424,
@@ -171,7 +172,7 @@ _FORMATS: dict[str, Callable[[int, Origin], Head]] = {
 }
 
 #: The names behind `format` on a `log` line.
-FORMATS = tuple(_FORMATS)
+FORMATS: Final = tuple(_FORMATS)
 
 
 def head_of(format: str, facility: int, origin: Origin) -> Head:

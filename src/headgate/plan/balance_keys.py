@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from headgate.base.diagnostics import Location, config_error
 from headgate.config.model import Balance
@@ -116,7 +117,7 @@ def _hash(balance: Balance, scope: Scope, location: Location) -> Key:
     return key
 
 
-_KEYS: dict[str, Callable[[Balance, Scope, Location], Key]] = {
+_KEYS: Final[dict[str, Callable[[Balance, Scope, Location], Key]]] = {
     "source": _source,
     "uri": _uri,
     "url_param": _url_param,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from headgate.base.diagnostics import ConfigError, config_error
 from headgate.base.records import dataclass
@@ -339,7 +339,7 @@ def _field_test(way: str, pattern: Text, scope: Scope, *, name: bool) -> Callabl
     return test
 
 
-_WAYS: dict[str, Callable[[bytes, bytes], bool]] = {
+_WAYS: Final[dict[str, Callable[[bytes, bytes], bool]]] = {
     "str": lambda value, wanted: value == wanted,
     "beg": lambda value, wanted: value.startswith(wanted),
     "end": lambda value, wanted: value.endswith(wanted),
@@ -367,12 +367,12 @@ def _header(rule: ExpectRule, scope: Scope) -> tuple[_Matches, Callable[[CheckSt
     return matches, _nothing
 
 
-_JUDGES = {
+_JUDGES: Final = {
     "string": _string, "string-lf": _string, "binary": _string, "binary-lf": _string, "rstring": _regex, "rbinary": _regex,
     "status": _status, "rstatus": _status, "hdr": _header, "fhdr": _header,
 }
 #: How messages call what did not match.
-_CONTENTS = {
+_CONTENTS: Final = {
     "rstring": " (regex)", "binary": " (binary)", "rbinary": " (binary regex)", "string-lf": " (log-format string)",
     "binary-lf": " (log-format binary)",
 }
@@ -404,6 +404,6 @@ def _expect(rule: ExpectRule, number: int, comment: str, spec: CheckSpec, scope:
     )
 
 
-_STEPS: dict[type[CheckRule], Callable[..., RuleStep]] = {
+_STEPS: Final[dict[type[CheckRule], Callable[..., RuleStep]]] = {
     ConnectRule: _connect, SendRule: _send, RequestRule: _request, ExpectRule: _expect, VariableRule: _variable,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from headgate.base.diagnostics import config_error
 from headgate.config.expression import AclReference, Condition, Criterion, SampleExpression, Term
@@ -17,14 +18,14 @@ from headgate.plan.samples import Run, Type, cast, castable
 from headgate.plan.scope import Scope
 from headgate.plan.views import Patterns, View, acl_view, without_operators
 
-_SUFFIXES = ("beg", "dir", "dom", "end", "len", "reg", "sub")
+_SUFFIXES: Final = ("beg", "dir", "dom", "end", "len", "reg", "sub")
 #: Legacy ACL keywords that take a suffix: `hdr_beg` is `req.hdr -m beg`.
-_DERIVED = {
+_DERIVED: Final = {
     "base": "base", "cook": "req.cook", "hdr": "req.hdr", "path": "path", "scook": "res.cook", "shdr": "res.hdr", "url": "url",
     "urlp": "urlp", "url_param": "urlp", "ssl_fc_sni": "ssl_fc_sni",
 }
 #: ACL keywords with a fetch and a method of their own.
-ACL_KEYWORDS: dict[str, tuple[str, str]] = {
+ACL_KEYWORDS: Final[dict[str, tuple[str, str]]] = {
     "cook": ("req.cook", "str"),
     "hdr": ("req.hdr", "str"),
     "http_auth_group": ("http_auth_group", "str"),
@@ -42,7 +43,7 @@ ACL_KEYWORDS: dict[str, tuple[str, str]] = {
     "shdr": ("res.hdr", "str"),
 } | {f"{name}_{suffix}": (fetch, suffix) for name, fetch in _DERIVED.items() for suffix in _SUFFIXES}
 #: Fetches whose integers are versions with a dot.
-_DOTTED = frozenset({"req.ssl_ver", "req_ssl_ver"})
+_DOTTED: Final = frozenset({"req.ssl_ver", "req_ssl_ver"})
 
 
 def compile_condition(condition: Condition, scope: Scope) -> Test:

@@ -14,7 +14,7 @@ import enum
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from typing import Any, Final
 
 from headgate.base.diagnostics import config_error
 from headgate.config.expression import Alias, Evaluated, Literal, LogFormat, LogItem
@@ -46,16 +46,16 @@ def _table(safe: bytes, mark: bytes) -> tuple[bytes, tuple[bytes, ...]]:
     return safe, tuple(bytes([byte]) if byte in safe else mark + b"%02X" % byte for byte in range(256))
 
 
-_PRINTABLE = bytes(range(32, 127))
-_LOG = _table(_PRINTABLE.replace(b"#", b"").replace(b'"', b""), b"#")
-_CAPTURE = _table(_LOG[0].translate(None, b"{|}"), b"#")
+_PRINTABLE: Final = bytes(range(32, 127))
+_LOG: Final = _table(_PRINTABLE.replace(b"#", b"").replace(b'"', b""), b"#")
+_CAPTURE: Final = _table(_LOG[0].translate(None, b"{|}"), b"#")
 #: With +E: `"`, `\` and `]` are escaped by a backslash (RFC 5424 6.3.3), the rest as ever.
-_ESCAPED = (
+_ESCAPED: Final = (
     _LOG[0].translate(None, b"\\]"),
     tuple(b"\\" + bytes([byte]) if byte in b'"\\]' else _LOG[1][byte] for byte in range(256)),
 )
 #: Field values: only what RFC 9110 5.5 forbids is replaced (8.2.6: "their hexadecimal encoding preceded by character '%'").
-_FIELD = _table(b"\t" + bytes(range(32, 127)) + bytes(range(128, 256)), b"%")
+_FIELD: Final = _table(b"\t" + bytes(range(32, 127)) + bytes(range(128, 256)), b"%")
 
 
 def _escaper(table: tuple[bytes, tuple[bytes, ...]]) -> Callable[[bytes], bytes]:
@@ -70,10 +70,10 @@ def _escaper(table: tuple[bytes, tuple[bytes, ...]]) -> Callable[[bytes], bytes]
     return escape
 
 
-escape_log = _escaper(_LOG)
-escape_capture = _escaper(_CAPTURE)
-escape_rfc5424 = _escaper(_ESCAPED)
-escape_field = _escaper(_FIELD)
+escape_log: Final = _escaper(_LOG)
+escape_capture: Final = _escaper(_CAPTURE)
+escape_rfc5424: Final = _escaper(_ESCAPED)
+escape_field: Final = _escaper(_FIELD)
 
 
 def _unchanged(value: bytes) -> bytes:
@@ -91,7 +91,7 @@ class Names(dict[str, bytes]):
         return encoded
 
 
-_MILLISECONDS = tuple(b".%03d" % number for number in range(1000))
+_MILLISECONDS: Final = tuple(b".%03d" % number for number in range(1000))
 class Digits(dict[int, bytes]):
     """Decimal digits of integers, made once for the small ones."""
 
@@ -102,8 +102,8 @@ class Digits(dict[int, bytes]):
         return b"%d" % number
 
 
-_DIGITS = Digits()
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DIGITS: Final = Digits()
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def date_writer(zone: tzinfo | None, *, with_zone: bool) -> Callable[[float], bytes]:
@@ -207,13 +207,13 @@ def _hex_address(text: bytes) -> bytes:
 
 # --- the generator ---------------------------------------------------------------------------------------------------
 
-_USES = {
+_USES: Final = {
     "e": re.compile(r"\b[ew]\."),
     "w": re.compile(r"\bw\."),
     "b": re.compile(r"\bb\b[ .]"),
     "v": re.compile(r"\bv\b[ .]"),
 }
-_BINDINGS = (("e", "e = s.session"), ("w", "w = e.world"), ("b", "b = s.backend"), ("v", "v = s.server"))
+_BINDINGS: Final = (("e", "e = s.session"), ("w", "w = e.world"), ("b", "b = s.backend"), ("v", "v = s.server"))
 
 
 class _Writer:
@@ -373,7 +373,7 @@ def _text_function(escape: Callable[[bytes], bytes], missing: bytes) -> Callable
 
 
 #: Numbers that `+X` writes in hexadecimal, besides addresses and ports; others stay decimal (8.2.6).
-_HEXADECIMAL = frozenset({"Ts", "rt", "pid"})
+_HEXADECIMAL: Final = frozenset({"Ts", "rt", "pid"})
 
 
 def _write_integer(row: AliasRow, item: Alias, writer: _Writer) -> None:
@@ -431,7 +431,7 @@ def _transport(proxy: Proxy) -> str | None:
 
 
 #: Aliases that a proxy's configuration decides: for a value that can never be there the line costs nothing.
-_CONSTANT: dict[str, Callable[[Proxy], str | None]] = {
+_CONSTANT: Final[dict[str, Callable[[Proxy], str | None]]] = {
     "CC": lambda proxy: "" if proxy.logging.cookie_capture is None else None,
     "CS": lambda proxy: "" if proxy.logging.cookie_capture is None else None,
     "f": lambda proxy: proxy.name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from headgate.base.diagnostics import Location, config_error
 from headgate.base.records import dataclass
@@ -103,14 +104,14 @@ def match_regex(texts: Sequence[Text]) -> Matcher:
 
 # --- integers --------------------------------------------------------------------------------------------------------
 
-OPERATORS: dict[bytes, Callable[[int, int], tuple[int | None, int | None]]] = {
+OPERATORS: Final[dict[bytes, Callable[[int, int], tuple[int | None, int | None]]]] = {
     b"eq": lambda low, high: (low, high),
     b"ge": lambda low, high: (low, None),
     b"gt": lambda low, high: (high + 1, None),
     b"le": lambda low, high: (None, high),
     b"lt": lambda low, high: (None, low - 1),
 }
-_NUMBER = re.compile(rb"(-?[0-9]+)(?:\.([0-9]+))?")
+_NUMBER: Final = re.compile(rb"(-?[0-9]+)(?:\.([0-9]+))?")
 
 
 def _number(text: Text, value: bytes) -> tuple[int, bool]:
@@ -301,11 +302,11 @@ class Method:
     accepts: frozenset[Type]
 
 
-_ALL = frozenset(Type)
-_DIR = _delimited(b"/")
-_DOM = _delimited(b"./:?")
+_ALL: Final = frozenset(Type)
+_DIR: Final = _delimited(b"/")
+_DOM: Final = _delimited(b"./:?")
 
-METHODS: dict[str, Method] = {
+METHODS: Final[dict[str, Method]] = {
     "found": Method(Type.ANY, None, _ALL),
     "bool": Method(Type.BOOL, None, frozenset({Type.BOOL, Type.SINT, Type.STR, Type.ANY})),
     "int": Method(Type.SINT, match_integers, frozenset({Type.BOOL, Type.SINT, Type.ADDR, Type.STR, Type.ANY})),
@@ -322,4 +323,4 @@ METHODS: dict[str, Method] = {
 }
 
 #: The method of a criterion without -m (7.1); binary samples and variables have none.
-DEFAULT_METHODS = {Type.BOOL: "bool", Type.SINT: "int", Type.ADDR: "ip", Type.STR: "str", Type.METH: "str"}
+DEFAULT_METHODS: Final = {Type.BOOL: "bool", Type.SINT: "int", Type.ADDR: "ip", Type.STR: "str", Type.METH: "str"}

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 import warnings
+from typing import Final
 
 from headgate.base.diagnostics import Location, config_error
 
-_POSIX = {
+_POSIX: Final = {
     "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "ascii": r"\x00-\x7f", "blank": r" \t", "cntrl": r"\x00-\x1f\x7f", "digit": "0-9",
     "graph": "\\x21-\\x7e", "lower": "a-z", "print": "\\x20-\\x7e", "punct": "!-/:-@\\[-`{-~", "space": r" \t\n\r\f\v",
     "upper": "A-Z", "word": "0-9A-Za-z_", "xdigit": "0-9A-Fa-f",
 }
-_POSIX_CLASS = re.compile(r"\[:(\^?)([a-z]+):\]")
+_POSIX_CLASS: Final = re.compile(r"\[:(\^?)([a-z]+):\]")
 
 
 def compile_regex(text: str, location: Location | None, *, ignore_case: bool = False) -> re.Pattern[bytes]:
@@ -46,7 +47,7 @@ def compile_regex(text: str, location: Location | None, *, ignore_case: bool = F
         raise config_error(f"regular expression '{text}': a repetition count is too large", location) from None
 
 
-_REFERENCE = re.compile(rb"\\([0-9]|.)", re.DOTALL)
+_REFERENCE: Final = re.compile(rb"\\([0-9]|.)", re.DOTALL)
 
 
 def parse_substitution(text: bytes) -> tuple[bytes | int, ...]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Final
 
 from headgate.config.model import ErrorPage, Proxy
 from headgate.plan.verdicts import Reply
 
 #: What the pages say, in a sentence.
-_SENTENCES = {
+_SENTENCES: Final = {
     400: "Your browser sent an invalid request.",
     401: "You need a valid user and password to access this content.",
     403: "Request forbidden by administrative rules.",
@@ -72,7 +73,7 @@ def page_reply(status: int, page: ErrorPage, *, denied: bool = False) -> Reply:
     return Reply(status, page.raw or b"", b"", raw=True, denied=denied)
 
 
-_STANDARD = {status: standard_reply(status) for status in (200, *_SENTENCES)}
+_STANDARD: Final = {status: standard_reply(status) for status in (200, *_SENTENCES)}
 
 
 def error_replies(proxy: Proxy) -> Mapping[int, Reply]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from headgate.base.diagnostics import ConfigError, config_error
 from headgate.config.actions import Rule, Ruleset, WaitForHandshake
@@ -16,9 +17,9 @@ from headgate.plan.scope import Scope, shield
 from headgate.plan.verdicts import Verdict
 
 #: Imported for what they register.
-REGISTERED = (actions,)
+REGISTERED: Final = (actions,)
 
-_WAITING = frozenset({Ruleset.TCP_REQUEST_CONTENT})
+_WAITING: Final = frozenset({Ruleset.TCP_REQUEST_CONTENT})
 
 
 def compile_rules(rules: Sequence[Rule], ruleset: Ruleset, scope: Scope) -> Rules | None:

@@ -12,6 +12,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Final
 
 from headgate.plan.facts import Stream, Value
 
@@ -35,9 +36,9 @@ class Type(enum.Enum):
 
 
 #: Types whose values are bytes.
-TEXTUAL = frozenset({Type.STR, Type.BIN, Type.METH})
+TEXTUAL: Final = frozenset({Type.STR, Type.BIN, Type.METH})
 
-_INTEGER = re.compile(rb"\s*([+-]?[0-9]+)")
+_INTEGER: Final = re.compile(rb"\s*([+-]?[0-9]+)")
 
 
 @lru_cache(maxsize=8192)
@@ -96,7 +97,7 @@ def _text_bool(value: bytes) -> bool | None:
     return None if number is None else number != 0
 
 
-_CASTS: dict[tuple[Type, Type], Convert | None] = {
+_CASTS: Final[dict[tuple[Type, Type], Convert | None]] = {
     (Type.BOOL, Type.SINT): int,
     (Type.BOOL, Type.STR): _bool_text,
     (Type.BOOL, Type.BIN): _int_bytes,

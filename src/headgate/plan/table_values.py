@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from headgate.base.records import dataclass
 from headgate.plan.facts import Value
@@ -11,12 +12,12 @@ from headgate.plan.table_layout import Column, Layout, Row, Steps
 from headgate.plan.tables import StickTableFacts, TableArgument
 
 #: Elements of arrays that have a name of their own, which stands for the array where that is stored.
-_ELEMENTS = {
+_ELEMENTS: Final = {
     "gpc0": ("gpc", 0), "gpc1": ("gpc", 1), "gpt0": ("gpt", 0), "gpc0_rate": ("gpc_rate", 0), "gpc1_rate": ("gpc_rate", 1),
 }  # fmt: skip
 
 #: Plain values: the keyword's part behind `sc_`, `src_` and `table_`, and the data type.
-PLAIN = {
+PLAIN: Final = {
     name: name
     for name in (
         "bytes_in_rate bytes_out_rate conn_cnt conn_cur conn_rate glitch_cnt glitch_rate gpc0_rate gpc1_rate http_err_cnt"
@@ -24,10 +25,10 @@ PLAIN = {
     ).split()
 } | {"kbytes_in": "bytes_in_cnt", "kbytes_out": "bytes_out_cnt"}
 #: Counters and tags, and arrays of them: read as `sc_get_gpc0`, `src_get_gpc0`, `table_gpc0`.
-SINGLE = ("gpc0", "gpc1", "gpt0")
-ARRAYS = ("gpc", "gpt")
+SINGLE: Final = ("gpc0", "gpc1", "gpt0")
+ARRAYS: Final = ("gpc", "gpt")
 #: What can be counted up and cleared.
-COUNTERS = ("gpc0", "gpc1")
+COUNTERS: Final = ("gpc0", "gpc1")
 
 
 def locate(layout: Layout, name: str, index: int = 0) -> tuple[Column, int] | None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Final
 
 from headgate.base.diagnostics import Location, config_error
 from headgate.plan.facts import Stream, Value
 from headgate.plan.samples import Run
 
-SCOPES = ("proc", "sess", "txn", "req", "res", "check")
-_NAME = re.compile(r"[A-Za-z0-9_.]+")
+SCOPES: Final = ("proc", "sess", "txn", "req", "res", "check")
+_NAME: Final = re.compile(r"[A-Za-z0-9_.]+")
 
 Setter = Callable[[Stream, Value], None]
 

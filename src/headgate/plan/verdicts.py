@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from headgate.plan.services import Service
 
@@ -67,7 +67,7 @@ class Verdict:
         self.rest = rest
 
 
-ACCEPT = Verdict(Kind.ACCEPT)
-WAIT = Verdict(Kind.WAIT)
-REJECT = Verdict(Kind.REJECT)
-SILENT_DROP = Verdict(Kind.SILENT_DROP)
+ACCEPT: Final = Verdict(Kind.ACCEPT)
+WAIT: Final = Verdict(Kind.WAIT)
+REJECT: Final = Verdict(Kind.REJECT)
+SILENT_DROP: Final = Verdict(Kind.SILENT_DROP)

@@ -37,10 +37,10 @@ AWAIT_RESPONSE: Final = 2
 TUNNEL: Final = 3
 CLOSED: Final = 4
 
-_BARE = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
-_METHOD_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?: |$)")
+_BARE: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
+_METHOD_START: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?: |$)")
 #: How many empty lines may come before a request (RFC 9112 2.2 asks for at least one).
-_EMPTY_LINES = 4
+_EMPTY_LINES: Final = 4
 
 
 class HttpSession(Session):

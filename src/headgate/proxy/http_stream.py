@@ -6,6 +6,7 @@ Made by `HttpSession` for each request; `RequestPath` sends it to a server, `Res
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from headgate.base.compiled import traceable
 from headgate.base.termination import Outcome
@@ -23,11 +24,11 @@ from headgate.wire.errors import ProtocolViolation
 from headgate.wire.http1.heads import CONNECTION, PROXY_CONNECTION, UPGRADE, Field, make_field
 from headgate.wire.http1.heads import KEEP_ALIVE as KEEP_ALIVE_FIELD
 
-_PLAIN_NAME = re.compile(rb"[A-Za-z0-9-]+")
-_CLOSE_FIELD = make_field(b"connection", b"close")
-_UPGRADE_FIELD = make_field(b"connection", b"Upgrade")
-_HOP_BY_HOP = frozenset({CONNECTION, KEEP_ALIVE_FIELD, PROXY_CONNECTION})
-_MONITOR_OK = Reply(
+_PLAIN_NAME: Final = re.compile(rb"[A-Za-z0-9-]+")
+_CLOSE_FIELD: Final = make_field(b"connection", b"close")
+_UPGRADE_FIELD: Final = make_field(b"connection", b"Upgrade")
+_HOP_BY_HOP: Final = frozenset({CONNECTION, KEEP_ALIVE_FIELD, PROXY_CONNECTION})
+_MONITOR_OK: Final = Reply(
     200,
     b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 58\r\n",
     b"<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n",
@@ -456,7 +457,7 @@ class HttpStream(RequestPath):
 
 
 #: How an end from outside is called before there is a response.
-_ENDED = {
+_ENDED: Final = {
     (Outcome.KILLED_BY_ADMIN, AWAIT_SLOT): Outcome.KILLED_IN_QUEUE,
     (Outcome.KILLED_BY_ADMIN, CONNECT): Outcome.KILLED_IN_CONNECT,
     (Outcome.KILLED_BY_ADMIN, TURN_AROUND): Outcome.KILLED_IN_CONNECT,
@@ -466,7 +467,7 @@ _ENDED = {
 }
 
 #: What a client that goes away ends, by phase.
-_ABORTED = {
+_ABORTED: Final = {
     PREPARE: Outcome.REQUEST_ABORTED,
     BUFFER_REQUEST: Outcome.REQUEST_ABORTED,
     TARPIT: Outcome.TARPITTED,

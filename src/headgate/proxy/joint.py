@@ -6,6 +6,8 @@ worker accepts, and no session is counted that is not there.
 
 from __future__ import annotations
 
+from typing import Final
+
 from headgate.balance.rows import (
     ATTACHED,
     LAST_WOKEN,
@@ -22,7 +24,8 @@ from headgate.proxy.services import LogEmitter
 from headgate.proxy.sides import ClientSession, Frontend, Shared
 
 #: Connections that a worker may have above its share before it lets others go first: a few, and this part of its share.
-_FEW, _PART = 8, 4
+_FEW: Final = 8
+_PART: Final = 4
 
 
 class JointMeter:

@@ -7,7 +7,7 @@ that the others grow old and are purged.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from headgate.balance.server import ServerState
 from headgate.base.addresses import Family
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from headgate.proxy.server_connection import ServerConnection
     from headgate.proxy.services import Scheduler
 
-_WITH_PORTS = (Family.INET, Family.INET6, Family.NAME)
+_WITH_PORTS: Final = (Family.INET, Family.INET6, Family.NAME)
 
 
 class Identity:

@@ -26,7 +26,12 @@ _ANSWER_PATIENCE: Final = 10.0
 _REMEMBERED: Final = 64
 
 # What a run waits for.
-_NOTHING, _BODY, _TURN, _ANSWER, _CLOCK, _DRAIN = range(6)
+_NOTHING: Final = 0
+_BODY: Final = 1
+_TURN: Final = 2
+_ANSWER: Final = 3
+_CLOCK: Final = 4
+_DRAIN: Final = 5
 
 _BUSY: Final = make_reply(
     503, b"cache-control: no-cache\r\nretry-after: 10\r\ncontent-type: text/plain\r\n", b"Too many event streams.\n"

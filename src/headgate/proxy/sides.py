@@ -7,7 +7,7 @@ configuration.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
@@ -32,28 +32,31 @@ if TYPE_CHECKING:
     from headgate.proxy.service import Services
 
 #: How connections end, weakest first: the stronger of frontend and backend wins (manual 4, "option httpclose").
-KEEP_ALIVE, SERVER_CLOSE, CLOSE = range(3)
-_MODES = {ConnectionMode.KEEP_ALIVE: KEEP_ALIVE, ConnectionMode.SERVER_CLOSE: SERVER_CLOSE, ConnectionMode.CLOSE: CLOSE}
+KEEP_ALIVE: Final = 0
+SERVER_CLOSE: Final = 1
+CLOSE: Final = 2
+_MODES: Final = {ConnectionMode.KEEP_ALIVE: KEEP_ALIVE, ConnectionMode.SERVER_CLOSE: SERVER_CLOSE, ConnectionMode.CLOSE: CLOSE}
 
 #: Events that `retry-on` names, beside status codes.
-ALL_RETRYABLE = frozenset(
+ALL_RETRYABLE: Final = frozenset(
     {"conn-failure", "empty-response", "junk-response", "response-timeout", "0rtt-rejected", "500", "502", "503", "504"}
 )
 
 #: What a server answers that does not want to risk a replay (RFC 8470 section 5.2).
-TOO_EARLY = 425
+TOO_EARLY: Final = 425
 
 #: Time between two attempts on one server (manual, "retries": "a turn-around timer of min("timeout connect", one second)").
-TURN_AROUND = 1.0
+TURN_AROUND: Final = 1.0
 
 #: How long an idle connection is kept when a soft stop begins, seconds.
-IDLE_AT_STOP = 1.0
-FOREVER = float("inf")
+IDLE_AT_STOP: Final = 1.0
+FOREVER: Final = float("inf")
 
-_INFO, _ERROR = 6, 3
+_INFO: Final = 6
+_ERROR: Final = 3
 #: Termination state of connections that failed before they had a stream (8.5): refused by us, no request.
-_REFUSED_EARLY = b"PR"
-_date = date_ms_writer(None)
+_REFUSED_EARLY: Final = b"PR"
+_date: Final = date_ms_writer(None)
 
 
 class Shared(Sessions):

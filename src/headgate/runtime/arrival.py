@@ -34,11 +34,11 @@ HANDSHAKE: Final = 2
 OVER: Final = 3
 
 #: What is looked at without taking it from the socket: a PROXY header, or a ClientHello.
-_PEEK = 16384
+_PEEK: Final = 16384
 
 #: Where the kernel can wait for a number of bytes.
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
-_INTERNET = (Family.INET, Family.INET6)
+_INTERNET: Final = (Family.INET, Family.INET6)
 
 ClientSession = HttpSession | RelaySession
 

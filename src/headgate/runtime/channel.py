@@ -12,26 +12,27 @@ import fcntl
 import socket
 import struct
 import termios
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from headgate.plan.facts import TlsFacts
 from headgate.proxy.port import Lost, Owner
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 
 #: First size of a read; doubled while the peer fills it, up to the second figure.
-READ_SIZE = 16384
-READ_SIZE_MOST = 131072
+READ_SIZE: Final = 16384
+READ_SIZE_MOST: Final = 131072
 
 #: The system's own socket object. What Python's `socket.socket` adds to it, a count of files that were made of it, nobody needs
 #: here, and each connection would pay for it when it begins and when it ends.
 Socket = cast(type[socket.socket], socket.SocketType)
-_STREAM = int(socket.SOCK_STREAM) | int(socket.SOCK_NONBLOCK)
+_STREAM: Final = int(socket.SOCK_STREAM) | int(socket.SOCK_NONBLOCK)
 
-_TCP, _CORK = int(socket.IPPROTO_TCP), socket.TCP_CORK
-_unread = array.array("i", [0])
-_LINGER_RESET = struct.pack("ii", 1, 0)
+_TCP: Final = int(socket.IPPROTO_TCP)
+_CORK: Final = socket.TCP_CORK
+_unread: Final = array.array("i", [0])
+_LINGER_RESET: Final = struct.pack("ii", 1, 0)
 
-_REASONS = {
+_REASONS: Final = {
     errno.ECONNRESET: Lost.RESET,
     errno.EPIPE: Lost.RESET,
     errno.ETIMEDOUT: Lost.TIMEOUT,
@@ -78,9 +79,9 @@ def uncork(sock: socket.socket) -> None:
 
 #: How long a closed connection may take to accept what is left for it, and how long (and how much) we read and drop after an
 #: answer that came before the end of the request, in seconds and bytes.
-FLUSH_SECONDS = 10.0
-LINGER_SECONDS = 2.0
-LINGER_BYTES = 1 << 20
+FLUSH_SECONDS: Final = 10.0
+LINGER_SECONDS: Final = 2.0
+LINGER_BYTES: Final = 1 << 20
 
 
 class Farewell:
@@ -142,7 +143,7 @@ class Nobody:
         return
 
 
-NOBODY = Nobody()
+NOBODY: Final = Nobody()
 
 
 class WaitingPipe(Protocol):

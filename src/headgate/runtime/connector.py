@@ -9,7 +9,7 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Callable, Hashable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from headgate.balance.server import ServerState
 from headgate.base.addresses import Address, Family
@@ -28,9 +28,9 @@ if TYPE_CHECKING:  # a configuration without TLS does not load it
     from headgate.tls.openssl import TlsError
 
 #: setsockopt numbers that Python's socket module lacks.
-IP_TRANSPARENT = 19
-IPV6_TRANSPARENT = 75
-TCP_USER_TIMEOUT = 18
+IP_TRANSPARENT: Final = 19
+IPV6_TRANSPARENT: Final = 75
+TCP_USER_TIMEOUT: Final = 18
 
 
 class HandshakeOwner(Owner, Protocol):

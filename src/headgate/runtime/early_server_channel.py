@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from headgate.base.diagnostics import Bug
 from headgate.observe.counters import ServerCounters
@@ -29,13 +29,13 @@ from headgate.tls.session_store import Dialled
 
 #: What part of the socket's send buffer early data may fill, so that it goes at once. OpenSSL counts it anew each time that it is
 #: written, and gives the handshake up when that is more than the session allows in all.
-_SHARE = 4
+_SHARE: Final = 4
 
-_count = ffi.new("size_t *")
-_write_early_data = lib.SSL_write_early_data
-_read = lib.SSL_read
-_get_error = lib.SSL_get_error
-_clear_errors = lib.ERR_clear_error
+_count: Final = ffi.new("size_t *")
+_write_early_data: Final = lib.SSL_write_early_data
+_read: Final = lib.SSL_read
+_get_error: Final = lib.SSL_get_error
+_clear_errors: Final = lib.ERR_clear_error
 
 
 class EarlyRequester(HandshakeOwner, Protocol):

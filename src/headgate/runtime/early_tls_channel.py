@@ -8,7 +8,7 @@ kept until the handshake is over, which proves that it was no replay. Nothing is
 from __future__ import annotations
 
 import socket
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from headgate.proxy.port import Lost
 from headgate.runtime.connector import HandshakeOwner
@@ -20,15 +20,16 @@ from headgate.runtime.tls_tuning import RECORD
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ffi, lib, take_error
 
-_SUCCESS, _FINISH = 1, 2  # SSL_READ_EARLY_DATA_SUCCESS and SSL_READ_EARLY_DATA_FINISH of ssl.h
-_buffer = ffi.new("char[]", RECORD)
-_count = ffi.new("size_t *")
-_read_early_data = lib.SSL_read_early_data
-_get_error = lib.SSL_get_error
-_clear_errors = lib.ERR_clear_error
+_SUCCESS: Final = 1
+_FINISH: Final = 2
+_buffer: Final = ffi.new("char[]", RECORD)
+_count: Final = ffi.new("size_t *")
+_read_early_data: Final = lib.SSL_read_early_data
+_get_error: Final = lib.SSL_get_error
+_clear_errors: Final = lib.ERR_clear_error
 
 #: ALPN names of what can be told of early data.
-_HTTP_1 = frozenset({b"http/1.1", b"http/1.0"})
+_HTTP_1: Final = frozenset({b"http/1.1", b"http/1.0"})
 
 
 class EarlyOwner(HandshakeOwner, Protocol):

@@ -40,7 +40,7 @@ _OF_ONE_CONNECTION: Final = frozenset({
     errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.ETIMEDOUT,
 })
 
-_WILDCARDS = frozenset({"", "0.0.0.0", "::", "*"})
+_WILDCARDS: Final = frozenset({"", "0.0.0.0", "::", "*"})
 
 
 class TlsClientChannel(Channel, Protocol):
@@ -64,7 +64,7 @@ class TlsClientChannel(Channel, Protocol):
 
 
 #: SO_LINGER on, for no time: a close resets the connection and leaves no TIME_WAIT behind (manual, "option nolinger").
-NO_LINGER = struct.pack("ii", 1, 0)
+NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 class TlsAcceptor(Protocol):

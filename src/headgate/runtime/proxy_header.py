@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from headgate.config.model import ProxyProtocolSend
 from headgate.plan.facts import Stream
 from headgate.wire import proxy_protocol
 
 #: Options that need facts of the client's TLS connection.
-_ABOUT_TLS = frozenset({"ssl", "cert-cn", "ssl-cipher", "cert-sig", "cert-key", "authority"})
+_ABOUT_TLS: Final = frozenset({"ssl", "cert-cn", "ssl-cipher", "cert-sig", "cert-key", "authority"})
 
 
 def encode_header(send: ProxyProtocolSend, stream: Stream) -> bytes:

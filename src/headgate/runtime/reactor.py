@@ -15,18 +15,18 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
-READ = select.EPOLLIN | select.EPOLLRDHUP
-WRITE = select.EPOLLOUT
-BROKEN = select.EPOLLERR | select.EPOLLHUP
+READ: Final = select.EPOLLIN | select.EPOLLRDHUP
+WRITE: Final = select.EPOLLOUT
+BROKEN: Final = select.EPOLLERR | select.EPOLLHUP
 
 #: Called with the epoll events of its descriptor.
 Handler = Callable[[int], None]
 
-_BATCH = 256
+_BATCH: Final = 256
 #: Retired deadlines that the heap may hold before it is cleaned.
-_COMPACT = 512
+_COMPACT: Final = 512
 
 
 def _print_bug(error: Exception) -> None:

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable
+from typing import Final
 
 from headgate.proxy.relay import RelayStream
 from headgate.proxy.sides import Splicer
@@ -19,21 +20,21 @@ from headgate.runtime.channel import PlainChannel
 from headgate.runtime.reactor import Reactor
 
 #: Bytes that a pipe may hold where the system allows (fs.pipe-max-size), and the most that one call moves.
-PIPE_SIZE = 1 << 20
+PIPE_SIZE: Final = 1 << 20
 #: A smaller pipe costs more than it saves; the system hands them out to users who have many (fs.pipe-user-pages-soft).
-_PIPE_LEAST = 65536
+_PIPE_LEAST: Final = 65536
 #: Empty pipes that are kept.
-_SPARE = 32
+_SPARE: Final = 32
 #: How long not to ask for pipes after the system refused one, seconds.
-_REFUSAL = 1.0
+_REFUSAL: Final = 1.0
 #: Rounds of one event: others must have their turn.
-_ROUNDS = 4
-_MOVE_NONBLOCK = 3  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
+_ROUNDS: Final = 4
+_MOVE_NONBLOCK: Final = 3  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
 
 #: What `Spout.pour` answers when it moved nothing: end of the stream; nothing there; read it in the ordinary way.
-END = 0
-NOTHING = -1
-COPY = -2
+END: Final = 0
+NOTHING: Final = -1
+COPY: Final = -2
 
 
 class Pipe:

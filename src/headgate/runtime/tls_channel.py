@@ -11,7 +11,7 @@ Here are the handshake and the data. How a connection ends is in `tls_ending`, w
 from __future__ import annotations
 
 import socket
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from headgate.plan.facts import TlsFacts
 from headgate.proxy.port import Lost
@@ -29,19 +29,19 @@ from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, Tls
 from headgate.tls.server_context import BindContext
 
 #: Full records that are read for one event and handed on together.
-_RECORDS_MOST = 4
+_RECORDS_MOST: Final = 4
 
-_buffer = ffi.new("char[]", RECORD)
+_buffer: Final = ffi.new("char[]", RECORD)
 
-_do_handshake = lib.SSL_do_handshake
-_read = lib.SSL_read
-_write = lib.SSL_write
-_get_error = lib.SSL_get_error
-_clear_errors = lib.ERR_clear_error
-_session_reused = lib.SSL_session_reused
-_unpack = ffi.unpack
+_do_handshake: Final = lib.SSL_do_handshake
+_read: Final = lib.SSL_read
+_write: Final = lib.SSL_write
+_get_error: Final = lib.SSL_get_error
+_clear_errors: Final = lib.ERR_clear_error
+_session_reused: Final = lib.SSL_session_reused
+_unpack: Final = ffi.unpack
 
-_CLOSE_NOTIFY = TlsError("close_notify")
+_CLOSE_NOTIFY: Final = TlsError("close_notify")
 
 
 class TlsContext(Protocol):

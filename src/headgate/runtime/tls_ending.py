@@ -11,6 +11,7 @@ import contextlib
 import errno
 import socket
 import struct
+from typing import Final
 
 from headgate.proxy.port import Lost, Owner
 from headgate.runtime.channel import NOBODY, cork, has_unread, lost_reason
@@ -22,17 +23,17 @@ from headgate.tls.key_log import forget_secrets
 from headgate.tls.openssl import WANT_WRITE, Handle, TlsError, lib
 
 #: How long what a peer still sends is read away after our last word, seconds, and how much of it, bytes.
-LINGER = 2.0
+LINGER: Final = 2.0
 #: How long a peer has to read what was unsent when its owner closed, seconds.
-FLUSH = 30.0
-_LINGER_MOST = 1 << 20
-_LINGER_PIECE = 1 << 17
+FLUSH: Final = 30.0
+_LINGER_MOST: Final = 1 << 20
+_LINGER_PIECE: Final = 1 << 17
 
-_LINGER_RESET = struct.pack("ii", 1, 0)
-_CLOSED = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
+_LINGER_RESET: Final = struct.pack("ii", 1, 0)
+_CLOSED: Final = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
 
-_get_error = lib.SSL_get_error
-_clear_errors = lib.ERR_clear_error
+_get_error: Final = lib.SSL_get_error
+_clear_errors: Final = lib.ERR_clear_error
 
 
 class TlsEnding:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from headgate.observe.counters import ServerCounters
 from headgate.observe.full_handshakes import Cause
@@ -20,14 +20,14 @@ from headgate.tls.openssl import WANT_READ, TlsError, ffi, lib
 from headgate.tls.session_store import Dialled
 
 #: What is looked at of a server's first bytes.
-_PEEK = 128
+_PEEK: Final = 128
 #: How many tickets are looked for when a connection that has read nothing closes.
-_TICKETS_MOST = 4
+_TICKETS_MOST: Final = 4
 
-_unwanted = ffi.new("char[]", RECORD)
-_read = lib.SSL_read
-_get_error = lib.SSL_get_error
-_clear_errors = lib.ERR_clear_error
+_unwanted: Final = ffi.new("char[]", RECORD)
+_read: Final = lib.SSL_read
+_get_error: Final = lib.SSL_get_error
+_clear_errors: Final = lib.ERR_clear_error
 
 
 class ServerSide:

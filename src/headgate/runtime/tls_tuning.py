@@ -5,14 +5,16 @@ One object for all connections of a process; made where listeners and servers ar
 
 from __future__ import annotations
 
+from typing import Final
+
 from headgate.config.model import Global
 from headgate.runtime.reactor import Reactor
 from headgate.tls.key_updates import KeyUpdateLimit
 
 #: The largest plaintext of a record. Reading no less means that OpenSSL never keeps decrypted bytes which epoll can't see.
-RECORD = 16384
+RECORD: Final = 16384
 #: How much is sent in small records before full ones follow, bytes: some three round trips of a new connection.
-BEGINNING = 65536
+BEGINNING: Final = 65536
 
 
 class TlsTuning:
@@ -36,7 +38,7 @@ class TlsTuning:
 
 
 #: Of connections that nobody says anything about.
-UNTUNED = TlsTuning()
+UNTUNED: Final = TlsTuning()
 
 
 def tls_tuning(settings: Global, reactor: Reactor) -> TlsTuning:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from headgate.base.diagnostics import config_error
 from headgate.config.stick_tables import StickTable
@@ -13,7 +14,7 @@ from headgate.plan.table_layout import Layout
 from headgate.tables.store import LocalStore, Store
 from headgate.tables.table import Clock, Table
 
-_SUFFIX = ".table"
+_SUFFIX: Final = ".table"
 
 
 class Tables(Sequence[Table]):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import lmdb
 
@@ -25,17 +25,17 @@ from headgate.tables.store import SWEEP, Values, apply, expired
 
 _T = TypeVar("_T")
 #: LMDB takes keys of 511 bytes: longer ones are hashed, and stand behind the entry.
-_LONGEST_KEY = 400
+_LONGEST_KEY: Final = 400
 #: How many entries one transaction of a longer job treats, so that others get their turn.
-_AT_A_TIME = 512
+_AT_A_TIME: Final = 512
 #: The most that a purge walks until it takes what it has.
-_WALK = 64
-_SLACK = 4 << 20
+_WALK: Final = 64
+_SLACK: Final = 4 << 20
 #: How often a change is tried while the map grows, and the most that it grows to, in sizes that were foreseen.
-_ATTEMPTS = 8
-_GROWTH = 4
+_ATTEMPTS: Final = 8
+_GROWTH: Final = 4
 #: How long an entry is followed before that is noted, milliseconds. Entries that may expire sooner than twice that don't wait.
-_MOMENT = 1000
+_MOMENT: Final = 1000
 
 
 def map_size(layout: Layout) -> int:

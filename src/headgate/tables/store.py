@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from headgate.plan.table_layout import REFS, TOUCHED, Layout, Row, Steps, count
 
 #: What an assignment sets: data type, index, value.
 Values = Sequence[tuple[str, int, object]]
 #: How many of the oldest entries a new one looks at for expired ones.
-SWEEP = 8
+SWEEP: Final = 8
 
 
 class Store(Protocol):

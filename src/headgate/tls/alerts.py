@@ -73,8 +73,11 @@ _OF_VERIFICATION: Final = {
     9: 42, 10: 45, 11: 42, 12: 45, 18: 48, 19: 48, 20: 48, 21: 48, 2: 48, 3: 48, 22: 48, 23: 44, 26: 43, 24: 48, 79: 48, 25: 48,
     4: 51, 5: 51, 7: 51, 8: 51, 62: 42, 64: 42, 66: 42, 67: 42, 68: 42, 17: 80, 50: 40,
 }  # fmt: skip
-_VERIFY_FAILED, _NO_CERTIFICATE = 134, 199
-_HANDSHAKE_FAILURE, _CERTIFICATE_REQUIRED, _CERTIFICATE_UNKNOWN = 40, 116, 46
+_VERIFY_FAILED: Final = 134
+_NO_CERTIFICATE: Final = 199
+_HANDSHAKE_FAILURE: Final = 40
+_CERTIFICATE_REQUIRED: Final = 116
+_CERTIFICATE_UNKNOWN: Final = 46
 
 
 def alert_sent(reason: int, verify_error: int, *, tls13: bool) -> int | None:

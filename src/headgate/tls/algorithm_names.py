@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Final
 
 from headgate.base.diagnostics import ConfigError, Location, config_error
 from headgate.config.option_places import place_on_line
 
 #: What `curves` may list (`openssl list -tls-groups`), by the names that the manual and browsers use.
-CURVES = (
+CURVES: Final = (
     "X25519MLKEM768", "SecP256r1MLKEM768", "SecP384r1MLKEM1024", "X25519", "X448", "P-256", "P-384", "P-521", "prime256v1",
     "secp256r1", "secp384r1", "secp521r1", "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1", "ffdhe2048", "ffdhe3072",
     "ffdhe4096", "ffdhe6144", "ffdhe8192",
 )  # fmt: skip
 #: What `sigalgs` may list (RFC 8446 section 4.2.3), and OpenSSL's own spellings.
-SIGNATURES = (
+SIGNATURES: Final = (
     "ecdsa_secp256r1_sha256", "ecdsa_secp384r1_sha384", "ecdsa_secp521r1_sha512", "rsa_pss_rsae_sha256", "rsa_pss_rsae_sha384",
     "rsa_pss_rsae_sha512", "rsa_pss_pss_sha256", "rsa_pss_pss_sha384", "rsa_pss_pss_sha512", "rsa_pkcs1_sha256",
     "rsa_pkcs1_sha384", "rsa_pkcs1_sha512", "ed25519", "ed448", "mldsa44", "mldsa65", "mldsa87", "ECDSA+SHA256", "ECDSA+SHA384",

@@ -8,7 +8,7 @@ again when the connection is switched: `adjust` sets these on the connection, be
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from OpenSSL import SSL
 
@@ -18,7 +18,8 @@ from headgate.tls.openssl import ffi, lib
 from headgate.tls.policy import alpn_wire, enabled_versions, new_context, set_algorithms, set_versions, version_mask
 from headgate.tls.storage import Storage
 
-_OK, _NOACK = 0, 3  # SSL_TLSEXT_ERR_*
+_OK: Final = 0
+_NOACK: Final = 3
 
 
 class AppliedPolicy:

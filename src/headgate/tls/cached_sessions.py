@@ -28,7 +28,9 @@ _LINE: Final = 8
 #: SSL_SESS_CACHE_SERVER and SSL_SESS_CACHE_NO_INTERNAL of ssl.h.
 _MODE: Final = SSL.SESS_CACHE_SERVER | SSL.SESS_CACHE_NO_INTERNAL
 
-_version, _reused, _session = lib.SSL_version, lib.SSL_session_reused, lib.SSL_get_session
+_version: Final = lib.SSL_version
+_reused: Final = lib.SSL_session_reused
+_session: Final = lib.SSL_get_session
 
 
 def sessions_can_be_shared() -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -23,12 +23,12 @@ from headgate.tls.policy import SYSTEM_CA, share_trust
 from headgate.tls.revocation import add_revocations, check_revocations
 from headgate.tls.storage import Entry, Storage
 
-_MODES = {
+_MODES: Final = {
     Verify.NONE: SSL.VERIFY_NONE,
     Verify.OPTIONAL: SSL.VERIFY_PEER,
     Verify.REQUIRED: SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT,
 }
-_ssl_index: int = lib.SSL_get_ex_data_X509_STORE_CTX_idx()
+_ssl_index: Final[int] = lib.SSL_get_ex_data_X509_STORE_CTX_idx()
 
 
 class ClientAuth:
@@ -161,11 +161,11 @@ class Findings:
 
 #: Of connections in their handshake whose peers' certificates were not faultless, by the address of their `SSL`. Such an
 #: address is used again: `forget_findings` must be called before a connection is freed.
-_found: dict[int, Findings] = {}
+_found: Final[dict[int, Findings]] = {}
 
 
 #: Of connections whose peers' certificates were faultless, or were never verified.
-NOTHING_FOUND = Findings()
+NOTHING_FOUND: Final = Findings()
 
 
 def findings_of(ssl: Any) -> Findings:

@@ -13,7 +13,7 @@ import re
 import socket
 from collections.abc import Hashable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -48,19 +48,19 @@ from headgate.tls.unbound import Unreachable
 #: What may be sent and verified as a name. Names can come from requests: one with a NUL in it, say, would be cut by OpenSSL and
 #: verified as something else, so it becomes a name that no certificate is valid for (RFC 6761 section 6.4). So does, when it is
 #: verified, what OpenSSL takes for no host name.
-_NAME = re.compile(rb"[!-~]{1,253}")
-_NOBODY = b"unusable-name.invalid"
+_NAME: Final = re.compile(rb"[!-~]{1,253}")
+_NOBODY: Final = b"unusable-name.invalid"
 #: What OpenSSL offers when `curves` is not set, in its order.
-_GROUPS = "X25519MLKEM768:x25519:secp256r1:x448:secp384r1:secp521r1"
-_ALIASES = {b"p-256": b"secp256r1", b"p-384": b"secp384r1", b"p-521": b"secp521r1", b"prime256v1": b"secp256r1"}
+_GROUPS: Final = "X25519MLKEM768:x25519:secp256r1:x448:secp384r1:secp521r1"
+_ALIASES: Final = {b"p-256": b"secp256r1", b"p-384": b"secp384r1", b"p-521": b"secp521r1", b"prime256v1": b"secp256r1"}
 #: OpenSSL's reasons for what is no TLS (WRONG_VERSION_NUMBER, HTTP_REQUEST), and how much of it is shown.
-_NOT_TLS = (267, 156)
-_REST = 128
+_NOT_TLS: Final = (267, 156)
+_REST: Final = 128
 #: First bytes of TLS: a handshake message, an alert.
-_TLS_RECORDS = (b"\x16", b"\x15", b"")
-_AUTO_RETRY: int = lib.SSL_MODE_AUTO_RETRY
+_TLS_RECORDS: Final = (b"\x16", b"\x15", b"")
+_AUTO_RETRY: Final[int] = lib.SSL_MODE_AUTO_RETRY
 #: X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS: `*.example` matches, `f*.example` does not (RFC 6125 section 6.4.3).
-_NO_PARTIAL_WILDCARDS = 0x4
+_NO_PARTIAL_WILDCARDS: Final = 0x4
 
 
 class ServerContext:

@@ -7,17 +7,19 @@ vulnerable to replay attacks"): a server is told by `Early-Data: 1` what may be 
 
 from __future__ import annotations
 
+from typing import Final
+
 from OpenSSL import SSL
 
 from headgate.tls.openssl import lib
 from headgate.wire.client_hello import ClientHello
 
 #: What a client may send, bytes: as much as OpenSSL takes unless it is told otherwise, a record's worth.
-MOST = 16384
+MOST: Final = 16384
 #: SSL_OP_NO_ANTI_REPLAY of ssl.h, which the binding has no name for.
-_NO_ANTI_REPLAY = 1 << 24
+_NO_ANTI_REPLAY: Final = 1 << 24
 #: early_data, RFC 8446 section 4.2.10.
-_EXTENSION = 42
+_EXTENSION: Final = 42
 
 
 def allow_early_data(context: SSL.Context) -> None:

@@ -8,7 +8,7 @@ in `tls.unbegun`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from cryptography import x509
 
@@ -19,13 +19,13 @@ from headgate.tls.session_der import encode_session, read_form
 from headgate.tls.unbegun import NO_CIPHER
 
 #: Longest form of a session that is looked at, bytes.
-_SESSION_MOST = 1 << 20
+_SESSION_MOST: Final = 1 << 20
 #: Longest Finished message (SHA-512) and longest master secret (SSL_MAX_MASTER_KEY_LENGTH and TLS 1.3's SHA-384).
-_LONGEST_FINISHED = 64
-_LONGEST_KEY = 64
-_RANDOM = 32
+_LONGEST_FINISHED: Final = 64
+_LONGEST_KEY: Final = 64
+_RANDOM: Final = 32
 #: X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
-_MISMATCHES = frozenset({62, 64})
+_MISMATCHES: Final = frozenset({62, 64})
 
 
 class CertificateNames(Protocol):

@@ -24,16 +24,20 @@ _GONE: Final = (errno.EPIPE, errno.ECONNRESET)
 _WHILE_NEGOTIATING: Final = frozenset({193, 376, 101, 295, 410, 118, 235, 234, 226, 373, 258, 396, 394, 310, 209, 112})
 
 #: struct tcp_info of linux/tcp.h: tcpi_bytes_received (a FIN counts as one), tcpi_bytes_sent.
-_TCP_BYTES = struct.Struct("=128xQ64xQ")
+_TCP_BYTES: Final = struct.Struct("=128xQ64xQ")
 
-_random = ffi.new("unsigned char[]", 32)
-_NO_RANDOM = bytes(32)
-_protocol = ffi.new("unsigned char **")
-_protocol_length = ffi.new("unsigned int *")
+_random: Final = ffi.new("unsigned char[]", 32)
+_NO_RANDOM: Final = bytes(32)
+_protocol: Final = ffi.new("unsigned char **")
+_protocol_length: Final = ffi.new("unsigned int *")
 
-_get_version, _get_cipher, _cipher_name = lib.SSL_get_version, lib.SSL_get_current_cipher, lib.SSL_CIPHER_get_name
-_get_group, _reused, _get_alpn = lib.SSL_get0_group_name, lib.SSL_session_reused, lib.SSL_get0_alpn_selected
-_string = ffi.string
+_get_version: Final = lib.SSL_get_version
+_get_cipher: Final = lib.SSL_get_current_cipher
+_cipher_name: Final = lib.SSL_CIPHER_get_name
+_get_group: Final = lib.SSL_get0_group_name
+_reused: Final = lib.SSL_session_reused
+_get_alpn: Final = lib.SSL_get0_alpn_selected
+_string: Final = ffi.string
 
 
 def note_success(record: HandshakeRecord, ssl: Any) -> None:
@@ -54,8 +58,8 @@ def note_success(record: HandshakeRecord, ssl: Any) -> None:
 
 
 #: Names by pointers into tables of OpenSSL's that stay where they are.
-_versions: dict[Any, str] = {}
-_ciphers: dict[Any, str] = {}
+_versions: Final[dict[Any, str]] = {}
+_ciphers: Final[dict[Any, str]] = {}
 
 
 def _known_version(pointer: Any) -> str:

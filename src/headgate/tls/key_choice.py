@@ -7,20 +7,21 @@ certificates with different chains have contexts of their own, and the choice is
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from headgate.tls.store import Choice, Served
 from headgate.wire.client_hello import ClientHello
 
-_TLS_1_3 = 0x0304
+_TLS_1_3: Final = 0x0304
 #: What comes first where the client can use several: as OpenSSL would choose.
-_PREFERENCE = ("ecdsa", "eddsa", "rsa", "dsa")
+_PREFERENCE: Final = ("ecdsa", "eddsa", "rsa", "dsa")
 #: Signature schemes of TLS 1.3 (RFC 8446 section 4.2.3) by the curve of the key.
-_SCHEMES = {"secp256r1": 0x0403, "secp384r1": 0x0503, "secp521r1": 0x0603, "ed25519": 0x0807, "ed448": 0x0808}
-_RSA_PSS = frozenset({0x0804, 0x0805, 0x0806})
+_SCHEMES: Final = {"secp256r1": 0x0403, "secp384r1": 0x0503, "secp521r1": 0x0603, "ed25519": 0x0807, "ed448": 0x0808}
+_RSA_PSS: Final = frozenset({0x0804, 0x0805, 0x0806})
 #: Groups (RFC 8422 section 5.1.1) that a client of TLS 1.2 must know to verify with a key on that curve.
-_GROUPS = {"secp256r1": 23, "secp384r1": 24, "secp521r1": 25}
+_GROUPS: Final = {"secp256r1": 23, "secp384r1": 24, "secp521r1": 25}
 #: Low byte of the signature algorithms of TLS 1.2 (RFC 5246 section 7.4.1.4.1).
-_SIGNATURES = {"rsa": 1, "dsa": 2, "ecdsa": 3}
+_SIGNATURES: Final = {"rsa": 1, "dsa": 2, "ecdsa": 3}
 
 
 def choose(choice: Choice, hello: ClientHello, suites: Mapping[int, str], newest: bool) -> Served:

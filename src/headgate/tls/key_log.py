@@ -6,18 +6,18 @@ writes such a fetch. Without `tune.ssl.keylog on` OpenSSL is never asked.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from OpenSSL import SSL
 
 from headgate.tls.openssl import address_of, ffi, lib
 
 #: Labels of an SSLKEYLOGFILE for which there are fetches. That of TLS 1.2, CLIENT_RANDOM, has others.
-LABELS = (
+LABELS: Final = (
     "CLIENT_EARLY_TRAFFIC_SECRET", "CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_HANDSHAKE_TRAFFIC_SECRET",
     "CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0", "EXPORTER_SECRET", "EARLY_EXPORTER_SECRET",
 )  # fmt: skip
-_WANTED = {label.encode(): label for label in LABELS}
+_WANTED: Final = {label.encode(): label for label in LABELS}
 
 
 class Secrets(dict[str, bytes]):
@@ -28,7 +28,7 @@ class Secrets(dict[str, bytes]):
 
 
 #: Of connections whose facts were not made yet, by the address of their `SSL`.
-_kept: dict[int, Secrets] = {}
+_kept: Final[dict[int, Secrets]] = {}
 
 
 def keep_secrets(context: SSL.Context) -> None:

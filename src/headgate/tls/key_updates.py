@@ -6,13 +6,13 @@ OpenSSL tells of each message behind the handshake; it is asked to once the hand
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from headgate.tls.openssl import address_of, ffi, lib
 
 #: SSL_CB_ACCEPT_LOOP and SSL_CB_CONNECT_LOOP of ssl.h: a state of the handshake is entered.
-_STEPS = frozenset({0x2001, 0x1001})
-_KEY_UPDATES = frozenset({b"TLSv1.3 read client key update", b"TLSv1.3 read server key update"})
+_STEPS: Final = frozenset({0x2001, 0x1001})
+_KEY_UPDATES: Final = frozenset({b"TLSv1.3 read client key update", b"TLSv1.3 read server key update"})
 
 
 class KeyUpdateLimit:

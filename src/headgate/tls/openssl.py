@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
+from typing import Any, Final
 
 from OpenSSL import SSL
 from OpenSSL._util import ffi as _ffi
@@ -17,36 +17,41 @@ from OpenSSL._util import lib as _lib
 
 from headgate.base.records import dataclass
 
-lib: Any = _lib
-ffi: Any = _ffi
+lib: Final[Any] = _lib
+ffi: Final[Any] = _ffi
 
-WANT_READ: int = lib.SSL_ERROR_WANT_READ
-WANT_WRITE: int = lib.SSL_ERROR_WANT_WRITE
-ZERO_RETURN: int = lib.SSL_ERROR_ZERO_RETURN
-SYSCALL: int = lib.SSL_ERROR_SYSCALL
+WANT_READ: Final[int] = lib.SSL_ERROR_WANT_READ
+WANT_WRITE: Final[int] = lib.SSL_ERROR_WANT_WRITE
+ZERO_RETURN: Final[int] = lib.SSL_ERROR_ZERO_RETURN
+SYSCALL: Final[int] = lib.SSL_ERROR_SYSCALL
 
 #: SSL_OP_PRIORITIZE_CHACHA and SSL_MODE_NO_AUTO_CHAIN of ssl.h, SSL_R_CERTIFICATE_VERIFY_FAILED of sslerr.h, which the binding
 #: has no names for.
-OP_PRIORITIZE_CHACHA = 1 << 21
-MODE_NO_AUTO_CHAIN = 0x8
-CERTIFICATE_VERIFY_FAILED = 134
+OP_PRIORITIZE_CHACHA: Final = 1 << 21
+MODE_NO_AUTO_CHAIN: Final = 0x8
+CERTIFICATE_VERIFY_FAILED: Final = 134
 
-MODE: int = (
+MODE: Final[int] = (
     lib.SSL_MODE_ENABLE_PARTIAL_WRITE  # keep what the kernel did not take, record by record
     | lib.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER  # a retried write comes from our queue, not from the caller's bytes
     | lib.SSL_MODE_RELEASE_BUFFERS  # an idle connection holds no record buffers
     | MODE_NO_AUTO_CHAIN  # the chain is what the file holds, never CAs of ca-file
 )
 
-_SSL_new, _SSL_free, _SSL_set_fd, _gc, _clear_errors = lib.SSL_new, lib.SSL_free, lib.SSL_set_fd, ffi.gc, lib.ERR_clear_error
+_SSL_new: Final = lib.SSL_new
+_SSL_free: Final = lib.SSL_free
+_SSL_set_fd: Final = lib.SSL_set_fd
+_gc: Final = ffi.gc
+_clear_errors: Final = lib.ERR_clear_error
 
 #: Reasons at or above this are alerts that the peer sent (SSL_AD_REASON_OFFSET of ssl.h).
-_ALERT_OFFSET = 1000
+_ALERT_OFFSET: Final = 1000
 #: SSL_R_RECORD_LAYER_FAILURE: what newer versions say behind each error of a record, and no reason of its own.
-_RECORD_LAYER_FAILURE = 313
+_RECORD_LAYER_FAILURE: Final = 313
 #: Where an error code says which part of OpenSSL it is of (ERR_LIB_OFFSET of err.h), and the number of TLS (ERR_LIB_SSL).
-_LIBRARY_SHIFT, _TLS_LIBRARY = 23, 20
-_UNEXPECTED_EOF: int = lib.SSL_R_UNEXPECTED_EOF_WHILE_READING
+_LIBRARY_SHIFT: Final = 23
+_TLS_LIBRARY: Final = 20
+_UNEXPECTED_EOF: Final[int] = lib.SSL_R_UNEXPECTED_EOF_WHILE_READING
 
 
 class Handle:

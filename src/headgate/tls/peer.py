@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -11,9 +13,9 @@ from headgate.plan.facts import TlsFacts
 from headgate.plan.fetches.certificates import FIELDS
 from headgate.wire.proxy_protocol import CLIENT_CERT_CONN, CLIENT_CERT_SESS, CLIENT_SSL, TlsInfo
 
-_NOT_VERIFIED = 1
+_NOT_VERIFIED: Final = 1
 
-_signature_algorithm = FIELDS["sig_alg"][1]
+_signature_algorithm: Final = FIELDS["sig_alg"][1]
 
 
 def tls_info(tls: TlsFacts) -> TlsInfo:

@@ -25,7 +25,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -54,14 +54,15 @@ from headgate.wire.errors import ProtocolViolation
 from headgate.wire.hello_extensions import server_name
 
 #: tune.ssl.cachesize where it is not set.
-USUAL_CACHE_SIZE = 20000
+USUAL_CACHE_SIZE: Final = 20000
 #: Names that are compared with one that nothing matches, for a message.
-_COMPARED_MOST = 300
+_COMPARED_MOST: Final = 300
 #: Names whose context is remembered: clients choose the names that a wildcard covers, so the table needs an end.
-_NAMES_MOST = 65536
-_UNRECOGNIZED_NAME = 112  # alert, RFC 6066 section 3
-_OK, _FATAL = 0, 2  # SSL_TLSEXT_ERR_*
-_set_accept_state = lib.SSL_set_accept_state
+_NAMES_MOST: Final = 65536
+_UNRECOGNIZED_NAME: Final = 112  # alert, RFC 6066 section 3
+_OK: Final = 0
+_FATAL: Final = 2
+_set_accept_state: Final = lib.SSL_set_accept_state
 
 
 @dataclass(frozen=True, slots=True)

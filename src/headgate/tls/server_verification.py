@@ -11,7 +11,7 @@ from typing import Any, Final
 from headgate.base.records import dataclass
 from headgate.tls.openssl import address_of, encoded_certificate, ffi, lib
 
-_ssl_index: int = lib.SSL_get_ex_data_X509_STORE_CTX_idx()
+_ssl_index: Final[int] = lib.SSL_get_ex_data_X509_STORE_CTX_idx()
 #: Handshakes that fail at the same time, and of which is noted why.
 _KEPT: Final = 1024
 

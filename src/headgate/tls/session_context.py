@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
+from typing import Final
 
 from OpenSSL import SSL
 
@@ -21,9 +22,9 @@ from headgate.tls.openssl import ffi
 from headgate.tls.unbound import Unreachable, function
 
 #: How many bind lines can have a context of their own; 64 of them take 15 ms and 2.5 MB.
-SESSION_CONTEXTS = 64
+SESSION_CONTEXTS: Final = 64
 #: SSL_CTRL_SET_SESS_CACHE_SIZE of ssl.h.
-_SET_CACHE_SIZE = 42
+_SET_CACHE_SIZE: Final = 42
 
 
 class SessionContexts:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from headgate.base.records import dataclass
 from headgate.tls.openssl import ffi, lib
 
 #: TLS 1.3 on the wire.
-TLS_1_3 = 0x0304
+TLS_1_3: Final = 0x0304
 #: Longest that a session without a lifetime of its own is kept (RFC 5246 F.1.4), and any ticket (RFC 8446 4.6.1), in seconds.
-_DAY, _WEEK = 86400, 7 * 86400
+_DAY: Final = 86400
+_WEEK: Final = 7 * 86400
 
-_INTEGER, _OCTETS = 0x02, 0x04
-_OCTETS_TAG = bytes([_OCTETS])
+_INTEGER: Final = 0x02
+_OCTETS: Final = 0x04
+_OCTETS_TAG: Final = bytes([_OCTETS])
 #: Explicit tags behind the fixed fields: the hint that came with a ticket, and the ticket.
-_HINT, _TICKET, _GROUP = 0xA9, 0xAA, 0xB3
+_HINT: Final = 0xA9
+_TICKET: Final = 0xAA
+_GROUP: Final = 0xB3
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,33 +7,34 @@ records look at them. Values that we don't know, GREASE (RFC 8701) among them, a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from headgate.wire.errors import ProtocolViolation
 
 #: Longest hello that is looked at, in bytes of handshake message.
-LONGEST_HELLO = 16384
-_LONGEST_RECORD = 16384
+LONGEST_HELLO: Final = 16384
+_LONGEST_RECORD: Final = 16384
 
-HANDSHAKE = 22
-CLIENT_HELLO = 1
-SERVER_HELLO = 2
+HANDSHAKE: Final = 22
+CLIENT_HELLO: Final = 1
+SERVER_HELLO: Final = 2
 
-VERSION_NAMES = {
+VERSION_NAMES: Final = {
     0x0002: "SSLv2", 0x0300: "SSLv3", 0x0301: "TLSv1.0", 0x0302: "TLSv1.1", 0x0303: "TLSv1.2", 0x0304: "TLSv1.3",
 }
 
-SERVER_NAME = 0
-_STATUS_REQUEST = 5
-_SUPPORTED_GROUPS = 10
-_POINT_FORMATS = 11
-_SIGNATURE_ALGORITHMS = 13
-ALPN = 16
-_SESSION_TICKET = 35
-_PRE_SHARED_KEY = 41
-_EARLY_DATA = 42
-_SUPPORTED_VERSIONS = 43
-_CERTIFICATE_ALGORITHMS = 50
-_KEY_SHARE = 51
+SERVER_NAME: Final = 0
+_STATUS_REQUEST: Final = 5
+_SUPPORTED_GROUPS: Final = 10
+_POINT_FORMATS: Final = 11
+_SIGNATURE_ALGORITHMS: Final = 13
+ALPN: Final = 16
+_SESSION_TICKET: Final = 35
+_PRE_SHARED_KEY: Final = 41
+_EARLY_DATA: Final = 42
+_SUPPORTED_VERSIONS: Final = 43
+_CERTIFICATE_ALGORITHMS: Final = 50
+_KEY_SHARE: Final = 51
 
 
 def version_name(version: int) -> str:

@@ -7,11 +7,12 @@ parsed hello; fetches and handshake records call them when somebody asks.
 from __future__ import annotations
 
 from hashlib import md5, sha256
+from typing import Final
 
 from headgate.wire.client_hello import ALPN, SERVER_NAME, ClientHello, without_grease
 
-_VERSIONS = {0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3", 0x0002: "s2"}
-_NOTHING = "0" * 12
+_VERSIONS: Final = {0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3", 0x0002: "s2"}
+_NOTHING: Final = "0" * 12
 
 
 def ja3_text(hello: ClientHello) -> str:

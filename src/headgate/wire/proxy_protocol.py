@@ -10,36 +10,37 @@ import enum
 import ipaddress
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from headgate.base.records import dataclass
 from headgate.wire.errors import ProtocolViolation
 
-SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
+SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 #: Longest version 1 line with its CRLF (2.1).
-_LONGEST_LINE = 107
+_LONGEST_LINE: Final = 107
 
-ALPN = 0x01
-AUTHORITY = 0x02
-CRC32C = 0x03
-NOOP = 0x04
-UNIQUE_ID = 0x05
-SSL = 0x20
-SSL_VERSION = 0x21
-SSL_CN = 0x22
-SSL_CIPHER = 0x23
-SSL_SIG_ALG = 0x24
-SSL_KEY_ALG = 0x25
-SSL_GROUP = 0x26
-SSL_SIG_SCHEME = 0x27
-SSL_CLIENT_CERT = 0x28
-NETNS = 0x30
+ALPN: Final = 0x01
+AUTHORITY: Final = 0x02
+CRC32C: Final = 0x03
+NOOP: Final = 0x04
+UNIQUE_ID: Final = 0x05
+SSL: Final = 0x20
+SSL_VERSION: Final = 0x21
+SSL_CN: Final = 0x22
+SSL_CIPHER: Final = 0x23
+SSL_SIG_ALG: Final = 0x24
+SSL_KEY_ALG: Final = 0x25
+SSL_GROUP: Final = 0x26
+SSL_SIG_SCHEME: Final = 0x27
+SSL_CLIENT_CERT: Final = 0x28
+NETNS: Final = 0x30
 
 #: Bits of the `client` byte of the SSL TLV (2.2.6).
-CLIENT_SSL = 0x01
-CLIENT_CERT_CONN = 0x02
-CLIENT_CERT_SESS = 0x04
+CLIENT_SSL: Final = 0x01
+CLIENT_CERT_CONN: Final = 0x02
+CLIENT_CERT_SESS: Final = 0x04
 
-_LONGEST_UNIQUE_ID = 128
+_LONGEST_UNIQUE_ID: Final = 128
 
 
 class Command(enum.IntEnum):
@@ -56,7 +57,7 @@ class Family(enum.IntEnum):
     UNIX = 3
 
 
-_ADDRESS_BYTES = {Family.UNSPEC: 0, Family.INET: 12, Family.INET6: 36, Family.UNIX: 216}
+_ADDRESS_BYTES: Final = {Family.UNSPEC: 0, Family.INET: 12, Family.INET6: 36, Family.UNIX: 216}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class TlsInfo:
 
 
 #: Sub-TLV type, attribute of TlsInfo, and the word of `proxy-v2-options` that asks for it (5.2); None: with "ssl" itself.
-_TLS_PARTS: tuple[tuple[int, str, str | None], ...] = (
+_TLS_PARTS: Final[tuple[tuple[int, str, str | None], ...]] = (
     (SSL_VERSION, "version", None),
     (SSL_CN, "cn", "cert-cn"),
     (SSL_CIPHER, "cipher", "ssl-cipher"),
@@ -148,8 +149,10 @@ def parse(data: bytes, limit: int = 16384) -> ProxyHeader | None:
     raise ProtocolViolation("no PROXY protocol header")
 
 
-_V1_LINE = re.compile(rb"PROXY (TCP4|TCP6) ([0-9A-Fa-f.:]{2,45}) ([0-9A-Fa-f.:]{2,45}) (0|[1-9][0-9]{0,4}) (0|[1-9][0-9]{0,4})")
-_V1_UNKNOWN = re.compile(rb"PROXY UNKNOWN(?: [^\r\n]*)?")
+_V1_LINE: Final = re.compile(
+    rb"PROXY (TCP4|TCP6) ([0-9A-Fa-f.:]{2,45}) ([0-9A-Fa-f.:]{2,45}) (0|[1-9][0-9]{0,4}) (0|[1-9][0-9]{0,4})"
+)
+_V1_UNKNOWN: Final = re.compile(rb"PROXY UNKNOWN(?: [^\r\n]*)?")
 
 
 def _parse_v1(data: bytes) -> ProxyHeader | None:
@@ -383,4 +386,4 @@ def tlvs_for(
     return tlvs
 
 
-_TLS_OPTIONS = frozenset({"ssl"} | {option for _, _, option in _TLS_PARTS if option is not None})
+_TLS_OPTIONS: Final = frozenset({"ssl"} | {option for _, _, option in _TLS_PARTS if option is not None})

@@ -94,7 +94,7 @@ SIGNATURES: Final = {
     0x081C: "ecdsa_brainpoolP512r1tls13_sha512", 0x0904: "mldsa44", 0x0905: "mldsa65", 0x0906: "mldsa87",
 }  # fmt: skip
 
-_TLS13_ONLY = "TLS_"
+_TLS13_ONLY: Final = "TLS_"
 
 
 def cipher_name(number: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Final
 
 from headgate.base.diagnostics import Location, config_error
 from headgate.config.actions import (
@@ -191,7 +192,7 @@ def replace_header(rule: ReplaceHeader, scope: Scope, location: Location) -> Act
 
 # --- request line ----------------------------------------------------------------------------------------------------
 
-_TARGET = re.compile(rb"[\x21-\x7e]+")
+_TARGET: Final = re.compile(rb"[\x21-\x7e]+")
 
 
 def _clean_target(target: bytes) -> bytes:
@@ -216,7 +217,7 @@ def _put_query(target: bytes, value: bytes) -> bytes:
     return bare + b"?" + value if value else bare
 
 
-_PARTS: dict[str, Callable[[bytes, bytes], bytes]] = {
+_PARTS: Final[dict[str, Callable[[bytes, bytes], bytes]]] = {
     "path": _put_path,
     "pathq": _put_pathq,
     "query": _put_query,
@@ -248,7 +249,7 @@ def set_request_part(rule: SetRequestPart, scope: Scope, location: Location) -> 
     return act
 
 
-_READ: dict[str, Callable[[bytes], bytes]] = {
+_READ: Final[dict[str, Callable[[bytes], bytes]]] = {
     "path": lambda target: split_target(target)[1].partition(b"?")[0],
     "pathq": lambda target: split_target(target)[1],
     "uri": lambda target: target,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from headgate.base.diagnostics import Location
 from headgate.plan.facts import Stream
@@ -14,7 +14,7 @@ from headgate.plan.verdicts import Verdict
 Act = Callable[[Stream], Verdict | None]
 F = TypeVar("F", bound=Callable[..., Act])
 
-ACTIONS: dict[type, Callable[[Any, Scope, Location], Act]] = {}
+ACTIONS: Final[dict[type, Callable[[Any, Scope, Location], Act]]] = {}
 
 
 def action(kind: type) -> Callable[[F], F]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from headgate.base.diagnostics import Location
 from headgate.config.actions import UseService
 from headgate.plan.actions.registry import Act, action
@@ -11,7 +13,7 @@ from headgate.plan.services import Service
 from headgate.plan.verdicts import Kind, Verdict
 
 #: How services are called in logs, as HAProxy does.
-_LOGGED = {"prometheus-exporter": "<PROMEX>"}
+_LOGGED: Final = {"prometheus-exporter": "<PROMEX>"}
 
 
 @action(UseService)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from headgate.base.diagnostics import Location, config_error
 from headgate.config.actions import (
@@ -52,7 +53,7 @@ def value_of(expression: object, scope: Scope) -> Run:
 
 
 #: `set-var(name,cond,...)`: when the variable is set, from whether it exists, whether there is a value, and both values.
-_CONDITIONS: dict[str, Callable[[Value, Value], bool]] = {
+_CONDITIONS: Final[dict[str, Callable[[Value, Value], bool]]] = {
     "ifexists": lambda old, new: old is not None,
     "ifnotexists": lambda old, new: old is None,
     "ifempty": lambda old, new: new is not None and new == b"",
@@ -169,7 +170,7 @@ def capture(rule: Capture, scope: Scope, location: Location) -> Act:
     return act
 
 
-_TIMEOUTS = {"client": "client_timeout", "server": "server_timeout", "tunnel": "tunnel_timeout"}
+_TIMEOUTS: Final = {"client": "client_timeout", "server": "server_timeout", "tunnel": "tunnel_timeout"}
 
 
 @action(SetTimeout)

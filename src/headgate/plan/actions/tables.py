@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from headgate.base.diagnostics import Location, config_error
 from headgate.config.actions import ChangeCounter, TrackCounter
@@ -16,7 +17,7 @@ from headgate.plan.table_layout import CONNECTION, REQUEST, SAMPLE_TYPES, Layout
 from headgate.plan.table_values import change_steps, locate
 from headgate.plan.tables import find_table, follow, tracked
 
-_EARLY = Place.FE_TCP_CONNECTION | Place.FE_TCP_SESSION
+_EARLY: Final = Place.FE_TCP_CONNECTION | Place.FE_TCP_SESSION
 
 
 def compile_key(expression: object, layout: Layout, scope: Scope, what: str) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from headgate.base.diagnostics import NOWHERE, config_error
 from headgate.plan.facts import Stream, Value
@@ -11,7 +12,8 @@ from headgate.plan.samples import Type, parse_integer
 from headgate.plan.scope import Scope
 from headgate.plan.variables import check_name, reader
 
-_TOP, _BOTTOM = (1 << 63) - 1, -(1 << 63)
+_TOP: Final = (1 << 63) - 1
+_BOTTOM: Final = -(1 << 63)
 
 
 def capped(number: int) -> int:
@@ -40,7 +42,7 @@ def _mod(a: int, b: int) -> int:
     return -rest if a < 0 else rest
 
 
-_OPERATIONS: dict[str, Callable[[int, int], int]] = {
+_OPERATIONS: Final[dict[str, Callable[[int, int], int]]] = {
     "add": lambda a, b: capped(a + b),
     "sub": lambda a, b: capped(a - b),
     "mul": lambda a, b: capped(a * b),

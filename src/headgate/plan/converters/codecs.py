@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from headgate.base.diagnostics import config_error
@@ -106,8 +107,8 @@ def url_enc(scope: Scope, kind: bytes | None) -> Convert:
 
 # --- JSON ------------------------------------------------------------------------------------------------------------
 
-_SHORT = {0x22: '\\"', 0x5C: "\\\\", 0x2F: "\\/", 0x08: "\\b", 0x0C: "\\f", 0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t"}
-_MODES = (b"ascii", b"utf8", b"utf8s", b"utf8p", b"utf8ps")
+_SHORT: Final = {0x22: '\\"', 0x5C: "\\\\", 0x2F: "\\/", 0x08: "\\b", 0x0C: "\\f", 0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t"}
+_MODES: Final = (b"ascii", b"utf8", b"utf8s", b"utf8p", b"utf8ps")
 
 
 @converter("json", takes=Type.STR, result=Type.STR, arguments=(STRING,), required=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, tzinfo
+from typing import Final
 
 from headgate.base.diagnostics import config_error
 from headgate.plan.facts import Value
@@ -12,9 +13,9 @@ from headgate.plan.samples import Convert, Type
 from headgate.plan.scope import Scope
 
 STRING, INTEGER = Argument.STRING, Argument.INTEGER
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_NANOSECONDS = re.compile(r"%([1-9]?)N")
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_NANOSECONDS: Final = re.compile(r"%([1-9]?)N")
 
 
 def moment_of(second: int, zone: tzinfo | None) -> datetime | None:
@@ -52,7 +53,7 @@ for _prefix, _per_second in (("", 1), ("ms_", 1000), ("us_", 1000000)):
     _register(f"{_prefix}ltime", _per_second, local=True)
     _register(f"{_prefix}utime", _per_second, local=False)
 
-_UNITS = {None: 1, b"": 1, b"s": 1, b"ms": 1000, b"us": 1000000}
+_UNITS: Final = {None: 1, b"": 1, b"s": 1, b"ms": 1000, b"us": 1000000}
 
 
 @converter("http_date", takes=Type.SINT, result=Type.STR, arguments=(INTEGER, STRING), required=0)

@@ -6,6 +6,8 @@ strings, prefixes and addresses are found by hashing; the other methods try thei
 
 from __future__ import annotations
 
+from typing import Final
+
 from headgate.base.diagnostics import Location
 from headgate.plan.facts import Value
 from headgate.plan.registry import Argument, converter
@@ -14,7 +16,7 @@ from headgate.plan.scope import Scope
 from headgate.plan.views import OUTPUTS, View, map_view
 
 #: Match methods, and what they take.
-_METHODS = {
+_METHODS: Final = {
     "str": Type.STR, "beg": Type.STR, "dir": Type.STR, "dom": Type.STR, "end": Type.STR, "sub": Type.STR, "reg": Type.STR,
     "regm": Type.STR, "int": Type.SINT, "ip": Type.ADDR,
 }  # fmt: skip

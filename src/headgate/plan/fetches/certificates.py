@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from headgate.base.diagnostics import config_error
 from headgate.plan.facts import Value
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate, Name, NameAttribute
 
 #: Short names as OpenSSL prints them, by object identifier.
-_SHORT = {
+_SHORT: Final = {
     "2.5.4.3": "CN", "2.5.4.4": "SN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST",
     "2.5.4.9": "street", "2.5.4.10": "O", "2.5.4.11": "OU", "2.5.4.12": "title", "2.5.4.13": "description",
     "2.5.4.15": "businessCategory", "2.5.4.17": "postalCode", "2.5.4.41": "name", "2.5.4.42": "GN", "2.5.4.43": "initials",
@@ -27,7 +27,7 @@ _SHORT = {
     "1.3.6.1.4.1.311.60.2.1.3": "jurisdictionC", "1.3.6.1.4.1.311.60.2.1.2": "jurisdictionST",
     "1.3.6.1.4.1.311.60.2.1.1": "jurisdictionL",
 }
-_LONG_SIGNATURES = {
+_LONG_SIGNATURES: Final = {
     "1.2.840.113549.1.1.4": "RSA-MD5", "1.2.840.113549.1.1.5": "RSA-SHA1", "1.2.840.113549.1.1.11": "RSA-SHA256",
     "1.2.840.113549.1.1.12": "RSA-SHA384", "1.2.840.113549.1.1.13": "RSA-SHA512", "1.2.840.113549.1.1.14": "RSA-SHA224",
     "1.2.840.113549.1.1.10": "RSASSA-PSS", "1.2.840.10045.4.1": "ecdsa-with-SHA1", "1.2.840.10045.4.3.1": "ecdsa-with-SHA224",
@@ -35,7 +35,7 @@ _LONG_SIGNATURES = {
     "1.2.840.10045.4.3.4": "ecdsa-with-SHA512", "1.3.101.112": "ED25519", "1.3.101.113": "ED448",
     "2.16.840.1.101.3.4.3.2": "dsa_with_SHA256",
 }
-_KEYS = {
+_KEYS: Final = {
     "1.2.840.113549.1.1.1": "rsaEncryption", "1.2.840.113549.1.1.10": "rsassaPss", "1.2.840.10045.2.1": "id-ecPublicKey",
     "1.2.840.10040.4.1": "dsaEncryption", "1.3.101.112": "ED25519", "1.3.101.113": "ED448",
 }
@@ -137,7 +137,7 @@ def policies_reader(wanted: bytes | None) -> Callable[[object], Value]:
     return _guard(read)
 
 
-FIELDS: dict[str, tuple[Type, Callable[[object], Value]]] = {
+FIELDS: Final[dict[str, tuple[Type, Callable[[object], Value]]]] = {
     "der": (Type.BIN, _guard(_der)),
     "sha1": (Type.BIN, _guard(_sha1)),
     "serial": (Type.BIN, _guard(_serial)),
@@ -148,7 +148,7 @@ FIELDS: dict[str, tuple[Type, Callable[[object], Value]]] = {
     "sig_alg": (Type.STR, _guard(_signature_algorithm)),
 }
 #: `ssl_c_san` exists for the client's certificate only.
-SAN = _guard(_san)
+SAN: Final = _guard(_san)
 
 
 def dn_reader(issuer: bool, entry: bytes | None, position: int | None, form: bytes | None) -> Callable[[object], Value]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
 from headgate.wire.http1.heads import Field
 
 #: One element of a comma-separated list; commas inside quoted strings do not end it (RFC 9110 5.6).
-_ELEMENT = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
+_ELEMENT: Final = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 
 
 def split_list(value: bytes) -> list[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from headgate.base.diagnostics import config_error
 from headgate.config.model import Userlist
@@ -21,7 +21,7 @@ from headgate.plan.string_hashes import sdbm
 if TYPE_CHECKING:
     from headgate.plan.passwords import Checker
 
-STRING = Argument.STRING
+STRING: Final = Argument.STRING
 
 
 def _method(stream: Stream) -> Value:
@@ -152,7 +152,7 @@ def _compile_parameter(convert: Convert | None) -> Callable[..., Many]:
     return compile_
 
 
-_PARAMETER = (STRING, STRING, STRING)
+_PARAMETER: Final = (STRING, STRING, STRING)
 fetch("url_param", "urlp", result=Type.STR, places=REQUEST, arguments=_PARAMETER, required=0, request=True)(
     _compile_parameter(None)
 )

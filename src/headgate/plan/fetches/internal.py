@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from headgate.base.diagnostics import NOWHERE, config_error
 from headgate.config.expression import AclReference, Condition, Term
@@ -125,7 +126,7 @@ def uuid_(scope: Scope, version: int | None) -> Run:
     raise config_error(f"'uuid' makes versions 4 and 7, not {version}", None)
 
 
-_UNITS = {None: 1, b"": 1, b"s": 1, b"ms": 1000, b"us": 1000000}
+_UNITS: Final = {None: 1, b"": 1, b"s": 1, b"ms": 1000, b"us": 1000000}
 
 
 def clock(name: str, unit: bytes | None, seconds: Callable[[Stream], float], offset: int = 0) -> Run:
@@ -226,7 +227,7 @@ def _of_backend(name: str, answer: Callable[[BackendFacts], int]) -> Run:
     return run
 
 
-BACKEND_ARGUMENT = (Argument.BACKEND,)
+BACKEND_ARGUMENT: Final = (Argument.BACKEND,)
 
 
 @fetch("nbsrv", result=Type.SINT, places=RUNNING, arguments=BACKEND_ARGUMENT, required=1)

@@ -7,6 +7,7 @@ offered in `tls_offers`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from headgate.plan.facts import Stream, TlsFacts, Value
 from headgate.plan.fetches.tls_offers import hello_of
@@ -66,7 +67,7 @@ def _is_resumed(side: Side) -> Run:
 Rows = tuple[tuple[str, Type, Callable[[TlsFacts], Value]], ...]
 
 #: Also of handshakes that failed, as far as they came.
-_ALWAYS: Rows = (
+_ALWAYS: Final[Rows] = (
     ("protocol", Type.STR, lambda tls: tls.version.encode() or None),
     ("cipher", Type.STR, lambda tls: tls.cipher.encode()),
     ("alg_keysize", Type.SINT, lambda tls: tls.cipher_algorithm_bits or None),
@@ -78,7 +79,7 @@ _ALWAYS: Rows = (
     ("err", Type.SINT, lambda tls: tls.error),
     ("err_str", Type.STR, lambda tls: tls.error_text.encode() or None),
 )
-_ESTABLISHED: Rows = (
+_ESTABLISHED: Final[Rows] = (
     ("session_id", Type.BIN, lambda tls: tls.session_id or None),
     ("session_key", Type.BIN, lambda tls: tls.session_key or None),
     ("unique_id", Type.BIN, lambda tls: tls.unique_id or None),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from headgate.base.diagnostics import config_error
 from headgate.plan.facts import Stream, Value
@@ -142,7 +142,8 @@ def _ticket_extension(hello: ClientHello) -> Value:
     return 2 if hello.has_ticket else int(_SESSION_TICKET in hello.extensions)
 
 
-_SUPPORTED_GROUPS, _SESSION_TICKET = 10, 35
+_SUPPORTED_GROUPS: Final = 10
+_SESSION_TICKET: Final = 35
 
 plain("req.ssl_hello_type", "req_ssl_hello_type", result=Type.SINT, places=REQUEST, run=_of_hello(lambda hello: 1))
 plain("req.ssl_sni", "req_ssl_sni", result=Type.STR, places=REQUEST, run=_of_hello(lambda hello: hello.sni))
@@ -190,8 +191,8 @@ def _proto_http(stream: Stream) -> Value:
 plain("req.proto_http", "req_proto_http", result=Type.BOOL, places=REQUEST_MEMORY, run=_proto_http)
 
 #: X.224 connection request behind a TPKT header, with the routing cookie of MS-RDPBCGR 2.2.1.1.
-_RDP_COOKIE = re.compile(rb"\x03\x00..[\x06-\xff]\xe0.....Cookie: ([^=\r\n]{1,64})=([^\r\n]*)\r\n", re.DOTALL)
-_RDP_START = 11 + len(b"Cookie: ")
+_RDP_COOKIE: Final = re.compile(rb"\x03\x00..[\x06-\xff]\xe0.....Cookie: ([^=\r\n]{1,64})=([^\r\n]*)\r\n", re.DOTALL)
+_RDP_START: Final = 11 + len(b"Cookie: ")
 
 
 def rdp_cookie(stream: Stream, name: bytes | None) -> bytes | None:

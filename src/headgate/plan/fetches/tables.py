@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from headgate.plan.facts import Stream, Value
 from headgate.plan.places import RUNNING
@@ -26,7 +27,7 @@ from headgate.plan.tables import StickTableFacts, TableArgument, tracked
 
 INTEGER, TABLE = Argument.INTEGER, Argument.TABLE
 #: Of `scN_*`: the sticky counters that have fetches of their own.
-_NUMBERED = (0, 1, 2)
+_NUMBERED: Final = (0, 1, 2)
 
 
 # --- what is tracked -------------------------------------------------------------------------------------------------

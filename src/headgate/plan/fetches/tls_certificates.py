@@ -6,6 +6,7 @@ Which connection and which certificate is chosen here; what stands in a certific
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from headgate.plan.facts import Stream, TlsFacts, Value
 from headgate.plan.fetches import certificates
@@ -17,7 +18,7 @@ from headgate.plan.scope import Scope
 
 Which = Callable[[TlsFacts], object | None]
 
-_DN = (Argument.STRING, Argument.INTEGER, Argument.STRING)
+_DN: Final = (Argument.STRING, Argument.INTEGER, Argument.STRING)
 
 
 def _peer(tls: TlsFacts) -> object | None:

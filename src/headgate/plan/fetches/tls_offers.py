@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from headgate.base.diagnostics import config_error
 from headgate.plan.facts import Session, Stream, Value
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 #: A list of the hello in its form on the wire; None when the client did not send it.
 Offer = Callable[["ClientHello"], bytes | None]
 
-_SUPPORTED_GROUPS, _POINT_FORMATS, _SIGNATURE_ALGORITHMS, _SUPPORTED_VERSIONS = 10, 11, 13, 43
+_SUPPORTED_GROUPS: Final = 10
+_POINT_FORMATS: Final = 11
+_SIGNATURE_ALGORITHMS: Final = 13
+_SUPPORTED_VERSIONS: Final = 43
 
 
 def hello_of(session: Session) -> ClientHello | None:
@@ -65,9 +68,9 @@ def _extensions(hello: ClientHello) -> bytes | None:
     return words(hello.extensions)
 
 
-_groups = _of_extension(_SUPPORTED_GROUPS, lambda hello: hello.groups)
-_algorithms = _of_extension(_SIGNATURE_ALGORITHMS, lambda hello: hello.signature_algorithms)
-_versions = _of_extension(_SUPPORTED_VERSIONS, lambda hello: hello.versions)
+_groups: Final = _of_extension(_SUPPORTED_GROUPS, lambda hello: hello.groups)
+_algorithms: Final = _of_extension(_SIGNATURE_ALGORITHMS, lambda hello: hello.signature_algorithms)
+_versions: Final = _of_extension(_SUPPORTED_VERSIONS, lambda hello: hello.versions)
 
 
 def _point_formats(hello: ClientHello) -> bytes | None:
@@ -75,7 +78,7 @@ def _point_formats(hello: ClientHello) -> bytes | None:
 
 
 #: The order in which the lists share the buffer.
-_SHARING: tuple[Offer, ...] = (_ciphers, _extensions, _groups, _point_formats, _algorithms, _versions)
+_SHARING: Final[tuple[Offer, ...]] = (_ciphers, _extensions, _groups, _point_formats, _algorithms, _versions)
 
 
 def _captured(offer: Offer, size: int | None) -> Offer:
@@ -190,7 +193,7 @@ def protocol_hello_id(scope: Scope) -> Run:
 # --- our own ---------------------------------------------------------------------------------------------------------
 
 #: Connections whose fingerprints are remembered: each of their requests asks again, and a hash costs what a whole request does.
-_REMEMBERED = 512
+_REMEMBERED: Final = 512
 
 
 def _fingerprint(name: str, make: Callable[[ClientHello], str]) -> None:

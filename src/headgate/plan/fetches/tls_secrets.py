@@ -5,6 +5,8 @@ No sample without `tune.ssl.keylog on`, which is said where it is forgotten.
 
 from __future__ import annotations
 
+from typing import Final
+
 from headgate.plan.facts import Stream, Value
 from headgate.plan.places import RESPONSE_MEMORY, SESSION, Place
 from headgate.plan.registry import fetch
@@ -12,7 +14,7 @@ from headgate.plan.samples import Run, Type
 from headgate.plan.scope import Scope
 
 #: Labels of an SSLKEYLOGFILE; fetches have their names in lower case.
-_LABELS = (
+_LABELS: Final = (
     "CLIENT_EARLY_TRAFFIC_SECRET", "CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_HANDSHAKE_TRAFFIC_SECRET",
     "CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0", "EXPORTER_SECRET", "EARLY_EXPORTER_SECRET",
 )  # fmt: skip

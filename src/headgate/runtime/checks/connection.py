@@ -25,9 +25,9 @@ from headgate.runtime.reactor import READ, WRITE, Reactor
 READ_SIZE: Final = 16384
 #: At the end: a server that sends faster than it is read away gets a reset.
 _LAST_READS: Final = 16
-_INTERFACES = (Family.INET, Family.INET6, Family.NAME)
-_LOCAL = (Family.UNIX, Family.ABNS, Family.ABNSZ)
-_FAMILIES = {Family.INET: socket.AF_INET, Family.INET6: socket.AF_INET6}
+_INTERFACES: Final = (Family.INET, Family.INET6, Family.NAME)
+_LOCAL: Final = (Family.UNIX, Family.ABNS, Family.ABNSZ)
+_FAMILIES: Final = {Family.INET: socket.AF_INET, Family.INET6: socket.AF_INET6}
 
 #: A socket family and an address as the socket module takes it.
 Located = tuple[int, tuple[object, ...] | str]

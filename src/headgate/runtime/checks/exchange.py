@@ -415,7 +415,7 @@ class Exchange:
 
 
 #: Errors of a connection that our own system causes.
-_OUR_FAULT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EACCES, errno.EPERM})
+_OUR_FAULT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EACCES, errno.EPERM})
 
 
 def _strerror(error: OSError) -> str:

@@ -7,6 +7,7 @@ the server's current address, so that is asked each time.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from headgate.base.addresses import Address, Family
 from headgate.base.records import dataclass
@@ -19,7 +20,7 @@ from headgate.runtime.checks.failures import LocalError
 from headgate.runtime.checks.pool import CheckPool
 from headgate.wire.proxy_protocol import encode_local, encode_v1
 
-_PORTLESS = frozenset({Family.UNIX, Family.ABNS, Family.ABNSZ})
+_PORTLESS: Final = frozenset({Family.UNIX, Family.ABNS, Family.ABNSZ})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
@@ -40,7 +41,7 @@ LogEvent = Callable[[BackendState, int, str], None]
 OnAgent = Callable[[BackendState, ServerState, str], None]
 MakeStream = Callable[[BackendState, ServerState], CheckStream]
 
-_INFO = 6
+_INFO: Final = 6
 
 
 def _nobody(*_: object) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Hashable
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from headgate.config.tls_options import Protocols
 from headgate.observe.full_handshakes import Cause
@@ -26,13 +26,15 @@ from headgate.tls.client_context import ServerContext
 from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, system_failure, take_error
 
 #: How long a connection that was closed waits for the end of its handshake, for a ticket, and then for the server, seconds.
-HANDSHAKE, TICKET, GOODBYE = 1.0, 1.0, 1.0
+HANDSHAKE: Final = 1.0
+TICKET: Final = 1.0
+GOODBYE: Final = 1.0
 #: What is read away meanwhile at most, bytes.
-_MOST = 1 << 18
+_MOST: Final = 1 << 18
 #: What is looked at of the server's first bytes.
-_PEEK = 128
-_CLOSED = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
-_buffer = ffi.new("char[]", READ_SIZE)
+_PEEK: Final = 128
+_CLOSED: Final = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
+_buffer: Final = ffi.new("char[]", READ_SIZE)
 
 
 class CheckDialler:

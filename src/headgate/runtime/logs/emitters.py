@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from headgate.base.addresses import Address, Family, Transport
 from headgate.base.diagnostics import ConfigError, Report, config_error
@@ -23,11 +24,11 @@ from headgate.runtime.logs.sinks import DatagramSink, DescriptorSink, Sink
 Emit = Callable[..., None]
 
 #: Manual 4.2 "log": the standard syslog port.
-_SYSLOG_PORT = 514
+_SYSLOG_PORT: Final = 514
 
 #: The ring that exists without being declared, and its size.
-_DEFAULT_RING = "buf0"
-_DEFAULT_RING_SIZE = 1 << 20
+_DEFAULT_RING: Final = "buf0"
+_DEFAULT_RING_SIZE: Final = 1 << 20
 
 
 class Target:

@@ -11,19 +11,19 @@ import os
 import socket
 import stat
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 #: How often the connection to an absent destination is tried again, in seconds.
-RETRY_EVERY = 1.0
+RETRY_EVERY: Final = 1.0
 
 #: Bytes that wait for a blocked descriptor before lines are dropped.
-PENDING_LIMIT = 65536
+PENDING_LIMIT: Final = 65536
 
 #: Bytes of lines that are written without waiting for the end of the loop's turn.
-_WRITE_NOW = 16384
+_WRITE_NOW: Final = 16384
 
 #: What a send to a unix socket answers when its other end was closed or replaced.
-_GONE = (errno.ECONNREFUSED, errno.ENOTCONN, errno.ECONNRESET, errno.ENOENT)
+_GONE: Final = (errno.ECONNREFUSED, errno.ENOTCONN, errno.ECONNRESET, errno.ENOENT)
 
 
 class Sink(Protocol):

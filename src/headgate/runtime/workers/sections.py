@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from headgate.observe.cells import Cells
 
-_SemLock: Any = _multiprocessing.SemLock
+_SemLock: Final[Any] = _multiprocessing.SemLock
 _SEMAPHORE: Final = 1
 _TRY: Final = 0.02
 #: How long a process may stand between getting a semaphore and saying so, seconds; it takes nanoseconds.

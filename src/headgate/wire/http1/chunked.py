@@ -8,35 +8,39 @@ is checked as soon as it is there, since the caller forwards it. Called by the e
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.http1.heads import Field, parse_field
 
 #: Longest line of a chunk size and its extensions, without CRLF, in bytes.
-LONGEST_SIZE_LINE = 512
+LONGEST_SIZE_LINE: Final = 512
 #: All extensions of one body together: they are overhead that no one needs, and a way to keep a proxy busy for nothing.
-MOST_EXTENSION_BYTES = 16384
+MOST_EXTENSION_BYTES: Final = 16384
 #: Largest size of one chunk: what a signed 64-bit reader can hold.
-LARGEST_CHUNK = 0x7FFFFFFFFFFFFFFF
-MOST_TRAILERS = 101
-MOST_TRAILER_BYTES = 8192
+LARGEST_CHUNK: Final = 0x7FFFFFFFFFFFFFFF
+MOST_TRAILERS: Final = 101
+MOST_TRAILER_BYTES: Final = 8192
 
 #: Fields that say how a message is framed, routed or authenticated never come as trailers (RFC 9110 6.5.1).
-FORBIDDEN_TRAILERS = frozenset({
+FORBIDDEN_TRAILERS: Final = frozenset({
     b"authorization", b"cache-control", b"connection", b"content-encoding", b"content-length", b"content-range",
     b"content-type", b"cookie", b"expect", b"host", b"keep-alive", b"max-forwards", b"proxy-authenticate",
     b"proxy-authorization", b"proxy-connection", b"range", b"set-cookie", b"te", b"trailer", b"transfer-encoding", b"upgrade",
     b"www-authenticate",
 })
 
-_EXTENSION = rb"[ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*"
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(" + _EXTENSION + rb")?")
-_SIZE_BEGINNING = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:[ \t]*|" + _EXTENSION + rb"|(?:" + _EXTENSION + rb")?\r))?")
-_TRAILER_BEGINNING = re.compile(rb"\r?|[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?::(?:[^\x00-\x08\x0a-\x1f\x7f]*\r?))?")
+_EXTENSION: Final = rb"[ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*"
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(" + _EXTENSION + rb")?")
+_SIZE_BEGINNING: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:[ \t]*|" + _EXTENSION + rb"|(?:" + _EXTENSION + rb")?\r))?")
+_TRAILER_BEGINNING: Final = re.compile(rb"\r?|[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?::(?:[^\x00-\x08\x0a-\x1f\x7f]*\r?))?")
 
-_SIZE, _PAYLOAD, _TRAILERS, _OVER = range(4)
+_SIZE: Final = 0
+_PAYLOAD: Final = 1
+_TRAILERS: Final = 2
+_OVER: Final = 3
 #: Instead of the place of a CRLF: its CR was the last byte of what was kept.
-_SPLIT_CRLF = -2
+_SPLIT_CRLF: Final = -2
 
 
 class ChunkedBody:

@@ -7,6 +7,7 @@ everything on which they could differ is refused.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.http1.heads import (
@@ -28,10 +29,10 @@ from headgate.wire.http1.heads import (
 )
 
 #: Values of `Framing.length` that are not lengths.
-CHUNKED = -1
-UNTIL_CLOSE = -2
+CHUNKED: Final = -1
+UNTIL_CLOSE: Final = -2
 
-_DIGITS = re.compile(rb"[0-9]{1,18}")
+_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 
 
 class Framing:
@@ -178,9 +179,9 @@ def _ambiguous(head: RequestHead | ResponseHead, lengths: int, status: int) -> P
     return ProtocolViolation("unsupported Transfer-Encoding", 501 if unsupported else status)
 
 
-_AUTHORITY = re.compile(rb"(?:[0-9A-Za-z._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?")
-_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)")
-_DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
+_AUTHORITY: Final = re.compile(rb"(?:[0-9A-Za-z._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?")
+_ABSOLUTE: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)")
+_DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
 
 
 def _check_target(head: RequestHead) -> None:

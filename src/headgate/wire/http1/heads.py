@@ -10,25 +10,26 @@ no more.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from headgate.wire.errors import ProtocolViolation
 
 #: Kinds of fields that framing or connection handling must look at. 0 is any other field.
-ORDINARY = 0
-CONTENT_LENGTH = 1
-TRANSFER_ENCODING = 2
-CONNECTION = 3
-KEEP_ALIVE = 4
-PROXY_CONNECTION = 5
-UPGRADE = 6
-EXPECT = 7
-HOST = 8
-TE = 9
-TRAILER = 10
+ORDINARY: Final = 0
+CONTENT_LENGTH: Final = 1
+TRANSFER_ENCODING: Final = 2
+CONNECTION: Final = 3
+KEEP_ALIVE: Final = 4
+PROXY_CONNECTION: Final = 5
+UPGRADE: Final = 6
+EXPECT: Final = 7
+HOST: Final = 8
+TE: Final = 9
+TRAILER: Final = 10
 #: A Host field whose value can't be a host and port; requests with one are refused (RFC 9112 3.2).
-INVALID_HOST = 11
+INVALID_HOST: Final = 11
 
-_KINDS = {
+_KINDS: Final = {
     b"content-length": CONTENT_LENGTH,
     b"transfer-encoding": TRANSFER_ENCODING,
     b"connection": CONNECTION,
@@ -41,25 +42,25 @@ _KINDS = {
     b"trailer": TRAILER,
 }
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_TOKEN_ONLY = re.compile(_TOKEN)
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_TOKEN_ONLY: Final = re.compile(_TOKEN)
 #: RFC 9110 5.5: visible characters, space, tab, obs-text. Nothing else: no NUL, CR, LF, no other control character.
-_FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_FIELD_LINE: Final = re.compile(rb"(" + _TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 #: What a request target is made of; deleting it all must leave nothing (cheaper than a regular expression).
-_TARGET_BYTES = bytes(range(0x21, 0x7F))
+_TARGET_BYTES: Final = bytes(range(0x21, 0x7F))
 #: Known to be valid without a look.
-_METHODS = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"})
+_METHODS: Final = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"})
 #: RFC 9110 7.2 and RFC 3986 3.2: a host, literal or name, and a port. No user, no path, no second host.
-_HOST = re.compile(rb"(?:[0-9A-Za-z._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
+_HOST: Final = re.compile(rb"(?:[0-9A-Za-z._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 
 
 #: Bits of `Field.meaning` for Connection fields.
-CONNECTION_CLOSE = 1
-CONNECTION_KEEP_ALIVE = 2
-CONNECTION_UPGRADE = 4
-_OPTIONS = {b"close": CONNECTION_CLOSE, b"keep-alive": CONNECTION_KEEP_ALIVE, b"upgrade": CONNECTION_UPGRADE}
-_DIGITS = re.compile(rb"[0-9]{1,18}")
+CONNECTION_CLOSE: Final = 1
+CONNECTION_KEEP_ALIVE: Final = 2
+CONNECTION_UPGRADE: Final = 4
+_OPTIONS: Final = {b"close": CONNECTION_CLOSE, b"keep-alive": CONNECTION_KEEP_ALIVE, b"upgrade": CONNECTION_UPGRADE}
+_DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 
 
 def list_members(value: bytes) -> list[bytes]:
@@ -113,7 +114,7 @@ def make_field(name: bytes, value: bytes) -> Field:
     return Field(lower, value, name + b": " + value, _KINDS.get(lower, ORDINARY))
 
 
-_VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
+_VALUE: Final = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
 def valid_value(value: bytes) -> bool:
@@ -126,9 +127,9 @@ def valid_name(name: bytes) -> bool:
     return _TOKEN_ONLY.fullmatch(name) is not None
 
 
-_INTERN_ENTRIES = 4096
-_INTERN_LENGTH = 512
-_interned: dict[bytes, Field] = {}
+_INTERN_ENTRIES: Final = 4096
+_INTERN_LENGTH: Final = 512
+_interned: Final[dict[bytes, Field]] = {}
 
 
 def parse_field(line: bytes) -> Field:
@@ -289,10 +290,10 @@ class ResponseHead(_Head):
         return f"<ResponseHead {self.status} {self.fields!r}>"
 
 
-_VERSIONS = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}
+_VERSIONS: Final = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}
 #: Distinct start lines that were validated, bounded as the fields are: popular targets are asked for again and again.
-_request_lines: dict[bytes, tuple[bytes, bytes, int]] = {}
-_status_lines: dict[bytes, tuple[int, bytes, int]] = {}
+_request_lines: Final[dict[bytes, tuple[bytes, bytes, int]]] = {}
+_status_lines: Final[dict[bytes, tuple[int, bytes, int]]] = {}
 
 
 def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
