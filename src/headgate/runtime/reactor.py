@@ -24,6 +24,10 @@ BROKEN: Final = select.EPOLLERR | select.EPOLLHUP
 #: Called with the epoll events of its descriptor.
 Handler = Callable[[int], None]
 
+_monotonic: Final = time.monotonic
+_wall: Final = time.time
+_push: Final = heapq.heappush
+
 _BATCH: Final = 256
 #: Retired deadlines that the heap may hold before it is cleaned.
 _COMPACT: Final = 512
@@ -76,8 +80,8 @@ class Reactor:
         self.on_bug: Callable[[Exception], None] = _print_bug
         #: called after each turn: log sinks flush here
         self.turn_ends: list[Callable[[], None]] = []
-        self.now = time.monotonic()
-        self.wall = time.time()
+        self.now = _monotonic()
+        self.wall = _wall()
         self.woken = False
 
     def clear(self) -> None:
@@ -97,14 +101,16 @@ class Reactor:
 
     def turns(self, patience: float) -> list[tuple[int, int]]:
         """Take turns until the loop has something to do, or for so many seconds; arguments and answer as of `turn`."""
-        end = time.monotonic() + patience
+        now = _monotonic()
+        end = now + patience
         self.woken = False
         while True:
-            others = self.turn(patience)
+            others = self._turn(patience, now)
             if others or self.woken:
                 return others
+            now = _monotonic()
             if patience >= 0.0:
-                patience = end - time.monotonic()
+                patience = end - now
                 if patience <= 0.0:
                     return others
 
@@ -117,17 +123,20 @@ class Reactor:
         Returns:
             Descriptors that have no handler (see `include`), and their events.
         """
+        return self._turn(patience, _monotonic())
+
+    def _turn(self, patience: float, now: float) -> list[tuple[int, int]]:
         if self._later:
             self._run_later()
             patience = 0.0  # they may have given the loop something to do
         heap = self._heap
         if heap and patience != 0.0:
-            due = heap[0][0] - time.monotonic()
+            due = heap[0][0] - now
             if patience < 0.0 or due < patience:
                 patience = due if due > 0.0 else 0.0
         found = self._epoll.poll(patience, _BATCH)
-        now = self.now = time.monotonic()
-        self.wall = time.time()
+        now = self.now = _monotonic()
+        self.wall = _wall()
         handlers, run = self._handlers, self._run
         others = []
         for fd, events in found:
@@ -230,7 +239,7 @@ class Reactor:
             return
         timed.armed = deadline
         self._order += 1
-        heapq.heappush(self._heap, (deadline, self._order, timed))
+        _push(self._heap, (deadline, self._order, timed))
 
     def retire(self, timed: Timed) -> None:
         """Forget a deadline for good: its owner is closing.
@@ -267,7 +276,7 @@ class Reactor:
             if deadline > now:
                 timed.armed = deadline
                 self._order += 1
-                heapq.heappush(heap, (deadline, self._order, timed))
+                _push(heap, (deadline, self._order, timed))
             else:
                 timed.deadline = 0.0
                 try:

@@ -32,6 +32,8 @@ _LINGER_PIECE: Final = 1 << 17
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 _CLOSED: Final = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
 
+_shutdown: Final = lib.SSL_shutdown
+_set_shutdown: Final = lib.SSL_set_shutdown
 _get_error: Final = lib.SSL_get_error
 _clear_errors: Final = lib.ERR_clear_error
 
@@ -160,7 +162,7 @@ class TlsEnding:
         if self._notified or not self._established:
             return True
         _clear_errors()
-        result = lib.SSL_shutdown(self._ssl)
+        result = _shutdown(self._ssl)
         if result < 0:
             kind = _get_error(self._ssl, result)
             if kind == WANT_WRITE:
@@ -239,7 +241,7 @@ class TlsEnding:
             self.reactor.retire(self)
         if self._established:
             # Without this OpenSSL would throw the session away with a connection whose close_notify did not come back.
-            lib.SSL_set_shutdown(self._ssl, _CLOSED)
+            _set_shutdown(self._ssl, _CLOSED)
             if self._server is not None:
                 self._server.ended(gone=self._gone, said=self._said, now=self.reactor.now)
         else:

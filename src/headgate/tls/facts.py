@@ -27,6 +27,8 @@ _RANDOM: Final = 32
 #: X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
 _MISMATCHES: Final = frozenset({62, 64})
 
+_session_reused: Final = lib.SSL_session_reused
+
 
 class CertificateNames(Protocol):
     """Knows what the configuration calls a certificate: the context that made the connection."""
@@ -177,7 +179,7 @@ class ConnectionFacts:
 
     @property
     def resumed(self) -> bool:
-        return bool(lib.SSL_session_reused(self.ssl))
+        return bool(_session_reused(self.ssl))
 
     # --- session and secrets ---
 

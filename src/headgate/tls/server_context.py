@@ -62,7 +62,11 @@ _NAMES_MOST: Final = 65536
 _UNRECOGNIZED_NAME: Final = 112  # alert, RFC 6066 section 3
 _OK: Final = 0
 _FATAL: Final = 2
+
 _set_accept_state: Final = lib.SSL_set_accept_state
+_set_context: Final = lib.SSL_set_SSL_CTX
+_get_name: Final = lib.SSL_get_servername
+_string: Final = ffi.string
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +339,7 @@ class BindContext:
             if len(choice) == 1:
                 self._remember(name, switch)
         switch[0].adjust(ssl)
-        lib.SSL_set_SSL_CTX(ssl, switch[1])
+        _set_context(ssl, switch[1])
 
     def _usable(self, choice: Choice, data: bytes) -> Served:
         try:
@@ -349,8 +353,8 @@ class BindContext:
 
     def _choose(self, ssl: Any, alert: Any, _argument: Any) -> int:
         """Switch to the context of the name that was asked for."""
-        pointer = lib.SSL_get_servername(ssl, 0)
-        name = ffi.string(pointer) if pointer else b""
+        pointer = _get_name(ssl, 0)
+        name = _string(pointer) if pointer else b""
         # Selective: `_select` had nothing for the connection, and no policy was applied to it.
         switch = None if self.selective else self._switches.get(name)
         if switch is None:
@@ -360,13 +364,13 @@ class BindContext:
                 return _FATAL
             switch = self.policies[choice[0].policy], self._context_for(choice)._context
             self._remember(name, switch)
-        lib.SSL_set_SSL_CTX(ssl, switch[1])
+        _set_context(ssl, switch[1])
         return _OK
 
     def _confirm(self, policy: BindPolicy, ssl: Any, alert: Any, _argument: Any) -> int:
         """Go on if the name that OpenSSL read belongs to the policy that was applied."""
-        pointer = lib.SSL_get_servername(ssl, 0)
-        name = ffi.string(pointer) if pointer else b""
+        pointer = _get_name(ssl, 0)
+        name = _string(pointer) if pointer else b""
         switch = self._switches.get(name.lower())
         if switch is not None and switch[0].policy is policy:
             return _OK
