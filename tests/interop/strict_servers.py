@@ -10,6 +10,7 @@ import contextlib
 import pathlib
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 from collections.abc import Callable
@@ -33,6 +34,7 @@ class Connection:
         end: "close_notify", "truncated" (a bare FIN), "reset", "rude" (ours was the bare FIN); "" while it is open;
             "handshake: ..." when that failed.
         address: of the peer.
+        packets: with data, that had come when the first request was read.
     """
 
     name: str | None = None
@@ -40,6 +42,16 @@ class Connection:
     requests: list[str] = field(default_factory=list)
     end: str = ""
     address: object = None
+    packets: int = 0
+
+
+#: struct tcp_info of linux/tcp.h: tcpi_data_segs_in.
+_PACKETS = struct.Struct("=152xI")
+
+
+def packets_received(sock: socket.socket) -> int:
+    """How many packets with data a TCP socket has received."""
+    return int(_PACKETS.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _PACKETS.size))[0])
 
 
 def ok(head: bytes) -> bytes:
@@ -128,6 +140,7 @@ class StrictServer:
                         secure.unwrap()  # our close_notify, in return
                     return "close_notify"
                 data += more
+            seen.packets = seen.packets or packets_received(secure)
             head, _, data = data.partition(b"\r\n\r\n")
             seen.requests.append(head.split(b"\r\n")[0].decode())
             answer = self._answer(head)

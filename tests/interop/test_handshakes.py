@@ -26,6 +26,7 @@ from tests.interop.backends import LogReceiver
 from tests.interop.conftest import Proxy, StartProxy
 from tests.interop.handshake_clients import Visit, hello_of
 from tests.interop.programs import ask_socket, start_subject, wait_until
+from tests.interop.strict_servers import packets_received
 from tests.interop.tls_client import TLS_1_2, TLS_1_3, client_context
 
 VERSIONS = pytest.mark.parametrize("version", ["1.2", "1.3"])
@@ -119,6 +120,32 @@ def s_client(scene: Scene, *arguments: str) -> str:
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{scene.port}", "-servername", NAME, *arguments]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
     return (done.stdout + done.stderr).decode("utf-8", "replace")
+
+
+def test_a_request_that_comes_with_the_handshake_is_answered_with_the_tickets(scene: Callable[..., Scene]) -> None:
+    """One packet less each way, and one turn of the loop."""
+    running = scene()
+    context = ssl.create_default_context(cafile=str(running.directory / "ca.pem"))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing, server_hostname=NAME)
+    with running.raw() as sock:
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65536))
+        client.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        before = packets_received(sock)
+        sock.sendall(outgoing.read())
+        answer = b""
+        while not answer.endswith(b"ok"):
+            incoming.write(sock.recv(65536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                while True:
+                    answer += client.read(65536)
+        assert packets_received(sock) - before == 1
 
 
 # --- a client that rejects our certificate: its alert is never lost ---

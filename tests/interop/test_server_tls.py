@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import json
@@ -76,6 +77,16 @@ def info(directory: pathlib.Path, name: str) -> int:
     return int(fields[name])
 
 
+def usual_packets(servers: list[StrictServer]) -> int:
+    """How many packets most resumed connections took until the server had the first request.
+
+    It is the ClientHello, and our Finished with the request: unless a server answers before we have looked for the first time.
+    """
+    counts = collections.Counter(one.packets for server in servers for one in server.connections if one.resumed and one.requests)
+    assert counts.total() >= 10
+    return counts.most_common(1)[0][0]
+
+
 # --- health checks ---
 
 
@@ -102,6 +113,8 @@ def test_checks_resume_and_close_cleanly(
         server.wait_for(lambda server: len(server.ended) == len(server.connections), "all are over")
         assert server.ends == {"close_notify"}
         assert [one.resumed for one in server.connections[:4]] == [False] + [True] * 3
+    if kind:
+        assert usual_packets(servers) == 2
 
 
 def test_checks_of_several_workers_resume_what_traffic_left(
@@ -123,6 +136,17 @@ def test_checks_of_several_workers_resume_what_traffic_left(
 
 
 # --- traffic ---
+
+
+@VERSIONS
+def test_a_request_goes_with_the_end_of_the_handshake(
+    strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.Path, version: ssl.TLSVersion
+) -> None:
+    server = strict(version)
+    at = proxy(site(tmp_path, f"server s1 127.0.0.1:{server.port} ssl verify none no-sni-auto", more="http-reuse never"))
+    for _ in range(20):
+        assert ask(at) == 200
+    assert usual_packets([server]) == 2
 
 
 def ask(at: Any, name: str = "a.example", *, close: bool = True) -> int:

@@ -97,17 +97,16 @@ class HttpSession(Session):
         shared = self.side.shared
         scheduler = shared.scheduler
         self.channel = channel
-        self.tls = channel.tls
-        if channel.tls is not None:
-            self.early = channel.tls.early
+        tls = self.tls = channel.tls
+        if tls is not None:
+            self.early = tls.early
         self.handshake_ms = handshake_ms
-        self.idle_from = scheduler.now
-        self.first_byte_at = scheduler.now
+        self.idle_from = self.first_byte_at = now = scheduler.now
         channel.owner = self
         if self.tracks is not None:
             session_begins(self)
         if self.side.t_http_request:
-            scheduler.arm(self, scheduler.now + self.side.t_http_request)
+            scheduler.arm(self, now + self.side.t_http_request)
         if shared.stopping:
             self.soft_stop()
         if early:

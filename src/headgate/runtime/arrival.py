@@ -17,7 +17,7 @@ from headgate.proxy.handshakes import handshake_completed, handshake_failed
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.relay import RelaySession
-from headgate.runtime.channel import NOBODY, PlainChannel
+from headgate.runtime.channel import NOBODY, PlainChannel, has_unread
 from headgate.runtime.reactor import READ, Reactor, Timed
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.hello_length import bytes_wanted, in_one_record
@@ -35,6 +35,7 @@ OVER: Final = 3
 
 #: What is looked at without taking it from the socket: a PROXY header, or a ClientHello.
 _PEEK: Final = 16384
+_MSG_PEEK: Final = socket.MSG_PEEK
 
 #: Where the kernel can wait for a number of bytes.
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
@@ -84,9 +85,14 @@ class Arrival:
             self.reactor.arm(self, self.started + patience)
         self.reactor.watch(sock.fileno(), READ, self._readable)
 
+    def begin(self) -> None:
+        """Look at what has come already: a client says hello right behind its connect, and that spares a turn of the reactor."""
+        if has_unread(self.sock.fileno()):
+            self._readable(READ)
+
     def _readable(self, events: int) -> None:
         try:
-            data = self.sock.recv(_PEEK, socket.MSG_PEEK)
+            data = self.sock.recv(_PEEK, _MSG_PEEK)
         except BlockingIOError:
             return
         except OSError as error:
@@ -210,11 +216,11 @@ class Arrival:
         self.stage = OVER
         self.reactor.retire(self)
         session = self.session
-        session.tls = channel.tls
+        tls = session.tls = channel.tls
         side = self.listener.side
-        if channel.tls is not None:
-            side.shared.client_handshake(channel.tls)
-            count_handshake(channel.tls, side.counters, session.counted)
+        if tls is not None:
+            side.shared.client_handshake(tls)
+            count_handshake(tls, side.counters, session.counted)
         rules = side.plan.tcp_request_session
         if rules is not None and refuses(rules, session):
             side.session_denied(session)

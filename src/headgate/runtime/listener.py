@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from headgate.base.addresses import Family
 from headgate.config.model import Bind, Mode
 from headgate.observe.counters import ListenerCounters
-from headgate.plan.facts import TlsFacts
+from headgate.plan.facts import Session, TlsFacts
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel
 from headgate.proxy.relay import RelaySession
@@ -285,18 +285,19 @@ class Listener:
         reactor = self.reactor
         sock.setblocking(False)
         session: ClientSession = HttpSession(side) if self._http else RelaySession(side)
-        session.accepted_at = reactor.wall
-        session.listener_name = self.name
-        session.listener_id = self.number
         session.counted = self.counters
+        facts: Session = session  # what is set on a union of two classes is looked up by name in compiled code
+        facts.accepted_at = reactor.wall
+        facts.listener_name = self.name
+        facts.listener_id = self.number
         if self._inet and isinstance(address, tuple):
-            session.source = (_plain(address[0]) if self._six else address[0]).encode()
-            session.source_port = address[1]
+            facts.source = (_plain(address[0]) if self._six else address[0]).encode()
+            facts.source_port = address[1]
             fixed = self._fixed
             if fixed is None:
                 name = sock.getsockname()
                 fixed = (_plain(name[0]).encode(), name[1])
-            session.destination, session.destination_port = fixed
+            facts.destination, facts.destination_port = fixed
         side.session_started(session, reactor.now)
         rules = side.plan.tcp_request_connection
         if rules is not None and refuses(rules, session):
@@ -308,7 +309,7 @@ class Listener:
             side.session_over(session)
             return
         if self.tls is not None or self.accept_proxy:
-            Arrival(self, sock, session)
+            Arrival(self, sock, session).begin()
             return
         rules = side.plan.tcp_request_session
         if rules is not None and refuses(rules, session):
@@ -317,7 +318,9 @@ class Listener:
             side.session_over(session)
             return
         side.session_accepted(reactor.now)
-        session.start(PlainChannel(reactor, sock, NOBODY), 0)
+        channel = PlainChannel(reactor, sock, NOBODY)
+        session.start(channel, 0)
+        channel.begin()
 
 
 def _plain(host: str) -> str:

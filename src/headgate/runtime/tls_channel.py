@@ -116,19 +116,32 @@ class TlsChannel(TlsEnding):
             self._greeted()  # a server that speaks first
         else:
             self._advance()
+            if self._server is None:
+                self._read_at_once()
 
     def _handshake(self, _events: int) -> None:
         """The reactor's call until the handshake is through. Errors of the socket show in the operation itself."""
-        if self._server is None and not _session_reused(self._ssl):
-            # OpenSSL writes session tickets one by one: they leave in one packet, if this is the end of the handshake. A client
-            # that resumes gets one.
+        # What OpenSSL writes now is the end of the handshake, if all is well: tickets one by one, or our Finished. It leaves in
+        # one packet with what is sent right behind it, the answer to a request that is here, or the request. It must not wait
+        # for more: it acknowledges what the peer has sent, and until then many a client keeps its request back (Nagle).
+        # A client that resumes gets one ticket, which is not worth two system calls.
+        few = self._server is not None or not _session_reused(self._ssl)
+        if few:
             cork(self.sock)
+        if self._server is None:
             self._advance()
-            uncork(self.sock)
-        elif self._server is None or self.hello:
+            self._read_at_once()
+        elif self.hello:
             self._advance()
         else:
             self._greeted()
+        if few and not self._failed:
+            uncork(self.sock)
+
+    def _read_at_once(self) -> None:
+        """A client's request comes right behind its handshake: if it is here, that spares a turn of the reactor."""
+        if self._established and self._reading and not self._closing and not self._failed and has_unread(self.fd):
+            self._read()
 
     def _greeted(self) -> None:
         """A server says something: keep the first of it, and go on."""

@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 from headgate.config.tls_options import Protocols
 from headgate.observe.full_handshakes import Cause
 from headgate.observe.key_exchanges import CheckKeys, KeyExchanges
-from headgate.runtime.channel import has_unread
+from headgate.runtime.channel import cork, has_unread, uncork
 from headgate.runtime.checks.connection import READ_SIZE, TlsLayer, nothing
 from headgate.runtime.checks.failures import TlsFailure
 from headgate.runtime.reactor import READ, WRITE, Reactor
@@ -35,6 +35,16 @@ _MOST: Final = 1 << 18
 _PEEK: Final = 128
 _CLOSED: Final = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
 _buffer: Final = ffi.new("char[]", READ_SIZE)
+
+_do_handshake: Final = lib.SSL_do_handshake
+_read: Final = lib.SSL_read
+_write: Final = lib.SSL_write
+_pending: Final = lib.SSL_pending
+_shutdown: Final = lib.SSL_shutdown
+_set_shutdown: Final = lib.SSL_set_shutdown
+_get_error: Final = lib.SSL_get_error
+_clear_errors: Final = lib.ERR_clear_error
+_unpack: Final = ffi.unpack
 
 
 class CheckDialler:
@@ -113,8 +123,8 @@ class TlsConnection(TlsLayer):
     """
 
     __slots__ = (
-        "_asked", "_broken", "_context", "_dialler", "_early", "_first", "_handle", "_leaving", "_left", "_saying_goodbye",
-        "_ssl", "_through", "_told", "armed", "deadline",
+        "_asked", "_broken", "_context", "_corked", "_dialler", "_early", "_first", "_handle", "_leaving", "_left",
+        "_saying_goodbye", "_ssl", "_through", "_told", "armed", "deadline",
     )  # fmt: skip
 
     def __init__(
@@ -135,6 +145,7 @@ class TlsConnection(TlsLayer):
         self._broken: Cause | None = None
         self._saying_goodbye = False
         self._left = _MOST
+        self._corked = False
         self.deadline = 0.0
         self.armed = 0.0
         self._told: asyncio.Future[None] | None = None
@@ -149,14 +160,15 @@ class TlsConnection(TlsLayer):
             self._came = False
             if not self._first:
                 self._peek()
+            self._cork()
         while True:
-            lib.ERR_clear_error()
-            result = int(lib.SSL_do_handshake(self._ssl))
+            _clear_errors()
+            result = int(_do_handshake(self._ssl))
             if result > 0:
                 self._completed()
                 return True
             system_error = ffi.errno
-            if not self._again(lib.SSL_get_error(self._ssl, result), system_error):
+            if not self._again(_get_error(self._ssl, result), system_error):
                 return False
 
     def overdue(self, seconds: float) -> str:
@@ -190,14 +202,14 @@ class TlsConnection(TlsLayer):
         if self._handle.awaits_ticket:
             self._listen_first()
         while True:
-            lib.ERR_clear_error()
-            result = int(lib.SSL_write(self._ssl, data, len(data)))
+            _clear_errors()
+            result = int(_write(self._ssl, data, len(data)))
             if result > 0:
                 if result < len(data):
                     self._await(WRITE)
                 return result
             system_error = ffi.errno
-            if not self._again(lib.SSL_get_error(self._ssl, result), system_error):
+            if not self._again(_get_error(self._ssl, result), system_error):
                 return 0
 
     def _listen_first(self, *, ends: bool = False) -> bool:
@@ -211,15 +223,15 @@ class TlsConnection(TlsLayer):
         Returns:
             Whether anything has come.
         """
-        lib.ERR_clear_error()
+        _clear_errors()
         came = False
         while True:
-            result = int(lib.SSL_read(self._ssl, _buffer, READ_SIZE))
+            result = int(_read(self._ssl, _buffer, READ_SIZE))
             if result > 0:
-                self._early += bytes(ffi.unpack(_buffer, result))
+                self._early += bytes(_unpack(_buffer, result))
                 return True
             system_error = ffi.errno
-            kind = lib.SSL_get_error(self._ssl, result)
+            kind = _get_error(self._ssl, result)
             if kind in (WANT_READ, WANT_WRITE, ZERO_RETURN):
                 if kind == WANT_READ and self._context.look(self._handle, self._reactor.now):
                     came = True
@@ -236,22 +248,22 @@ class TlsConnection(TlsLayer):
         if self._early:
             early, self._early = self._early, b""
             return early
-        if not self._came and not lib.SSL_pending(self._ssl):
+        if not self._came and not _pending(self._ssl):
             self._await(READ)
             return None
         self._came = False
         while True:
-            lib.ERR_clear_error()
-            result = int(lib.SSL_read(self._ssl, _buffer, most))
+            _clear_errors()
+            result = int(_read(self._ssl, _buffer, most))
             if result > 0:
                 break
             system_error = ffi.errno
-            kind = lib.SSL_get_error(self._ssl, result)
+            kind = _get_error(self._ssl, result)
             if kind == ZERO_RETURN:
                 return b""
             if not self._again(kind, system_error):
                 return None
-        data = bytes(ffi.unpack(_buffer, result))
+        data = bytes(_unpack(_buffer, result))
         if self._handle.awaits_ticket:
             self._context.look(self._handle, self._reactor.now)
             self._context.settled(self._handle)
@@ -294,15 +306,37 @@ class TlsConnection(TlsLayer):
             raise TlsFailure("connection closed by the server" if error.eof else error.text) from None
         raise TlsFailure(self._context.explain(self._handle, self._sock, error, self._first).reason) from None
 
+    # --- few packets ---
+
+    def _cork(self) -> None:
+        """What is sent from now on leaves in as few packets as can be, when we wait again: our Finished with the question."""
+        if not self._corked:
+            self._corked = True
+            cork(self._sock)
+
+    def _uncork(self) -> None:
+        if self._corked:
+            self._corked = False
+            uncork(self._sock)
+
+    def _await(self, events: int) -> None:
+        self._uncork()
+        super()._await(events)
+
     # --- between two exchanges ---
+
+    def rest(self, gone: Callable[[], None]) -> None:
+        """See `runtime.checks.connection.Connection.rest`."""
+        self._uncork()
+        super().rest(gone)
 
     def _stir(self, gone: Callable[[], None]) -> None:
         """Something came while nobody asked: it may be a ticket, and then all is well."""
         while True:
-            lib.ERR_clear_error()
-            result = int(lib.SSL_read(self._ssl, _buffer, READ_SIZE))
+            _clear_errors()
+            result = int(_read(self._ssl, _buffer, READ_SIZE))
             system_error = ffi.errno
-            kind = lib.SSL_get_error(self._ssl, result)
+            kind = _get_error(self._ssl, result)
             if result <= 0 and kind == WANT_READ:
                 if self._handle.awaits_ticket and self._context.look(self._handle, self._reactor.now):
                     continue
@@ -331,6 +365,7 @@ class TlsConnection(TlsLayer):
 
     def _leave(self) -> None:
         if self._handle.awaits_ticket:
+            self._uncork()
             self._reactor.arm(self, self._reactor.now + TICKET)  # it takes a moment: looked for when something comes
         else:
             self._say_goodbye()
@@ -348,12 +383,12 @@ class TlsConnection(TlsLayer):
 
     def _end_handshake(self) -> None:
         """The handshake of a check that was given up goes on."""
-        lib.ERR_clear_error()
-        result = int(lib.SSL_do_handshake(self._ssl))
+        _clear_errors()
+        result = int(_do_handshake(self._ssl))
         if result != 1:
-            kind = lib.SSL_get_error(self._ssl, result)
+            kind = _get_error(self._ssl, result)
             if kind != WANT_READ:
-                lib.ERR_clear_error()
+                _clear_errors()
                 self._broken = Cause.UNCLEAN_BY_SERVER
                 self._release()
             return
@@ -361,15 +396,15 @@ class TlsConnection(TlsLayer):
         self._leave()
 
     def _look_for_tickets(self) -> None:
-        lib.ERR_clear_error()
+        _clear_errors()
         while True:
-            result = lib.SSL_read(self._ssl, _buffer, READ_SIZE)
+            result = _read(self._ssl, _buffer, READ_SIZE)
             if result > 0:
                 self._left -= result
                 if self._left > 0:
                     continue
             system_error = ffi.errno
-            kind = lib.SSL_get_error(self._ssl, result)
+            kind = _get_error(self._ssl, result)
             came = self._context.look(self._handle, self._reactor.now)
             if kind == WANT_READ and not came:
                 return
@@ -385,10 +420,11 @@ class TlsConnection(TlsLayer):
 
     def _say_goodbye(self) -> None:
         self._saying_goodbye = True
-        lib.ERR_clear_error()
+        self._cork()  # FIN goes with it
+        _clear_errors()
         # A fresh socket's send buffer has room for an alert.
-        if lib.SSL_shutdown(self._ssl) < 0:
-            lib.ERR_clear_error()
+        if _shutdown(self._ssl) < 0:
+            _clear_errors()
             self._broken = self._broken or Cause.UNCLEAN_BY_US
         try:
             self._sock.shutdown(socket.SHUT_WR)
@@ -430,7 +466,7 @@ class TlsConnection(TlsLayer):
             self._reactor.retire(self)
         if self._through:
             # Without this OpenSSL would mark the session of a connection whose close_notify did not come back as unusable.
-            lib.SSL_set_shutdown(self._ssl, _CLOSED)
+            _set_shutdown(self._ssl, _CLOSED)
             self._context.ended(self._handle, self._broken, self._reactor.now)
         self._close_socket()
         self._dialler.left(self)
