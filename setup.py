@@ -62,6 +62,9 @@ def extensions(directory: str = "build") -> list[Extension]:
 
     options = ["--config-file=pyproject.toml", *modules()]
     found: list[Extension] = mypycify(options, opt_level="3", debug_level="0", multi_file=True, target_dir=directory)
+    for one in found:
+        # The modules are in one library, and only their functions for Python are called from outside.
+        one.extra_compile_args.append("-fvisibility=hidden")
     return found
 
 
