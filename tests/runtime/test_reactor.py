@@ -227,3 +227,40 @@ def test_deadlines_survive_a_clean_up_of_the_heap_while_others_fire() -> None:
         assert last.rang == 1
 
     driven(scenario)
+
+
+def test_what_is_due_waits_for_events_that_are_there_already_but_not_for_ever() -> None:
+    """A timeout must not end a connection whose data has come, and is only behind that of many others."""
+    reactor = Reactor()
+    pairs = [socket.socketpair() for _ in range(100)]
+    served: list[int] = []
+    alarm = Alarm()
+    rang_after: list[int] = []
+    try:
+        for number, (near, far) in enumerate(pairs):
+            near.setblocking(False)
+
+            def serve(_: int, near: socket.socket = near, number: int = number) -> None:
+                near.recv(10)
+                served.append(number)
+                if alarm.rang and not rang_after:
+                    rang_after.append(len(served))
+
+            reactor.watch(near.fileno(), READ, serve)
+            far.send(b"x")
+        reactor.arm(alarm, reactor.now)
+        while len(served) < 100:
+            reactor.turn(0.0)
+        assert alarm.rang == 1 and not rang_after
+
+        for _, far in pairs:
+            far.send(b"x")
+        reactor.arm(alarm, reactor.now - 1.0)
+        reactor.turn(0.0)
+        assert alarm.rang == 2 and len(served) < 200
+    finally:
+        for near, far in pairs:
+            reactor.unwatch(near.fileno())
+            near.close()
+            far.close()
+        reactor.close()

@@ -28,7 +28,10 @@ _monotonic: Final = time.monotonic
 _wall: Final = time.time
 _push: Final = heapq.heappush
 
-_BATCH: Final = 256
+#: Events of a turn. Python has room for them made each time, which for more than these (12 bytes each) comes from malloc.
+_BATCH: Final = 42
+#: How long what is due waits while more events are ready than a turn serves, seconds: what it waited for may be among them.
+_DUE_WAITS: Final = 0.05
 #: Retired deadlines that the heap may hold before it is cleaned.
 _COMPACT: Final = 512
 
@@ -154,7 +157,7 @@ class Reactor:
                 # Ours, and only this connection's: it must neither spin nor take the rest of the batch with it.
                 self.unwatch(fd)
                 self.on_bug(error)
-        if heap and heap[0][0] <= now:
+        if heap and heap[0][0] <= now and (len(found) < _BATCH or heap[0][0] <= now - _DUE_WAITS):
             self._fire(now)
         if self._later:
             self._run_later()
