@@ -181,6 +181,16 @@ def everywhere(port: int, name: str, number: int) -> bool:
     return all(serial(port, name) == number for _ in range(12))
 
 
+def test_providers(proxy: StartProxy, tmp_path: pathlib.Path, subject: str) -> None:
+    """Beside HAProxy, whose OpenSSL loads none by itself when it is told of one."""
+    providers = {"headgate": ["base", "default", "legacy"], "haproxy": ["base", "default"]}[subject]
+    lines = f"global\n ssl-provider default\n ssl-provider base\n stats socket {tmp_path}/stats.sock level operator\n"
+    proxy(f"{lines}{DEFAULTS}frontend f\n bind 127.0.0.1:{{port}}\n http-request return status 200\n")
+    title, *rows = say(tmp_path / "stats.sock", "show ssl providers").splitlines()
+    assert title == "Loaded providers : "
+    assert sorted(rows) == [f"\t- {name}" for name in providers]
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_commit_is_what_clients_see(site: Site, proxy: StartProxy, workers: int) -> None:
     running = Running(site, proxy, workers)

@@ -98,7 +98,12 @@ def prepare(config: Config, report: Report, session_contexts: SessionContexts | 
     check_contexts: dict[int, ServerContext] = {}
     storage: Storage | None = None
     ocsp: OcspState | None = None
-    if _speaks_tls(config):
+    speaks_tls = _speaks_tls(config)
+    if speaks_tls or config.global_.ssl_provider or config.global_.ssl_propquery is not None:
+        from headgate.tls.providers import apply
+
+        apply(config.global_.ssl_provider, config.global_.ssl_propquery, report)
+    if speaks_tls:
         # OpenSSL is loaded only where it is needed: a plain configuration starts in half the time.
         storage = _build_contexts(config, report, bind_contexts, server_contexts, session_contexts)
         if config.global_.nbthread != 1 and config.global_.tls_cache_size:

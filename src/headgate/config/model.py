@@ -21,7 +21,7 @@ from headgate.config.mailers import EmailAlert
 from headgate.config.ocsp_options import HttpClient, OcspUpdate
 from headgate.config.resolvers import Resolution, Resolvers
 from headgate.config.stick_tables import StickRule, StickTable
-from headgate.config.tls_options import BindTls, CertificateFile, ServerTls
+from headgate.config.tls_options import BindTls, CertificateFile, PropertyQuery, Provider, ServerTls
 
 
 class Mode(enum.Enum):
@@ -519,6 +519,8 @@ class Global:
     ssl_load_extra_del_ext: bool = False
     issuers_chain_path: str | None = None
     ssl_passphrase_cmd: tuple[str, ...] = ()
+    ssl_provider: tuple[Provider, ...] = ()
+    ssl_propquery: PropertyQuery | None = None
     ssl_skip_bad_certificates: bool = False
     crt_state_dir: str | None = None  # certificates that are installed at run time are kept here
     crt_watch: float | None = None  # seconds between two looks at the files of certificates

@@ -114,6 +114,23 @@ class Protocols:
 
 
 @dataclass(frozen=True, slots=True)
+class Provider:
+    """`ssl-provider`: a provider of OpenSSL's algorithms; `path` is where modules are looked for, None: where OpenSSL looks."""
+
+    name: str
+    path: str | None
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyQuery:
+    """`ssl-propquery`: which algorithms are taken, in OpenSSL's language (property(7))."""
+
+    text: str
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateFile:
     """A certificate or a directory of them, and where it was written.
 

@@ -1,4 +1,4 @@
-"""Functions of the OpenSSL inside `cryptography` that its binding has no name for: ticket keys, `client-sigalgs`, early data.
+"""Functions of the OpenSSL inside `cryptography` that its binding has no name for: ticket keys, `client-sigalgs`, providers.
 
 They are public functions of OpenSSL, and they are there: the library is linked into the extension module, which does not export
 them. Its symbol table says where they are (System V gABI, "Symbol Table"), and three functions that the binding has as well must
@@ -25,7 +25,7 @@ _KNOWN: Final = ("SSL_new", "SSL_CTX_free", "SSL_CTX_set_timeout")
 #: What the binding puts in front of its own names.
 _PREFIX: Final = "_cffi_d_"
 
-#: Types of the functions (ssl.h, evp.h of OpenSSL 3.3 and newer); what the binding has no type for is a `void *`.
+#: Types of the functions (ssl.h, evp.h, provider.h of OpenSSL 3.3 and newer); what the binding has no type for is a `void *`.
 _TYPES: Final = {
     "SSL_CTX_add_custom_ext":
         "int (*)(SSL_CTX *, unsigned int, unsigned int,"
@@ -46,6 +46,11 @@ _TYPES: Final = {
     "EVP_EncryptInit_ex": "int (*)(void *, void *, void *, unsigned char *, unsigned char *)",
     "EVP_DecryptInit_ex": "int (*)(void *, void *, void *, unsigned char *, unsigned char *)",
     "EVP_MAC_CTX_set_params": "int (*)(void *, void *)",
+    "EVP_set_default_properties": "int (*)(void *, char *)",
+    "OSSL_PROVIDER_do_all": "int (*)(void *, int (*)(void *, void *), void *)",
+    "OSSL_PROVIDER_get0_name": "char *(*)(void *)",
+    "OSSL_PROVIDER_load": "void *(*)(void *, char *)",
+    "OSSL_PROVIDER_set_default_search_path": "int (*)(void *, char *)",
     "EVP_aes_128_cbc": "void *(*)(void)",
     "EVP_aes_256_cbc": "void *(*)(void)",
 }  # fmt: skip

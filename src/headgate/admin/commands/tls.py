@@ -65,7 +65,13 @@ def _show_keys(words: Sequence[str], context: Context) -> str:
 
 
 def _show_providers(_: Sequence[str], context: Context) -> str:
-    raise CommandError("The TLS binding does not tell which providers are loaded; 'headgate -vv' names the library.")
+    from headgate.tls.providers import names
+    from headgate.tls.unbound import Unreachable
+
+    try:
+        return "\n".join(["Loaded providers : ", *(f"\t- {name}" for name in names())])
+    except Unreachable as why:
+        raise CommandError(f"The providers can't be told: {why}.") from None
 
 
 def _of_files(word: str, called: str) -> tuple[Command, ...]:

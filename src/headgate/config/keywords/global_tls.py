@@ -12,7 +12,7 @@ from headgate.config.keywords.tls_options import version_options
 from headgate.config.model import EXTRA_FILES
 from headgate.config.registry import KEYWORDS, Keyword, Parser
 from headgate.config.section_drafts import GlobalSection
-from headgate.config.tls_options import Verify
+from headgate.config.tls_options import PropertyQuery, Provider, Verify
 
 _TICKETS: dict[str, Parser] = {"no-tls-tickets": flag("tls-tickets", False), "tls-tickets": flag("tls-tickets")}
 _BIND_OPTIONS: dict[str, Parser] = {
@@ -76,6 +76,20 @@ def _command(cursor: Cursor, section: GlobalSection) -> None:
     section.settings.put("ssl-passphrase-cmd", tuple(words), cursor.keyword.location)
 
 
+def _provider(cursor: Cursor, section: GlobalSection) -> None:
+    """`ssl-provider <name>`: they are loaded in their order, each from the `ssl-provider-path` before it."""
+    name = cursor.next("the name of a provider")
+    cursor.finish()
+    settings = section.settings
+    one = Provider(name.text, settings.value("ssl-provider-path"), name.location)
+    settings.put("ssl-provider", (*settings.value("ssl-provider", ()), one), cursor.keyword.location)
+
+
+def _property_query(cursor: Cursor) -> PropertyQuery:
+    word = cursor.next("a query of properties")
+    return PropertyQuery(word.text, word.location)
+
+
 def _watch(cursor: Cursor, section: GlobalSection) -> None:
     """`crt-watch <interval>`, our own: files of certificates are looked at so often, and read when they have changed."""
     word = cursor.rest[0] if cursor.more else cursor.keyword
@@ -122,10 +136,8 @@ KEYWORDS.add(
         "it would take one more count over all workers; 'maxconn' of bind lines with 'ssl' and of servers bounds the same",
         "maxsslconn",
     ),
+    implemented("ssl-provider", _provider),
+    value("ssl-provider-path", _word("a directory")),
+    value("ssl-propquery", _property_query),
     *impossible("OpenSSL 4.0 has no engines any more", "ssl-engine"),
-    *impossible(
-        "it would take a binding of OSSL_PROVIDER_load; the default provider of the TLS library is always loaded",
-        "ssl-provider", "ssl-provider-path",
-    ),
-    *impossible("it would take a binding of EVP_set_default_properties", "ssl-propquery"),
 )

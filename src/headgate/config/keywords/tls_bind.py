@@ -32,7 +32,7 @@ def _ignored_errors(cursor: Cursor) -> IgnoredErrors:
 
 
 _NPN = "NPN was replaced by ALPN (RFC 7301), and the binding has left it out: use 'alpn'"
-_ECH = "the TLS library has it from OpenSSL 4.0 on; it would take a binding of SSL_CTX_set1_echstore"
+_ECH = "OpenSSL has it from 4.0 on, but SSL_CTX_set1_echstore is left out of the module that cryptography links it into"
 
 BIND_OPTIONS: dict[str, Parser] = {
     "allow-0rtt": flag("allow-0rtt"),
