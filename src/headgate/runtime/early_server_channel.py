@@ -24,7 +24,17 @@ from headgate.runtime.tls_tuning import RECORD
 from headgate.tls.client_context import ServerContext
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.openssl import WANT_READ, WANT_WRITE, TlsError, ffi, lib, take_error
+from headgate.tls.openssl import (
+    WANT_READ,
+    WANT_WRITE,
+    ERR_clear_error,
+    SSL_get_error,
+    SSL_read,
+    SSL_write_early_data,
+    TlsError,
+    ffi,
+    take_error,
+)
 from headgate.tls.session_store import Dialled
 
 #: What part of the socket's send buffer early data may fill, so that it goes at once. OpenSSL counts it anew each time that it is
@@ -32,10 +42,6 @@ from headgate.tls.session_store import Dialled
 _SHARE: Final = 4
 
 _count: Final = ffi.new("size_t *")
-_write_early_data: Final = lib.SSL_write_early_data
-_read: Final = lib.SSL_read
-_get_error: Final = lib.SSL_get_error
-_clear_errors: Final = lib.ERR_clear_error
 
 
 class EarlyRequester(HandshakeOwner, Protocol):
@@ -65,9 +71,9 @@ class EarlyServerSide(ServerSide):
     def read_on(self, buffer: Any, count: int, now: float) -> int:
         """See `ServerSide.read_on`; behind data a ticket is expected until there is one."""
         context, handle = self._context, self._handle
-        while count <= 0 and _get_error(handle.ssl, count) == WANT_READ and context.look(handle, now):
+        while count <= 0 and SSL_get_error(handle.ssl, count) == WANT_READ and context.look(handle, now):
             self._given = True
-            count = _read(handle.ssl, buffer, RECORD)
+            count = SSL_read(handle.ssl, buffer, RECORD)
         if count > 0:
             self._given = context.look(handle, now) or self._given
             if self._given or not self.taken:
@@ -124,8 +130,8 @@ class EarlyServerChannel(TlsChannel):
         """Send ClientHello and early data, then go on with the handshake as far as it goes."""
         if not self._written:
             early = self._early
-            _clear_errors()
-            result = _write_early_data(self._ssl, early, len(early), _count)
+            ERR_clear_error()
+            result = SSL_write_early_data(self._ssl, early, len(early), _count)
             if result != 1:
                 self._not_written(result)
                 return
@@ -134,7 +140,7 @@ class EarlyServerChannel(TlsChannel):
 
     def _not_written(self, result: int) -> None:
         system_error = ffi.errno
-        kind = _get_error(self._ssl, result)
+        kind = SSL_get_error(self._ssl, result)
         if kind in (WANT_READ, WANT_WRITE):
             self._watch(READ if kind == WANT_READ else WRITE)
         else:

@@ -18,15 +18,21 @@ from headgate.runtime.tls_ending import FLUSH
 from headgate.runtime.tls_openers import Answerer
 from headgate.runtime.tls_tuning import RECORD
 from headgate.tls.facts import ConnectionFacts
-from headgate.tls.openssl import WANT_READ, WANT_WRITE, ffi, lib, take_error
+from headgate.tls.openssl import (
+    WANT_READ,
+    WANT_WRITE,
+    ERR_clear_error,
+    SSL_do_handshake,
+    SSL_get_error,
+    SSL_read_early_data,
+    ffi,
+    take_error,
+)
 
 _SUCCESS: Final = 1
 _FINISH: Final = 2
 _buffer: Final = ffi.new("char[]", RECORD)
 _count: Final = ffi.new("size_t *")
-_read_early_data: Final = lib.SSL_read_early_data
-_get_error: Final = lib.SSL_get_error
-_clear_errors: Final = lib.ERR_clear_error
 
 #: ALPN names of what can be told of early data.
 _HTTP_1: Final = frozenset({b"http/1.1", b"http/1.0"})
@@ -96,8 +102,8 @@ class EarlyTlsChannel(TlsChannel):
         while self._early:
             if self._failed:
                 return
-            _clear_errors()
-            result = _read_early_data(self._ssl, _buffer, RECORD, _count)
+            ERR_clear_error()
+            result = SSL_read_early_data(self._ssl, _buffer, RECORD, _count)
             if result == _SUCCESS:
                 self._early_data(ffi.unpack(_buffer, _count[0]))
             elif result == _FINISH:
@@ -109,8 +115,8 @@ class EarlyTlsChannel(TlsChannel):
             self._after_early_data()
 
     def _after_early_data(self) -> None:
-        _clear_errors()
-        result = lib.SSL_do_handshake(self._ssl)
+        ERR_clear_error()
+        result = SSL_do_handshake(self._ssl)
         if result == 1:
             self._established_now()
         else:
@@ -118,7 +124,7 @@ class EarlyTlsChannel(TlsChannel):
 
     def _not_yet(self, result: int) -> None:
         system_error = ffi.errno
-        kind = _get_error(self._ssl, result)
+        kind = SSL_get_error(self._ssl, result)
         if kind in (WANT_READ, WANT_WRITE):
             self._wants_write = kind == WANT_WRITE
             self._interest()

@@ -25,7 +25,23 @@ from headgate.tls.client_auth import findings_of, forget_findings
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.handshake_facts import note_failure
 from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, Handle, TlsError, ffi, lib, system_failure, take_error
+from headgate.tls.openssl import (
+    WANT_READ,
+    WANT_WRITE,
+    ZERO_RETURN,
+    ERR_clear_error,
+    Handle,
+    SSL_do_handshake,
+    SSL_get_error,
+    SSL_read,
+    SSL_session_reused,
+    SSL_write,
+    TlsError,
+    ffi,
+    system_failure,
+    take_error,
+    unpack,
+)
 from headgate.tls.server_context import BindContext
 
 #: Full records that are read for one event and handed on together.
@@ -33,13 +49,6 @@ _RECORDS_MOST: Final = 4
 
 _buffer: Final = ffi.new("char[]", RECORD)
 
-_do_handshake: Final = lib.SSL_do_handshake
-_read: Final = lib.SSL_read
-_write: Final = lib.SSL_write
-_get_error: Final = lib.SSL_get_error
-_clear_errors: Final = lib.ERR_clear_error
-_session_reused: Final = lib.SSL_session_reused
-_unpack: Final = ffi.unpack
 
 _CLOSE_NOTIFY: Final = TlsError("close_notify")
 
@@ -125,7 +134,7 @@ class TlsChannel(TlsEnding):
         # one packet with what is sent right behind it, the answer to a request that is here, or the request. It must not wait
         # for more: it acknowledges what the peer has sent, and until then many a client keeps its request back (Nagle).
         # A client that resumes gets one ticket, which is not worth two system calls.
-        few = self._server is not None or not _session_reused(self._ssl)
+        few = self._server is not None or not SSL_session_reused(self._ssl)
         if few:
             cork(self.sock)
         if self._server is None:
@@ -155,13 +164,13 @@ class TlsChannel(TlsEnding):
 
     def _advance(self) -> None:
         """Go on with the handshake as far as it goes."""
-        _clear_errors()
-        result = _do_handshake(self._ssl)
+        ERR_clear_error()
+        result = SSL_do_handshake(self._ssl)
         if result == 1:
             self._established_now()
             return
         system_error = ffi.errno
-        kind = _get_error(self._ssl, result)
+        kind = SSL_get_error(self._ssl, result)
         if kind == WANT_READ:
             if self._events != READ:
                 self._watch(READ)
@@ -270,13 +279,13 @@ class TlsChannel(TlsEnding):
             self._broken()
 
     def _read(self) -> None:
-        _clear_errors()
-        count = _read(self._ssl, _buffer, RECORD)
+        ERR_clear_error()
+        count = SSL_read(self._ssl, _buffer, RECORD)
         if self._awaits_ticket and self._server is not None:
             count = self._server.read_on(_buffer, count, self.reactor.now)
             self._awaits_ticket = self._server.awaits_ticket
         if 0 < count < RECORD:
-            data = _unpack(_buffer, count)
+            data = unpack(_buffer, count)
             if self._read_wants_write:
                 self._read_wants_write = False
                 self._interest()
@@ -291,14 +300,14 @@ class TlsChannel(TlsEnding):
 
     def _read_more(self) -> None:
         """A full record was read: more is likely there. Hand on several together, it halves what is done for each."""
-        parts = [_unpack(_buffer, RECORD)]
+        parts = [unpack(_buffer, RECORD)]
         end = None
         while len(parts) < _RECORDS_MOST:
-            count = _read(self._ssl, _buffer, RECORD)
+            count = SSL_read(self._ssl, _buffer, RECORD)
             if count <= 0:
                 end = self._why_not(count)
                 break
-            parts.append(_unpack(_buffer, count))
+            parts.append(unpack(_buffer, count))
             if count < RECORD:
                 break
         self.owner.data_received(b"".join(parts))
@@ -312,7 +321,7 @@ class TlsChannel(TlsEnding):
     def _why_not(self, result: int) -> TlsError | None:
         """Why a read gave nothing: None for "not yet", else the end of input."""
         system_error = ffi.errno
-        kind = _get_error(self._ssl, result)
+        kind = SSL_get_error(self._ssl, result)
         if kind == WANT_READ:
             if self._read_wants_write:
                 self._read_wants_write = False
@@ -388,8 +397,8 @@ class TlsChannel(TlsEnding):
         size = len(data)
         if self._tuning.small:
             self._measure(size)
-        _clear_errors()
-        count = _write(self._ssl, data, size if size < self._most else self._most)
+        ERR_clear_error()
+        count = SSL_write(self._ssl, data, size if size < self._most else self._most)
         if count == size:
             return
         if count > 0:
@@ -417,7 +426,7 @@ class TlsChannel(TlsEnding):
         while done < size:
             left = size - done
             most = self._most
-            count = _write(self._ssl, start + done, left if left < most else most)
+            count = SSL_write(self._ssl, start + done, left if left < most else most)
             if count <= 0:
                 return done if self._write_stopped(count) else -1
             done += count
@@ -426,7 +435,7 @@ class TlsChannel(TlsEnding):
     def _write_stopped(self, result: int) -> bool:
         """A write did not go through: whether it may later."""
         system_error = ffi.errno
-        kind = _get_error(self._ssl, result)
+        kind = SSL_get_error(self._ssl, result)
         self._write_wants_read = kind == WANT_READ
         if kind == WANT_WRITE or kind == WANT_READ:
             return True
@@ -442,7 +451,7 @@ class TlsChannel(TlsEnding):
         pending = self._pending
         if pending:
             self._write_wants_read = False
-            _clear_errors()
+            ERR_clear_error()
             with ffi.from_buffer(pending) as start:
                 done = self._write_on(start, 0, len(pending))
             if done < 0:  # told after this event

@@ -20,7 +20,16 @@ from headgate.runtime.tls_server_side import ServerSide
 from headgate.runtime.tls_tuning import RECORD, TlsTuning
 from headgate.tls.client_auth import forget_findings
 from headgate.tls.key_log import forget_secrets
-from headgate.tls.openssl import WANT_WRITE, Handle, TlsError, lib
+from headgate.tls.openssl import (
+    CLOSED,
+    WANT_WRITE,
+    ERR_clear_error,
+    Handle,
+    SSL_get_error,
+    SSL_set_shutdown,
+    SSL_shutdown,
+    TlsError,
+)
 
 #: How long what a peer still sends is read away after our last word, seconds, and how much of it, bytes.
 LINGER: Final = 2.0
@@ -30,12 +39,7 @@ _LINGER_MOST: Final = 1 << 20
 _LINGER_PIECE: Final = 1 << 17
 
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
-_CLOSED: Final = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
 
-_shutdown: Final = lib.SSL_shutdown
-_set_shutdown: Final = lib.SSL_set_shutdown
-_get_error: Final = lib.SSL_get_error
-_clear_errors: Final = lib.ERR_clear_error
 
 
 class TlsEnding:
@@ -161,14 +165,14 @@ class TlsEnding:
         """Send close_notify once; False when the socket does not take it now."""
         if self._notified or not self._established:
             return True
-        _clear_errors()
-        result = _shutdown(self._ssl)
+        ERR_clear_error()
+        result = SSL_shutdown(self._ssl)
         if result < 0:
-            kind = _get_error(self._ssl, result)
+            kind = SSL_get_error(self._ssl, result)
             if kind == WANT_WRITE:
                 self._watch(self._events | WRITE)
                 return False
-            _clear_errors()
+            ERR_clear_error()
         else:
             self._said = True
         self._notified = True
@@ -241,7 +245,7 @@ class TlsEnding:
             self.reactor.retire(self)
         if self._established:
             # Without this OpenSSL would throw the session away with a connection whose close_notify did not come back.
-            _set_shutdown(self._ssl, _CLOSED)
+            SSL_set_shutdown(self._ssl, CLOSED)
             if self._server is not None:
                 self._server.ended(gone=self._gone, said=self._said, now=self.reactor.now)
         else:

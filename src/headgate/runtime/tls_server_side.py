@@ -16,7 +16,7 @@ from headgate.observe.key_exchanges import count_traffic
 from headgate.runtime.tls_tuning import RECORD
 from headgate.tls.client_context import ServerContext
 from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.openssl import WANT_READ, TlsError, ffi, lib
+from headgate.tls.openssl import WANT_READ, ERR_clear_error, SSL_get_error, SSL_read, TlsError, ffi
 from headgate.tls.session_store import Dialled
 
 #: What is looked at of a server's first bytes.
@@ -25,9 +25,6 @@ _PEEK: Final = 128
 _TICKETS_MOST: Final = 4
 
 _unwanted: Final = ffi.new("char[]", RECORD)
-_read: Final = lib.SSL_read
-_get_error: Final = lib.SSL_get_error
-_clear_errors: Final = lib.ERR_clear_error
 
 
 class ServerSide:
@@ -106,8 +103,8 @@ class ServerSide:
             What the last read answered. Above 0 there is data, and as a rule no ticket is to be expected any more.
         """
         context, handle = self._context, self._handle
-        while count <= 0 and _get_error(handle.ssl, count) == WANT_READ and context.look(handle, now):
-            count = _read(handle.ssl, buffer, RECORD)
+        while count <= 0 and SSL_get_error(handle.ssl, count) == WANT_READ and context.look(handle, now):
+            count = SSL_read(handle.ssl, buffer, RECORD)
         if count > 0:
             context.look(handle, now)
             context.settled(handle)
@@ -115,11 +112,11 @@ class ServerSide:
 
     def look_for_tickets(self, now: float) -> None:
         """Nothing was read so far: what the server gave behind the handshake may be there. Behind close_notify it is lost."""
-        _clear_errors()
+        ERR_clear_error()
         for _ in range(_TICKETS_MOST):
-            if self.read_on(_unwanted, _read(self._handle.ssl, _unwanted, RECORD), now) <= 0:
+            if self.read_on(_unwanted, SSL_read(self._handle.ssl, _unwanted, RECORD), now) <= 0:
                 break
-        _clear_errors()
+        ERR_clear_error()
 
     # --- the end ---
 

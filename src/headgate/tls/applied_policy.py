@@ -14,7 +14,7 @@ from OpenSSL import SSL
 
 from headgate.config.tls_options import BindPolicy, BindTls
 from headgate.tls.client_auth import ClientAuth
-from headgate.tls.openssl import ffi, lib
+from headgate.tls.openssl import SSL_set1_curves_list, SSL_set_options, ffi, lib
 from headgate.tls.policy import alpn_wire, enabled_versions, new_context, set_algorithms, set_versions, version_mask
 from headgate.tls.storage import Storage
 
@@ -82,10 +82,10 @@ class AppliedPolicy:
 
     def adjust(self, ssl: Any) -> None:
         """Give a connection what OpenSSL took from the context that it was created from, before its handshake."""
-        lib.SSL_set_options(ssl, self._mask)
+        SSL_set_options(ssl, self._mask)
         self._auth.put_on_connection(ssl)
         if self._curves is not None:
-            lib.SSL_set1_curves_list(ssl, self._curves)
+            SSL_set1_curves_list(ssl, self._curves)
 
 
 class Suites(dict[int, str]):

@@ -16,7 +16,7 @@ from typing import Any, Final
 from OpenSSL import SSL
 
 from headgate.tls.client_sessions import ClientSessions
-from headgate.tls.openssl import ffi, lib
+from headgate.tls.openssl import SSL_get_session, SSL_session_reused, SSL_version, ffi
 from headgate.tls.session_der import TLS_1_3, encode_session, read_session_id, session_pointer
 from headgate.tls.unbound import Unreachable, function
 
@@ -28,9 +28,6 @@ _LINE: Final = 8
 #: SSL_SESS_CACHE_SERVER and SSL_SESS_CACHE_NO_INTERNAL of ssl.h.
 _MODE: Final = SSL.SESS_CACHE_SERVER | SSL.SESS_CACHE_NO_INTERNAL
 
-_version: Final = lib.SSL_version
-_reused: Final = lib.SSL_session_reused
-_session: Final = lib.SSL_get_session
 
 
 def sessions_can_be_shared() -> bool:
@@ -76,7 +73,7 @@ class CachedSessions:
             now: monotonic seconds.
         """
         # TLS 1.3 makes a new session at each resumption, TLS 1.2 goes on with the old one.
-        if self._tickets if _version(ssl) >= TLS_1_3 else _reused(ssl):
+        if self._tickets if SSL_version(ssl) >= TLS_1_3 else SSL_session_reused(ssl):
             return
         key, encoded = self._session_of(ssl)
         if key:
@@ -84,14 +81,14 @@ class CachedSessions:
 
     def distrust(self, ssl: Any) -> None:
         """A fatal alert ended a connection: its session is resumed no more (RFC 5246 section 7.2.2)."""
-        if not self._tickets or _version(ssl) < TLS_1_3:
+        if not self._tickets or SSL_version(ssl) < TLS_1_3:
             key, _ = self._session_of(ssl)
             if key:
                 self._cache.forget(key)
 
     def _session_of(self, ssl: Any) -> tuple[bytes, bytes]:
         """The key and the DER form of a connection's session; b"" twice when it has none that is held in memory."""
-        encoded = encode_session(_session(ssl), _MOST)
+        encoded = encode_session(SSL_get_session(ssl), _MOST)
         named = read_session_id(encoded) if encoded else b""
         return (self._line + named, encoded) if encoded and named else (b"", b"")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from headgate.tls.openssl import address_of, ffi, lib
+from headgate.tls.openssl import SSL_set_cert_cb, address_of, ffi
 
 #: Handshakes at the same time of which it is kept.
 _KEPT: Final = 1024
@@ -24,7 +24,7 @@ class CertificateRequests:
 
     def watch(self, ssl: Any) -> None:
         """Note it of a connection that begins. This object must live as long as that."""
-        lib.SSL_set_cert_cb(ssl, self._callback, ffi.NULL)
+        SSL_set_cert_cb(ssl, self._callback, ffi.NULL)
         self._asked.pop(address_of(ssl), None)  # of one before, at the same place
 
     def take(self, ssl: Any) -> bool:

@@ -27,7 +27,19 @@ from headgate.tls.handshake_facts import note_failure
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.installing import install
 from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names, shown
-from headgate.tls.openssl import MODE, TlsError, ffi, lib, new_ssl
+from headgate.tls.openssl import (
+    MODE,
+    SSL_clear_mode,
+    SSL_set1_curves_list,
+    SSL_set_alpn_protos,
+    SSL_set_connect_state,
+    SSL_set_mode,
+    SSL_set_tlsext_host_name,
+    TlsError,
+    ffi,
+    lib,
+    new_ssl,
+)
 from headgate.tls.policy import (
     SYSTEM_CA,
     alpn_wire,
@@ -181,22 +193,22 @@ class ServerContext:
             MemoryError: OpenSSL could not make it.
         """
         ssl = new_ssl(self._pointer, sock.fileno())
-        lib.SSL_set_connect_state(ssl)
+        SSL_set_connect_state(ssl)
         tls = self.tls
         sni = _usable(sni)
         if sni is not None and not _is_address(sni):
-            lib.SSL_set_tlsext_host_name(ssl, sni)
+            SSL_set_tlsext_host_name(ssl, sni)
         if tls.verify is Verify.REQUIRED:
             _expect_name(ssl, sni if sni is not None else _relative(tls.verify_host.encode()) if tls.verify_host else None)
         handle = Dialled(ssl, sni or b"")
         alpn = self._alpn
         if protocols is not None:
             handle.protocols, alpn = protocols, alpn_wire(protocols.names)
-            if lib.SSL_set_alpn_protos(ssl, alpn, len(alpn)) != 0:  # it answers 0 when all is well
+            if SSL_set_alpn_protos(ssl, alpn, len(alpn)) != 0:  # it answers 0 when all is well
                 raise MemoryError("OpenSSL could not take an ALPN list")
         if tls.reuse:
             # Each ticket is to be seen: without this one read would go through all of them, and only the last would be left.
-            lib.SSL_clear_mode(ssl, _AUTO_RETRY)
+            SSL_clear_mode(ssl, _AUTO_RETRY)
             self.sessions.offer(handle, Key(self._policy, alpn, where, handle.name), now)
             group = handle.group
             if group:
@@ -211,7 +223,7 @@ class ServerContext:
         listed = self._foretold.get(group)
         if listed is None:
             listed = self._foretold[group] = _with_key_for(group, self.tls.curves)
-        if listed and lib.SSL_set1_curves_list(ssl, listed) != 1:
+        if listed and SSL_set1_curves_list(ssl, listed) != 1:
             lib.ERR_clear_error()  # as always, then
 
     def early_most(self, handle: Dialled, now: float, wall: float) -> int:
@@ -250,7 +262,7 @@ class ServerContext:
     def settled(self, handle: Dialled) -> None:
         """Data has come, and what the server gives comes before that: reads need not stop at tickets any more."""
         handle.awaits_ticket = False
-        lib.SSL_set_mode(handle.ssl, _AUTO_RETRY)
+        SSL_set_mode(handle.ssl, _AUTO_RETRY)
         self.sessions.settled(handle)
 
     def explain(self, handle: Dialled, sock: socket.socket, error: TlsError, first_bytes: bytes) -> HandshakeRecord:

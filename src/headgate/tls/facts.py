@@ -14,7 +14,7 @@ from cryptography import x509
 
 from headgate.base.connection_errors import ConnectionFailure
 from headgate.tls.key_log import Secrets, secrets_of
-from headgate.tls.openssl import CERTIFICATE_VERIFY_FAILED, encoded_certificate, error_string, ffi, lib
+from headgate.tls.openssl import CERTIFICATE_VERIFY_FAILED, SSL_session_reused, encoded_certificate, error_string, ffi, lib
 from headgate.tls.session_der import encode_session, read_form
 from headgate.tls.unbegun import NO_CIPHER
 
@@ -27,7 +27,6 @@ _RANDOM: Final = 32
 #: X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
 _MISMATCHES: Final = frozenset({62, 64})
 
-_session_reused: Final = lib.SSL_session_reused
 
 
 class CertificateNames(Protocol):
@@ -179,7 +178,7 @@ class ConnectionFacts:
 
     @property
     def resumed(self) -> bool:
-        return bool(_session_reused(self.ssl))
+        return bool(SSL_session_reused(self.ssl))
 
     # --- session and secrets ---
 

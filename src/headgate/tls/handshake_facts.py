@@ -13,7 +13,18 @@ from typing import Any, Final
 from headgate.tls.alerts import alert_sent, find_alert
 from headgate.tls.facts import server_name
 from headgate.tls.handshake_record import Ended, HandshakeRecord, Step
-from headgate.tls.openssl import TlsError, ffi, lib
+from headgate.tls.openssl import (
+    SSL_CIPHER_get_name,
+    SSL_get0_alpn_selected,
+    SSL_get0_group_name,
+    SSL_get_current_cipher,
+    SSL_get_version,
+    SSL_session_reused,
+    TlsError,
+    ffi,
+    lib,
+    string,
+)
 from headgate.wire.client_hello import is_whole, looks_like_tls
 
 #: What is read of an unread rest, to find an alert in it.
@@ -31,27 +42,20 @@ _NO_RANDOM: Final = bytes(32)
 _protocol: Final = ffi.new("unsigned char **")
 _protocol_length: Final = ffi.new("unsigned int *")
 
-_get_version: Final = lib.SSL_get_version
-_get_cipher: Final = lib.SSL_get_current_cipher
-_cipher_name: Final = lib.SSL_CIPHER_get_name
-_get_group: Final = lib.SSL_get0_group_name
-_reused: Final = lib.SSL_session_reused
-_get_alpn: Final = lib.SSL_get0_alpn_selected
-_string: Final = ffi.string
 
 
 def note_success(record: HandshakeRecord, ssl: Any) -> None:
     """What was chosen. A handful of calls, since every handshake pays for them."""
     record.completed = True
     record.step = Step.ESTABLISHED
-    version, cipher = _get_version(ssl), _get_cipher(ssl)
+    version, cipher = SSL_get_version(ssl), SSL_get_current_cipher(ssl)
     record.version = _versions.get(version) or _known_version(version)
     record.cipher = _ciphers.get(cipher) or _known_cipher(cipher)
-    group = _get_group(ssl)
+    group = SSL_get0_group_name(ssl)
     if group:
         record.group = _text(group)
-    record.resumed = _reused(ssl) == 1
-    _get_alpn(ssl, _protocol, _protocol_length)
+    record.resumed = SSL_session_reused(ssl) == 1
+    SSL_get0_alpn_selected(ssl, _protocol, _protocol_length)
     length = _protocol_length[0]
     if length:
         record.alpn = ffi.buffer(_protocol[0], length)[:]
@@ -70,12 +74,12 @@ def _known_version(pointer: Any) -> str:
 def _known_cipher(pointer: Any) -> str:
     if not pointer:
         return ""
-    name = _ciphers[pointer] = _text(_cipher_name(pointer))
+    name = _ciphers[pointer] = _text(SSL_CIPHER_get_name(pointer))
     return name
 
 
 def _text(pointer: Any) -> str:
-    return str(_string(pointer).decode("ascii", "replace"))
+    return str(string(pointer).decode("ascii", "replace"))
 
 
 def note_failure(record: HandshakeRecord, ssl: Any, sock: socket.socket, error: TlsError) -> None:
@@ -94,9 +98,9 @@ def note_failure(record: HandshakeRecord, ssl: Any, sock: socket.socket, error: 
     record.verify_error = lib.SSL_get_verify_result(ssl)
     record.step = _step(record, ssl)
     if record.step is Step.CERTIFICATE:
-        record.version = _text(_get_version(ssl))
-        cipher = _get_cipher(ssl)
-        record.cipher = _text(_cipher_name(cipher)) if cipher else ""
+        record.version = _text(SSL_get_version(ssl))
+        cipher = SSL_get_current_cipher(ssl)
+        record.cipher = _text(SSL_CIPHER_get_name(cipher)) if cipher else ""
         if _is_done(record, ssl):
             record.step = Step.ESTABLISHED
     record.ended = Ended.PEER if record.alert is not None or error.eof or error.errno else Ended.PROXY

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from headgate.tls.openssl import address_of, ffi, lib
+from headgate.tls.openssl import SSL_set_info_callback, address_of, ffi, lib
 
 #: SSL_CB_ACCEPT_LOOP and SSL_CB_CONNECT_LOOP of ssl.h: a state of the handshake is entered.
 _STEPS: Final = frozenset({0x2001, 0x1001})
 _KEY_UPDATES: Final = frozenset({b"TLSv1.3 read client key update", b"TLSv1.3 read server key update"})
-_set_info_callback: Final = lib.SSL_set_info_callback
 
 
 class KeyUpdateLimit:
@@ -39,7 +38,7 @@ class KeyUpdateLimit:
 
     def watch(self, ssl: Any) -> None:
         """Count from now on; this object must live as long as the connection."""
-        _set_info_callback(ssl, self._callback)
+        SSL_set_info_callback(ssl, self._callback)
 
     def forget(self, ssl: Any) -> None:
         """The connection is about to go."""

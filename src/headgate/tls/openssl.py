@@ -38,11 +38,50 @@ MODE: Final[int] = (
     | MODE_NO_AUTO_CHAIN  # the chain is what the file holds, never CAs of ca-file
 )
 
-_SSL_new: Final = lib.SSL_new
-_SSL_free: Final = lib.SSL_free
-_SSL_set_fd: Final = lib.SSL_set_fd
-_gc: Final = ffi.gc
-_clear_errors: Final = lib.ERR_clear_error
+#: As if both sides had said close_notify (SSL_set_shutdown(3)).
+CLOSED: Final[int] = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
+
+# Functions that connections call all the time, under their own names: compiled code has them at hand, where those of `lib` are
+# looked up.
+ERR_clear_error: Final = lib.ERR_clear_error
+SSL_CIPHER_get_name: Final = lib.SSL_CIPHER_get_name
+SSL_SESSION_free: Final = lib.SSL_SESSION_free
+SSL_clear_mode: Final = lib.SSL_clear_mode
+SSL_do_handshake: Final = lib.SSL_do_handshake
+SSL_free: Final = lib.SSL_free
+SSL_get0_alpn_selected: Final = lib.SSL_get0_alpn_selected
+SSL_get0_group_name: Final = lib.SSL_get0_group_name
+SSL_get1_session: Final = lib.SSL_get1_session
+SSL_get_current_cipher: Final = lib.SSL_get_current_cipher
+SSL_get_error: Final = lib.SSL_get_error
+SSL_get_servername: Final = lib.SSL_get_servername
+SSL_get_session: Final = lib.SSL_get_session
+SSL_get_version: Final = lib.SSL_get_version
+SSL_new: Final = lib.SSL_new
+SSL_pending: Final = lib.SSL_pending
+SSL_read: Final = lib.SSL_read
+SSL_read_early_data: Final = lib.SSL_read_early_data
+SSL_session_reused: Final = lib.SSL_session_reused
+SSL_set1_curves_list: Final = lib.SSL_set1_curves_list
+SSL_set_SSL_CTX: Final = lib.SSL_set_SSL_CTX
+SSL_set_accept_state: Final = lib.SSL_set_accept_state
+SSL_set_alpn_protos: Final = lib.SSL_set_alpn_protos
+SSL_set_cert_cb: Final = lib.SSL_set_cert_cb
+SSL_set_connect_state: Final = lib.SSL_set_connect_state
+SSL_set_fd: Final = lib.SSL_set_fd
+SSL_set_info_callback: Final = lib.SSL_set_info_callback
+SSL_set_mode: Final = lib.SSL_set_mode
+SSL_set_options: Final = lib.SSL_set_options
+SSL_set_session: Final = lib.SSL_set_session
+SSL_set_shutdown: Final = lib.SSL_set_shutdown
+SSL_set_tlsext_host_name: Final = lib.SSL_set_tlsext_host_name
+SSL_shutdown: Final = lib.SSL_shutdown
+SSL_version: Final = lib.SSL_version
+SSL_write: Final = lib.SSL_write
+SSL_write_early_data: Final = lib.SSL_write_early_data
+gc: Final = ffi.gc
+string: Final = ffi.string
+unpack: Final = ffi.unpack
 
 #: Reasons at or above this are alerts that the peer sent (SSL_AD_REASON_OFFSET of ssl.h).
 _ALERT_OFFSET: Final = 1000
@@ -75,12 +114,12 @@ def new_ssl(context: Any, fd: int) -> Any:
     Raises:
         MemoryError: OpenSSL could not make it.
     """
-    ssl = _SSL_new(context)
+    ssl = SSL_new(context)
     if ssl:
-        ssl = _gc(ssl, _SSL_free)
-        if _SSL_set_fd(ssl, fd) == 1:
+        ssl = gc(ssl, SSL_free)
+        if SSL_set_fd(ssl, fd) == 1:
             return ssl
-    _clear_errors()
+    ERR_clear_error()
     raise MemoryError("OpenSSL has no memory for another connection")
 
 
@@ -94,7 +133,7 @@ def encoded_certificate(pointer: Any) -> bytes | None:
     memory = lib.BIO_new(lib.BIO_s_mem())
     try:
         if lib.i2d_X509_bio(memory, pointer) != 1:
-            _clear_errors()
+            ERR_clear_error()
             return None
         data = ffi.new("char **")
         size = lib.BIO_get_mem_data(memory, data)

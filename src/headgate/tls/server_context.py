@@ -42,7 +42,17 @@ from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.installing import install
 from headgate.tls.key_choice import alike, choose
 from headgate.tls.line_facts import LineFacts, group_names, shown
-from headgate.tls.openssl import OP_PRIORITIZE_CHACHA, Handle, ffi, lib, new_ssl
+from headgate.tls.openssl import (
+    OP_PRIORITIZE_CHACHA,
+    Handle,
+    SSL_get_servername,
+    SSL_set_accept_state,
+    SSL_set_SSL_CTX,
+    ffi,
+    lib,
+    new_ssl,
+    string,
+)
 from headgate.tls.policy import enabled_versions, new_context, set_common, span_versions
 from headgate.tls.session_context import give_sessions, limit_cache
 from headgate.tls.storage import CertificateEntry, Entry, Storage
@@ -63,10 +73,6 @@ _UNRECOGNIZED_NAME: Final = 112  # alert, RFC 6066 section 3
 _OK: Final = 0
 _FATAL: Final = 2
 
-_set_accept_state: Final = lib.SSL_set_accept_state
-_set_context: Final = lib.SSL_set_SSL_CTX
-_get_name: Final = lib.SSL_get_servername
-_string: Final = ffi.string
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +155,7 @@ class BindContext:
     def connection(self, sock: socket.socket, hello: bytes = b"") -> Handle:
         """A connection for an accepted, non-blocking socket, ready for its handshake; `hello` is what was peeked of it."""
         ssl = new_ssl(self._session._context, sock.fileno())
-        _set_accept_state(ssl)
+        SSL_set_accept_state(ssl)
         if self.selective:
             self._select(ssl, hello)
         return Handle(ssl)
@@ -339,7 +345,7 @@ class BindContext:
             if len(choice) == 1:
                 self._remember(name, switch)
         switch[0].adjust(ssl)
-        _set_context(ssl, switch[1])
+        SSL_set_SSL_CTX(ssl, switch[1])
 
     def _usable(self, choice: Choice, data: bytes) -> Served:
         try:
@@ -353,8 +359,8 @@ class BindContext:
 
     def _choose(self, ssl: Any, alert: Any, _argument: Any) -> int:
         """Switch to the context of the name that was asked for."""
-        pointer = _get_name(ssl, 0)
-        name = _string(pointer) if pointer else b""
+        pointer = SSL_get_servername(ssl, 0)
+        name = string(pointer) if pointer else b""
         # Selective: `_select` had nothing for the connection, and no policy was applied to it.
         switch = None if self.selective else self._switches.get(name)
         if switch is None:
@@ -364,13 +370,13 @@ class BindContext:
                 return _FATAL
             switch = self.policies[choice[0].policy], self._context_for(choice)._context
             self._remember(name, switch)
-        _set_context(ssl, switch[1])
+        SSL_set_SSL_CTX(ssl, switch[1])
         return _OK
 
     def _confirm(self, policy: BindPolicy, ssl: Any, alert: Any, _argument: Any) -> int:
         """Go on if the name that OpenSSL read belongs to the policy that was applied."""
-        pointer = _get_name(ssl, 0)
-        name = _string(pointer) if pointer else b""
+        pointer = SSL_get_servername(ssl, 0)
+        name = string(pointer) if pointer else b""
         switch = self._switches.get(name.lower())
         if switch is not None and switch[0].policy is policy:
             return _OK

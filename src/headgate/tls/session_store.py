@@ -19,7 +19,19 @@ from typing import Any, Final, NamedTuple, Protocol
 from headgate.config.tls_options import Protocols
 from headgate.observe.full_handshakes import Cause
 from headgate.tls.first_contact import EXPECTED, FirstContact
-from headgate.tls.openssl import Handle, ffi, lib
+from headgate.tls.openssl import (
+    ERR_clear_error,
+    Handle,
+    SSL_get0_group_name,
+    SSL_get1_session,
+    SSL_get_session,
+    SSL_SESSION_free,
+    SSL_session_reused,
+    SSL_set_session,
+    SSL_version,
+    ffi,
+    lib,
+)
 from headgate.tls.session_der import TLS_1_3, decode_session, encode_session, read_form
 
 #: Keys that have sessions, for each server. Names can come from requests, so the table needs an end.
@@ -224,12 +236,12 @@ class ServerSessions:
             handle._absence = record.absence
             if record.absence in EXPECTED:
                 self._be_first(handle, record, now)
-        elif lib.SSL_set_session(handle.ssl, session.pointer) == 1:
+        elif SSL_set_session(handle.ssl, session.pointer) == 1:
             session.uses += 1
             handle._offered = session
             handle._begun = session.pointer
         else:
-            lib.ERR_clear_error()
+            ERR_clear_error()
             record.sessions.clear()
             handle._absence = Cause.OTHER_POLICY  # of a version that is not spoken any more
 
@@ -324,8 +336,8 @@ class ServerSessions:
             Why it was a full one; None when it resumed a session.
         """
         record, offered, ssl = handle._record, handle._offered, handle.ssl
-        current = lib.SSL_get_session(ssl)
-        resumed = bool(lib.SSL_session_reused(ssl))
+        current = SSL_get_session(ssl)
+        resumed = bool(SSL_session_reused(ssl))
         cause = None if resumed else handle._absence
         if record is None:
             return cause
@@ -334,7 +346,7 @@ class ServerSessions:
         if offered is not None and not resumed:
             cause = Cause.EXPIRED if offered.expired(now) else offered.unclean or Cause.REFUSED
             self._refused(record, offered, cause)
-        if lib.SSL_version(ssl) >= TLS_1_3:
+        if SSL_version(ssl) >= TLS_1_3:
             handle._seen = current
             handle.awaits_ticket = True
         elif offered is None or current != handle._begun:
@@ -348,7 +360,7 @@ class ServerSessions:
     def look(self, handle: Dialled, now: float) -> bool:
         """Keep the session that a TLS 1.3 server may have given meanwhile; whether there was one."""
         record = handle._record
-        current = lib.SSL_get_session(handle.ssl)
+        current = SSL_get_session(handle.ssl)
         if record is None or current == handle._seen:
             return False
         handle._seen = current
@@ -416,10 +428,10 @@ class ServerSessions:
         encoded = None
         every = GIVE_EVERY if handle._tied or not ticket else GIVE_SCARCE_EVERY
         if not ticket or (self.shared is not None and now - record.given_at >= every):
-            encoded = encode_session(lib.SSL_get_session(handle.ssl), SESSION_MOST)
+            encoded = encode_session(SSL_get_session(handle.ssl), SESSION_MOST)
             too_long = encoded is None
         else:
-            too_long = not 0 < lib.i2d_SSL_SESSION(lib.SSL_get_session(handle.ssl), ffi.NULL) <= SESSION_MOST
+            too_long = not 0 < lib.i2d_SSL_SESSION(SSL_get_session(handle.ssl), ffi.NULL) <= SESSION_MOST
         if too_long:
             self.dropped += 1
             return
@@ -427,9 +439,9 @@ class ServerSessions:
             if not record.sessions:
                 record.absence = Cause.NO_SESSION
             return
-        name = lib.SSL_get0_group_name(handle.ssl)
+        name = SSL_get0_group_name(handle.ssl)
         group = ffi.string(name).lower() if name else b""
-        session = Session(ffi.gc(lib.SSL_get1_session(handle.ssl), lib.SSL_SESSION_free), now, group, ticket=ticket)
+        session = Session(ffi.gc(SSL_get1_session(handle.ssl), SSL_SESSION_free), now, group, ticket=ticket)
         handle._tied.append(session)
         if encoded is not None and self._give(record, session, encoded, now):
             return

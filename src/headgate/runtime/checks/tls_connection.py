@@ -23,7 +23,25 @@ from headgate.runtime.checks.connection import READ_SIZE, TlsLayer, nothing
 from headgate.runtime.checks.failures import TlsFailure
 from headgate.runtime.reactor import READ, WRITE, Reactor
 from headgate.tls.client_context import ServerContext
-from headgate.tls.openssl import WANT_READ, WANT_WRITE, ZERO_RETURN, TlsError, ffi, lib, system_failure, take_error
+from headgate.tls.openssl import (
+    CLOSED,
+    WANT_READ,
+    WANT_WRITE,
+    ZERO_RETURN,
+    ERR_clear_error,
+    SSL_do_handshake,
+    SSL_get_error,
+    SSL_pending,
+    SSL_read,
+    SSL_set_shutdown,
+    SSL_shutdown,
+    SSL_write,
+    TlsError,
+    ffi,
+    system_failure,
+    take_error,
+    unpack,
+)
 
 #: How long a connection that was closed waits for the end of its handshake, for a ticket, and then for the server, seconds.
 HANDSHAKE: Final = 1.0
@@ -33,18 +51,8 @@ GOODBYE: Final = 1.0
 _MOST: Final = 1 << 18
 #: What is looked at of the server's first bytes.
 _PEEK: Final = 128
-_CLOSED: Final = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
 _buffer: Final = ffi.new("char[]", READ_SIZE)
 
-_do_handshake: Final = lib.SSL_do_handshake
-_read: Final = lib.SSL_read
-_write: Final = lib.SSL_write
-_pending: Final = lib.SSL_pending
-_shutdown: Final = lib.SSL_shutdown
-_set_shutdown: Final = lib.SSL_set_shutdown
-_get_error: Final = lib.SSL_get_error
-_clear_errors: Final = lib.ERR_clear_error
-_unpack: Final = ffi.unpack
 
 
 class CheckDialler:
@@ -162,13 +170,13 @@ class TlsConnection(TlsLayer):
                 self._peek()
             self._cork()
         while True:
-            _clear_errors()
-            result = int(_do_handshake(self._ssl))
+            ERR_clear_error()
+            result = int(SSL_do_handshake(self._ssl))
             if result > 0:
                 self._completed()
                 return True
             system_error = ffi.errno
-            if not self._again(_get_error(self._ssl, result), system_error):
+            if not self._again(SSL_get_error(self._ssl, result), system_error):
                 return False
 
     def overdue(self, seconds: float) -> str:
@@ -202,14 +210,14 @@ class TlsConnection(TlsLayer):
         if self._handle.awaits_ticket:
             self._listen_first()
         while True:
-            _clear_errors()
-            result = int(_write(self._ssl, data, len(data)))
+            ERR_clear_error()
+            result = int(SSL_write(self._ssl, data, len(data)))
             if result > 0:
                 if result < len(data):
                     self._await(WRITE)
                 return result
             system_error = ffi.errno
-            if not self._again(_get_error(self._ssl, result), system_error):
+            if not self._again(SSL_get_error(self._ssl, result), system_error):
                 return 0
 
     def _listen_first(self, *, ends: bool = False) -> bool:
@@ -223,15 +231,15 @@ class TlsConnection(TlsLayer):
         Returns:
             Whether anything has come.
         """
-        _clear_errors()
+        ERR_clear_error()
         came = False
         while True:
-            result = int(_read(self._ssl, _buffer, READ_SIZE))
+            result = int(SSL_read(self._ssl, _buffer, READ_SIZE))
             if result > 0:
-                self._early += bytes(_unpack(_buffer, result))
+                self._early += bytes(unpack(_buffer, result))
                 return True
             system_error = ffi.errno
-            kind = _get_error(self._ssl, result)
+            kind = SSL_get_error(self._ssl, result)
             if kind in (WANT_READ, WANT_WRITE, ZERO_RETURN):
                 if kind == WANT_READ and self._context.look(self._handle, self._reactor.now):
                     came = True
@@ -248,22 +256,22 @@ class TlsConnection(TlsLayer):
         if self._early:
             early, self._early = self._early, b""
             return early
-        if not self._came and not _pending(self._ssl):
+        if not self._came and not SSL_pending(self._ssl):
             self._await(READ)
             return None
         self._came = False
         while True:
-            _clear_errors()
-            result = int(_read(self._ssl, _buffer, most))
+            ERR_clear_error()
+            result = int(SSL_read(self._ssl, _buffer, most))
             if result > 0:
                 break
             system_error = ffi.errno
-            kind = _get_error(self._ssl, result)
+            kind = SSL_get_error(self._ssl, result)
             if kind == ZERO_RETURN:
                 return b""
             if not self._again(kind, system_error):
                 return None
-        data = bytes(_unpack(_buffer, result))
+        data = bytes(unpack(_buffer, result))
         if self._handle.awaits_ticket:
             self._context.look(self._handle, self._reactor.now)
             self._context.settled(self._handle)
@@ -333,10 +341,10 @@ class TlsConnection(TlsLayer):
     def _stir(self, gone: Callable[[], None]) -> None:
         """Something came while nobody asked: it may be a ticket, and then all is well."""
         while True:
-            _clear_errors()
-            result = int(_read(self._ssl, _buffer, READ_SIZE))
+            ERR_clear_error()
+            result = int(SSL_read(self._ssl, _buffer, READ_SIZE))
             system_error = ffi.errno
-            kind = _get_error(self._ssl, result)
+            kind = SSL_get_error(self._ssl, result)
             if result <= 0 and kind == WANT_READ:
                 if self._handle.awaits_ticket and self._context.look(self._handle, self._reactor.now):
                     continue
@@ -383,12 +391,12 @@ class TlsConnection(TlsLayer):
 
     def _end_handshake(self) -> None:
         """The handshake of a check that was given up goes on."""
-        _clear_errors()
-        result = int(_do_handshake(self._ssl))
+        ERR_clear_error()
+        result = int(SSL_do_handshake(self._ssl))
         if result != 1:
-            kind = _get_error(self._ssl, result)
+            kind = SSL_get_error(self._ssl, result)
             if kind != WANT_READ:
-                _clear_errors()
+                ERR_clear_error()
                 self._broken = Cause.UNCLEAN_BY_SERVER
                 self._release()
             return
@@ -396,15 +404,15 @@ class TlsConnection(TlsLayer):
         self._leave()
 
     def _look_for_tickets(self) -> None:
-        _clear_errors()
+        ERR_clear_error()
         while True:
-            result = _read(self._ssl, _buffer, READ_SIZE)
+            result = SSL_read(self._ssl, _buffer, READ_SIZE)
             if result > 0:
                 self._left -= result
                 if self._left > 0:
                     continue
             system_error = ffi.errno
-            kind = _get_error(self._ssl, result)
+            kind = SSL_get_error(self._ssl, result)
             came = self._context.look(self._handle, self._reactor.now)
             if kind == WANT_READ and not came:
                 return
@@ -421,10 +429,10 @@ class TlsConnection(TlsLayer):
     def _say_goodbye(self) -> None:
         self._saying_goodbye = True
         self._cork()  # FIN goes with it
-        _clear_errors()
+        ERR_clear_error()
         # A fresh socket's send buffer has room for an alert.
-        if _shutdown(self._ssl) < 0:
-            _clear_errors()
+        if SSL_shutdown(self._ssl) < 0:
+            ERR_clear_error()
             self._broken = self._broken or Cause.UNCLEAN_BY_US
         try:
             self._sock.shutdown(socket.SHUT_WR)
@@ -466,7 +474,7 @@ class TlsConnection(TlsLayer):
             self._reactor.retire(self)
         if self._through:
             # Without this OpenSSL would mark the session of a connection whose close_notify did not come back as unusable.
-            _set_shutdown(self._ssl, _CLOSED)
+            SSL_set_shutdown(self._ssl, CLOSED)
             self._context.ended(self._handle, self._broken, self._reactor.now)
         self._close_socket()
         self._dialler.left(self)
