@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 from headgate.base.diagnostics import Bug
 from headgate.observe.counters import ServerCounters
@@ -20,7 +20,6 @@ from headgate.runtime.reactor import READ, WRITE, Reactor
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.runtime.tls_openers import Dialler
 from headgate.runtime.tls_server_side import ServerSide
-from headgate.runtime.tls_tuning import RECORD
 from headgate.tls.client_context import ServerContext
 from headgate.tls.facts import ConnectionFacts
 from headgate.tls.handshake_record import HandshakeRecord
@@ -29,7 +28,6 @@ from headgate.tls.openssl import (
     WANT_WRITE,
     ERR_clear_error,
     SSL_get_error,
-    SSL_read,
     SSL_write_early_data,
     TlsError,
     ffi,
@@ -68,17 +66,10 @@ class EarlyServerSide(ServerSide):
         self.taken = False
         self._given = False  # a session has come
 
-    def read_on(self, buffer: Any, count: int, now: float) -> int:
-        """See `ServerSide.read_on`; behind data a ticket is expected until there is one."""
-        context, handle = self._context, self._handle
-        while count <= 0 and SSL_get_error(handle.ssl, count) == WANT_READ and context.look(handle, now):
-            self._given = True
-            count = SSL_read(handle.ssl, buffer, RECORD)
-        if count > 0:
-            self._given = context.look(handle, now) or self._given
-            if self._given or not self.taken:
-                context.settled(handle)
-        return count
+    def _is_settled(self, *, given: bool, answered: bool) -> bool:
+        """See `ServerSide._is_settled`; the answer to early data comes before a ticket can, which is still expected then."""
+        self._given = self._given or given
+        return answered and (self._given or not self.taken)
 
 
 class EarlyDialler(Dialler):

@@ -103,12 +103,24 @@ class ServerSide:
             What the last read answered. Above 0 there is data, and as a rule no ticket is to be expected any more.
         """
         context, handle = self._context, self._handle
+        given = False
         while count <= 0 and SSL_get_error(handle.ssl, count) == WANT_READ and context.look(handle, now):
+            given = True
             count = SSL_read(handle.ssl, buffer, RECORD)
         if count > 0:
-            context.look(handle, now)
+            given = context.look(handle, now) or given
+        if self._is_settled(given=given, answered=count > 0):
             context.settled(handle)
         return count
+
+    def _is_settled(self, *, given: bool, answered: bool) -> bool:
+        """Whether what the server has not given so far it does not give: it has said something.
+
+        Args:
+            given: a session has come with what was read now.
+            answered: data has come.
+        """
+        return answered
 
     def look_for_tickets(self, now: float) -> None:
         """Nothing was read so far: what the server gave behind the handshake may be there. Behind close_notify it is lost."""
