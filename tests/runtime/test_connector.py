@@ -40,8 +40,8 @@ class Attempt:
 
 
 def stream(client_port: int = 80) -> Any:
-    session = SimpleNamespace(destination_port=client_port, source=b"127.0.0.9", source_port=4711)
-    return SimpleNamespace(session=session, source_address=b"", source_port=0)
+    session = SimpleNamespace(destination=b"127.0.0.1", destination_port=client_port, source=b"127.0.0.9", source_port=4711)
+    return SimpleNamespace(session=session, destination=None, source_address=b"", source_port=0)
 
 
 def connect(endpoint: Endpoint, at: Any = None, *, cancel: bool = False) -> Channel | Lost | None:

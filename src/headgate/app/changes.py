@@ -112,9 +112,10 @@ class Changes:
         had_none = endpoint.host is None
         endpoint.family, endpoint.host = _resolved(address)
         endpoint.port, endpoint.port_is_offset = address.port, address.port_is_offset
-        backend.pools[server.name].clear()
         wall = self._live.reactor.wall
-        self._live.resume(backend.state.set_address(server, address, wall))
+        streams = backend.state.set_address(server, address, wall)
+        backend.pools[server.name].readdress()
+        self._live.resume(streams)
         if had_none and server.check is None:
             self._live.resume(backend.state.set_operational(server, True, wall))
         self._app.checks_seen().survey(backend.state)

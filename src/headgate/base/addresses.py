@@ -6,6 +6,7 @@ Only the form is known here: names are resolved and sockets opened in `runtime`.
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 from headgate.base.records import dataclass
 
@@ -31,6 +32,10 @@ class Transport(enum.Enum):
 
     STREAM = "stream"
     DATAGRAM = "dgram"
+
+
+#: Hosts that stand for any address: to listen on all, to connect to the one that the client connected to (4.2 bind, server).
+WILDCARDS: Final = frozenset({"", "*", "0.0.0.0", "::"})
 
 
 @dataclass(frozen=True, slots=True)

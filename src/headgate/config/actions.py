@@ -213,6 +213,14 @@ class WaitForHandshake:
 
 
 @dataclass(frozen=True, slots=True)
+class SetDestination:
+    """`set-dst <expression>`, `set-dst-port <expression>`: `part` is "address" or "port"."""
+
+    part: str
+    value: SampleExpression
+
+
+@dataclass(frozen=True, slots=True)
 class Auth:
     """`auth [realm <realm>]`."""
 
@@ -273,7 +281,7 @@ Action = (
     Accept | Reject | SilentDrop | Deny | Tarpit | Return | Redirect | SetHeader | AddHeader | DeleteHeader | ReplaceHeader
     | SetRequestPart | ReplaceRequestPart | SetStatus | SetVar | UnsetVar | SetLogLevel | Capture | SetTimeout | SetRetries
     | DisableL7Retry | Auth | ChangePatterns | UseService | TrackCounter | ChangeCounter
-    | WaitForHandshake
+    | WaitForHandshake | SetDestination
 )
 
 

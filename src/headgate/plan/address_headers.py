@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from headgate.base.diagnostics import ConfigError, Location
 from headgate.config.model import AddressHeader
-from headgate.plan.facts import Stream
+from headgate.plan.facts import Stream, destination_of
 from headgate.plan.samples import parse_address
 from headgate.plan.scope import Scope, shield
 
@@ -36,8 +36,7 @@ def compile_address_header(header: AddressHeader | None, scope: Scope, location:
     only_if_none = name.lower() if header.if_none else None
 
     def simple(stream: Stream) -> bytes | None:
-        session = stream.session
-        address = session.destination if original else session.source
+        address = destination_of(stream)[0] if original else stream.session.source
         return prefix + address if address else None
 
     if excepted is None and only_if_none is None:

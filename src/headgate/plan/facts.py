@@ -320,6 +320,7 @@ class Stream:
         l7_retry_disabled: disable-l7-retry was executed.
         persistence: what the client's persistence cookie said; belongs to `balance.persistence`, None without a cookie line.
         server_error: number of what became of the connection to the server (`bc_err`), 0 while nothing failed.
+        destination: where the client connected to by `set-dst` and `set-dst-port`, address text and port; None: see the session.
         original_method, original_target: as received, for %r and the log (rules may change the head).
     """
 
@@ -333,6 +334,7 @@ class Stream:
         "captures_response",
         "client_timeout",
         "cookie_states",
+        "destination",
         "l7_retry_disabled",
         "log_level",
         "max_retries",
@@ -421,6 +423,7 @@ class Stream:
         self.tunnel_timeout: float | None = None
         self.max_retries: int | None = None
         self.l7_retry_disabled = False
+        self.destination: tuple[bytes, int] | None = None
         self.original_method = b""
         self.original_target = b""
         self.original_version = 11
@@ -433,3 +436,12 @@ class Stream:
         self.persistence: object | None = None
         self.tracks: Tracks | None = None
         self.stick_keys: list[tuple[int, bytes]] | None = None
+
+
+def destination_of(stream: Stream) -> tuple[bytes, int]:
+    """Where the client of a stream connected to, as far as rules see it: address text (b"" for unix sockets) and port."""
+    moved = stream.destination
+    if moved is not None:
+        return moved
+    session = stream.session
+    return session.destination, session.destination_port

@@ -79,8 +79,10 @@ ALIASES: dict[str, AliasRow] = {
     "cp": AliasRow("port", "(e.source_port if e.source else e.listener_id)"),
     "f": AliasRow("text", "frontend"),
     "fc": AliasRow(_INT, "w.frontends[frontend_name].sessions", small=True),
-    "fi": AliasRow("ip", "(e.destination or b'unix')"),
-    "fp": AliasRow("port", "(e.destination_port if e.destination else e.listener_id)"),
+    "fi": AliasRow("ip", "((e.destination if s.destination is None else s.destination[0]) or b'unix')"),
+    "fp": AliasRow(
+        "port", "((e.destination_port if e.destination else e.listener_id) if s.destination is None else s.destination[1])"
+    ),
     "ft": AliasRow("text", "(frontend if e.tls is None and e.unfinished is None else frontend_tls)"),
     "hr": AliasRow("captures", "s.captures_request"),
     "hrl": AliasRow("captures_clf", "s.captures_request"),

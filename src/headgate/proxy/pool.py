@@ -1,8 +1,8 @@
 """Idle connections to one server, waiting to be used again (manual, "http-reuse", "pool-max-conn", "pool-purge-delay").
 
 Connections are grouped by what must be equal for a request to use one (`Identity`): the name, the PROXY header, the client's
-address where the connection comes from there, the port where that is the client's. The most recently used one is taken first, so
-that the others grow old and are purged.
+address where the connection comes from there, address and port of the server where they are those that the client connected to.
+The most recently used one is taken first, so that the others grow old and are purged.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from headgate.balance.server import ServerState
-from headgate.base.addresses import Family
+from headgate.base.addresses import WILDCARDS, Family
 from headgate.config.model import SourceAddress
-from headgate.plan.facts import Session, Stream
+from headgate.plan.facts import Session, Stream, destination_of
 
 if TYPE_CHECKING:
     from headgate.proxy.server_connection import ServerConnection
@@ -32,32 +32,35 @@ class Identity:
         matters: requests can differ in it; otherwise `of` always answers None.
     """
 
-    __slots__ = ("_name", "_port", "_proxy_header", "_source", "_source_port", "matters")
+    __slots__ = ("_address", "_name", "_port", "_proxy_header", "_source", "_source_port", "matters")
 
     def __init__(self, server: ServerState, source: SourceAddress | None) -> None:
         spec, plan = server.spec, server.plan
-        address = spec.address
+        address = server.address
         spoofed = None if source is None else source.usesrc
         self._name = plan.connection_name or plan.sni
         self._proxy_header = spec.send_proxy is not None
         self._source = spoofed is not None
         self._source_port = spoofed == "client"
         self._port = address.family in _WITH_PORTS and (not address.port or address.port_is_offset)
-        self.matters = self._name is not None or self._proxy_header or self._source or self._port
+        self._address = address.family in _WITH_PORTS and address.host in WILDCARDS
+        self.matters = self._name is not None or self._proxy_header or self._source or self._port or self._address
 
     def of(self, stream: Stream, session: Session) -> bytes | None:
         """The identity of the connection that a request needs."""
         name = None if self._name is None else self._name(stream)
-        if not (self._proxy_header or self._source or self._port):
+        if not (self._proxy_header or self._source or self._port or self._address):
             return name
         parts = [name or b""]
+        address, port = destination_of(stream)
         if self._proxy_header:
-            ends = (session.source, session.source_port, session.destination, session.destination_port)
-            parts.append(b"%b:%d %b:%d" % ends)
+            parts.append(b"%b:%d %b:%d" % (session.source, session.source_port, address, port))
         if self._source:
             parts.append(b"%b:%d" % (session.source, session.source_port if self._source_port else 0))
         if self._port:
-            parts.append(b"%d" % session.destination_port)
+            parts.append(b"%d" % port)
+        if self._address:
+            parts.append(address)
         return b" ".join(parts)
 
 
@@ -69,7 +72,7 @@ class Pool:
         identity: what connections are grouped by.
     """
 
-    __slots__ = ("_groups", "_limit", "_purge_delay", "_scheduler", "armed", "deadline", "identity", "idle", "server")
+    __slots__ = ("_groups", "_limit", "_purge_delay", "_scheduler", "_source", "armed", "deadline", "identity", "idle", "server")
 
     def __init__(self, server: ServerState, scheduler: Scheduler, source: SourceAddress | None = None) -> None:
         self.server = server
@@ -79,7 +82,8 @@ class Pool:
         self._scheduler = scheduler
         self._limit = server.spec.pool_max_conn
         self._purge_delay = server.spec.pool_purge_delay
-        self.identity = Identity(server, server.spec.source or source)
+        self._source = server.spec.source or source
+        self.identity = Identity(server, self._source)
         self._groups: dict[bytes | None, dict[ServerConnection, None]] = {}
 
     def take(self, key: bytes | None, *, proven: bool = False) -> ServerConnection | None:
@@ -139,6 +143,11 @@ class Pool:
             connection.close()
         if self.idle:
             self._scheduler.arm(self, self._scheduler.now + self._purge_delay)
+
+    def readdress(self) -> None:
+        """The server has another address: what is idle goes, and requests may have to differ in other things than before."""
+        self.clear()
+        self.identity = Identity(self.server, self._source)
 
     def clear(self) -> None:
         """Close all: the server went away, or we stop."""

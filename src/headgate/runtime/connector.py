@@ -12,10 +12,10 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
 from headgate.balance.server import ServerState
-from headgate.base.addresses import Address, Family
+from headgate.base.addresses import WILDCARDS, Address, Family
 from headgate.base.connection_errors import ConnectionFailure, by_errno
 from headgate.config.model import ProxyProtocolSend, SourceAddress
-from headgate.plan.facts import Session, Stream, TlsFacts
+from headgate.plan.facts import Session, Stream, TlsFacts, destination_of
 from headgate.proxy.port import Channel, Lost, Owner
 from headgate.proxy.services import Attempt
 from headgate.runtime.channel import NOBODY, PlainChannel, lost_reason, stream_socket
@@ -124,15 +124,20 @@ class Endpoint:
         self.source = source
         self.options = options
 
-    def target(self, client_port: int) -> tuple[str, int] | str | bytes:
-        """The address to connect to; without a port of its own the server gets the one that the client used (5.2 server).
+    def target(self, stream: Stream) -> tuple[str, int] | str | bytes:
+        """The address to connect to; a server without an address or port of its own has those that the client used (5.2 server).
 
         Raises:
-            OSError: there is no such port.
+            OSError: there is no such port, or the client used no address.
         """
         host = self.host or ""
         if self.family == socket.AF_UNIX:
             return host
+        address, client_port = destination_of(stream)
+        if host in WILDCARDS:
+            if not address:
+                raise OSError(errno.EADDRNOTAVAIL, "the client came over a unix socket: the server would have no address")
+            host = address.decode()
         port = client_port + self.port if self.port_is_offset else self.port or client_port
         if not 0 < port < 65536:
             raise OSError(errno.EADDRNOTAVAIL, f"the server would have port {port}")
@@ -204,7 +209,10 @@ class PendingConnection:
         endpoint = self._endpoint
         if endpoint.host is None:
             raise OSError(errno.EHOSTUNREACH, "the server's name is not resolved")
+        target = self._target = endpoint.target(self._stream)
         family = endpoint.family if endpoint.socks4 is None else _family_of(endpoint.socks4)
+        if endpoint.socks4 is None and isinstance(target, tuple):
+            family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET  # a server with any address has one of either family
         sock = stream_socket(family)
         self._sock = sock
         if family != socket.AF_UNIX:
@@ -213,7 +221,6 @@ class PendingConnection:
             sock.setsockopt(level, option, value)
         if endpoint.source is not None:
             bind_source(sock, endpoint.source, self._stream.session)
-        target = self._target = endpoint.target(self._stream.session.destination_port)
         if isinstance(target, tuple):
             self._stream.server_address, self._stream.server_port = target[0].encode(), target[1]
         if endpoint.socks4 is not None:
@@ -250,8 +257,8 @@ class PendingConnection:
     def _ask_socks(self, sock: socket.socket) -> None:
         """Have the SOCKS4 proxy connect us to the server."""
         try:
-            target = self._endpoint.target(self._stream.session.destination_port)
-            if not isinstance(target, tuple) or self._endpoint.family != socket.AF_INET:
+            target = self._endpoint.target(self._stream)
+            if not isinstance(target, tuple) or ":" in target[0]:
                 raise OSError(errno.EAFNOSUPPORT, "SOCKS4 knows IPv4 addresses only")
             sock.send(socks4.connect_request(*target))
         except OSError as broken:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from headgate.base.addresses import Family
+from headgate.base.addresses import WILDCARDS, Family
 from headgate.config.model import Bind, Mode
 from headgate.observe.counters import ListenerCounters
 from headgate.plan.facts import Session, TlsFacts
@@ -39,8 +39,6 @@ _OF_ONE_CONNECTION: Final = frozenset({
     errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET,
     errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.ETIMEDOUT,
 })
-
-_WILDCARDS: Final = frozenset({"", "0.0.0.0", "::", "*"})
 
 
 class TlsClientChannel(Channel, Protocol):
@@ -148,7 +146,7 @@ class Listener:
             if side.spec.options.nolinger:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             name = sock.getsockname()
-            if name[0] not in _WILDCARDS:
+            if name[0] not in WILDCARDS:
                 self._fixed = (name[0].encode(), name[1])
 
     def start(self) -> None:

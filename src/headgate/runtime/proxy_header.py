@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from headgate.config.model import ProxyProtocolSend
-from headgate.plan.facts import Stream
+from headgate.plan.facts import Stream, destination_of
 from headgate.wire import proxy_protocol
 
 #: Options that need facts of the client's TLS connection.
@@ -15,9 +15,10 @@ _ABOUT_TLS: Final = frozenset({"ssl", "cert-cn", "ssl-cipher", "cert-sig", "cert
 def encode_header(send: ProxyProtocolSend, stream: Stream) -> bytes:
     """The header for a connection that is made on behalf of `stream`'s client."""
     session = stream.session
-    source, destination = session.source, session.destination
+    source = session.source
+    destination, port = destination_of(stream)
     if send.version == 1:
-        return proxy_protocol.encode_v1(source, session.source_port, destination, session.destination_port)
+        return proxy_protocol.encode_v1(source, session.source_port, destination, port)
     options = send.options
     tls = session.tls
     info = None
@@ -33,5 +34,5 @@ def encode_header(send: ProxyProtocolSend, stream: Stream) -> bytes:
         unique_id=stream.unique_id,
     )
     return proxy_protocol.encode_v2(
-        source, session.source_port, destination, session.destination_port, tlvs, crc32c="crc32c" in options
+        source, session.source_port, destination, port, tlvs, crc32c="crc32c" in options
     )

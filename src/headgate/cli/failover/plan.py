@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 
-from headgate.base.addresses import Address, Family
+from headgate.base.addresses import WILDCARDS, Address, Family
 from headgate.base.diagnostics import Diagnostic, Severity
 from headgate.base.records import dataclass
 from headgate.cli.failover.interfaces import Interface
@@ -14,7 +14,6 @@ from headgate.config.model import Bind, Config
 
 Host = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_WILDCARDS = frozenset({"", "*", "0.0.0.0", "::"})
 _LITERALS = (Family.INET, Family.INET6)
 
 
@@ -103,7 +102,7 @@ def plan_failover(config: Config, wishes: Wishes, interfaces: Sequence[Interface
 
 def _literal(bind: Bind) -> Host | None:
     address = bind.address
-    if address.family not in _LITERALS or address.host in _WILDCARDS:
+    if address.family not in _LITERALS or address.host in WILDCARDS:
         return None
     return ipaddress.ip_address(address.host)
 
@@ -112,7 +111,7 @@ def _serves(bind: Bind, host: Host) -> bool:
     address = bind.address
     if address.family not in _LITERALS:
         return False
-    if address.host in _WILDCARDS:
+    if address.host in WILDCARDS:
         return host.version == 4 if address.family is Family.INET else host.version == 6 or not bind.v6only
     return _literal(bind) == host
 

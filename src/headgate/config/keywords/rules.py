@@ -10,6 +10,7 @@ from headgate.config.actions import Rule, Ruleset
 from headgate.config.cursor import Cursor
 from headgate.config.drafts import ProxyDraft
 from headgate.config.keywords import actions_readers as read
+from headgate.config.keywords import destination_actions as destination
 from headgate.config.keywords import stick_actions as stick
 from headgate.config.keywords.actions_readers import ActionReader
 from headgate.config.keywords.rule_order import check_order
@@ -32,6 +33,7 @@ _SCOPES: dict[Ruleset, frozenset[Scope]] = {
 _TCP = (_CONNECTION, _SESSION, _CONTENT, _RESPONSE_CONTENT)
 _HTTP = (_REQUEST, _RESPONSE, _AFTER)
 _EVERYWHERE = _TCP + _HTTP
+_TO_SERVER = (_CONNECTION, _SESSION, _CONTENT, _REQUEST)
 _TRACKING = (_CONNECTION, _SESSION, _CONTENT, _REQUEST, _RESPONSE)
 
 #: Action -> its reader and the rulesets it may stand in. A name with `*` has its first argument in parentheses.
@@ -62,6 +64,8 @@ _ACTIONS: dict[str, tuple[ActionReader, tuple[Ruleset, ...]]] = {
     "sc-inc-gpc1*": (stick.read_increment_1, _EVERYWHERE),
     "sc-set-gpt*": (stick.read_set_tag, _EVERYWHERE),
     "sc-set-gpt0*": (stick.read_set_tag_0, _EVERYWHERE),
+    "set-dst": (destination.set_address, _TO_SERVER),
+    "set-dst-port": (destination.set_port, _TO_SERVER),
     "set-header": (read.read_set_header, _HTTP),
     "set-log-level": (read.read_log_level, (_CONTENT, _RESPONSE_CONTENT, *_HTTP)),
     "set-map*": (read.change_patterns("set-map"), _HTTP),

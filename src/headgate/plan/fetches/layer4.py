@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headgate.base.connection_errors import SUCCESS, ConnectionFailure, by_number
-from headgate.plan.facts import Stream, Value
+from headgate.plan.facts import Stream, Value, destination_of
 from headgate.plan.places import CLIENT, RESPONSE_MEMORY, RUNNING
 from headgate.plan.registry import plain
 from headgate.plan.samples import Type, parse_address
@@ -14,7 +14,12 @@ def _src(stream: Stream) -> Value:
 
 
 def _dst(stream: Stream) -> Value:
-    return parse_address(stream.session.destination)
+    return parse_address(destination_of(stream)[0])
+
+
+def _dst_port(stream: Stream) -> Value:
+    address, port = destination_of(stream)
+    return port if address else None
 
 
 def _dst_conn(stream: Stream) -> Value:
@@ -36,10 +41,7 @@ plain(
     "src_port", result=Type.SINT, places=CLIENT,
     run=lambda stream: stream.session.source_port if stream.session.source else None,
 )
-plain(
-    "dst_port", result=Type.SINT, places=CLIENT,
-    run=lambda stream: stream.session.destination_port if stream.session.destination else None,
-)
+plain("dst_port", result=Type.SINT, places=CLIENT, run=_dst_port)
 plain("dst_conn", result=Type.SINT, places=RUNNING, run=_dst_conn)
 plain("bc_src", result=Type.ADDR, places=RESPONSE_MEMORY, run=_bc_src)
 plain("bc_dst", result=Type.ADDR, places=RESPONSE_MEMORY, run=_bc_dst)
