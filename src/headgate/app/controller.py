@@ -108,7 +108,7 @@ class Controller(Sibling):
             before.close()
         self.members.pop(number, None)
         handlers: dict[Kind, Handler] = {Kind.HELLO: partial(self._hello, number), Kind.ASK: self._asked, Kind.LINES: self._lines}
-        handlers[Kind.OBSERVED] = self._observed
+        handlers |= {Kind.OBSERVED: self._observed, Kind.RESOLVE: self._resolve}
         self._links[number] = Link(asyncio.get_running_loop(), sock, handlers, partial(self._lost, number))
 
     def _lost(self, number: int, link: Link) -> None:
@@ -129,6 +129,16 @@ class Controller(Sibling):
     def _asked(self, link: Link, message: Message) -> None:
         assert self.app.api is not None
         self.app.api.ask(message.body[0], partial(link.answer, message))
+
+    def _resolve(self, link: Link, message: Message) -> None:
+        """A rule wants the address of a name."""
+        lookups = self.app.lookups
+        if lookups is None or message.body[0] not in self.app.config.resolvers:
+            link.answer(message, "", 0.0)
+            return
+        from headgate.app.lookups import Asked  # is loaded where there are lookups
+
+        Asked(lookups, link, message).answer()
 
     def _lines(self, link: Link, message: Message) -> None:
         name, lines, dropped = message.body

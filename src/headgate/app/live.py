@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from headgate.app.asked_names import descriptors_needed
 from headgate.app.fullconn import set_default_fullconn
 from headgate.app.makers import Makers
 from headgate.app.prepare import Prepared, StartError
@@ -155,7 +156,7 @@ class Live:
         proxies = self.config.proxies
         listening = sum(len(bind.address.ports) for proxy in proxies for bind in proxy.binds)
         checked = sum(1 for proxy in proxies for server in proxy.servers if server.check is not None)
-        return listening + checked + len(self.config.global_.stats_sockets)
+        return listening + checked + len(self.config.global_.stats_sockets) + descriptors_needed(self.config)
 
     # --- building ---
 

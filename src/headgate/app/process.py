@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from headgate.admin.executor import LocalExecutor
 from headgate.app.api import RuntimeApi
+from headgate.app.asked_names import asked_sections
 from headgate.app.doors import Doors
 from headgate.app.live import Live
 from headgate.app.makers import JointMakers, Makers
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from headgate.app.reuse import ReuseWarnings
     from headgate.app.worker import Worker
     from headgate.runtime.checks.runner import CheckRunner
+    from headgate.runtime.lookups import Lookups
     from headgate.tables.opening import Tables
 
 _WARNING_LEVEL, _NOTICE_LEVEL, _ALERT_LEVEL = 4, 5, 1
@@ -74,6 +76,7 @@ class App:
         live: its objects; the most used of them are attributes here too.
         doors: its listening sockets.
         api: the runtime API, None in a worker.
+        lookups: finds addresses for rules, None where no rule asks.
         controller, worker: the links to the others, in a process that has that role.
     """
 
@@ -107,6 +110,7 @@ class App:
         self._dumping: asyncio.Future[None] | None = None
         self.checks: CheckRunner | None = None
         self.resolving: Resolving | None = None
+        self.lookups: Lookups | None = None
         self.controller: Controller | None = None
         self.worker: Worker | None = None
         self.api: RuntimeApi | None = None
@@ -196,6 +200,8 @@ class App:
             import headgate.app.checking
         if self._is_resolving():
             import headgate.app.resolving
+        if asked_sections(self.config):
+            import headgate.app.lookups
         if self.place.role is not Role.SINGLE or leaves:
             import headgate.admin.commands
             import headgate.app.control
@@ -214,10 +220,11 @@ class App:
         )
 
     def _is_resolving(self) -> bool:
-        """Whether names of servers are resolved here while running."""
+        """Whether name servers are asked here, for servers or for rules."""
         if self.api is None:
             return False
-        return any(server.resolution is not None for proxy in self.config.proxies for server in proxy.servers)
+        servers = any(server.resolution is not None for proxy in self.config.proxies for server in proxy.servers)
+        return servers or bool(asked_sections(self.config))
 
     # --- serving ---
 
@@ -263,7 +270,7 @@ class App:
         try:
             await self._done.wait()
         finally:
-            for running in (self.checks, self.resolving, self.ocsp):
+            for running in (self.checks, self.lookups, self.resolving, self.ocsp):
                 if running is not None:
                     await running.stop()
             if self.api is not None:
@@ -311,6 +318,10 @@ class App:
 
             self.resolving = Resolving(self)
             self.resolving.start()
+        if asked_sections(self.config):
+            from headgate.app.lookups import lookups_of
+
+            self.lookups = self.shared.lookups = lookups_of(self)
         if self.ocsp is not None:
             await self.ocsp.start()
 

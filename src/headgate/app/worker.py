@@ -60,6 +60,11 @@ class Worker(Sibling):
             async with asyncio.timeout(GREETING):
                 await self._greeted.wait()
 
+    @property
+    def link(self) -> Link | None:
+        """To the controller; None while that is being replaced."""
+        return self._link
+
     def stop(self) -> None:
         """Let go of the controller."""
         self._send_lines()

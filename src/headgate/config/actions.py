@@ -168,6 +168,24 @@ class SetVar:
 
 
 @dataclass(frozen=True, slots=True)
+class DoResolve:
+    """`do-resolve(scope.name,<resolvers>[,ipv4|ipv6]) <expression>`.
+
+    Attributes:
+        resolvers: the section's name; `location`: where it stands.
+        prefer: 4 or 6: the family that is asked for first.
+        value: the host's name.
+    """
+
+    scope: str
+    name: str
+    resolvers: str
+    prefer: int
+    value: SampleExpression
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
 class UnsetVar:
     scope: str
     name: str
@@ -281,7 +299,7 @@ Action = (
     Accept | Reject | SilentDrop | Deny | Tarpit | Return | Redirect | SetHeader | AddHeader | DeleteHeader | ReplaceHeader
     | SetRequestPart | ReplaceRequestPart | SetStatus | SetVar | UnsetVar | SetLogLevel | Capture | SetTimeout | SetRetries
     | DisableL7Retry | Auth | ChangePatterns | UseService | TrackCounter | ChangeCounter
-    | WaitForHandshake | SetDestination
+    | WaitForHandshake | DoResolve | SetDestination
 )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from headgate.base.addresses import Family
 from headgate.base.diagnostics import Location, Report, nearest_word
 from headgate.config.acl_scopes import conditions_of, references
-from headgate.config.actions import Rule
+from headgate.config.actions import DoResolve, Rule
 from headgate.config.drafts import ConfigDraft, ProxyDraft
 from headgate.config.keywords.resolvers import read_resolv_conf
 from headgate.config.model import Mode, Proxy, Server
@@ -119,23 +119,33 @@ def check_references(draft: ConfigDraft, proxies: Iterable[Proxy], report: Repor
 
 
 def _check_resolvers(draft: ConfigDraft, proxies: Iterable[Proxy], report: Report) -> None:
-    """Sections that server lines name must be there; `default` is made of the system's name servers where nobody wrote it."""
+    """Sections that servers and rules name must be there; `default` is made of the system's where nobody wrote it."""
     known = {name: section.location or draft.global_.location for name, section in draft.resolvers.items()}
     seen: set[Location] = set()
     for proxy in proxies:
-        for server in proxy.servers:
-            if server.resolution is None or server.location in seen:
+        for name, place in _named_resolvers(proxy):
+            if place in seen:
                 continue
-            seen.add(server.location)
-            name = server.resolution.resolvers
+            seen.add(place)
             if name == DEFAULT_RESOLVERS and name not in known:
                 draft.resolvers[name] = Resolvers(name, _system_name_servers())
                 known[name] = draft.global_.location
             elif name not in known:
-                missing("resolvers", name, server.location, known, report)
+                missing("resolvers", name, place, known, report)
     client = draft.global_.settings.get("httpclient.resolvers.id")
     if client is not None and client.value not in (*known, DEFAULT_RESOLVERS):
         missing("resolvers", client.value, client.location, known, report)
+
+
+def _named_resolvers(proxy: Proxy) -> Iterator[tuple[str, Location]]:
+    """The `resolvers` sections that a proxy names, and where."""
+    for server in proxy.servers:
+        if server.resolution is not None:
+            yield server.resolution.resolvers, server.location
+    for rules in proxy.rules.values():
+        for rule in rules:
+            if isinstance(rule.action, DoResolve):
+                yield rule.action.resolvers, rule.action.location
 
 
 def _system_name_servers() -> tuple[NameServer, ...]:

@@ -54,6 +54,11 @@ class Resolvers:
     timeout_retry: float = 1.0
     location: Location | None = None
 
+    @property
+    def patience(self) -> float:
+        """How long a resolution takes where no name server answers, seconds."""
+        return self.retries * self.timeout_retry
+
 
 @dataclass(frozen=True, slots=True)
 class Resolution:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from headgate.base.diagnostics import ConfigError, config_error
-from headgate.config.actions import Rule, Ruleset, WaitForHandshake
+from headgate.config.actions import Rule, Ruleset
 from headgate.plan import actions, verdicts
-from headgate.plan.actions.handshakes import waiting_act
-from headgate.plan.actions.registry import ACTIONS, Act
+from headgate.plan.actions.registry import ACTIONS, Act, Suspending
 from headgate.plan.conditions import compile_condition
 from headgate.plan.facts import Stream
 from headgate.plan.frontends import Rules, Test
@@ -25,21 +24,21 @@ _WAITING: Final = frozenset({Ruleset.TCP_REQUEST_CONTENT})
 def compile_rules(rules: Sequence[Rule], ruleset: Ruleset, scope: Scope) -> Rules | None:
     """Compile a ruleset; None when it is empty. Errors go to the report, and the rule is left out."""
     compiled: list[tuple[Test | None, Act]] = []
-    waiting: list[int] = []
     for rule in rules:
         try:
             compiled.append(compile_rule(rule, scope))
         except ConfigError as error:
             shield(scope.report, error)
-            continue
-        if isinstance(rule.action, WaitForHandshake):
-            waiting.append(len(compiled) - 1)
     if not compiled:
         return None
-    for index in reversed(waiting):
-        behind = tuple(compiled[index + 1 :])
-        compiled[index] = compiled[index][0], waiting_act(_plain(behind) if behind else None)
-    return _waiting(tuple(compiled)) if ruleset in _WAITING else _plain(tuple(compiled))
+    content = ruleset in _WAITING
+    join = _waiting if content else _plain
+    for index, (_, act) in enumerate(compiled):
+        if isinstance(act, Suspending):
+            behind = tuple(compiled[index + 1 :])
+            act.rest = join(behind) if behind else None
+            act.content = content
+    return join(tuple(compiled))
 
 
 def compile_rule(rule: Rule, scope: Scope) -> tuple[Test | None, Act]:

@@ -23,6 +23,7 @@ class Kind(enum.IntEnum):
     TARPIT = 5  # as REPLY after `timeout tarpit`
     SERVICE = 6  # let `service` answer
     HANDSHAKE = 7  # once the client's TLS handshake is over, go on with `rest`
+    RESOLVE = 8  # once the address of a name is known, or that there is none, go on with `rest`
 
 
 class Reply:
@@ -46,13 +47,39 @@ class Reply:
         self.denied = denied
 
 
-class Verdict:
-    """A kind and, for REPLY and TARPIT, the reply; for SERVICE, the service; for HANDSHAKE, the rules behind it, if any.
+class Question:
+    """A name whose address a rule wants to have in a variable (`do-resolve`).
 
-    Rules make them at compile time wherever the reply is constant.
+    Attributes:
+        section: the `resolvers` section whose name servers are asked.
+        name: as it is sent to them.
+        prefer: 4 or 6: the family that is asked for first.
+        patience: how long the answer is waited for, seconds.
+        put: sets the variable.
     """
 
-    __slots__ = ("kind", "reply", "rest", "service")
+    __slots__ = ("name", "patience", "prefer", "put", "section")
+
+    def __init__(self, section: str, name: str, prefer: int, patience: float, put: Callable[[Stream, object], None]) -> None:
+        self.section = section
+        self.name = name
+        self.prefer = prefer
+        self.patience = patience
+        self.put = put
+
+
+class Verdict:
+    """A kind and, for REPLY and TARPIT, the reply; for SERVICE, the service; for HANDSHAKE and RESOLVE, the rules behind it.
+
+    Rules make them at compile time wherever the reply is constant.
+
+    Attributes:
+        rest: None where no rule is behind it.
+        question: of RESOLVE.
+        content: of HANDSHAKE and RESOLVE: a `tcp-request content` rule said it, so `http-request` rules are still to come.
+    """
+
+    __slots__ = ("content", "kind", "question", "reply", "rest", "service")
 
     def __init__(
         self,
@@ -60,11 +87,16 @@ class Verdict:
         reply: Reply | None = None,
         service: Service | None = None,
         rest: Callable[[Stream], Verdict | None] | None = None,
+        question: Question | None = None,
+        *,
+        content: bool = False,
     ) -> None:
         self.kind = kind
         self.reply = reply
         self.service = service
         self.rest = rest
+        self.question = question
+        self.content = content
 
 
 ACCEPT: Final = Verdict(Kind.ACCEPT)

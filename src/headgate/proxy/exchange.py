@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 from headgate.balance.server import ServerState
 from headgate.base.compiled import traceable
 from headgate.base.termination import Blame, Outcome
-from headgate.plan.verdicts import Reply, Verdict
+from headgate.plan.verdicts import Reply
 from headgate.proxy.accounts import count_end, own_backend
-from headgate.proxy.seeking import AWAIT_SLOT, PREPARE, Seeking
-from headgate.proxy.services import Cancellable
+from headgate.proxy.resolving import Resolving
+from headgate.proxy.seeking import AWAIT_SLOT, PREPARE
+from headgate.proxy.services import Cancellable, Lookups
 from headgate.proxy.sides import CLOSE, KEEP_ALIVE, Backend, Frontend
 from headgate.proxy.tracking import stream_ends
 from headgate.wire.http1.chunked import ChunkedBody
@@ -44,7 +45,7 @@ SENT: Final = 2  # the request, or its beginning, went with the ClientHello of i
 _COMPLETE: Final = Outcome.COMPLETE  # on the hot path: a member of an enumeration is found through a descriptor
 
 
-class Exchange(Seeking):
+class Exchange(Resolving):
     """The shared half. See `plan.facts.Stream` for the facts, `Seeking` for the way to a server; what stands here is the machine.
 
     Attributes:
@@ -58,21 +59,20 @@ class Exchange(Seeking):
         keep_client, keep_server: whether the connections may be used again.
         head_sent: the client was sent a response head.
         ending: how the exchange ends once the client has taken the rest (FLUSH).
-        pending_verdict: what is carried out when the tarpit opens; what goes on when the client's handshake is over.
         service: what answers in place of a server (SERVE).
         early: what was done about early data (RFC 8470), `TOLD` and `SENT`; 0 for nothing.
     """
 
     __slots__ = (
         "client_gone", "connection", "dechunker", "early", "ending", "framing", "head_only", "head_sent", "held", "interim",
-        "keep_client", "keep_server", "owner", "pending_verdict", "raw", "replay", "request_done", "response_at",
+        "keep_client", "keep_server", "owner", "raw", "replay", "request_done", "response_at",
         "response_chunks", "response_done", "response_left", "service", "side", "stale_retry", "tunnel_eofs",
     )
 
     owner: HttpSession
 
     def __init__(self, owner: HttpSession, head: RequestHead | None, framing: Framing | None) -> None:
-        Seeking.__init__(self, owner)
+        Resolving.__init__(self, owner)
         self.owner = self.timed = owner
         side = self.side = owner.side
         self.scheduler = side.shared.scheduler
@@ -95,7 +95,7 @@ class Exchange(Seeking):
         self.head_only = head is not None and head.method == b"HEAD"
         self.response_left = 0
         self.response_chunks: ChunkedBody | None = None
-        self.pending_verdict: Verdict | None = None
+        self.pending_verdict = None
         self.service: ServiceRun | None = None
         self.ending = Outcome.COMPLETE
         self.dechunker: Dechunker | None = None
@@ -108,6 +108,10 @@ class Exchange(Seeking):
         self.attempt_at = 0.0
         self.connected_at = 0.0
         self.response_at = 0.0
+
+    def lookups(self) -> Lookups | None:
+        """See `Resolving`."""
+        return self.side.shared.lookups
 
     # --- times ---
 
@@ -170,6 +174,9 @@ class Exchange(Seeking):
 
     @traceable
     def _fail(self, outcome: Outcome, status: int) -> None:
+        if self.pending_verdict is not None:
+            self.give_up_resolving()
+            self.pending_verdict = None  # what was waited for may come while the client takes the error page
         self.keep_client = False
         self.keep_server = False
         if self.head_sent or not status or self.client_gone:

@@ -192,6 +192,8 @@ class HttpStream(RequestPath):
             self.queued_at = self.scheduler.now
             self.owner.pause()
             self.wait(self.side.t_tarpit or 0.001)
+        elif kind is Kind.RESOLVE:
+            return self.suspend(verdict) or self._obey(self._rest_of(verdict))
         elif kind is Kind.HANDSHAKE:
             self.pending_verdict = verdict
             self.wait(self.client_patience)
@@ -207,12 +209,28 @@ class HttpStream(RequestPath):
         if verdict is None or verdict.kind is not Kind.HANDSHAKE or self.phase == OVER:
             return
         self.pending_verdict = None
-        if verdict.rest is not None and self._obey(verdict.rest(self)):
+        self.go_on(verdict)
+
+    def go_on(self, verdict: Verdict) -> None:
+        """See `Resolving`."""
+        if self._obey(self._rest_of(verdict)):
             return
-        if self.link is None:
+        link = self.link
+        if verdict.content:
+            rules = self.side.http_request if link is None else link.http_request
+            if rules is not None and self._obey(rules(self)):
+                return
+        if link is None:
             self.choose_backend()
         else:
-            self._leave_rules(self.link)
+            self._leave_rules(link)
+
+    def _rest_of(self, verdict: Verdict) -> Verdict | None:
+        """What the rules behind one that had to wait say."""
+        rest = verdict.rest
+        if rest is None:
+            return None
+        return self._content_verdict(rest) if verdict.content else rest(self)
 
     def _serve(self, service: Service) -> None:
         """Let a service answer."""
@@ -424,8 +442,12 @@ class HttpStream(RequestPath):
             self.t_queue = int((self.scheduler.now - self.queued_at) * 1000.0)
             if verdict is not None and verdict.reply is not None:
                 self.reply(verdict.reply, Outcome.TARPITTED)
-        elif phase in (PREPARE, BUFFER_REQUEST):  # wait-for-handshake, option http-buffer-request
-            self.fail(Outcome.REQUEST_TIMEOUT)
+        elif phase in (PREPARE, BUFFER_REQUEST):  # do-resolve, wait-for-handshake, option http-buffer-request
+            unanswered = self.give_up_resolving()
+            if unanswered is not None:
+                self.go_on(unanswered)
+            else:
+                self.fail(Outcome.REQUEST_TIMEOUT)
         elif phase == AWAIT_HEAD:
             self._head_timed_out()
         elif phase == TRANSFER:

@@ -15,12 +15,13 @@ from headgate.base.termination import Blame, Outcome
 from headgate.observe.counters import ListenerCounters, ProxyCounters, ServerCounters
 from headgate.plan.facts import Session
 from headgate.plan.frontends import Rules
-from headgate.plan.verdicts import Kind
+from headgate.plan.verdicts import Kind, Verdict
 from headgate.proxy.accounts import count_end, own_backend
 from headgate.proxy.handshakes import handshake_unused
 from headgate.proxy.port import Channel, Lost
-from headgate.proxy.seeking import AWAIT_SLOT, CONNECT, TURN_AROUND, Seeking
-from headgate.proxy.services import Cancellable
+from headgate.proxy.resolving import Resolving
+from headgate.proxy.seeking import AWAIT_SLOT, CONNECT, TURN_AROUND
+from headgate.proxy.services import Cancellable, Lookups
 from headgate.proxy.sides import Backend, Frontend
 from headgate.proxy.tracking import session_begins, stream_ends
 
@@ -94,22 +95,23 @@ class RelaySession(Session):
         """A relay that is under way is finished, however long it takes (hard-stop-after ends it)."""
 
 
-class RelayStream(Seeking):
+class RelayStream(Resolving):
     """The relay itself.
 
     Attributes:
         held: client bytes that wait for a server, also what content rules look at (`request_buffer`).
+        rules: content rules that are still to be run.
         eofs: 1: the client has shut its half, 2: the server has.
     """
 
     __slots__ = (
-        "eofs", "inspect_until", "owner", "response_checked", "server_channel", "spliced",
+        "eofs", "inspect_until", "owner", "response_checked", "rules", "server_channel", "spliced",
     )
 
     owner: RelaySession
 
     def __init__(self, owner: RelaySession) -> None:
-        Seeking.__init__(self, owner)
+        Resolving.__init__(self, owner)
         self.owner = self.timed = owner
         self.scheduler = owner.side.shared.scheduler
         self.link: Backend | None = None
@@ -119,6 +121,8 @@ class RelayStream(Seeking):
         self.connected_at = 0.0
         self.queued_at = 0.0
         self.inspect_until = 0.0
+        self.rules: Rules | None = None
+        self.pending_verdict = None
         self.eofs = 0
         self.spliced = False
         self.retries_left = 0
@@ -141,10 +145,11 @@ class RelayStream(Seeking):
         self.bytes_in = len(early)
         if owner.side.plan.unique_id is not None:
             self.unique_id = owner.side.plan.unique_id(self)
-        self._begin_inspection(owner.side.spec.request_inspect_delay)
+        self._begin_inspection(owner.side.spec.request_inspect_delay, owner.side.plan.tcp_request_content)
         self._inspect()
 
-    def _begin_inspection(self, delay: float) -> None:
+    def _begin_inspection(self, delay: float, rules: Rules | None) -> None:
+        self.rules = rules
         scheduler = self.owner.side.shared.scheduler
         self.inspect_until = scheduler.now + delay if delay else 0.0
         whole = self.eofs & 1 or len(self.request_buffer) >= self.owner.side.shared.buffer
@@ -154,7 +159,7 @@ class RelayStream(Seeking):
         """Run content rules until they decide; first the frontend's, then the backend's."""
         side = self.owner.side
         if self.phase == INSPECT_FRONTEND:
-            if not self._rules_pass(side.plan.tcp_request_content):
+            if not self._rules_pass():
                 return
             backend = side.choose_backend(self)
             if backend is None:
@@ -165,29 +170,41 @@ class RelayStream(Seeking):
             self.link.stream_started(side.shared.scheduler.now)
             self.phase = INSPECT_BACKEND
             if self.link.spec is not side.spec:
-                self._begin_inspection(self.link.spec.request_inspect_delay)
+                self._begin_inspection(self.link.spec.request_inspect_delay, self.link.plan.tcp_request_content)
         if self.phase == INSPECT_BACKEND and self.link is not None:
-            rules = self.link.plan.tcp_request_content if self.link.spec is not side.spec else None
-            if not self._rules_pass(rules):
+            if not self._rules_pass():
                 return
             self.retries_left = self.link.retries if self.max_retries is None else self.max_retries
             self.queued_at = side.shared.scheduler.now
             self.owner.deadline = 0.0
             self.assign(None)
 
-    def _rules_pass(self, rules: Rules | None) -> bool:
+    def _rules_pass(self) -> bool:
         """Whether the stream may go on now; waits or ends it otherwise."""
-        if rules is None:
-            return True
-        self.need_more = False
-        verdict = rules(self)
-        if verdict is None or verdict.kind is Kind.ACCEPT:
-            return True
-        if verdict.kind is Kind.WAIT:
-            self.scheduler.arm(self.owner, self.inspect_until)
-            return False
-        self.finish(Outcome.DENIED)
-        return False
+        while self.rules is not None:
+            self.need_more = False
+            verdict = self.rules(self)
+            if verdict is None or verdict.kind is Kind.ACCEPT:
+                self.rules = None
+            elif verdict.kind is Kind.WAIT:
+                self.scheduler.arm(self.owner, self.inspect_until)
+                return False
+            elif verdict.kind is Kind.RESOLVE:
+                self.rules = verdict.rest  # not those in front of it again, whatever comes
+                if self.suspend(verdict):
+                    return False
+            else:
+                self.finish(Outcome.DENIED)
+                return False
+        return True
+
+    def lookups(self) -> Lookups | None:
+        """See `Resolving`."""
+        return self.owner.side.shared.lookups
+
+    def go_on(self, verdict: Verdict) -> None:
+        """See `Resolving`."""
+        self._inspect()
 
     def _hold(self, data: bytes) -> None:
         """Keep bytes until a server is there; bounded by tune.bufsize plus one read."""
@@ -282,7 +299,7 @@ class RelayStream(Seeking):
             self._touch()
         elif self.phase != OVER:
             self._hold(data)
-            if self.phase <= INSPECT_BACKEND:
+            if self.phase <= INSPECT_BACKEND and self.pending_verdict is None:
                 self._inspect()
 
     def from_server(self, data: bytes) -> None:
@@ -369,7 +386,7 @@ class RelayStream(Seeking):
             self.request_complete = True
             if not self.request_buffer:
                 self.finish(Outcome.CONNECT_ABORTED if phase == INSPECT_BACKEND else Outcome.REQUEST_ABORTED)
-            else:
+            elif self.pending_verdict is None:
                 self._inspect()
         elif self.link is not None and self.link.abort_on_close:
             self.finish(Outcome.QUEUE_ABORTED if phase == AWAIT_SLOT else Outcome.CONNECT_ABORTED)
@@ -423,7 +440,8 @@ class RelayStream(Seeking):
         """The deadline passed."""
         phase = self.phase
         if phase <= INSPECT_BACKEND:
-            self.request_complete = True
+            if self.give_up_resolving() is None:
+                self.request_complete = True  # inspect-delay is over
             self._inspect()
         elif phase == CONNECT:
             if self.attempt is not None:
@@ -451,6 +469,8 @@ class RelayStream(Seeking):
             return
         phase = self.phase
         self.phase = OVER
+        if self.pending_verdict is not None:
+            self.give_up_resolving()
         owner = self.owner
         side = owner.side
         scheduler = side.shared.scheduler

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from headgate.balance.server import ServerState
 from headgate.plan.facts import Stream
+from headgate.plan.verdicts import Question
 from headgate.proxy.port import Channel, Lost
 
 
@@ -89,6 +90,26 @@ class Connector(Protocol):
 
     def connect(self, server: ServerState, stream: Stream, attempt: Attempt) -> Cancellable:
         """Start connecting; answers through `attempt`, never before this returns."""
+
+
+class AddressWaiter(Protocol):
+    """A stream whose rules wait for the address of a name."""
+
+    def resolved(self, question: Question, address: object | None) -> None:
+        """The answer: an `ipaddress` object, or None when none could be found."""
+
+
+class Lookups(Protocol):
+    """Finds the addresses of names for rules (`do-resolve`); `runtime.lookups` implements it."""
+
+    def known(self, question: Question) -> object | None:
+        """An answer that is young enough (`hold valid`), as an `ipaddress` object; None where somebody must be asked."""
+
+    def ask(self, question: Question, waiter: AddressWaiter) -> None:
+        """Have name servers asked; answers through `waiter` once, never before this returns."""
+
+    def forget(self, question: Question) -> None:
+        """Who asked this does not wait for the answer any longer."""
 
 
 class LogEmitter(Protocol):

@@ -24,7 +24,7 @@ from headgate.plan.tables import Tracks
 from headgate.proxy.invalid import InvalidMessages
 from headgate.proxy.pool import Pool
 from headgate.proxy.rates import Gate, Gates
-from headgate.proxy.services import Asker, Connector, LogEmitter, Scheduler
+from headgate.proxy.services import Asker, Connector, LogEmitter, Lookups, Scheduler
 from headgate.proxy.sockets import listening_sockets
 from headgate.proxy.tracking import session_ends
 
@@ -77,11 +77,12 @@ class Shared(Sessions):
         handshakes: the last TLS handshakes of clients, and how often they failed and why.
         asker: the runtime API, None where nothing can be asked.
         services: what answers in place of servers, None where the configuration has no such thing.
+        lookups: finds addresses of names for rules, None where the configuration has no such rule.
     """
 
     __slots__ = (
         "asker", "backends", "buffer", "close_spread", "connector", "counters", "gates", "handshakes", "head_limit",
-        "invalid", "live", "max_fields", "maxconn", "request_number", "scheduler", "services", "session_ended",
+        "invalid", "live", "lookups", "max_fields", "maxconn", "request_number", "scheduler", "services", "session_ended",
         "splice", "stopping", "stopping_since", "world",
     )  # fmt: skip
 
@@ -121,6 +122,7 @@ class Shared(Sessions):
         self.splice: Splicer | None = None
         self.asker: Asker | None = None
         self.services: Services | None = None
+        self.lookups: Lookups | None = None
 
 
     @traceable

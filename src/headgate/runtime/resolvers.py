@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 import dns.asyncquery
 import dns.exception
@@ -91,10 +92,15 @@ class Resolver:
             name: a host name, or an SRV label, which begins with an underscore.
             prefer: 4 or 6: the family that is asked for first; the other one when that has nothing.
         """
+        return await self._answer(self._services if name.startswith("_") else self._addresses, name, prefer)
+
+    async def addresses(self, name: str, prefer: int) -> Answer:
+        """As `resolve`, for what is a host's name whatever it begins with."""
+        return await self._answer(self._addresses, name, prefer)
+
+    async def _answer(self, find: Callable[[str, int], Awaitable[Answer]], name: str, prefer: int) -> Answer:
         try:
-            if name.startswith("_"):
-                return await self._services(name, prefer)
-            return await self._addresses(name, prefer)
+            return await find(name, prefer)
         except dns.exception.DNSException:  # a name that can't be written in a query
             return Answer(Status.OTHER)
 

@@ -153,20 +153,30 @@ def _variable(cursor: Cursor, ruleset: Ruleset) -> tuple[str, str, tuple[str, ..
     if end != len(word.text) or not arguments:
         raise cursor.wrong(word, f"'{word.text}' expects exactly a variable in parentheses")
     name, *conditions = arguments
-    match = _VARIABLE.fullmatch(name)
-    if match is None:
-        scopes = "proc, sess, txn, req or res"
-        raise cursor.wrong(word, f"'{name}' is not a variable: it begins with {scopes} and a dot, then letters, digits, '_', '.'")
-    if ruleset in _EARLY and match[1] not in ("proc", "sess"):
+    scope, rest = variable_name(cursor, word, name)
+    if ruleset in _EARLY and scope not in ("proc", "sess"):
         # The manual's own examples do so (7.3.1 concat), and HAProxy takes it: the variable is never seen again.
         cursor.report.warn(
             f"variable '{name}' is forgotten at once: no stream exists yet in '{ruleset.value}' rules", word.location,
-            remedy=f"write 'sess.{match[2]}' to keep it for the connection",
+            remedy=f"write 'sess.{rest}' to keep it for the connection",
         )
     for condition in conditions:
         if condition not in CONDITIONS:
             raise cursor.wrong(Word(condition, word.location), f"unknown condition '{condition}'", allowed=CONDITIONS)
-    return match[1], match[2], tuple(conditions)
+    return scope, rest, tuple(conditions)
+
+
+def variable_name(cursor: Cursor, word: Word, name: str) -> tuple[str, str]:
+    """Scope and name of a variable; `word` is where it stands.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    match = _VARIABLE.fullmatch(name)
+    if match is None:
+        scopes = "proc, sess, txn, req or res"
+        raise cursor.wrong(word, f"'{name}' is not a variable: it begins with {scopes} and a dot, then letters, digits, '_', '.'")
+    return match[1], match[2]
 
 
 def read_set_var(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> SetVar:

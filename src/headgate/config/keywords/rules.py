@@ -50,6 +50,7 @@ _ACTIONS: dict[str, tuple[ActionReader, tuple[Ruleset, ...]]] = {
     "del-header": (read.read_delete_header, _HTTP),
     "deny": (read.read_deny, (_REQUEST, _RESPONSE)),
     "disable-l7-retry": (read.disable_l7_retry, (_REQUEST,)),
+    "do-resolve*": (destination.read_do_resolve, (_CONTENT, _REQUEST)),
     "redirect": (read.read_redirect_action, (_REQUEST, _RESPONSE)),
     "reject": (read.reject, (*_TCP, _REQUEST)),
     "replace-header": (read.read_replace_header, _HTTP),

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from headgate.base.diagnostics import Location
 from headgate.config.actions import WaitForHandshake
-from headgate.plan.actions.registry import Act, action
+from headgate.plan.actions.registry import Act, Suspending, action
 from headgate.plan.facts import Stream
-from headgate.plan.frontends import Rules
 from headgate.plan.scope import Scope
 from headgate.plan.verdicts import Kind, Verdict
 
 
+class _Await(Suspending):
+    __slots__ = ()
+
+    def __call__(self, stream: Stream) -> Verdict | None:
+        tls = stream.session.tls
+        return Verdict(Kind.HANDSHAKE, rest=self.rest) if tls is not None and tls.early else None
+
+
 @action(WaitForHandshake)
 def wait_for_handshake(rule: WaitForHandshake, scope: Scope, location: Location) -> Act:
-    return waiting_act(None)
-
-
-def waiting_act(rest: Rules | None) -> Act:
-    """The action with the rules behind it, which are run when the handshake is over."""
-    verdict = Verdict(Kind.HANDSHAKE, rest=rest)
-
-    def act(stream: Stream) -> Verdict | None:
-        tls = stream.session.tls
-        return verdict if tls is not None and tls.early else None
-
-    return act
+    return _Await()

@@ -34,6 +34,9 @@ class Kind(enum.IntEnum):
     LINES = 6
     #: The traffic of a worker had too many errors of one server in a row: backend, server, what was seen.
     OBSERVED = 7
+    #: A worker wants the address of a name: section, name, preferred family. Answered with (address or "", seconds that it may be
+    #: kept).
+    RESOLVE = 8
 
 
 #: What the body of each kind consists of.
@@ -45,6 +48,7 @@ SHAPES: Mapping[Kind, tuple[type, ...]] = {
     Kind.ASK: (str,),
     Kind.LINES: (str, tuple, int),
     Kind.OBSERVED: (str, str, str),
+    Kind.RESOLVE: (str, str, int),
 }
 
 #: Of an entry of the journal, its first value: a command's words follow, or (backend, server, up, stopping), or what became of
