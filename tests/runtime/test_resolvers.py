@@ -75,6 +75,13 @@ def test_the_other_family_when_the_preferred_one_has_nothing(zone: NameServer) -
     assert zone.asked == [("web.example", "AAAA"), ("web.example", "A")]
 
 
+def test_a_host_may_be_called_like_a_service(zone: NameServer) -> None:
+    """Rules ask for hosts only, whatever their names begin with (4.4 do-resolve)."""
+    zone.put("_web.example", "A", ["10.0.0.1"])
+    assert asyncio.run(resolver(zone).addresses("_web.example", 4)).candidates == candidates_of(["10.0.0.1"])
+    assert zone.asked == [("_web.example", "A")]
+
+
 def test_aliases_are_followed(zone: NameServer) -> None:
     zone.put("web.example", "CNAME", ["real.example"])
     zone.put("real.example", "A", ["10.0.0.1"])
