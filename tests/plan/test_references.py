@@ -24,6 +24,14 @@ def listed(**pairs: str) -> Reference:
     return reference
 
 
+@pytest.mark.parametrize("address", [b"192.0.2.1", b"::1"])
+def test_what_no_network_holds_is_a_no_for_an_acl_and_nothing_for_a_map(address: bytes) -> None:
+    """Compiled conditions take nothing but a boolean."""
+    reference = listed(**{"10.0.0.0/8": "1", "2001:db8::/32": "2"})
+    assert acl_view(reference, "ip", ignore_case=False).look(parse_address(address)) is False
+    assert map_view(reference, "ip", "int").look(parse_address(address)) is None
+
+
 def test_a_map_follows_its_list() -> None:
     reference = listed(a="1", b="2")
     view = map_view(reference, "str", "int")

@@ -397,7 +397,7 @@ class NetworkView(_Dictionary):
     def _empty(self) -> Look:
         self._four: list[tuple[int, dict[int, Value]]] = []
         self._six: list[tuple[int, dict[int, Value]]] = []
-        return _network_finder(self._four, self._six)
+        return _network_finder(self._four, self._six, missing=False if self.output is None else None)
 
     def _name(self, entry: Entry) -> tuple[int, int, int]:
         return parse_network(entry.key.decode("utf-8", "replace"), self._place(entry))
@@ -441,7 +441,11 @@ class NetworkView(_Dictionary):
         return best
 
 
-def _network_finder(four: list[tuple[int, dict[int, Value]]], six: list[tuple[int, dict[int, Value]]]) -> Look:
+def _network_finder(
+    four: list[tuple[int, dict[int, Value]]], six: list[tuple[int, dict[int, Value]]], *, missing: Value
+) -> Look:
+    """A look into tables of networks; `missing` is the answer where none of them holds an address."""
+
     def find(address: Address) -> Value:
         number = int(address)
         if address.version == 4:
@@ -458,7 +462,7 @@ def _network_finder(four: list[tuple[int, dict[int, Value]]], six: list[tuple[in
             inner = embedded_ipv4(address)
             if inner is not None:
                 return find(ipaddress.IPv4Address(inner))
-        return None
+        return missing
 
     return find
 
