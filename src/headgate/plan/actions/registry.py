@@ -16,7 +16,6 @@ Act = Callable[[Stream], Verdict | None]
 F = TypeVar("F", bound=Callable[..., Act])
 
 
-
 class Suspending:
     """An act that may make the rules behind it wait.
 
