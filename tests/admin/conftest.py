@@ -21,6 +21,7 @@ from headgate.plan.facts import Stream
 from headgate.plan.frontends import BackendPlan, FrontendPlan, Plan, ServerPlan
 from headgate.plan.references import References
 from headgate.proxy.sides import Backend, Frontend
+from headgate.proxy.tls_connections import TlsConnections
 from headgate.tables.table import Table
 from tests.admin.inside import Inside
 
@@ -90,6 +91,7 @@ class Process:
         self.counters = ProcessCounters()
         self.check_keys = CheckKeys()
         self.sessions = 3
+        self.tls_connections = TlsConnections()
         self.maxconn = self.initial_maxconn = 2000
         self.started_at = 1000.0
         self.time = 1000.0 + 90061

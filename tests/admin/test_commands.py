@@ -100,6 +100,8 @@ def test_status_shows_the_way_up_and_down(process: Any) -> None:
 
 
 def test_show_info(process: Any) -> None:
+    process.tls_connections.limit = 100
+    process.tls_connections.begin()
     lines = run(process, "show info").splitlines()
     assert "Pid: 4242" in lines and "Uptime: 1d 1h01m01s" in lines and "Uptime_sec: 90061" in lines and "node: node1" in lines
     assert not any(line.startswith("description") for line in lines)
@@ -107,7 +109,7 @@ def test_show_info(process: Any) -> None:
     assert {"name": "Pid", "pos": 6} in [each["field"] for each in json.loads(run(process, "show info json"))]
     assert 'Pid: 4242:"Process to send signals to"' in run(process, "show info desc").splitlines()
     assert "knows no 'description'" in run(process, "show info description")
-    assert "DroppedLogs: 7" in lines
+    assert "DroppedLogs: 7" in lines and "MaxSslConns: 100" in lines and "CurrSslConns: 1" in lines
 
 
 def test_show_info_float_switches_times_to_floats(process: Any) -> None:

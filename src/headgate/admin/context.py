@@ -22,6 +22,7 @@ from headgate.plan.facts import Stream, Value, World
 from headgate.plan.frontends import Plan
 from headgate.plan.references import References
 from headgate.proxy.sides import Backend, Frontend
+from headgate.proxy.tls_connections import TlsConnections
 from headgate.tables.table import Table
 
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ class Context(Protocol):
         checks: the check runner.
         counters: of the process.
         check_keys: TLS handshakes of health checks, which `counters` does not have.
+        tls_connections: those that there are now, of all workers, and their limit.
         sessions: client connections now.
         maxconn: the process-wide limit now; `initial_maxconn` is the one it started with.
         started_at: seconds, on the clock of `clock`.
@@ -277,6 +279,9 @@ class Context(Protocol):
 
     @property
     def sessions(self) -> int: ...
+
+    @property
+    def tls_connections(self) -> TlsConnections: ...
 
     @property
     def maxconn(self) -> int: ...

@@ -149,7 +149,7 @@ CurrConns Connections now
 CumConns Connections since the start
 CumReq Requests since the start
 MaxSslConns Limit of TLS connections, 0 for none
-CurrSslConns TLS connections of clients now
+CurrSslConns TLS connections now, of clients and to servers
 CumSslConns TLS connections since the start
 Maxpipes Limit of pipes, 0 for none
 PipesUsed Pipes in use

@@ -58,7 +58,8 @@ def build_checks(live: Live, tell: Tell, command: Command) -> CheckRunner:
     def tls_client(backend: BackendState, server: ServerState) -> TlsClient:
         from headgate.runtime.checks.tls_connection import CheckDialler  # with OpenSSL: only where it is needed
 
-        return CheckDialler(live.prepared.check_contexts[id(server.spec)], server.check_exchanges, live.check_keys)
+        context = live.prepared.check_contexts[id(server.spec)]
+        return CheckDialler(context, server.check_exchanges, live.check_keys, live.shared.tls)
 
     def wanted(backend: BackendState, server: ServerState, what: str) -> None:
         name = f"{backend.name}/{server.name}"

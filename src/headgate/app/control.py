@@ -24,6 +24,7 @@ from headgate.plan.facts import Stream, Value, World
 from headgate.plan.frontends import Plan
 from headgate.plan.references import References
 from headgate.proxy.sides import Backend, Frontend
+from headgate.proxy.tls_connections import TlsConnections
 from headgate.runtime.process.place import Role
 from headgate.tables.table import Table
 
@@ -116,6 +117,10 @@ class Control:
     @property
     def sessions(self) -> int:
         return self._app.shared.sessions
+
+    @property
+    def tls_connections(self) -> TlsConnections:
+        return self._app.shared.tls
 
     @property
     def maxconn(self) -> int:

@@ -39,6 +39,7 @@ class Doors:
         self._accepts = place.role is not Role.CONTROLLER
         self.listeners: list[Listener] = []
         live.shared.session_ended = self._session_ended
+        live.shared.tls.freed = self.accept_again
 
     @property
     def owns_files(self) -> bool:

@@ -99,6 +99,7 @@ class Joining:
     def look(self) -> None:
         """Let go on what can: streams with a slot, listeners with a place."""
         app = self._app
+        app.shared.tls.look()
         for backend in app.backends.values():
             state = backend.state
             if isinstance(state, JointBackend) and (streams := state.settle()):

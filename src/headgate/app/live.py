@@ -134,6 +134,7 @@ class Live:
         gates.connections.limit = settings.maxconnrate
         gates.sessions.limit = settings.maxsessrate
         gates.tls.limit = settings.maxsslrate
+        self.shared.tls.limit = settings.maxsslconn
         if not settings.nosplice and not getattr(options, "no_splice", False):
             self.shared.splice = KernelSplicer(self.reactor)
         self.backends: dict[str, Backend] = {}
@@ -231,12 +232,13 @@ class Live:
         context = self.prepared.server_contexts.get(id(server.spec))
         if context is None:
             return None
-        from headgate.app.server_handshakes import failure_teller
+        from headgate.app.server_handshakes import ServerHandshakes
         from headgate.runtime.early_server_channel import EarlyDialler
         from headgate.runtime.tls_openers import Dialler
 
         kind = Dialler if context.early_data is None else EarlyDialler
-        return kind(context, server.counters, failure_teller(self, backend, server), self.tls_tuning())
+        told = ServerHandshakes(self, backend, server)
+        return kind(context, server.counters, told.failed, self.tls_tuning(), self.shared.tls, told.refused)
 
     def tls_tuning(self) -> TlsTuning:
         """What the global section says about all TLS connections."""

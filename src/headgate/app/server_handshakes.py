@@ -5,7 +5,6 @@ A server that refuses everybody fails with every request: one line for each caus
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from headgate.balance.server import ServerState
@@ -36,18 +35,27 @@ class ServerHandshakes:
         self._live = live
         self._backend = backend
         self._server = server
-        self._said: dict[Cause, float] = {}
-        self._unsaid: dict[Cause, int] = {}
+        self._said: dict[Cause | None, float] = {}  # None: no handshake was begun
+        self._unsaid: dict[Cause | None, int] = {}
 
     def failed(self, record: HandshakeRecord) -> None:
         """A handshake failed."""
         live, server = self._live, self._server
-        now, wall = live.reactor.now, live.reactor.wall
+        wall = live.reactor.wall
         record.at = wall
         record.proxy, record.line_name = self._backend, server.name
         record.address, record.port = server.address.host.encode("utf-8", "replace"), server.address.port
         live.shared.handshakes.failed(record, wall)
-        cause = record.cause
+        self._say(record.cause, "TLS handshake failed", record.reason)
+
+    def refused(self) -> None:
+        """A connection was not made because there are too many TLS connections."""
+        self._live.counters.tls_server_refused += 1
+        self._say(None, "no connection", f"there are {self._live.shared.tls.limit} TLS connections already (maxsslconn)")
+
+    def _say(self, cause: Cause | None, what: str, reason: str) -> None:
+        live, server = self._live, self._server
+        now = live.reactor.now
         if now - self._said.get(cause, float("-inf")) < _QUIET:
             self._unsaid[cause] = self._unsaid.get(cause, 0) + 1
             return
@@ -55,10 +63,5 @@ class ServerHandshakes:
         more = self._unsaid.pop(cause, 0)
         others = f" ({more} more since the last such line)" if more else ""
         emitter = live.emitters.get(self._backend)
-        text = f"Server {self._backend}/{server.name}: TLS handshake failed{others}: {record.reason}"
+        text = f"Server {self._backend}/{server.name}: {what}{others}: {reason}"
         log_event(live.logs.process if emitter is None or emitter.silent else emitter, _WARNING, text)
-
-
-def failure_teller(live: Live, backend: str, server: ServerState) -> Callable[[HandshakeRecord], None]:
-    """What is told of each handshake with a server that fails."""
-    return ServerHandshakes(live, backend, server).failed

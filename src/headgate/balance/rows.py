@@ -18,6 +18,8 @@ KEY: Final = 0
 # Totals. `WAITING`: streams in the backend's own queue; of a frontend, processes whose listeners wait for a place.
 SESSIONS: Final = 1
 QUEUED: Final = 2
+#: Of the process, which has no queue: TLS connections. Each process counts its own in its share; there is no total.
+TLS: Final = QUEUED
 WAITING: Final = 3
 ATTACHED: Final = 4
 #: The totals, which are also the shares.
@@ -33,6 +35,8 @@ PICKS: Final = 10
 ERRORS: Final = 11
 # Frontends and the process: meters of three cells each, and who was woken last.
 METERS: Final = 5
+# The process: somebody has found no place for a TLS connection.
+TLS_WANTED: Final = 14
 LAST_WOKEN: Final = 15
 _SHARES: Final = 16
 _SHARE: Final = 5

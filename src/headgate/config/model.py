@@ -493,6 +493,7 @@ class Global:
     maxconnrate: int = 0  # connections, sessions and TLS sessions a second, 0 for any number
     maxsessrate: int = 0
     maxsslrate: int = 0
+    maxsslconn: int = 0  # TLS connections with clients and to servers, 0 for any number
     spread_checks: int = 0
     max_spread_checks: float | None = None  # seconds between the first and the last check of a start
     external_check: str | None = None  # "" when allowed, "preserve-env"

@@ -255,6 +255,7 @@ class ProcessCounters:
 
     Attributes:
         tls_sessions: TLS connections of clients now.
+        tls_server_refused: TLS connections to servers that were not made because of maxsslconn.
         tls_cache_lookups, tls_cache_misses: sessions of clients that were looked for by their number, and not found.
         tls_reused: handshakes of clients that resumed a session, and so needed no new key.
         busy: percentage of the last second that the process was working; `bytes_rate` is what it sent in that second, bytes;
@@ -265,7 +266,7 @@ class ProcessCounters:
         "accept_failures", "busy", "bytes_rate", "connection_rate", "connections", "maximum_sessions", "pipes_free",
         "pipes_used", "requests", "resident", "session_rate", "spliced_bytes", "tls_cache_lookups", "tls_cache_misses",
         "tls_connections", "tls_failures", "tls_key_rate", "tls_rate", "tls_reused", "tls_server_connections",
-        "tls_server_key_rate", "tls_sessions",
+        "tls_server_key_rate", "tls_server_refused", "tls_sessions",
     )
 
     def __init__(self) -> None:
@@ -284,6 +285,7 @@ class ProcessCounters:
         self.tls_sessions = 0
         self.tls_reused = 0
         self.tls_server_connections = 0
+        self.tls_server_refused = 0
         self.tls_cache_lookups = 0
         self.tls_cache_misses = 0
         self.connection_rate = RateMeter()

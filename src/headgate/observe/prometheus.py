@@ -292,6 +292,10 @@ _TLS: Final = (
     ("headgate_tls_handshakes_resumed_total", "counter", "reused", "TLS handshakes with clients that resumed a session"),
     ("headgate_tls_sessions", "gauge", "sessions", "TLS connections of clients now"),
     ("headgate_tls_server_connections_total", "counter", "server_connections", "TLS connections to servers"),
+    (
+        "headgate_tls_server_connections_refused_total", "counter", "server_refused",
+        "TLS connections to servers that were not made because of maxsslconn",
+    ),
     ("headgate_tls_server_handshakes_full_total", "counter", "server_full", "TLS handshakes with servers that made a new key"),
     (
         "headgate_tls_server_handshakes_resumed_total", "counter", "server_reused",

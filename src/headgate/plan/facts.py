@@ -255,11 +255,12 @@ class Session:
         unfinished: facts of a TLS handshake that failed, as far as it came; then `tls` stays None.
         error_code: number of what failed before there was a session (`base.connection_errors`), 0 while nothing did.
         error_text: the same in words for the error log.
+        counted_tls: it came over an `ssl` bind line, and stands among the TLS connections of the process.
     """
 
     __slots__ = (
-        "accepted_at", "destination", "destination_port", "error_code", "error_text", "frontend", "handshake", "hello",
-        "listener_id", "listener_name",
+        "accepted_at", "counted_tls", "destination", "destination_port", "error_code", "error_text", "frontend", "handshake",
+        "hello", "listener_id", "listener_name",
         "source", "source_port", "streams", "tls", "tracks", "unfinished", "unique_prefix", "variables", "world",
     )
 
@@ -283,6 +284,7 @@ class Session:
         self.error_code = 0
         self.error_text = ""
         self.unfinished: TlsFacts | None = None
+        self.counted_tls = False
 
 
 class Stream:

@@ -299,6 +299,8 @@ class Exchange(Resolving):
         link = self.link
         if link is None or link.mode != KEEP_ALIVE or self.side.mode != KEEP_ALIVE or self.side.shared.stopping:
             return False
+        if connection.channel.tls is not None and self.side.shared.tls.wanted():
+            return False
         most = connection.server.spec.max_reuse
         if 0 <= most <= connection.reuses:
             return False

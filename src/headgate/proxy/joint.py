@@ -13,6 +13,8 @@ from headgate.balance.rows import (
     LAST_WOKEN,
     METERS,
     SESSIONS,
+    TLS,
+    TLS_WANTED,
     WAITING,
     Board,
     share_of,
@@ -22,6 +24,7 @@ from headgate.observe.counters import ListenerCounters
 from headgate.plan.frontends import FrontendPlan
 from headgate.proxy.services import LogEmitter
 from headgate.proxy.sides import ClientSession, Frontend, Shared
+from headgate.proxy.tls_connections import TlsConnections
 
 #: Connections that a worker may have above its share before it lets others go first: a few, and this part of its share.
 _FEW: Final = 8
@@ -77,6 +80,84 @@ class JointListenerCounters(ListenerCounters):
         _join(self, board, self.row)
 
 
+class JointTlsConnections(TlsConnections):
+    """See `TlsConnections`. Each process counts its own in its share of the process's row, for which no section is needed.
+
+    With a limit, places are taken and given back in the section, so that it is never exceeded and nobody waits who could go on.
+    """
+
+    __slots__ = ("_cells", "_first", "_own", "_step", "joint")
+
+    def join(self, joint: JointShared) -> None:
+        """Before anything else: count on the board."""
+        board = joint.board
+        self.joint = joint
+        self._cells = board.cells
+        self._first = share_of(joint.row, 0) + TLS - 1
+        self._step = share_of(joint.row, 1) - share_of(joint.row, 0)
+        self._own = share_of(joint.row, board.process) + TLS - 1
+
+    def count(self) -> int:
+        """See `TlsConnections`: those of all processes, the controller's health checks among them."""
+        cells, first, step = self._cells, self._first, self._step
+        return sum([cells[first + step * process] for process in range(self.joint.board.processes)])
+
+    def wanted(self) -> bool:
+        """See `TlsConnections`."""
+        return self.limit > 0 and self._cells[self.joint.row + TLS_WANTED] > 0
+
+    def begin(self) -> None:
+        """See `TlsConnections`. Who has asked the limit is still in the section."""
+        self._cells[self._own] += 1
+        if self.limit:
+            self._cells[self.joint.row + TLS_WANTED] = 0
+
+    def end(self) -> None:
+        """See `TlsConnections`. With a limit, listeners that wait are woken; not to be called in the section."""
+        if not self.limit:
+            self._cells[self._own] -= 1
+            return
+        joint = self.joint
+        woken: list[int] = []
+        joint.section.enter()
+        try:
+            was_full = self.count() >= self.limit
+            self._cells[self._own] -= 1
+            if was_full:
+                woken = joint.wake_waiting(joint.row, everybody=True)
+        finally:
+            joint.section.leave()
+        for process in woken:
+            joint.board.wake(process)
+        if was_full:
+            self.freed()
+
+    def _take(self) -> bool:
+        if not self.limit:
+            self.begin()
+            return True
+        section = self.joint.section
+        section.enter()
+        try:
+            return super()._take()
+        finally:
+            section.leave()
+
+    def _want(self) -> None:
+        """Have the others close an idle connection; once, until somebody has found a place."""
+        board, wanted = self.joint.board, self.joint.row + TLS_WANTED
+        if not self._cells[wanted]:
+            self._cells[wanted] = 1
+            for process in range(1, board.processes):
+                if process != board.process:
+                    board.wake(process)
+
+    def look(self) -> None:
+        """See `TlsConnections`."""
+        if self.wanted() and self.close_idle():
+            self._cells[self.joint.row + TLS_WANTED] = 0
+
+
 class JointShared(Shared):
     """See `Shared`; `sessions` is that of all workers.
 
@@ -98,6 +179,12 @@ class JointShared(Shared):
         _join(self, board, self.row)
         for number, gate in enumerate((self.gates.connections, self.gates.sessions, self.gates.tls)):
             gate.meter = JointMeter(board.cells, self.row + METERS + 3 * number)
+        tls = self.tls
+        assert isinstance(tls, JointTlsConnections)
+        tls.join(self)
+
+    def _make_tls(self) -> TlsConnections:
+        return JointTlsConnections()
 
     def is_ahead(self) -> bool:
         """Whether this worker has clearly more connections than its share."""

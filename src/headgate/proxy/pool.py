@@ -149,6 +149,18 @@ class Pool:
         self.clear()
         self.identity = Identity(self.server, self._source)
 
+    def close_oldest_tls(self) -> bool:
+        """Close the TLS connection that has been idle for longest; False when there is none."""
+        if not self.idle:
+            return False
+        idle = [one for group in self._groups.values() for one in group if one.channel.tls is not None]
+        if not idle:
+            return False
+        oldest = min(idle, key=lambda connection: connection.idle_since)
+        self.remove(oldest)
+        oldest.close()
+        return True
+
     def clear(self) -> None:
         """Close all: the server went away, or we stop."""
         for group in list(self._groups.values()):

@@ -22,6 +22,7 @@ class Lost(enum.Enum):
     UNREACHABLE = "host unreachable"
     HANDSHAKE = "TLS handshake failed"
     TRUNCATED = "TLS connection closed without close_notify"
+    TOO_MANY = "too many TLS connections (maxsslconn)"
     ERROR = "network error"
 
 

@@ -20,7 +20,7 @@ from headgate.proxy.accounts import count_end, own_backend
 from headgate.proxy.handshakes import handshake_unused
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.resolving import Resolving
-from headgate.proxy.seeking import AWAIT_SLOT, CONNECT, TURN_AROUND
+from headgate.proxy.seeking import AWAIT_SLOT, CONNECT, TURN_AROUND, last_failure, observe_failure
 from headgate.proxy.services import Cancellable, Lookups
 from headgate.proxy.sides import Backend, Frontend
 from headgate.proxy.tracking import session_begins, stream_ends
@@ -277,10 +277,9 @@ class RelayStream(Resolving):
         link = self.link
         if server is None or link is None:
             return
-        if server.observer is not None:
-            server.observer.connected(False)
+        observe_failure(server, reason)
         if self.retries_left <= 0:
-            self.finish(Outcome.CONNECT_TIMEOUT if reason is Lost.TIMEOUT else Outcome.CONNECT_FAILED)
+            self.finish(last_failure(reason))
             return
         self._try_again(server, immediately=reason is Lost.TIMEOUT)
 

@@ -8,7 +8,7 @@ from headgate.plan.verdicts import Reply
 from headgate.proxy.early_request import IDEMPOTENT, EarlyRequestPath
 from headgate.proxy.exchange import AWAIT_HEAD, SENT
 from headgate.proxy.port import Channel, Lost
-from headgate.proxy.seeking import CONNECT, PREPARE
+from headgate.proxy.seeking import CONNECT, PREPARE, last_failure, observe_failure
 from headgate.proxy.server_connection import ServerConnection
 from headgate.proxy.sides import TOO_EARLY
 
@@ -104,15 +104,14 @@ class RequestPath(EarlyRequestPath):
         link = self.link
         if server is None or link is None:
             return
-        if server.observer is not None:
-            server.observer.connected(False)
+        observe_failure(server, reason)
         repeatable = link.retry_failure
         if self.early & SENT:
             repeatable = self._repeatable_early(link, reason)
             self.early &= ~SENT
         if not repeatable or self.retries_left <= 0:
             self.release_slot()
-            self.fail(Outcome.CONNECT_TIMEOUT if reason is Lost.TIMEOUT else Outcome.CONNECT_FAILED)
+            self.fail(last_failure(reason))
             return
         self._try_again(server, immediately=reason is Lost.TIMEOUT)
 

@@ -9,6 +9,7 @@ from headgate.balance.server import ServerState
 from headgate.base.compiled import traceable
 from headgate.base.termination import Outcome
 from headgate.plan.facts import Stream
+from headgate.proxy.port import Lost
 from headgate.proxy.services import Cancellable, Scheduler, Timed, Waiter
 from headgate.proxy.sides import TURN_AROUND as TURN_AROUND_SECONDS
 from headgate.proxy.sides import Backend
@@ -18,6 +19,20 @@ PREPARE: Final = 0
 AWAIT_SLOT: Final = 3  # in the queue
 CONNECT: Final = 4
 TURN_AROUND: Final = 5  # between two attempts on one server
+
+#: What it comes to when the last attempt has failed, where that is not CONNECT_FAILED.
+_LAST_FAILURES: Final = {Lost.TIMEOUT: Outcome.CONNECT_TIMEOUT, Lost.TOO_MANY: Outcome.NO_RESOURCE}
+
+
+def last_failure(reason: Lost) -> Outcome:
+    """How a stream ends whose last attempt to connect has failed for this reason."""
+    return _LAST_FAILURES.get(reason, Outcome.CONNECT_FAILED)
+
+
+def observe_failure(server: ServerState, reason: Lost) -> None:
+    """An attempt has failed: `observe` is told, unless no server could have helped it."""
+    if server.observer is not None and reason is not Lost.TOO_MANY:
+        server.observer.connected(False)
 
 
 class Seeking(Stream):

@@ -26,6 +26,7 @@ from headgate.proxy.pool import Pool
 from headgate.proxy.rates import Gate, Gates
 from headgate.proxy.services import Asker, Connector, LogEmitter, Lookups, Scheduler
 from headgate.proxy.sockets import listening_sockets
+from headgate.proxy.tls_connections import TlsConnections
 from headgate.proxy.tracking import session_ends
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Shared(Sessions):
         max_fields: tune.http.maxhdr.
         buffer: tune.bufsize: what may be kept of a request for a retry.
         gates: limits on connections in a second.
+        tls: the TLS connections that there are now, and their limit.
         request_number: %rt.
         invalid: the last invalid messages.
         handshakes: the last TLS handshakes of clients, and how often they failed and why.
@@ -83,7 +85,7 @@ class Shared(Sessions):
     __slots__ = (
         "asker", "backends", "buffer", "close_spread", "connector", "counters", "gates", "handshakes", "head_limit",
         "invalid", "live", "lookups", "max_fields", "maxconn", "request_number", "scheduler", "services", "session_ended",
-        "splice", "stopping", "stopping_since", "world",
+        "splice", "stopping", "stopping_since", "tls", "world",
     )  # fmt: skip
 
     def __init__(
@@ -109,6 +111,8 @@ class Shared(Sessions):
         self.live: set[ClientSession] = set()
         self.maxconn = maxconn
         self.gates = Gates()
+        self.tls = self._make_tls()
+        self.tls.close_idle = self.close_idle_tls
         self.head_limit = bufsize - maxrewrite
         self.max_fields = max_fields
         self.buffer = bufsize
@@ -124,6 +128,12 @@ class Shared(Sessions):
         self.services: Services | None = None
         self.lookups: Lookups | None = None
 
+    def _make_tls(self) -> TlsConnections:
+        return TlsConnections()
+
+    def close_idle_tls(self) -> bool:
+        """Close an idle TLS connection to a server, which makes room for another one; False when there is none."""
+        return any(pool.close_oldest_tls() for backend in self.backends.values() for pool in backend.pools.values())
 
     @traceable
     def server_handshake(self, tls: TlsFacts) -> None:
@@ -172,11 +182,12 @@ class ClientSession(Protocol):
 
     Attributes:
         counted: counters of the listening socket, with `option socket-stats`.
-        tls: facts of the client's TLS connection, None for plain.
+        counted_tls, tls: see `plan.facts.Session`.
         tracks: entries of stick tables that it follows.
     """
 
     counted: ListenerCounters | None
+    counted_tls: bool
     tls: TlsFacts | None
     tracks: Tracks | None
 
@@ -353,6 +364,8 @@ class Frontend(Sessions):
         self.shared.live.discard(session)
         if session.tls is not None:
             self.shared.counters.tls_sessions -= 1
+        if session.counted_tls:
+            self.shared.tls.end()
 
     @traceable
     def write_failure(self, session: Session, *, quiet: bool = False) -> None:

@@ -56,6 +56,16 @@ class TlsServerChannel(Channel, Protocol):
 class TlsOpener(Protocol):
     """Makes the TLS layer towards a server; `runtime.tls_openers.Dialler`."""
 
+    def reserve(self) -> bool:
+        """Take the place that one connection needs among all TLS connections (maxsslconn), which the next `open` uses.
+
+        Returns:
+            False when there is none.
+        """
+
+    def give_back(self) -> None:
+        """Give up a place that was reserved and that no `open` has used."""
+
     def open(
         self,
         reactor: Reactor,
@@ -69,7 +79,7 @@ class TlsOpener(Protocol):
 
         Args:
             reactor: drives it.
-            sock: that the reactor does not watch.
+            sock: that the reactor does not watch; a place is reserved for it, which the channel gives back.
             sni: the name to ask for.
             where: what it is connected to.
             owner: lets the channel begin.
@@ -172,8 +182,8 @@ class PendingConnection:
     """One attempt under way; also the owner of the TLS channel until its handshake is done."""
 
     __slots__ = (
-        "_attempt", "_begun", "_endpoint", "_failure", "_server", "_sock", "_socks_reply", "_stream", "_target", "_tls",
-        "reactor",
+        "_attempt", "_begun", "_endpoint", "_failure", "_reserved", "_server", "_sock", "_socks_reply", "_stream", "_target",
+        "_tls", "reactor",
     )
 
     def __init__(self, reactor: Reactor, endpoint: Endpoint, server: ServerState, stream: Stream, attempt: Attempt) -> None:
@@ -188,6 +198,12 @@ class PendingConnection:
         self._target: object = None
         self._failure = Lost.ERROR
         self._begun = reactor.now
+        self._reserved = endpoint.tls is not None and endpoint.tls.reserve()
+        if endpoint.tls is not None and not self._reserved:
+            self._failure = Lost.TOO_MANY
+            stream.server_error = ConnectionFailure.SSL_TOO_MANY.number
+            reactor.later(self._report_failure)
+            return
         try:
             self._begin()
         except OSError as error:
@@ -204,6 +220,9 @@ class PendingConnection:
         if sock is not None:
             self.reactor.unwatch(sock.fileno())
             sock.close()
+        if self._reserved and self._endpoint.tls is not None:
+            self._reserved = False
+            self._endpoint.tls.give_back()
 
     def _begin(self) -> None:
         endpoint = self._endpoint
@@ -320,6 +339,7 @@ class PendingConnection:
         self._tls = opener.open(self.reactor, sock, name, self._target, self, go_on)
         if self._tls is not None:
             self._sock = None
+            self._reserved = False
             self._tls.begin()
 
     def _go_on(self) -> None:

@@ -15,6 +15,7 @@ from typing import Final, Protocol, cast
 
 from headgate.base.diagnostics import Bug
 from headgate.observe.counters import ServerCounters
+from headgate.proxy.tls_connections import TlsConnections
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import READ, WRITE, Reactor
 from headgate.runtime.tls_channel import TlsChannel
@@ -60,9 +61,9 @@ class EarlyServerSide(ServerSide):
 
     def __init__(
         self, context: ServerContext, handle: Dialled, counters: ServerCounters | None,
-        failed: Callable[[HandshakeRecord], None] | None,
+        failed: Callable[[HandshakeRecord], None] | None, connections: TlsConnections | None,
     ) -> None:
-        super().__init__(context, handle, counters, failed)
+        super().__init__(context, handle, counters, failed, connections)
         self.taken = False
         self._given = False  # a session has come
 
@@ -85,7 +86,7 @@ class EarlyDialler(Dialler):
         data = cast(EarlyRequester, owner).early_data(most) if most else b""
         if not data:
             return super()._channel(reactor, sock, handle, owner)
-        side = EarlyServerSide(context, handle, self.counters, self.failed)
+        side = EarlyServerSide(context, handle, self.counters, self.failed, self.connections)
         channel = EarlyServerChannel(reactor, sock, handle, context, owner, tuning=self.tuning, server=side)
         channel.carry(data, context, handle, side)
         return channel

@@ -104,8 +104,8 @@ class Listener:
     """
 
     __slots__ = (
-        "_file", "_fixed", "_http", "_inet", "_kind", "_last", "_passed", "_six", "accept_proxy", "armed", "bind", "counters",
-        "deadline", "limit", "name", "number", "open", "paused", "reactor", "side", "sock", "tls",
+        "_file", "_fixed", "_http", "_inet", "_kind", "_last", "_limited", "_passed", "_six", "accept_proxy", "armed", "bind",
+        "counters", "deadline", "limit", "name", "number", "open", "paused", "reactor", "side", "sock", "tls",
     )
 
     def __init__(
@@ -124,6 +124,7 @@ class Listener:
         self.limit = bind.maxconn or 0
         if self.limit and self.counters is None:
             self.counters = self._make_counters()
+        self._limited = bool(self.limit or (tls is not None and side.shared.tls.limit))
         self._file = file_identity(bind.address.host) if bind.address.family is Family.UNIX else None
         self.paused = False
         self.open = False
@@ -184,14 +185,17 @@ class Listener:
         return ListenerCounters()
 
     def has_room(self) -> bool:
-        """Whether `maxconn` of the bind line allows another session."""
-        return not self.limit or self.counters is None or self.counters.sessions < self.limit
+        """Whether `maxconn` of the bind line, and on an `ssl` one maxsslconn, allow another session."""
+        if self.limit and self.counters is not None and self.counters.sessions >= self.limit:
+            return False
+        return self.tls is None or self.side.shared.tls.has_room()
 
     def _take(self) -> tuple[int, object] | None:
         """Accept a connection if all limits allow another session; None, and a pause, when one doesn't. Raises OSError."""
-        if not self.side.may_accept() or (self.limit and not self.has_room()):
-            # Resumed by `Shared.session_ended`.
+        if not self.side.may_accept() or (self._limited and not self.has_room()):
+            # Resumed by `Shared.session_ended`, or by `TlsConnections.freed`.
             self.pause()
+            self._make_room()
             return None
         return self._accepted() if self._passes_gates() else None
 
@@ -203,7 +207,14 @@ class Listener:
             for gate in self.side.gates(tls=self.tls is not None):
                 gate.meter.untick()
             raise
+        if self.tls is not None:
+            self.side.shared.tls.begin()
         return descriptor, address
+
+    def _make_room(self) -> None:
+        """Behind a pause: if it is for want of a place for a TLS connection, one that serves nobody has to go."""
+        if self.tls is not None and not self.side.shared.tls.has_room():
+            self.side.shared.tls.make_room()
 
     def _passes_gates(self) -> bool:
         """Whether limits on connections in a second allow another one, which is counted; pauses for a while when one doesn't."""
@@ -224,6 +235,8 @@ class Listener:
 
     def _place_anyway(self) -> None:
         """A connection was handed to us: there are no limits to ask."""
+        if self.tls is not None:
+            self.side.shared.tls.begin()
 
     def timed_out(self) -> None:
         """A pause for a rate limit or for lack of descriptors is over."""
@@ -284,6 +297,7 @@ class Listener:
         sock.setblocking(False)
         session: ClientSession = HttpSession(side) if self._http else RelaySession(side)
         session.counted = self.counters
+        session.counted_tls = self.tls is not None
         facts: Session = session  # what is set on a union of two classes is looked up by name in compiled code
         facts.accepted_at = reactor.wall
         facts.listener_name = self.name

@@ -192,6 +192,8 @@ class TlsEnding:
         if self._eof or not (self._lingers or has_unread(self.fd)):
             self._release()
             return
+        if self._server is not None:
+            self._server.over()
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
         self._failed = True  # deaf and dumb from here on
@@ -257,6 +259,8 @@ class TlsEnding:
             self._tuning.key_updates.forget(self._ssl)
         self.reactor.forget(self.fd)
         self.sock.close()
+        if self._server is not None:
+            self._server.over()
         # Owner and channel know each other: without this only the garbage collector would free them, and OpenSSL's memory.
         self.owner = NOBODY
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable
 from typing import Final
 
 from headgate.observe.counters import ServerCounters
+from headgate.proxy.tls_connections import TlsConnections
 from headgate.runtime.connector import HandshakeOwner, TlsServerChannel
 from headgate.runtime.reactor import Reactor
 from headgate.runtime.tls_channel import TlsChannel
@@ -71,9 +72,11 @@ class Dialler:
         counters: of the server: handshakes are counted there, with the reason why they were full ones.
         failed: told of each handshake that fails.
         tuning: limits of records and key updates.
+        connections: all TLS connections, among which each one needs a place; None where nobody counts them.
+        refused: told of each one that is not made because there is no place.
     """
 
-    __slots__ = ("context", "counters", "failed", "tuning")
+    __slots__ = ("connections", "context", "counters", "failed", "refused", "tuning")
 
     def __init__(
         self,
@@ -81,11 +84,28 @@ class Dialler:
         counters: ServerCounters | None = None,
         failed: Callable[[HandshakeRecord], None] | None = None,
         tuning: TlsTuning = UNTUNED,
+        connections: TlsConnections | None = None,
+        refused: Callable[[], None] | None = None,
     ) -> None:
+        self.connections = connections
+        self.refused = refused
         self.context = context
         self.counters = counters
         self.failed = failed
         self.tuning = tuning
+
+    def reserve(self) -> bool:
+        """See `runtime.connector.TlsOpener`."""
+        if self.connections is None or self.connections.reserve():
+            return True
+        if self.refused is not None:
+            self.refused()
+        return False
+
+    def give_back(self) -> None:
+        """See `runtime.connector.TlsOpener`."""
+        if self.connections is not None:
+            self.connections.end()
 
     def open(
         self,
@@ -110,7 +130,7 @@ class Dialler:
         first.queue.add(go_on)
 
     def _channel(self, reactor: Reactor, sock: socket.socket, handle: Dialled, owner: HandshakeOwner) -> TlsChannel:
-        server = ServerSide(self.context, handle, self.counters, self.failed)
+        server = ServerSide(self.context, handle, self.counters, self.failed, self.connections)
         return TlsChannel(reactor, sock, handle, self.context, owner, tuning=self.tuning, server=server)
 
     def given_up(self, channel: TlsServerChannel, timeout: float) -> None:

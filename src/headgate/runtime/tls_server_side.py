@@ -13,6 +13,7 @@ from typing import Any, Final
 from headgate.observe.counters import ServerCounters
 from headgate.observe.full_handshakes import Cause
 from headgate.observe.key_exchanges import count_traffic
+from headgate.proxy.tls_connections import TlsConnections
 from headgate.runtime.tls_tuning import RECORD
 from headgate.tls.client_context import ServerContext
 from headgate.tls.handshake_record import HandshakeRecord
@@ -35,9 +36,10 @@ class ServerSide:
         handle: what the context made for the connection.
         counters: of the server: the handshake is counted there.
         failed: told of a handshake that fails.
+        connections: among which it has a place, which is given back when it is over.
     """
 
-    __slots__ = ("_context", "_counters", "_failed", "_handle")
+    __slots__ = ("_connections", "_context", "_counters", "_failed", "_handle")
 
     def __init__(
         self,
@@ -45,7 +47,9 @@ class ServerSide:
         handle: Dialled,
         counters: ServerCounters | None = None,
         failed: Callable[[HandshakeRecord], None] | None = None,
+        connections: TlsConnections | None = None,
     ) -> None:
+        self._connections = connections
         self._context = context
         self._handle = handle
         self._counters = counters
@@ -146,3 +150,9 @@ class ServerSide:
         """
         unclean = Cause.UNCLEAN_BY_SERVER if gone else None if said else Cause.UNCLEAN_BY_US
         self._context.ended(self._handle, unclean, now)
+
+    def over(self) -> None:
+        """All is said, or the connection is gone: its place is free. May be called again."""
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            connections.end()

@@ -45,6 +45,7 @@ def show_headgate(words: Sequence[str], context: Context) -> str:
             "key_rate": counters.tls_key_rate.rate(now),
             "key_rate_max": counters.tls_key_rate.maximum,
             "server_connections": counters.tls_server_connections + context.check_keys.connections,
+            "server_refused": counters.tls_server_refused,
             **_with_servers(context),
         },
         "certificates": _certificates(context),

@@ -132,10 +132,6 @@ KEYWORDS.add(
     value("ssl-security-level", lambda cursor: cursor.integer("security level", 0, 5)),
     *without_effect("kernel TLS is not used", "noktls"),
     *without_effect("asynchronous engines are gone from OpenSSL, nothing would wait for them", "ssl-mode-async"),
-    *impossible(
-        "it would take one more count over all workers; 'maxconn' of bind lines with 'ssl' and of servers bounds the same",
-        "maxsslconn",
-    ),
     implemented("ssl-provider", _provider),
     value("ssl-provider-path", _word("a directory")),
     value("ssl-propquery", _property_query),

@@ -31,6 +31,7 @@ KEYWORDS.add(
     value("maxconn", _count("a number of connections")),
     value("maxconnrate", _count("a number of connections a second")),
     value("maxsessrate", _count("a number of sessions a second")),
+    value("maxsslconn", _count("a number of TLS connections")),
     value("maxsslrate", _count("a number of TLS sessions a second")),
     switch("nosplice"),
     value("spread-checks", _count("a percentage", 0, 50)),

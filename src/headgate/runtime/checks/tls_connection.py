@@ -18,6 +18,7 @@ from typing import Final, NoReturn
 from headgate.config.tls_options import Protocols
 from headgate.observe.full_handshakes import Cause
 from headgate.observe.key_exchanges import CheckKeys, KeyExchanges
+from headgate.proxy.tls_connections import TlsConnections
 from headgate.runtime.channel import cork, has_unread, uncork
 from headgate.runtime.checks.connection import READ_SIZE, TlsLayer, nothing
 from headgate.runtime.checks.failures import TlsFailure
@@ -62,19 +63,22 @@ class CheckDialler:
         context: of the server's checks.
         exchanges: where handshakes are counted for the server.
         keys: where they are counted for the process.
+        connections: among which each connection counts while there is one; no limit concerns it.
 
     Attributes:
         silent: the server asks for certificates and says nothing of them: no check waits for that, until it does.
     """
 
-    __slots__ = ("_leaving", "context", "exchanges", "keys", "silent")
+    __slots__ = ("_leaving", "connections", "context", "exchanges", "keys", "silent")
 
     def __init__(
-        self, context: ServerContext, exchanges: KeyExchanges | None = None, keys: CheckKeys | None = None
+        self, context: ServerContext, exchanges: KeyExchanges | None = None, keys: CheckKeys | None = None,
+        connections: TlsConnections | None = None,
     ) -> None:
         self.context = context
         self.exchanges = exchanges if exchanges is not None else KeyExchanges()
         self.keys = keys if keys is not None else CheckKeys()
+        self.connections = connections if connections is not None else TlsConnections()
         self._leaving: set[TlsConnection] = set()
         self.silent = False
 
@@ -131,7 +135,7 @@ class TlsConnection(TlsLayer):
     """
 
     __slots__ = (
-        "_asked", "_broken", "_context", "_corked", "_dialler", "_early", "_first", "_handle", "_leaving", "_left",
+        "_asked", "_broken", "_context", "_corked", "_counted", "_dialler", "_early", "_first", "_handle", "_leaving", "_left",
         "_saying_goodbye", "_ssl", "_through", "_told", "armed", "deadline",
     )  # fmt: skip
 
@@ -159,6 +163,8 @@ class TlsConnection(TlsLayer):
         self._told: asyncio.Future[None] | None = None
         if has_unread(self._fd):
             self._peek()  # a server that speaks first
+        dialler.connections.begin()
+        self._counted = True
 
     # --- the conversation ---
 
@@ -477,6 +483,9 @@ class TlsConnection(TlsLayer):
             SSL_set_shutdown(self._ssl, CLOSED)
             self._context.ended(self._handle, self._broken, self._reactor.now)
         self._close_socket()
+        if self._counted:
+            self._counted = False
+            self._dialler.connections.end()
         self._dialler.left(self)
         if self._told is not None and not self._told.done():
             self._told.set_result(None)

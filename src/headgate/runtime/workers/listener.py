@@ -88,6 +88,7 @@ class JointListener(Listener):
             self.pause()
             self.reactor.arm(self, self.reactor.now + _DEFERENCE)
             return None
+        full = False
         joint.section.enter()
         try:
             if not side.may_accept() or not self.has_room():
@@ -95,6 +96,7 @@ class JointListener(Listener):
                 if self.paused and not self._waits:
                     self._waits = True
                     side.wait_for_place()
+                full = True
                 return None
             if not self._passes_gates():
                 return None
@@ -105,11 +107,14 @@ class JointListener(Listener):
             return taken
         finally:
             joint.section.leave()
+            if full:
+                self._make_room()
 
     def _place_anyway(self) -> None:
         joint = self.joint_side.joint
         joint.section.enter()
         try:
             self.joint_side.take_place(self.counters)
+            super()._place_anyway()
         finally:
             joint.section.leave()
