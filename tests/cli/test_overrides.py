@@ -72,3 +72,5 @@ def test_names_resolve_to_ipv4_only() -> None:
     assert backend.servers[0].address.prefer is Family.INET
     assert frontend.logging.targets[0].address.prefer is Family.INET
     assert backend.servers[1].address.prefer is None
+    assert overridden("-4").global_.dns_accept_family == ("ipv4",)
+    assert overridden("-db").global_.dns_accept_family == ("auto",)

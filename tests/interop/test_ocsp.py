@@ -381,7 +381,7 @@ def test_name_servers_of_a_section(site: Site) -> None:
     site.add("a", f"http://ocsp.test:{good.port}")
     server = NameServer(lambda name, kind: ["127.0.0.1"] if kind == "A" else [])
     site.stack.callback(server.close)
-    text = site.config("ocsp-update.mode on\n    httpclient.resolvers.id mine")
+    text = site.config("ocsp-update.mode on\n    httpclient.resolvers.id mine\n    dns-accept-family ipv4,ipv6")
     site.start(text=f"{text}\nresolvers mine\n    nameserver ns 127.0.0.1:{server.port}\n")
     site.await_staple()
     assert ("ocsp.test.", "AAAA") in server.asked

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import dns.rcode
 import pytest
 
+from headgate.runtime.accepted_families import ipv6_has_route
 from tests.interop.backends import Backend
 from tests.interop.conftest import DEFAULTS, Proxy, StartProxy
 from tests.interop.name_server import NameServer, garbage, silence, with_code
@@ -177,6 +178,44 @@ def test_what_name_servers_were_asked_is_shown(
     assert rows[0].startswith("#") and "ns1" in rows[1] and "dns" in rows[1]
     if subject == "headgate":
         assert "write the name on the server's line and reload" in ask_socket(path, "set server web/s1 fqdn other.example")
+
+
+@pytest.mark.parametrize(
+    ("families", "arguments", "asked"),
+    [
+        ("ipv4", (), {"A"}), ("ipv6", (), {"AAAA"}), ("ipv6,ipv4", (), {"A", "AAAA"}), ("ipv6", ("-4", "-db"), {"A"}),
+        ("", (), {"A", "AAAA"} if ipv6_has_route() else {"A"}), ("auto", (), {"A", "AAAA"} if ipv6_has_route() else {"A"}),
+    ],
+)
+def test_only_accepted_families_are_asked_for(
+    proxy: StartProxy, zone: NameServer, tmp_path: pathlib.Path, families: str, arguments: tuple[str, ...], asked: set[str]
+) -> None:
+    zone.put("web.example", "TXT", ["none"])  # so that both families are tried
+    zone.put("_http._tcp.web.example", "SRV", ["0 1 80 web.example."])
+    setting = f"    dns-accept-family {families}\n" if families else ""
+    text = SECTION.format(
+        dns=zone.port, socket=tmp_path / "stats.sock", more="", workers=1,
+        server="server-template s 2 web.example:80 resolvers dns init-addr none\n"
+        "    server t _http._tcp.web.example resolvers dns init-addr none",
+    ).replace("global\n", f"global\n{setting}")
+    proxy(text, **({"arguments": arguments} if arguments else {}))
+    wait_until(lambda: len(zone.asked) > 12, "it was asked some times")
+    assert {kind for _, kind in zone.asked} == asked | {"SRV"}
+
+
+def test_addresses_of_a_family_that_is_not_accepted_are_not_used(
+    proxy: StartProxy, zone: NameServer, tmp_path: pathlib.Path
+) -> None:
+    """Also those that come beside an SRV record."""
+    zone.put("one.example", "AAAA", ["2001:db8::1"])
+    zone.put("two.example", "A", ["127.0.0.12"])
+    zone.put("_http._tcp.web.example", "SRV", ["0 1 80 one.example.", "0 1 80 two.example."])
+    line = "server-template s 2 _http._tcp.web.example resolvers dns init-addr none resolve-prefer ipv6"
+    path = tmp_path / "stats.sock"
+    text = SECTION.format(dns=zone.port, socket=path, server=line, more="", workers=1)
+    proxy(text.replace("global\n", "global\n    dns-accept-family ipv4\n"))
+    wait_until(lambda: "127.0.0.12" in addresses(path), "one has an address")
+    assert sorted(addresses(path)) == ["-", "127.0.0.12"]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -14,6 +14,7 @@ from headgate.balance.resolution import Candidate, Status, candidates_of
 from headgate.base.addresses import Address, Family, Transport
 from headgate.config.resolvers import NameServer as Configured
 from headgate.config.resolvers import Resolvers
+from headgate.runtime.accepted_families import ANY, AcceptedFamilies
 from headgate.runtime.resolvers import Answer, Resolver
 from tests.interop.name_server import NameServer, garbage, silence, truncated_over_udp, with_code
 
@@ -47,12 +48,15 @@ def zone() -> Iterator[NameServer]:
     server.close()
 
 
-def resolver(*servers: NameServer, transport: Transport = Transport.DATAGRAM, retries: int = 1, retry: float = 5.0) -> Resolver:
+def resolver(
+    *servers: NameServer, transport: Transport = Transport.DATAGRAM, retries: int = 1, retry: float = 5.0,
+    accepted: AcceptedFamilies = ANY,
+) -> Resolver:
     lines = tuple(
         Configured(f"ns{number}", Address(Family.INET, "127.0.0.1", one.port, one.port, transport=transport))
         for number, one in enumerate(servers, 1)
     )
-    return Resolver(Resolvers("dns", lines, retries=retries, timeout_retry=retry))
+    return Resolver(Resolvers("dns", lines, retries=retries, timeout_retry=retry), accepted)
 
 
 def resolved(by: Resolver, name: str, prefer: int = 4) -> Answer:
@@ -80,6 +84,33 @@ def test_a_host_may_be_called_like_a_service(zone: NameServer) -> None:
     zone.put("_web.example", "A", ["10.0.0.1"])
     assert asyncio.run(resolver(zone).addresses("_web.example", 4)).candidates == candidates_of(["10.0.0.1"])
     assert zone.asked == [("_web.example", "A")]
+
+
+@pytest.mark.parametrize(("family", "kind", "address"), [("ipv4", "A", "10.0.0.1"), ("ipv6", "AAAA", "2001:db8::1")])
+def test_a_family_that_is_not_accepted_is_neither_asked_for_nor_heard(
+    zone: NameServer, family: str, kind: str, address: str
+) -> None:
+    for host in ("web.example", "one.example"):
+        zone.put(host, "A", ["10.0.0.1"])
+        zone.put(host, "AAAA", ["2001:db8::1"])
+    zone.put("_http._tcp.example", "SRV", ["0 1 80 one.example."])
+    asking = resolver(zone, accepted=AcceptedFamilies((family,)))
+    for prefer in (4, 6):
+        assert resolved(asking, "web.example", prefer).candidates == candidates_of([address])
+        assert [one.addresses for one in resolved(asking, "_http._tcp.example", prefer).candidates] == [(address,)]
+    assert {asked for _, asked in zone.asked} == {kind, "SRV"}
+    other = "AAAA" if kind == "A" else "A"
+    zone.put("web.example", kind, [])
+    assert resolved(asking, "web.example").status is Status.OTHER  # there are only addresses of the other family
+    assert ("web.example", other) not in zone.asked
+
+
+def test_what_an_answer_brings_along_of_another_family_is_looked_up(zone: NameServer) -> None:
+    zone.put("_http._tcp.example", "SRV", ["0 1 80 one.example."])
+    zone.put("one.example", "AAAA", ["2001:db8::1"])
+    asking = resolver(zone, accepted=AcceptedFamilies(("ipv4",)))
+    assert [one.addresses for one in resolved(asking, "_http._tcp.example").candidates] == [()]
+    assert zone.asked == [("_http._tcp.example", "SRV"), ("one.example", "A")]
 
 
 def test_aliases_are_followed(zone: NameServer) -> None:

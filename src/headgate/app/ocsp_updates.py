@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from headgate.app.ocsp_state import OcspState, tls_context
 from headgate.base.addresses import Family
+from headgate.runtime.accepted_families import AcceptedFamilies
 from headgate.runtime.logs.emitters import log_event
 from headgate.runtime.ocsp.eyeballs import Dialler
 from headgate.runtime.ocsp.fetcher import Fetcher, Timing
@@ -87,8 +88,10 @@ class Updates:
         client, proxy = self._state.client, self._state.options.httpproxy
         family = socket.AF_INET if client.prefer is Family.INET else socket.AF_INET6
         tls: Callable[[], ssl.SSLContext] = (lambda: tls_context(client)) if context is None else (lambda: context)
+        accepted = AcceptedFamilies(self._app.config.global_.dns_accept_family)
+        names = Names(self._resolver(), enabled=client.names, accepted=accepted)
         return Fetcher(
-            Dialler(Names(self._resolver(), enabled=client.names), family, client.connect_timeout),
+            Dialler(names, family, client.connect_timeout),
             retries=client.retries,
             proxy=None if proxy is None else (proxy.host, proxy.port),
             tls=tls,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from headgate.balance.resolution import Change, Group, Status
 from headgate.base.addresses import Family
+from headgate.runtime.accepted_families import AcceptedFamilies
 from headgate.runtime.logs.emitters import log_event
 from headgate.runtime.resolvers import Answer, Resolver
 
@@ -50,7 +51,8 @@ class Resolving:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self.resolvers = {name: Resolver(section) for name, section in app.config.resolvers.items()}
+        accepted = AcceptedFamilies(app.config.global_.dns_accept_family)
+        self.resolvers = {name: Resolver(section, accepted) for name, section in app.config.resolvers.items()}
         self._groups = self._grouped()
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._tasks: list[asyncio.Task[None]] = []

@@ -250,7 +250,7 @@ TABLE = (
     Row("-N", _number("-N", "proxy_maxconn", "a number of connections"), "sets the default maxconn of proxies", "<limit>"),
     Row("-m", _number("-m", "memory_megabytes", "a number of megabytes"), "limits the memory, in megabytes", "<limit>"),
     Row("-L", _text("-L", "local_peer", "a name"), "sets the local peer's name ($HAPROXY_LOCALPEER)", "<name>"),
-    Row("-4", _sets("ipv4_only"), "resolves names to IPv4 addresses only"),
+    Row("-4", _sets("ipv4_only"), "resolves names to IPv4 addresses only, whatever dns-accept-family says"),
     Row("-sf", _pids("-sf", "finish_pids"), "asks old processes to finish, once we listen", "<pid>*"),
     Row("-st", _pids("-st", "terminate_pids"), "ends old processes, once we listen", "<pid>*"),
     Row("-x", _inherit, "takes over the listening sockets of an old process", "<unix_socket>"),

@@ -32,6 +32,7 @@ def _global(settings: Global, options: Options) -> Global:
         master_worker=(settings.master_worker or options.master_worker) and background,
         pidfile=options.pidfile or settings.pidfile,
         quiet=(settings.quiet or options.quiet) and not options.verbose,
+        dns_accept_family=("ipv4",) if options.ipv4_only else settings.dns_accept_family,
         zero_warning=settings.zero_warning or options.zero_warning,
         # What is skipped at a start is an error to whoever checks the file.
         ssl_skip_bad_certificates=settings.ssl_skip_bad_certificates and not options.check,

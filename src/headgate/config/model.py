@@ -481,6 +481,7 @@ class Global:
     fd_hard_limit: int | None = None
     node: str | None = None
     description: str | None = None
+    dns_accept_family: tuple[str, ...] = ("auto",)  # "ipv4", "ipv6", "auto": IPv6 where it has a route
     log_tag: str = "haproxy"
     log_send_hostname: str | None = None
     log_targets: tuple[LogTarget, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import dns.asyncquery
 import dns.exception
@@ -22,6 +22,7 @@ from headgate.balance.resolution import Candidate, Status, candidates_of, server
 from headgate.base.addresses import Transport
 from headgate.base.records import dataclass
 from headgate.config.resolvers import NameServer, Resolvers
+from headgate.runtime.accepted_families import ANY, AcceptedFamilies
 
 #: SRV targets whose addresses are not in the answer are looked up one by one, so many at a time, and so many in all.
 _LOOKUPS_AT_ONCE = 8
@@ -76,13 +77,18 @@ class _Reply:
 class Resolver:
     """Asks the name servers of one section.
 
+    Args:
+        section: as configured.
+        accepted: the families that are asked for; addresses of another one are ignored.
+
     Attributes:
         section: as configured.
         counters: of each name server, by its name.
     """
 
-    def __init__(self, section: Resolvers) -> None:
+    def __init__(self, section: Resolvers, accepted: AcceptedFamilies = ANY) -> None:
         self.section = section
+        self._accepted = accepted
         self.counters = {one.name: NameServerCounters() for one in section.name_servers}
 
     async def resolve(self, name: str, prefer: int) -> Answer:
@@ -90,7 +96,7 @@ class Resolver:
 
         Args:
             name: a host name, or an SRV label, which begins with an underscore.
-            prefer: 4 or 6: the family that is asked for first; the other one when that has nothing.
+            prefer: 4 or 6: the family that is asked for first; the other one when that has nothing, and where it is accepted.
         """
         return await self._answer(self._services if name.startswith("_") else self._addresses, name, prefer)
 
@@ -106,7 +112,8 @@ class Resolver:
 
     async def _addresses(self, name: str, prefer: int) -> Answer:
         """5.3.2: on an error the other type, then the first again, `resolve_retries` times in all."""
-        kinds = (_ADDRESSES[prefer], _ADDRESSES[10 - prefer])
+        accepted = self._accepted.now()
+        kinds = [_ADDRESSES[family] for family in (prefer, 10 - prefer) if family in accepted]
         reply = _Reply(Status.TIMEOUT)
         for _ in range(self.section.retries):
             for kind in kinds:
@@ -135,7 +142,7 @@ class Resolver:
             for record in rrset
             if record.target != dns.name.root  # RFC 2782: the service is decidedly not available
         ][:MOST_CANDIDATES]
-        known = _additional(reply.message)
+        known = _additional(reply.message, [_ADDRESSES[family] for family in self._accepted.now()])
         places = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
 
         async def addresses_of(target: str) -> tuple[str, ...]:
@@ -227,10 +234,10 @@ class Resolver:
         return await dns.asyncquery.tcp(query, address.host, patience, address.port)
 
 
-def _additional(message: dns.message.Message) -> dict[str, list[str]]:
-    """The addresses that an answer brings along, by host."""
+def _additional(message: dns.message.Message, kinds: Collection[dns.rdatatype.RdataType]) -> dict[str, list[str]]:
+    """The addresses of these kinds that an answer brings along, by host."""
     found: dict[str, list[str]] = {}
     for rrset in message.additional:
-        if rrset.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA):
+        if rrset.rdtype in kinds:
             found.setdefault(rrset.name.to_text(omit_final_dot=True), []).extend(record.to_text() for record in rrset)
     return found

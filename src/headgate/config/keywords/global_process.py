@@ -7,7 +7,7 @@ from collections.abc import Callable
 from headgate.base.diagnostics import config_error
 from headgate.base.regex import regex
 from headgate.config.addresses import parse_address
-from headgate.config.cursor import Cursor
+from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import BindDraft
 from headgate.config.keywords import line_options
 from headgate.config.keywords.global_rows import implemented, removed, switch, value, without_effect
@@ -22,6 +22,8 @@ from headgate.config.section_drafts import GlobalSection
 CAPABILITIES = ("cap_net_admin", "cap_net_bind_service", "cap_net_raw", "cap_sys_admin")
 #: The most workers, as HAProxy's threads on a 64-bit system.
 MOST_WORKERS = 64
+#: Of `dns-accept-family`.
+_FAMILIES = ("ipv4", "ipv6", "auto")
 
 _NODE = regex(r"[A-Za-z0-9_-]+")
 _VARIABLE = regex(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -107,6 +109,17 @@ def parse_setcap(cursor: Cursor, section: GlobalSection) -> None:
         if name not in CAPABILITIES:
             raise cursor.wrong(word, f"unknown capability '{name}'", allowed=CAPABILITIES)
     section.settings.put("setcap", names, cursor.keyword.location)
+
+
+def parse_accept_family(cursor: Cursor, section: GlobalSection) -> None:
+    """`dns-accept-family <family>[,...]`"""
+    word = cursor.next(f"address families ({', '.join(_FAMILIES)}), separated by commas")
+    cursor.finish()
+    found = tuple(dict.fromkeys(word.text.split(",")))
+    for family in found:
+        if family not in _FAMILIES:
+            raise cursor.wrong(Word(family, word.location), f"unknown address family '{family}'", allowed=_FAMILIES)
+    section.settings.put("dns-accept-family", found, cursor.keyword.location)
 
 
 def read_spread(cursor: Cursor) -> float:
@@ -265,6 +278,7 @@ KEYWORDS.add(
     switch("daemon"),
     implemented("default-path", parse_default_path),
     implemented("description", parse_description),
+    implemented("dns-accept-family", parse_accept_family),
     value("fd-hard-limit", _count("a number of file descriptors", 1)),
     value("gid", _count("a group id")),
     value("grace", _milliseconds("a time")),

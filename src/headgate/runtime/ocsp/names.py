@@ -18,6 +18,7 @@ import dns.resolver
 
 import headgate.runtime.dns_modules  # noqa: F401
 from headgate.base.records import dataclass
+from headgate.runtime.accepted_families import ANY, AcceptedFamilies
 from headgate.tls.ocsp import failures
 from headgate.tls.ocsp.failures import Failure
 
@@ -28,7 +29,7 @@ RESOLUTION_DELAY = 0.05
 #: Addresses of one family that are looked at.
 _MOST_ADDRESSES = 8
 _LONGEST_HOSTS = 1 << 20
-_TYPES: Mapping[int, str] = {socket.AF_INET6: "AAAA", socket.AF_INET: "A"}
+_TYPES: Mapping[int, tuple[int, str]] = {socket.AF_INET6: (6, "AAAA"), socket.AF_INET: (4, "A")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Names:
         resolver: made anew for each name where that is possible, so that a changed /etc/resolv.conf takes effect.
         hosts: the text of /etc/hosts.
         enabled: name servers are asked; without, only the hosts file knows names.
+        accepted: the families that name servers are asked for.
     """
 
     def __init__(
@@ -98,7 +100,9 @@ class Names:
         hosts: Callable[[], str] | None = None,
         *,
         enabled: bool = True,
+        accepted: AcceptedFamilies = ANY,
     ) -> None:
+        self._accepted = accepted
         self._enabled = enabled
         self._make = resolver or dns.asyncresolver.Resolver
         self._read_hosts = hosts or _hosts_file
@@ -132,16 +136,18 @@ class Names:
         if not self._enabled:
             lookup.finish(f"{host} is not looked up: 'httpclient.resolvers.disabled on'")
             return lookup, []
+        accepted = self._accepted.now()
+        families = [family for family, (version, _) in _TYPES.items() if version in accepted]
         problems: list[str] = []
         return lookup, [
-            asyncio.ensure_future(self._ask(host, family, lookup, problems)) for family in (socket.AF_INET6, socket.AF_INET)
+            asyncio.ensure_future(self._ask(host, family, lookup, problems, len(families))) for family in families
         ]
 
     def _from_hosts(self, host: str) -> list[Place]:
         self._refresh()
         return self._hosts.get(host.lower().rstrip("."), [])
 
-    async def _ask(self, host: str, family: int, lookup: Lookup, problems: list[str]) -> None:
+    async def _ask(self, host: str, family: int, lookup: Lookup, problems: list[str], asked: int) -> None:
         try:
             found = await self._answers(host, family)
             problem = "has no address"
@@ -150,7 +156,7 @@ class Names:
         if found:
             lookup.add(found)
         problems.append(problem)
-        if len(problems) == len(_TYPES):
+        if len(problems) == asked:
             telling = next((one for one in problems if one != "has no address"), problems[0])
             lookup.finish("" if lookup.places else f"{host} {telling}")
 
@@ -160,7 +166,7 @@ class Names:
             raise Failure(failures.DNS, "cannot be resolved: no name server is configured")
         try:
             async with asyncio.timeout(PATIENCE + 1.0):
-                answer = await resolver.resolve(host, _TYPES[family], lifetime=PATIENCE, raise_on_no_answer=False)
+                answer = await resolver.resolve(host, _TYPES[family][1], lifetime=PATIENCE, raise_on_no_answer=False)
         except dns.resolver.NXDOMAIN:
             raise Failure(failures.DNS, "does not exist (NXDOMAIN)") from None
         except (TimeoutError, dns.exception.Timeout):
