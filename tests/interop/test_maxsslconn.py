@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import os
 import pathlib
 import signal
@@ -184,6 +185,8 @@ def test_a_server_is_not_connected_to_behind_the_limit(
     assert there.gets(there.out)[1] == 500
     logs.line("status=500", "state=RC" if subject == "headgate" else "state=IC")  # the manual has RC for this (8.5)
     assert server.connections == 0 and there.now() == 3
+    rows = csv.DictReader(there.says("show stat").lstrip("# ").splitlines())
+    assert [row["econ"] for row in rows if row["pxname"] == "servers"] == ["1", "1"]
     clients[0].close()
     there.settles(2)
     assert there.gets(there.out)[1] == 200

@@ -30,6 +30,7 @@ _BACKEND: Final[dict[Outcome, tuple[str, ...]]] = {
     Outcome.NO_SERVER: _CONNECT,
     Outcome.CONNECT_FAILED: _CONNECT,
     Outcome.CONNECT_TIMEOUT: _CONNECT,
+    Outcome.NO_RESOURCE: _CONNECT,
     Outcome.CONNECT_ABORTED: _BY_CLIENT,
     Outcome.RESPONSE_ABORTED_BY_CLIENT: _BY_CLIENT,
     Outcome.RESPONSE_CLIENT_TIMEOUT: _BY_CLIENT,
