@@ -165,6 +165,29 @@ def test_cache_size_0_gives_no_sessions_without_tickets(world: World, pki: Pki, 
     assert not Visit(world, bind, context, session=first.session).tls.resumed
 
 
+@pytest.mark.parametrize("versions", [ONLY_12, ONLY_13], ids=["1.2", "1.3"])
+@pytest.mark.parametrize("files", [("a.pem",), ("a.pem", "b.pem")], ids=["one", "two"])
+def test_the_name_asked_for_is_known_also_of_a_session(
+    world: World, pki: Pki, versions: TlsVersions, files: tuple[str, ...]
+) -> None:
+    """With one certificate nobody asks us for it; the name is agreed on all the same."""
+    bind = bind_context(pki, *files, versions=versions)
+    assert bind._nameless == (len(files) == 1)
+    context = client(pki)
+    first = Visit(world, bind, context)
+    again = Visit(world, bind, context, session=first.session)
+    assert not first.tls.resumed and again.tls.resumed
+    assert first.tls.sni == again.tls.sni == b"a.example"
+
+
+def test_a_line_that_gets_a_second_certificate_answers_by_name(world: World, pki: Pki) -> None:
+    one, two = bind_context(pki, "a.pem"), bind_context(pki, "a.pem", "b.pem")
+    one.serve(two.store, one.policies)
+    assert Visit(world, one, client(pki), "b.example").certificate == Visit(world, two, client(pki), "b.example").certificate
+    one.serve(bind_context(pki, "b.pem").store, one.policies)
+    assert Visit(world, one, client(pki), "b.example").error is None
+
+
 def test_ca_names_are_sent(pki: Pki) -> None:
     """`certificate_authorities` tells browsers which client certificate to propose; also after a switch of contexts."""
     from OpenSSL import SSL

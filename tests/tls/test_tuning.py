@@ -315,6 +315,7 @@ class Handshake:
         if groups is not None:
             assert lib.SSL_CTX_set1_curves_list(context._context, groups.encode()) == 1
         near, far = SSL.Connection(context), SSL.Connection(bind._session)
+        bind.settle(far._ssl, b"")
         near.set_tlsext_host_name(b"a.example")
         self.error = shake_hands(near, far)
         if self.error is None:

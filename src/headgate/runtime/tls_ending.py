@@ -165,6 +165,8 @@ class TlsEnding:
         """Send close_notify once; False when the socket does not take it now."""
         if self._notified or not self._established:
             return True
+        if self._closing and self._tuning.key_updates is not None:
+            self._tuning.key_updates.unwatch(self._ssl)  # it would be told of our alert
         ERR_clear_error()
         result = SSL_shutdown(self._ssl)
         if result < 0:

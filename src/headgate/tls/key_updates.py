@@ -40,6 +40,10 @@ class KeyUpdateLimit:
         """Count from now on; this object must live as long as the connection."""
         SSL_set_info_callback(ssl, self._callback)
 
+    def unwatch(self, ssl: Any) -> None:
+        """Count no more: nothing that comes is read any longer."""
+        SSL_set_info_callback(ssl, ffi.NULL)
+
     def forget(self, ssl: Any) -> None:
         """The connection is about to go."""
         if self._counts:

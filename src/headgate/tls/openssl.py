@@ -11,6 +11,7 @@ import errno
 import os
 from typing import Any, Final
 
+from cryptography.hazmat.bindings import _rust
 from OpenSSL import SSL
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
@@ -79,6 +80,10 @@ SSL_shutdown: Final = lib.SSL_shutdown
 SSL_version: Final = lib.SSL_version
 SSL_write: Final = lib.SSL_write
 SSL_write_early_data: Final = lib.SSL_write_early_data
+#: What a context calls for a server name where every name has the same answer: SSL_get_shutdown(3) answers 0 while a handshake
+#: runs, which is SSL_TLSEXT_ERR_OK here, and there is no way through Python, which takes 5 us. Without any callback OpenSSL
+#: would take the name as well, but not tell the client, nor keep it for sessions of TLS 1.2.
+take_any_name: Final = ffi.cast("int (*)(SSL *, int *, void *)", ffi.addressof(_rust._openssl.lib, "SSL_get_shutdown"))
 gc: Final = ffi.gc
 string: Final = ffi.string
 unpack: Final = ffi.unpack

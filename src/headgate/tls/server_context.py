@@ -6,13 +6,13 @@ holds no certificate, and are then switched to the context of their certificate 
 first asks for them. The session id context keeps client-certificate policies apart: a session that was made without asking for a
 certificate can't be resumed where one is required.
 
-When the switch happens depends on the line. Where one policy holds for all names, and OpenSSL can choose among the certificates
-of a name, the server name callback does it: nothing is parsed twice, and it works however the ClientHello arrives. But by then
-OpenSSL has chosen the version, looked for the session and for extensions of ours. So a line with several policies, with
-certificates of one name that have different chains, or with signed certificate timestamps is *selective*: the ClientHello, which
-the listener has peeked, is read first, and the connection is switched and adjusted before its handshake begins. The callback then
-only confirms that OpenSSL saw a name of the same policy, and ends the handshake otherwise: whoever hides the name from us (a
-hello that did not come in whole) gets no policy but its own.
+When the switch happens depends on the line. With one certificate there is nothing to wait for. Where one policy holds for all
+names, and OpenSSL can choose among the certificates of a name, the server name callback does it: nothing is parsed twice, and it
+works however the ClientHello arrives. But by then OpenSSL has chosen the version, looked for the session and for extensions of
+ours. So a line with several policies, with certificates of one name that have different chains, or with signed certificate
+timestamps is *selective*: the ClientHello, which the listener has peeked, is read first, and the connection is switched and
+adjusted before its handshake begins. The callback then only confirms that OpenSSL saw a name of the same policy, and ends the
+handshake otherwise: whoever hides the name from us (a hello that did not come in whole) gets no policy but its own.
 
 Measured (CPU time of connection and first flight, TLS 1.3, ECDSA): 218 us where the callback switches, 240 us on a selective
 line. Of these 3 are for finding the name (`wire.hello_extensions`), the rest for the early switch and the second callback.
@@ -52,6 +52,7 @@ from headgate.tls.openssl import (
     lib,
     new_ssl,
     string,
+    take_any_name,
 )
 from headgate.tls.policy import enabled_versions, new_context, set_common, span_versions
 from headgate.tls.session_context import give_sessions, limit_cache
@@ -99,8 +100,27 @@ class BindContext:
     """
 
     __slots__ = (
-        "_caches", "_callbacks", "_contexts", "_forged", "_forged_most", "_forger", "_membership", "_names", "_sealer",
-        "_session", "_switches", "_tuning", "early_data", "http", "policies", "selective", "sessions", "storage", "store", "tls",
+        "_caches",
+        "_callbacks",
+        "_contexts",
+        "_forged",
+        "_forged_most",
+        "_forger",
+        "_membership",
+        "_nameless",
+        "_names",
+        "_sealer",
+        "_session",
+        "_switches",
+        "_tuning",
+        "early_data",
+        "http",
+        "policies",
+        "selective",
+        "sessions",
+        "storage",
+        "store",
+        "tls",
     )  # fmt: skip
 
     def __init__(
@@ -135,7 +155,9 @@ class BindContext:
         # OpenSSL may call them as long as a connection or a context lives: they are never taken back.
         self._callbacks: dict[BindPolicy | None, Any] = {}
         self.early_data = False
+        self._nameless = False  # there is one answer, whatever name is asked for
         self._session = self._session_context(cache, origin)
+        self._heed_names()
         self._sealer = sealer
         if sealer is not None:
             sealer.put_on(self._session)
@@ -156,9 +178,15 @@ class BindContext:
         """A connection for an accepted, non-blocking socket, ready for its handshake; `hello` is what was peeked of it."""
         ssl = new_ssl(self._session._context, sock.fileno())
         SSL_set_accept_state(ssl)
-        if self.selective:
-            self._select(ssl, hello)
+        self.settle(ssl, hello)
         return Handle(ssl)
+
+    def settle(self, ssl: Any, hello: bytes) -> None:
+        """Switch a new connection before its handshake, as far as what it will serve is known then."""
+        if self._nameless:
+            SSL_set_SSL_CTX(ssl, (self._switches.get(b"") or self._switch(b"", self.store.default or ()))[1])
+        elif self.selective:
+            self._select(ssl, hello)
 
     def takes_early_data(self, hello: bytes) -> bool:
         """Whether a client that begins with these bytes sends early data, and asks for a name that allows it."""
@@ -227,7 +255,14 @@ class BindContext:
         if self.selective:
             span_versions(self._session, [policy.versions for policy in policies])
         self._session.set_session_id(policies[self.tls.policy].session_id)
+        self._heed_names()
         self._allow_early_data()
+
+    def _heed_names(self) -> None:
+        """Have OpenSSL ask us for a name's certificate, unless all names have the same."""
+        self._nameless = not (self.selective or self.tls.strict_sni or self._forger) and len(self.store.served) == 1
+        callback = take_any_name if self._nameless else self._callback(None, self._choose)
+        lib.SSL_CTX_set_tlsext_servername_callback(self._session._context, callback)
 
     def _allow_early_data(self) -> None:
         if not self.early_data and any(policy.allow_0rtt for policy in self.policies):
@@ -259,7 +294,6 @@ class BindContext:
         if not self.tls.tickets:
             give_sessions(context, int(self._caches))
         lib.SSL_CTX_set_timeout(context._context, max(1, int(cache.lifetime)))
-        lib.SSL_CTX_set_tlsext_servername_callback(context._context, self._callback(None, self._choose))
         # OpenSSL calls back into this object as long as a connection lives, also after a reload dropped the bind line.
         context.set_app_data(self)
         return context
@@ -368,10 +402,15 @@ class BindContext:
             if choice is None or self.selective:
                 alert[0] = _UNRECOGNIZED_NAME
                 return _FATAL
-            switch = self.policies[choice[0].policy], self._context_for(choice)._context
-            self._remember(name, switch)
+            switch = self._switch(name, choice)
         SSL_set_SSL_CTX(ssl, switch[1])
         return _OK
+
+    def _switch(self, name: bytes, choice: Choice) -> tuple[AppliedPolicy, Any]:
+        """What a connection is switched to whose name is answered with a choice."""
+        switch = self.policies[choice[0].policy], self._context_for(choice)._context
+        self._remember(name, switch)
+        return switch
 
     def _confirm(self, policy: BindPolicy, ssl: Any, alert: Any, _argument: Any) -> int:
         """Go on if the name that OpenSSL read belongs to the policy that was applied."""
