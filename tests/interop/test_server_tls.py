@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import itertools
 import json
@@ -77,14 +76,15 @@ def info(directory: pathlib.Path, name: str) -> int:
     return int(fields[name])
 
 
-def usual_packets(servers: list[StrictServer]) -> int:
-    """How many packets most resumed connections took until the server had the first request.
+def fewest_packets(servers: list[StrictServer]) -> int:
+    """How many packets a resumed connection took at least until the server had the first request.
 
-    It is the ClientHello, and our Finished with the request: unless a server answers before we have looked for the first time.
+    They are the ClientHello, and our Finished with the request. It is one more where the server answers before we have looked for
+    the first time, which on a busy machine it often does.
     """
-    counts = collections.Counter(one.packets for server in servers for one in server.connections if one.resumed and one.requests)
-    assert counts.total() >= 10
-    return counts.most_common(1)[0][0]
+    counts = [one.packets for server in servers for one in server.connections if one.resumed and one.requests]
+    assert len(counts) >= 10
+    return min(counts)
 
 
 # --- health checks ---
@@ -114,7 +114,7 @@ def test_checks_resume_and_close_cleanly(
         assert server.ends == {"close_notify"}
         assert [one.resumed for one in server.connections[:4]] == [False] + [True] * 3
     if kind:
-        assert usual_packets(servers) == 2
+        assert fewest_packets(servers) == 2
 
 
 def test_checks_of_several_workers_resume_what_traffic_left(
@@ -146,7 +146,7 @@ def test_a_request_goes_with_the_end_of_the_handshake(
     at = proxy(site(tmp_path, f"server s1 127.0.0.1:{server.port} ssl verify none no-sni-auto", more="http-reuse never"))
     for _ in range(20):
         assert ask(at) == 200
-    assert usual_packets([server]) == 2
+    assert fewest_packets([server]) == 2
 
 
 def ask(at: Any, name: str = "a.example", *, close: bool = True) -> int:
