@@ -16,9 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from headgate.observe.handshakes import FOLDING_PERIOD, LINES_MOST
 from headgate.tls.authority import Authority, issue, make_authority
@@ -28,6 +25,7 @@ from tests.interop.handshake_clients import Visit, hello_of
 from tests.interop.programs import ask_socket, start_subject, wait_until
 from tests.interop.strict_servers import packets_received
 from tests.interop.tls_client import TLS_1_2, TLS_1_3, client_context
+from tests.interop.tls_records import ALERT, ClientSide
 
 VERSIONS = pytest.mark.parametrize("version", ["1.2", "1.3"])
 _VERSIONS = {"1.2": TLS_1_2, "1.3": TLS_1_3}
@@ -124,25 +122,14 @@ def s_client(scene: Scene, *arguments: str) -> str:
 
 def packets_of_an_answer(running: Scene, context: ssl.SSLContext) -> int:
     """How many packets come behind the server's first flight, when the request is sent together with our Finished."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = context.wrap_bio(incoming, outgoing, server_hostname=NAME)
+    client = ClientSide(running.directory, context, NAME)
     with running.raw() as sock:
-        while True:
-            try:
-                client.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                sock.sendall(outgoing.read())
-                incoming.write(sock.recv(65536))
-        client.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        client.read_flight(sock)
         before = packets_received(sock)
-        sock.sendall(outgoing.read())
+        sock.sendall(client.answer + client.say(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"))
         answer = b""
         while not answer.endswith(b"ok"):
-            incoming.write(sock.recv(65536))
-            with contextlib.suppress(ssl.SSLWantReadError):
-                while True:
-                    answer += client.read(65536)
+            answer += client.hear(sock.recv(65536))
         return packets_received(sock) - before
 
 
@@ -204,41 +191,17 @@ def test_no_alert_is_lost(scene: Callable[..., Scene], client: Callable[[Scene, 
     assert len(lines) <= 2 * running.most_lines(), "a flood is folded"
 
 
-def _enciphered_alert(keys: pathlib.Path, cipher: str, number: int) -> bytes:
-    """A fatal alert as the first record under a TLS 1.3 client's traffic key (RFC 8446 sections 5.2, 7.3), from its key log."""
-    (secret,) = re.findall(r"^CLIENT_TRAFFIC_SECRET_0 \w+ (\w+)", keys.read_text(), re.M)
-    digest, length = (hashes.SHA384(), 32) if cipher.endswith("384") else (hashes.SHA256(), 16)
-
-    def expand(label: bytes, size: int) -> bytes:
-        info = size.to_bytes(2, "big") + bytes([6 + len(label)]) + b"tls13 " + label + b"\0"
-        return HKDFExpand(digest, size, info).derive(bytes.fromhex(secret))
-
-    body = bytes([2, number, 21])
-    header = b"\x17\x03\x03" + (len(body) + 16).to_bytes(2, "big")
-    return header + AESGCM(expand(b"key", length)).encrypt(expand(b"iv", 12), body, header)
-
-
 @pytest.mark.parametrize("mode", ["http", "tcp"])
 @pytest.mark.parametrize("reset", [False, True], ids=["fin", "reset"])
 def test_a_client_that_rejects_when_all_is_said(scene: Callable[..., Scene], mode: str, reset: bool) -> None:
     """With TLS 1.3 an alert may come behind the client's Finished, when the handshake is over for us: it failed all the same."""
     inspect = "mode tcp\n    tcp-request inspect-delay 5s\n    tcp-request content accept if { req.len gt 0 }"
     running = scene(frontend=inspect if mode == "tcp" else "")
-    context = client_context(running.directory, version=TLS_1_3)
-    context.keylog_filename = str(running.directory / "keys")
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = context.wrap_bio(incoming, outgoing, server_hostname=NAME)
+    client = ClientSide(running.directory, client_context(running.directory, version=TLS_1_3), NAME)
+    unknown_ca = bytes([2, 48])
     with running.raw() as sock:
-        while True:
-            try:
-                client.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                sock.sendall(outgoing.read())
-                incoming.write(sock.recv(65536))
-        cipher = client.cipher()
-        assert cipher is not None and "AES" in cipher[0]
-        sock.sendall(outgoing.read() + _enciphered_alert(running.directory / "keys", cipher[0], 48))
+        client.read_flight(sock)
+        sock.sendall(client.answer + client.enciphered(ALERT, unknown_ca, secret="CLIENT_TRAFFIC_SECRET_0"))
         if reset:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     record = running.record("client-rejected-certificate-unknown-ca")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
@@ -106,6 +107,20 @@ class ClientSide:
             self._incoming.write(data)
             self.done = self._step()
             self.answer = self._outgoing.read()
+
+    def say(self, data: bytes) -> bytes:
+        """What it sends to say this, when its handshake is done."""
+        self.ssl.write(data)
+        return self._outgoing.read()
+
+    def hear(self, data: bytes) -> bytes:
+        """What is said to it in these bytes."""
+        self._incoming.write(data)
+        heard = b""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while True:
+                heard += self.ssl.read(65536)
+        return heard
 
     def alert(self, description: int, *, fatal: bool = True, number: int = 0) -> bytes:
         """An alert in the place of the answer, the `number`th record (RFC 8446 sections 5.2, 7.3)."""

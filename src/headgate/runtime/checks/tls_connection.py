@@ -55,7 +55,6 @@ _PEEK: Final = 128
 _buffer: Final = ffi.new("char[]", READ_SIZE)
 
 
-
 class CheckDialler:
     """Makes the TLS connections of one server's checks (`runtime.checks.connection.TlsClient`).
 
