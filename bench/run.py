@@ -2,9 +2,9 @@
 
     python -m bench.run [--only CASE]... [--subject NAME]... [--seconds N] [--rounds N] [--write]
 
-Subjects are measured in turns, round by round, and the lowest figure counts: noise only ever adds. A ratio is headgate's cost
-divided by the other's, so below 1 headgate is cheaper. Absolute figures differ from machine to machine and from hour to hour;
-the ratios are what to look at.
+Subjects are measured in short turns, round by round, so that what else goes on in the machine meets all of them alike. A figure
+is the median of the rounds. A ratio is headgate's cost divided by the other's, the median of what each round had; below 1
+headgate is cheaper. Absolute figures differ from machine to machine and from hour to hour; the ratios are what to look at.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import operator
 import os
 import pathlib
 import platform
 import resource
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -71,13 +73,14 @@ OTHERS = {
     "start": ("command to first accepted connection", "ms wall"),
     "version": ("`-v`", "ms wall"),
 }
-Figures = dict[str, dict[str, float]]  # row -> subject -> figure
+#: Rows that do not differ from one moment to the next, or take long.
+_ONCE = ("idle", "idle-tls", "start", "version")
+Figures = dict[str, dict[str, list[float]]]  # row -> subject -> what each round had
 
 
 def measure_cpu(case: Case, subject: Subject, seconds: float) -> float:
     """CPU cost of one unit."""
     port = subject.ports[case.listener]
-    case.load(port, 1.0 if case.scale == 1e6 else 0.01)  # warm up: pools, caches, branch predictors
     before = subject.cpu_seconds()
     units = case.load(port, seconds)
     return (subject.cpu_seconds() - before) / units * case.scale
@@ -140,33 +143,46 @@ def measure_all(place: Place, subjects: list[Subject], only: list[str], seconds:
     """Every row for every subject, printing each as it is known."""
     figures: Figures = {}
     for name, work in _rows(only):
-        figures[name] = {}
-        for _ in range(1 if name.startswith(("idle", "start")) else rounds):
-            for subject in subjects:
-                if name == "tcp-gb" and "tcp" not in subject.ports:
-                    continue
-                try:
-                    figure = _run_pinned(place, work, subject, seconds)
-                except (loads.LoadFailed, OSError, subprocess.SubprocessError) as error:
-                    print(f"{name}: {subject.name}: {error}", file=sys.stderr)
-                    continue
-                figures[name][subject.name] = min(figure, figures[name].get(subject.name, figure))
+        able = [subject for subject in subjects if name != "tcp-gb" or "tcp" in subject.ports]
+        figures[name] = _measure_row(place, name, work, able, seconds, rounds)
         print(_line(name, figures[name], [subject.name for subject in subjects]), flush=True)
     return figures
+
+
+def _measure_row(
+    place: Place, name: str, work: Callable[[Subject, float], float], subjects: list[Subject], seconds: float, rounds: int
+) -> dict[str, list[float]]:
+    """What each round had for each subject; of one that fails, nothing."""
+    found: dict[str, list[float]] = {subject.name: [] for subject in subjects}
+    once = name in _ONCE
+    # The round in front warms pools, caches and branch predictors up.
+    for number in range(1 if once else rounds + 1):
+        for subject in subjects if number % 2 else subjects[::-1]:
+            if subject.name not in found:
+                continue
+            try:
+                figure = _run_pinned(place, work, subject, seconds)
+            except (loads.LoadFailed, OSError, subprocess.SubprocessError) as error:
+                print(f"{name}: {subject.name}: {error}", file=sys.stderr)
+                del found[subject.name]
+                continue
+            if number or once:
+                found[subject.name].append(figure)
+    return found
 
 
 def _titles() -> dict[str, tuple[str, str]]:
     return {**{case.name: (case.title, case.unit) for case in CASES}, **OTHERS}
 
 
-def _line(name: str, row: dict[str, float], subjects: list[str]) -> str:
+def _line(name: str, row: dict[str, list[float]], subjects: list[str]) -> str:
     title, unit = _titles()[name]
     cells = [f"{title} ({unit})"]
-    cells += [f"{row[subject]:.1f}" if subject in row else "-" for subject in subjects]
+    cells += [f"{statistics.median(row[subject]):.1f}" if subject in row else "-" for subject in subjects]
     for other in subjects:
         if other != "headgate" and "headgate" in subjects:
-            both = "headgate" in row and row.get(other, 0) > 0
-            cells.append(f"{row['headgate'] / row[other]:.2f}" if both else "-")
+            both = "headgate" in row and all(row.get(other, [0]))
+            cells.append(f"{statistics.median(map(operator.truediv, row['headgate'], row[other])):.2f}" if both else "-")
     return "| " + " | ".join(cells) + " |"
 
 
@@ -200,8 +216,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", action="append", default=[], choices=list(_titles()), help="one row; repeatable")
     parser.add_argument("--subject", action="append", default=[], choices=list(STARTERS), help="one program; repeatable")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of load for each figure (default 4)")
-    parser.add_argument("--rounds", type=int, default=2, help="the best of so many counts (default 2)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of load for each figure of a round (default 1)")
+    parser.add_argument("--rounds", type=int, default=8, help="how often each subject has its turn (default 8)")
     parser.add_argument("--write", action="store_true", help="write the table into bench/RESULTS.md")
     return parser.parse_args()
 

@@ -2,9 +2,10 @@
 
     python -m bench.server_tls [--seconds N] [--servers N]
 
-A request is a keep-alive GET of the client's that goes over a new connection to the server. Checks are made every 200 ms; what
-one costs is the CPU time divided by the connections that the servers counted, since not all programs keep to the interval; the
-share of a CPU is what all of them cost.
+A request is a keep-alive GET of the client's that goes over a new connection to the server; it is made in turns. Checks are made
+every 200 ms, by all programs at the same time and on one CPU, each with servers of its own, so that what else goes on in the
+machine meets all of them alike. What one costs is the CPU time divided by the connections that the servers counted, since not all
+programs keep to the interval; the share of a CPU is what all of them cost.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import re
 import resource
 import shutil
 import socket
+import statistics
 import sys
 import time
 import urllib.request
+from typing import TypeVar
 
 from bench import loads
 from bench.subjects import CannotStart, Place, Subject, free_port, prepare
@@ -31,6 +34,8 @@ VERSIONS = ("", "TLSv1.2", "TLSv1.3")
 _WARM_UP = 2.0
 #: Between two checks of a server, seconds.
 _INTERVAL = 0.2
+#: How many turns each program has with its requests, and how long one is, as a part of all.
+_TURNS = 5
 
 
 def _free_ports(count: int) -> list[int]:
@@ -41,17 +46,18 @@ def _free_ports(count: int) -> list[int]:
 
 
 class Servers:
-    """nginx with one address for traffic and many to be checked."""
+    """nginx with one address for traffic and many to be checked, for the program `name`."""
 
-    def __init__(self, place: Place, version: str, count: int) -> None:
+    def __init__(self, place: Place, name: str, version: str, count: int) -> None:
         self.secure, self._status, *self.checked = _free_ports(count + 2)
         self.options = "ssl verify none " if version else ""
         ssl = " ssl" if version else ""
         listen = "\n".join(f"        listen 127.0.0.1:{port}{ssl} backlog=1024;" for port in (self.secure, *self.checked))
-        values = {"version": version or "TLSv1.3", "status": str(self._status), "listen": listen}
-        config = place.write_config("secure.conf", "secure.conf", values)
-        command = ["nginx", "-e", str(place.directory / "secure.err"), "-p", str(place.directory), "-c", str(config)]
-        self._subject = Subject("nginx", command, {"status": self._status}, {place.other_cpu}, place.directory / "secure.log")
+        values = {"version": version or "TLSv1.3", "status": str(self._status), "listen": listen, "name": f"secure-{name}"}
+        config = place.write_config("secure.conf", f"secure-{name}.conf", values)
+        log = place.directory / f"secure-{name}.err"
+        command = ["nginx", "-e", str(log), "-p", str(place.directory), "-c", str(config)]
+        self._subject = Subject("nginx", command, {"status": self._status}, {place.other_cpu}, log.with_suffix(".log"))
 
     def connections(self) -> int:
         """How many were accepted so far."""
@@ -86,23 +92,34 @@ def key_rate(place: Place, name: str) -> int:
     return int(found[1]) if found else -1
 
 
-def measure_traffic(subject: Subject, seconds: float) -> float:
+def measure_traffic(subjects: list[Subject], seconds: float) -> list[float]:
     """Microseconds of CPU for a request."""
-    loads.small_get(subject.ports["plain"], 1.0)
-    before = subject.cpu_seconds()
-    done = loads.small_get(subject.ports["plain"], seconds)
-    return (subject.cpu_seconds() - before) / done * 1e6
+    costs: list[list[float]] = [[] for _ in subjects]
+    for turn in range(_TURNS + 1):  # the first one warms up
+        for subject, found in zip(subjects, costs, strict=True):
+            before = subject.cpu_seconds()
+            done = loads.small_get(subject.ports["plain"], seconds / _TURNS)
+            if turn:
+                found.append((subject.cpu_seconds() - before) / done * 1e6)
+    return [statistics.median(found) for found in costs]
 
 
-def measure_checks(subject: Subject, servers: Servers, seconds: float) -> tuple[float, float]:
-    """Microseconds of CPU for a check, and checks a second."""
+def measure_checks(subjects: list[Subject], servers: list[Servers], seconds: float) -> list[tuple[float, float]]:
+    """For each program microseconds of CPU for a check, and checks a second."""
+
+    def counts() -> list[tuple[float, int]]:
+        return [(subject.cpu_seconds(), mine.connections()) for subject, mine in zip(subjects, servers, strict=True)]
+
     time.sleep(_WARM_UP)
-    before, count = subject.cpu_seconds(), servers.connections()
+    before = counts()
     time.sleep(seconds)
-    made: float = servers.connections() - count
-    if made < seconds:  # HAProxy resets a plain connection before nginx accepts it: taken as made at the interval
-        made = len(servers.checked) * seconds / _INTERVAL
-    return (subject.cpu_seconds() - before) / made * 1e6, made / seconds
+    found = []
+    for mine, (cpu, count), (cpu_before, count_before) in zip(servers, counts(), before, strict=True):
+        made: float = count - count_before
+        if made < seconds:  # HAProxy resets a plain connection before nginx accepts it: taken as made at the interval
+            made = len(mine.checked) * seconds / _INTERVAL
+        found.append(((cpu - cpu_before) / made * 1e6, made / seconds))
+    return found
 
 
 #: Title, the backend's option, and whether there is such a thing without TLS.
@@ -110,6 +127,9 @@ _ROWS = (
     ("request", None, False), ("handshake check", "", False), ("connect check", "", True), ("HTTP check", "option httpchk", True),
     ("HTTP check", "option httpchk", False),
 )  # fmt: skip
+
+
+Stoppable = TypeVar("Stoppable", Servers, Subject)
 
 
 def main() -> int:
@@ -131,31 +151,38 @@ def main() -> int:
                 if plain is bool(version) or title not in arguments.only:
                     continue
                 with contextlib.ExitStack() as stack:
-                    servers = Servers(place, version, arguments.servers)
-                    stack.callback(servers.stop)
-                    print(_row(place, names, servers, f"{title}, {version or 'plain'}", option, arguments.seconds), flush=True)
+                    servers = [_stopped(stack, Servers(place, name, version, arguments.servers)) for name in names]
+                    subjects = [
+                        _stopped(stack, start(place, name, mine, option)) for name, mine in zip(names, servers, strict=True)
+                    ]
+                    cells = _cells(place, subjects, servers, option, arguments.seconds)
+                    print(f"| {title}, {version or 'plain'} | {' | '.join(cells)} |", flush=True)
     except CannotStart as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def _row(place: Place, names: list[str], servers: Servers, title: str, option: str | None, seconds: float) -> str:
-    costs, cells = [], []
-    for name in names:
-        subject = start(place, name, servers, option)
-        try:
-            if option is None:
-                cost, rate = measure_traffic(subject, seconds), 0.0
-            else:
-                cost, rate = measure_checks(subject, servers, seconds)
-            more = f", {rate:.0f}/s, {cost * rate / 1e4:.1f} %, {key_rate(place, name)} keys/s" if rate else ""
-            cells.append(f"{cost:.0f} us{more}")
-            costs.append(cost)
-        finally:
-            subject.stop()
-    ratio = f"{costs[0] / costs[1]:.2f}" if len(costs) > 1 else "-"
-    return f"| {title} | " + " | ".join(cells) + f" | {ratio} |"
+def _stopped(stack: contextlib.ExitStack, started: Stoppable) -> Stoppable:
+    stack.callback(started.stop)
+    return started
+
+
+def _cells(
+    place: Place, subjects: list[Subject], servers: list[Servers], option: str | None, seconds: float
+) -> list[str]:
+    """One for each program, and their ratio."""
+    if option is None:
+        costs = measure_traffic(subjects, seconds)
+        cells = [f"{cost:.0f} us" for cost in costs]
+    else:
+        measured = measure_checks(subjects, servers, seconds)
+        costs = [cost for cost, _ in measured]
+        cells = [
+            f"{cost:.0f} us, {rate:.0f}/s, {cost * rate / 1e4:.1f} %, {key_rate(place, subject.name)} keys/s"
+            for subject, (cost, rate) in zip(subjects, measured, strict=True)
+        ]
+    return [*cells, f"{costs[0] / costs[1]:.2f}" if len(costs) > 1 else "-"]
 
 
 if __name__ == "__main__":
