@@ -41,13 +41,15 @@ backend app from plain
     cookie SRV insert dynamic
     dynamic-cookie-key K
     default-server weight 30 rise 5
+    default-server name fast weight 70
+    default-server name fast weight 77 maxconn 5
     use-server s1 if { path /s1 }
     server s1 127.0.0.1:18081 check
     server s2 127.0.0.1:18082 weight 10 cookie own
     server s3 127.0.0.1:18083
 backend rest from plain
     balance source
-    server only 127.0.0.1:18084
+    server only 127.0.0.1:18084 weight 8
 """
 
 
@@ -122,7 +124,10 @@ def test_a_server_comes_and_goes(app: App, ask: Ask) -> None:
         ("app/n1 127.0.0.1 check", "config: backend 'app': server 'n1' has neither service port nor check port nor tcp_check rule"
          " 'connect' with port information."),
         ("app/b@d 127.0.0.1:1", "character '@' is not permitted in server name 'b@d'."),
-        ("app/n1 127.0.0.1:1 from nobody", "'from': backend 'app' has neither a server nor a default-server called 'nobody'."),
+        ("app/n1 127.0.0.1:1 from srv:nobody", "'from': 'app' has neither a server nor a default-server called 'nobody'."),
+        ("app/n1 127.0.0.1:1 from be:nowhere", "'from': there is no backend 'nowhere'."),
+        ("app/n1 127.0.0.1:1 from s2", "'from': 's2' is nothing that a server can begin with."),
+        ("app/n1 127.0.0.1:1 from", "'from' expects one of none, be:[<backend>], srv:[<backend>/]<server>."),
     ],
 )
 def test_what_can_not_be_added(ask: Ask, app: App, line: str, answer: str) -> None:
@@ -131,18 +136,19 @@ def test_what_can_not_be_added(ask: Ask, app: App, line: str, answer: str) -> No
 
 
 def test_where_a_new_server_starts_from(app: App, ask: Ask) -> None:
-    for words in ("a 127.0.0.1:1", "b 127.0.0.1:1 from default-server weight 31", "c 127.0.0.1:1 from s2", "d name.example:7",
-                  "e 127.0.0.1:1 enabled id 50 cookie mine"):
+    for words in ("a 127.0.0.1:1", "b 127.0.0.1:1 from be: weight 31", "c 127.0.0.1:1 from srv:s2", "d name.example:7",
+                  "e 127.0.0.1:1 enabled id 50 cookie mine", "f 127.0.0.1:1 from srv:fast", "g 127.0.0.1:1 from srv:rest/only",
+                  "h 127.0.0.1:1 from none"):
         assert ask(f"add server app/{words}") == "New server registered."
     servers = {server.name: server for server in app.backends["app"].state.servers}
-    assert [servers[name].weight for name in "abc"] == [1, 31, 10]
-    assert [servers[name].id for name in "abcde"] == [4, 5, 6, 7, 50]
+    assert [servers[name].weight for name in "abcfgh"] == [1, 31, 10, 77, 8, 1]
+    assert [servers[name].id for name in "abcdefgh"] == [4, 5, 6, 7, 50, 8, 9, 10]
     assert servers["c"].cookie == servers["a"].cookie and servers["e"].cookie == b"mine"
     assert not servers["d"].up and servers["e"].state == "UP" and servers["a"].state == "MAINT"
     assert ask("set server app/d addr 192.0.2.1") == "IP changed from 'name.example' to '192.0.2.1' by 'stats socket command'"
     assert servers["d"].up and app.live.endpoints[servers["d"]].host == "192.0.2.1"
     assert "weight" in ask("add server help").splitlines() and "resolvers" not in ask("add server help").splitlines()
-    assert ask("show default-server") == "# <backend>/<default-server>\napp/default-server\nrest/default-server"
+    assert ask("show default-server") == "# <origin>\nbe:app\nsrv:app/fast\nbe:rest"
 
 
 def test_what_the_configuration_names_stays(ask: Ask) -> None:

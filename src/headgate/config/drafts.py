@@ -140,6 +140,7 @@ class ProxyDraft:
         config: the whole draft, for file paths and other sections.
         inherits: the defaults section that it started from.
         explicit: `from` was written.
+        default_server, default_servers: what `default-server` lines have set so far, without a name and by name.
     """
 
     scope: Scope
@@ -150,6 +151,7 @@ class ProxyDraft:
     explicit: bool = False
     settings: Settings = field(default_factory=Settings)
     default_server: Settings = field(default_factory=Settings)
+    default_servers: dict[str, Settings] = field(default_factory=dict)
     binds: list[BindDraft] = field(default_factory=list)
     servers: list[ServerDraft] = field(default_factory=list)
     acls: list[AclDefinition] = field(default_factory=list)
@@ -271,6 +273,7 @@ def _inherit(draft: ProxyDraft, parent: ProxyDraft) -> None:
     """Start from a defaults section. Rules and ACLs stay there: `resolve` puts them in front, with the ACLs they see."""
     draft.settings = parent.settings.inherited()
     draft.default_server = parent.default_server.inherited()
+    draft.default_servers = {name: settings.inherited() for name, settings in parent.default_servers.items()}
     draft.log_targets = list(parent.log_targets)
     draft.log_global = parent.log_global
     draft.error_pages = {status: replace(page, inherited=True) for status, page in parent.error_pages.items()}

@@ -15,12 +15,13 @@ from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ConfigDraft, ProxyDraft, ServerDraft, Settings
 from headgate.config.keywords.server import SERVER_NAME, parse_server
 from headgate.config.model import Config, Mode, Proxy, Server
-from headgate.config.registry import KEYWORDS, Scope, Status
+from headgate.config.registry import BACK, KEYWORDS, Scope, Status
 from headgate.config.resolve_bind_tls import policy_options
 from headgate.config.resolve_certificates import certificate_line
 from headgate.config.resolve_checks import check_rules_fit, names_port, with_healthcheck
 from headgate.config.resolve_lines import build_server, has_port, line_defaults
 from headgate.config.resolve_proxies import build_proxy
+from headgate.config.server_origins import FORMS, find_origin
 from headgate.config.tls_options import CertificateLine
 
 #: Options that make no sense on a server that is added while running: its name is not looked up, and it has no redirects.
@@ -49,7 +50,7 @@ def read_server(config: Config, proxy: Proxy, words: Sequence[str], servers: Seq
 
     Args:
         proxy: the backend.
-        words: name, address and options; `from <server|default-server>` may stand in front of the options.
+        words: name, address and options; `from <origin>` may stand in front of the options.
         servers: those that the backend has now.
 
     Returns:
@@ -66,7 +67,7 @@ def read_server(config: Config, proxy: Proxy, words: Sequence[str], servers: Seq
     rest = list(words[2:])
     if rest[:1] == ["from"]:
         if len(rest) < 2:
-            raise config_error("'from' expects the name of a server, or 'default-server'.", None)
+            raise config_error(f"'from' expects one of {', '.join(FORMS)}.", None)
         settings = _preset(config, proxy, rest[1])
         del line[3:5], rest[:2]
     draft, report = _draft(config, proxy.name), Report()
@@ -162,22 +163,13 @@ def _draft(config: Config, name: str) -> ConfigDraft:
 
 
 def _preset(config: Config, proxy: Proxy, name: str) -> Settings:
-    """What `from` names: the settings of another server of the backend, or of its `default-server` lines."""
-    draft = next((one for one in _draft(config, proxy.name).proxies if one.name == proxy.name), None)
-    if draft is not None:
-        if name == "default-server":
-            return Settings(draft.default_server)
-        for server in draft.servers:
-            if server.name == name:
-                return _without_identity(server)
-    raise config_error(f"'from': backend '{proxy.name}' has neither a server nor a default-server called '{name}'.", None)
-
-
-def _without_identity(server: ServerDraft) -> Settings:
-    settings = Settings(server.settings)
-    for own in ("id", "cookie", "disabled", "init-addr", "redir"):
-        settings.pop(own, None)
-    return settings
+    """What `from` names, of what the configuration had at its end."""
+    source = _draft(config, proxy.name)
+    own = next((one for one in source.proxies if one.name == proxy.name and one.scope in BACK), None)
+    try:
+        return find_origin(name, own or ProxyDraft(Scope.BACKEND, proxy.name, Location("<command>", 1), source))
+    except LookupError as missing:
+        raise config_error(f"'from': {missing.args[0]}.", None) from None
 
 
 def defaults_sections(config: Config) -> list[ProxyDraft]:
@@ -185,12 +177,12 @@ def defaults_sections(config: Config) -> list[ProxyDraft]:
     return [draft for draft in _draft(config, "").defaults if draft.name]
 
 
-def default_servers(config: Config, backend: str) -> Settings | None:
-    """What the `default-server` lines of a backend set; None where it has none."""
+def default_servers(config: Config, backend: str) -> list[str]:
+    """What the `default-server` lines of a backend have set, as `from` names it."""
     for draft in _draft(config, backend).proxies:
-        if draft.name == backend and draft.default_server:
-            return draft.default_server
-    return None
+        if draft.name == backend and draft.scope in BACK:
+            return [f"be:{backend}"] * bool(draft.default_server) + [f"srv:{backend}/{name}" for name in draft.default_servers]
+    return []
 
 
 def read_backend(config: Config, name: str, defaults: str, mode: str | None, identifier: int) -> Proxy:

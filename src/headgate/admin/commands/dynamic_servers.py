@@ -54,10 +54,9 @@ def del_server(words: Sequence[str], context: Context) -> str:
 
 
 def show_default_server(words: Sequence[str], context: Context) -> str:
-    """`show default-server [<backend>]`: what `add server ... from default-server` can start from."""
+    """`show default-server [<backend>]`: what `add server ... from <origin>` can begin with, as it is written there."""
     backends = [targets.backend(words[0], context)] if words else targets.in_order(context.backends.values())
-    lines = [f"{side.name}/default-server" for side in backends if default_servers(context.config, side.name)]
-    return "\n".join(["# <backend>/<default-server>", *lines])
+    return "\n".join(["# <origin>", *(origin for side in backends for origin in default_servers(context.config, side.name))])
 
 
 def _added(words: Sequence[str]) -> tuple[str, ...] | None:

@@ -1,6 +1,7 @@
 """`server <name> <address>[:[port]] [param*]` and `default-server [param*]` (manual 4.2, 5.2 Server options).
 
-What `default-server` set before a server line is beneath the line's own options; `no-*` forms take it back.
+What `default-server` set before a server line, or what the line says that it begins `from`, is beneath its own options; `no-*`
+forms take it back.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from headgate.config.keywords.tls_server import SERVER_OPTIONS, other_rows
 from headgate.config.model import ProxyProtocolSend
 from headgate.config.parse_expression import parse_expression
 from headgate.config.registry import BACK, KEYWORDS, NOT_DEFAULTS, Keyword, Parser, Scope, Status
+from headgate.config.server_origins import read_origin
 from headgate.config.tls_options import Verify
 
 SERVER_NAME = regex(r"[A-Za-z0-9_.:-]+")
@@ -43,15 +45,23 @@ PROXY_V2_OPTIONS = ("ssl", "cert-cn", "ssl-cipher", "cert-sig", "cert-key", "aut
 
 
 def parse_server(cursor: Cursor, draft: ProxyDraft) -> None:
-    """`server <name> <address>[:[port]] [options]`."""
-    name = cursor.next("a server name")
-    if not SERVER_NAME.fullmatch(name.text):
-        raise cursor.wrong(name, f"server name '{name.text}' may only have letters, digits, '-', '_', '.' and ':'")
-    server = ServerDraft(name.text, name.location, settings=Settings(draft.default_server))
-    server.address = _address(cursor, name)
+    """`server <name> <address>[:[port]] [from <origin>] [options]`."""
+    name = _name(cursor, "a server name", "server name")
+    if name.text in draft.default_servers:
+        raise cursor.wrong(name, f"'{name.text}' is the name of a default-server")
+    address = _address(cursor, name)
+    origin = read_origin(cursor, draft)
+    server = ServerDraft(name.text, name.location, address, Settings(draft.default_server) if origin is None else origin)
     # Before its options: a server with a bad one is not "defined nowhere" for those who name it.
     draft.servers.append(server)
     read_options(cursor, Scope.SERVER, server)
+
+
+def _name(cursor: Cursor, expected: str, what: str) -> Word:
+    name = cursor.next(expected)
+    if not SERVER_NAME.fullmatch(name.text):
+        raise cursor.wrong(name, f"{what} '{name.text}' may only have letters, digits, '-', '_', '.' and ':'")
+    return name
 
 
 def _address(cursor: Cursor, name: Word) -> Address:
@@ -73,30 +83,38 @@ def _address(cursor: Cursor, name: Word) -> Address:
 
 
 def parse_default_server(cursor: Cursor, draft: ProxyDraft) -> None:
-    """`default-server [options]`: beneath all server lines that follow in this section, and in those that inherit it."""
-    if (word := cursor.take("name", "from")) is not None:
-        raise cursor.wrong(word, f"'{word.text}' on a 'default-server' line is known but not yet supported")
-    line = ServerDraft("", cursor.keyword.location, settings=Settings(draft.default_server))
+    """`default-server [name <name>] [from <origin>] [options]`, in this section and in those that inherit it.
+
+    Without a name it is beneath all server lines that follow, with one beneath those that begin from it.
+    """
+    name = _name(cursor, "a name", "the name") if cursor.take("name") else None
+    if name is not None and any(server.name == name.text for server in draft.servers):
+        raise cursor.wrong(name, f"'{name.text}' is the name of a server")
+    settings = read_origin(cursor, draft)
+    if settings is None:
+        settings = Settings(draft.default_server if name is None else draft.default_servers.get(name.text, Settings()))
+    line = ServerDraft("", cursor.keyword.location, settings=settings)
     line.settings.pop("id", None)
     read_options(cursor, Scope.SERVER, line)
     if "id" in line.settings:
         raise cursor.wrong(cursor.keyword, "'id' can't stand on a 'default-server' line: it belongs to one server")
-    draft.default_server = line.settings
+    if name is None:
+        draft.default_server = line.settings
+    else:
+        draft.default_servers[name.text] = line.settings
 
 
 def parse_template(cursor: Cursor, draft: ProxyDraft) -> None:
-    """`server-template <prefix> <num | range> <fqdn>[:<port>] [options]`: servers that differ in their number only."""
-    prefix = cursor.next("a prefix for the names of servers")
-    if not SERVER_NAME.fullmatch(prefix.text):
-        raise cursor.wrong(prefix, f"the prefix '{prefix.text}' may only have letters, digits, '-', '_', '.' and ':'")
+    """`server-template <prefix> <num | range> <fqdn>[:<port>] [from <origin>] [options]`: they differ in their number only."""
+    prefix = _name(cursor, "a prefix for the names of servers", "the prefix")
     numbers = _numbers(cursor)
     word = cursor.next("a host name")
     address = parse_address(word, allow_offset=True)
     if address.family is not Family.NAME:
         raise cursor.wrong(word, f"a template's servers are found by a host name, not by '{word.text}'")
-    if (origin := cursor.take("from")) is not None:
-        raise cursor.wrong(origin, "'from' on a 'server-template' line is known but not yet supported")
-    first = ServerDraft(f"{prefix.text}{numbers[0]}", prefix.location, address, Settings(draft.default_server))
+    origin = read_origin(cursor, draft)
+    settings = Settings(draft.default_server) if origin is None else origin
+    first = ServerDraft(f"{prefix.text}{numbers[0]}", prefix.location, address, settings)
     read_options(cursor, Scope.SERVER, first)
     if "id" in first.settings and len(numbers) > 1:
         raise cursor.wrong(cursor.keyword, "'id' can't stand on a 'server-template' line: it belongs to one server")
