@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable
 
@@ -20,14 +21,23 @@ Behaviour = Callable[[dns.message.Message, bool], bytes | None]
 class NameServer:
     """On one port of 127.0.0.1.
 
+    Args:
+        tls: speaks it over TCP.
+
     Attributes:
         port: for UDP and TCP.
+        connections: over TCP, so far, those among them whose handshake failed too.
+        patience: how long one may be idle, seconds.
         records: (name, type) -> values, as in a zone file. A name without any is answered with NXDOMAIN.
         behaviour: replaces all that, when set.
         asked: the questions so far, as (name, type).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+        self._open: set[socket.socket] = set()
+        self.connections = 0
+        self.patience = 5.0
         self.records: dict[tuple[str, str], list[str]] = {}
         self.behaviour: Behaviour | None = None
         self.asked: list[tuple[str, str]] = []
@@ -88,16 +98,27 @@ class NameServer:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._stream.accept()
-                with connection, connection.makefile("rb") as file, contextlib.suppress(OSError, EOFError):
-                    connection.settimeout(5)
-                    size = int.from_bytes(file.read(2), "big")
-                    reply = self._reply(file.read(size), True) if size else None
-                    if reply is not None:
-                        connection.sendall(len(reply).to_bytes(2, "big") + reply)
+                self.connections += 1
+                self._open.add(connection)
+                threading.Thread(target=self._serve_stream, args=(connection,), daemon=True).start()
+
+    def _serve_stream(self, accepted: socket.socket) -> None:
+        with contextlib.suppress(OSError), accepted, contextlib.ExitStack() as stack:
+            accepted.settimeout(self.patience)
+            connection = accepted
+            if self._tls is not None:
+                connection = stack.enter_context(self._tls.wrap_socket(accepted, server_side=True))
+                self._open.add(connection)
+            file = stack.enter_context(connection.makefile("rb"))
+            while size := int.from_bytes(file.read(2), "big"):
+                reply = self._reply(file.read(size), True)
+                if reply is not None:
+                    connection.sendall(len(reply).to_bytes(2, "big") + reply)
+        self._open.discard(accepted)
 
     def close(self) -> None:
         """Stop answering."""
-        for sock in (self._stream, self._datagrams):
+        for sock in (self._stream, self._datagrams, *list(self._open)):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
             sock.close()

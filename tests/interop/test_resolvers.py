@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import socket
+import ssl
 from collections.abc import Iterator
 
 import dns.rcode
 import pytest
 
 from headgate.runtime.accepted_families import ipv6_has_route
+from headgate.tls.authority import issue, make_authority
 from tests.interop.backends import Backend
 from tests.interop.conftest import DEFAULTS, Proxy, StartProxy
 from tests.interop.name_server import NameServer, garbage, silence, with_code
@@ -239,3 +241,38 @@ def test_a_reload_does_not_wait_for_name_servers(
     zone.behaviour = silence
     assert ask_socket(master, "reload").startswith("Success=1")
     assert answering(started, 4) == {"127.0.0.11"}
+
+
+@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_name_server_that_is_asked_over_tls(
+    proxy: StartProxy, stack: contextlib.ExitStack, tmp_path: pathlib.Path, right: bool, workers: int
+) -> None:
+    """On one connection; a name server that is not the one it should be is not believed, and the log says why."""
+    root = make_authority("root")
+    (tmp_path / "ca.pem").write_bytes(root.certificate_pem)
+    (tmp_path / "dns.pem").write_bytes(issue(root, ["dns.example"]).pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "dns.pem")
+    zone = stack.enter_context(contextlib.closing(NameServer(context)))
+    farm = Farm(stack, ["127.0.0.11"])
+    zone.put("web.example", "A", ["127.0.0.11"])
+    path = tmp_path / "stats.sock"
+    name = "dns.example" if right else "other.example"
+    line = f"server s web.example:{farm.port} resolvers dns init-addr none resolve-prefer ipv4"
+    logs = "global\n    log stdout format raw daemon"
+    text = SECTION.format(dns=zone.port, socket=path, server=line, more=logs, workers=workers).replace(
+        f"127.0.0.1:{zone.port}", f"tcp@127.0.0.1:{zone.port} ssl ca-file {tmp_path}/ca.pem sni str({name}) maxconn 2"
+    )
+    started = proxy(text)
+    if right:
+        wait_until(lambda: addresses(path) == ["127.0.0.11"], "the server has an address")
+        asked = len(zone.asked)
+        wait_until(lambda: len(zone.asked) > asked + 5, "it is asked again and again")
+        assert zone.connections == 1
+        assert answering(started) == {"127.0.0.11"}
+    else:
+        wait_until(lambda: zone.connections > 3, "it is asked again and again")
+        assert addresses(path) == ["-"]
+        lines = [one for one in started.program.output.splitlines() if "Name server dns/ns1 can't be asked: " in one]
+        assert len(lines) == 1 and "other.example" in lines[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from headgate.base.addresses import Address, Family, Transport
 from headgate.config.resolvers import NameServer as Configured
 from headgate.config.resolvers import Resolvers
 from headgate.runtime.accepted_families import ANY, AcceptedFamilies
+from headgate.runtime.loop import run as run_loop
+from headgate.runtime.name_server_streams import NameServerStreams
 from headgate.runtime.resolvers import Answer, Resolver
 from tests.interop.name_server import NameServer, garbage, silence, truncated_over_udp, with_code
 
@@ -24,6 +25,7 @@ import sys
 from headgate.base.addresses import Address, Family
 from headgate.config.resolvers import NameServer, Resolvers
 from headgate.runtime.loop import run as run_loop
+from headgate.runtime.name_server_streams import NameServerStreams
 from headgate.runtime.resolvers import Resolver
 
 class Wall:
@@ -32,9 +34,12 @@ class Wall:
 
 async def ask():
     port = int(sys.argv[1])
-    asking = Resolver(Resolvers("dns", (NameServer("ns1", Address(Family.INET, "127.0.0.1", port, port)),), retries=1))
+    server = NameServer("ns1", Address(Family.INET, "127.0.0.1", port, port))
+    streams = {"ns1": NameServerStreams(server, None, print)}
+    asking = Resolver(Resolvers("dns", (server,), retries=1), streams=streams)
     for name in ("a.example", "_web._tcp.example"):
         print(*sorted(one for candidate in (await asking.resolve(name, 6)).candidates for one in candidate.addresses))
+    await asking.close()
 
 sys.meta_path.insert(0, Wall())
 run_loop(ask())
@@ -56,11 +61,17 @@ def resolver(
         Configured(f"ns{number}", Address(Family.INET, "127.0.0.1", one.port, one.port, transport=transport))
         for number, one in enumerate(servers, 1)
     )
-    return Resolver(Resolvers("dns", lines, retries=retries, timeout_retry=retry), accepted)
+    streams = {one.name: NameServerStreams(one, None, lambda why: None) for one in lines}
+    return Resolver(Resolvers("dns", lines, retries=retries, timeout_retry=retry), accepted, streams)
 
 
 def resolved(by: Resolver, name: str, prefer: int = 4) -> Answer:
-    return asyncio.run(by.resolve(name, prefer))
+    async def resolve() -> Answer:
+        answer = await by.resolve(name, prefer)
+        await by.close()
+        return answer
+
+    return run_loop(resolve())
 
 
 @pytest.mark.parametrize("transport", list(Transport))
@@ -82,7 +93,7 @@ def test_the_other_family_when_the_preferred_one_has_nothing(zone: NameServer) -
 def test_a_host_may_be_called_like_a_service(zone: NameServer) -> None:
     """Rules ask for hosts only, whatever their names begin with (4.4 do-resolve)."""
     zone.put("_web.example", "A", ["10.0.0.1"])
-    assert asyncio.run(resolver(zone).addresses("_web.example", 4)).candidates == candidates_of(["10.0.0.1"])
+    assert run_loop(resolver(zone).addresses("_web.example", 4)).candidates == candidates_of(["10.0.0.1"])
     assert zone.asked == [("_web.example", "A")]
 
 

@@ -103,8 +103,13 @@ class Updates:
         section = self._app.config.resolvers.get(self._state.client.resolvers)
         if section is None or section.location is None:
             return None
-        addresses = [(one.address.host, one.address.port) for one in section.name_servers if one.address.family in _NUMERIC]
-        return partial(resolver_of, addresses)
+        servers = [one for one in section.name_servers if one.address.family in _NUMERIC]
+        try:
+            return resolver_of(servers)
+        except OSError as error:
+            text = f"resolvers '{section.name}': a file of a name server's TLS can't be read for OCSP ({error.strerror or error})"
+            log_event(self._app.logs.process, _ALERT, text)
+            return resolver_of([one for one in servers if one.tls is None])
 
     # --- when ---
 

@@ -15,7 +15,7 @@ from headgate.app.findings import add_findings
 from headgate.app.names import ServerAddress, resolve_names
 from headgate.app.server_states import StateText, read_state_files
 from headgate.base.diagnostics import ConfigError, Diagnostic, Report, Severity
-from headgate.base.records import dataclass
+from headgate.base.records import dataclass, field
 from headgate.config.model import Config, Mode, Proxy, Server
 from headgate.config.tls_options import BindTls, ServerTls, Verify
 from headgate.plan.compiler import compile_plan
@@ -70,6 +70,7 @@ class Prepared:
     states: tuple[StateText, ...] = ()  # load-server-state-from-file
     storage: Storage | None = None  # certificates, where TLS is spoken
     ocsp: OcspState | None = None  # None without TLS on bind lines
+    name_server_contexts: Mapping[tuple[str, str], ServerContext] = field(default_factory=dict)  # by section and name
 
 
 def prepare(config: Config, report: Report, session_contexts: SessionContexts | None = None) -> Prepared | None:
@@ -96,6 +97,7 @@ def prepare(config: Config, report: Report, session_contexts: SessionContexts | 
     bind_contexts: dict[int, BindContext] = {}
     server_contexts: dict[int, ServerContext] = {}
     check_contexts: dict[int, ServerContext] = {}
+    name_server_contexts: dict[tuple[str, str], ServerContext] = {}
     storage: Storage | None = None
     ocsp: OcspState | None = None
     speaks_tls = _speaks_tls(config)
@@ -109,6 +111,7 @@ def prepare(config: Config, report: Report, session_contexts: SessionContexts | 
         if config.global_.nbthread != 1 and config.global_.tls_cache_size:
             _note_private_sessions(bind_contexts, report)
         _build_check_contexts(config, report, server_contexts, check_contexts, storage)
+        name_server_contexts = _build_name_server_contexts(config, report, storage)
         storage.reader.forget()
         if bind_contexts:
             from headgate.app.ocsp_state import prepare_ocsp
@@ -119,7 +122,10 @@ def prepare(config: Config, report: Report, session_contexts: SessionContexts | 
     if report.alerts:
         return None
     states = read_state_files(config, report)
-    return Prepared(config, plan, bind_contexts, server_contexts, state, addresses, check_contexts, states, storage, ocsp)
+    return Prepared(
+        config, plan, bind_contexts, server_contexts, state, addresses, check_contexts, states, storage, ocsp,
+        name_server_contexts,
+    )  # fmt: skip
 
 
 #: Longest pattern or map file that is read, bytes.
@@ -138,7 +144,8 @@ def _read_file(path: str) -> bytes:
 def _speaks_tls(config: Config) -> bool:
     bound = any(bind.tls is not None for proxy in config.proxies for bind in proxy.binds)
     servers = [(proxy, server) for proxy in config.proxies for server in proxy.servers]
-    if bound or config.certificates:
+    asked = any(one.tls is not None for section in config.resolvers.values() for one in section.name_servers)
+    if bound or asked or config.certificates:
         return True
     return any(server.tls is not None or _checked_over_tls(proxy, server) for proxy, server in servers)
 
@@ -245,6 +252,20 @@ def _build_check_contexts(
             built = check_context(proxy.name, server, server_contexts.get(id(server)), report, storage)
             if built is not None:
                 check_contexts[id(server)] = built
+
+
+def _build_name_server_contexts(config: Config, report: Report, storage: Storage) -> dict[tuple[str, str], ServerContext]:
+    from headgate.tls.client_context import build_server_context
+    from headgate.tls.session_store import ServerSessions
+
+    found = {}
+    for section in config.resolvers.values():
+        for one in section.name_servers:
+            if one.tls is not None:
+                built = build_server_context(one.tls, report, ServerSessions(f"{section.name}/{one.name}"), storage)
+                if built is not None:
+                    found[section.name, one.name] = built
+    return found
 
 
 def check_context(

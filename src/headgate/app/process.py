@@ -200,6 +200,9 @@ class App:
             import headgate.app.checking
         if self._is_resolving():
             import headgate.app.resolving
+
+            if self.prepared.name_server_contexts:
+                import headgate.runtime.checks.tls_connection
         if asked_sections(self.config):
             import headgate.app.lookups
         if self.place.role is not Role.SINGLE or leaves:

@@ -223,6 +223,7 @@ class ConfigDraft:
         proxies: frontend, backend and listen sections, in order; `defaults` the defaults sections.
         path_base: directory that relative file names start from (`default-path`); "" is the working directory.
         named_sections: (section keyword, name) -> place, for every section that has a name, for cross references.
+        name_server_lines: (resolvers section, name) -> the line of a name server that has options.
     """
 
     global_: GlobalDraft = field(default_factory=GlobalDraft)
@@ -232,6 +233,7 @@ class ConfigDraft:
     rings: dict[str, Ring] = field(default_factory=dict)
     error_sections: dict[str, ErrorSection] = field(default_factory=dict)
     resolvers: dict[str, Resolvers] = field(default_factory=dict)
+    name_server_lines: dict[tuple[str, str], ServerDraft] = field(default_factory=dict)
     healthchecks: dict[str, CheckSpec] = field(default_factory=dict)
     mailers: dict[str, Mailers] = field(default_factory=dict)
     named_sections: dict[tuple[str, str], Location] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from headgate.config.resolve_certificates import build_certificates
 from headgate.config.resolve_checks import settle_tracking
 from headgate.config.resolve_global import build_global
 from headgate.config.resolve_lines import line_defaults
+from headgate.config.resolve_name_servers import build_resolvers
 from headgate.config.resolve_ocsp import check_delays
 from headgate.config.resolve_proxies import build_proxy
 
@@ -50,6 +51,7 @@ def resolve(draft: ConfigDraft, report: Report) -> Config | None:
     proxies = [cross_checks.settle_check_ports(proxy, proxies, report) for proxy in proxies]
     for built in proxies:
         cross_checks.check_sides(built, report)
+    resolvers = build_resolvers(draft, lines, report)
     if len(report.alerts) > before:
         return None
     return Config(
@@ -58,7 +60,7 @@ def resolve(draft: ConfigDraft, report: Report) -> Config | None:
         userlists=dict(draft.userlists),
         rings=dict(draft.rings),
         error_sections=dict(draft.error_sections),
-        resolvers=dict(draft.resolvers),
+        resolvers=resolvers,
         certificates=tuple(dict.fromkeys(certificates.stored.values())),
         origin=draft,
     )

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import TYPE_CHECKING
 
 from headgate.base.addresses import Address
 from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass
+from headgate.config.tls_options import ServerTls
+
+if TYPE_CHECKING:
+    from headgate.config.model import SourceAddress
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -16,10 +21,21 @@ DEFAULT_RESOLVERS = "default"
 
 @dataclass(frozen=True, slots=True)
 class NameServer:
-    """A `nameserver` line, or one that `parse-resolv-conf` found."""
+    """A `nameserver` line, or one that `parse-resolv-conf` found.
+
+    Attributes:
+        maxconn: connections to it at a time, 0 for no limit; this and what follows only where it is asked over a stream.
+        source: the address to connect from.
+        tls: its options for TLS.
+        sni: the name that its certificate is asked for and verified by.
+    """
 
     name: str
     address: Address
+    maxconn: int = 0
+    source: SourceAddress | None = None
+    tls: ServerTls | None = None
+    sni: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import MutableMapping
 from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass, field
 from headgate.config.check_drafts import CheckDraft
-from headgate.config.drafts import ConfigDraft, GlobalDraft, Settings
+from headgate.config.drafts import ConfigDraft, GlobalDraft, ServerDraft, Settings
 from headgate.config.mailers import Mailer
 from headgate.config.model import ErrorPage
 from headgate.config.resolvers import HoldTimes, NameServer
@@ -96,11 +96,16 @@ class ErrorSectionDraft:
 
 @dataclass(slots=True)
 class ResolversDraft:
-    """A `resolvers` section (5.3.2)."""
+    """A `resolvers` section (5.3.2).
+
+    Attributes:
+        lines: of name servers that have options, by their names.
+    """
 
     name: str
     location: Location
     name_servers: list[NameServer] = field(default_factory=list)
+    lines: dict[str, ServerDraft] = field(default_factory=dict)
     hold: HoldTimes = field(default_factory=HoldTimes)
     payload: int = 512
     retries: int = 3

@@ -201,6 +201,7 @@ def _open_resolvers(cursor: Cursor, opening: Opening) -> OpenSection:
                 f"resolvers '{name}' has no name server: nothing can be resolved with it", location,
                 remedy="add 'nameserver <name> <address>' or 'parse-resolv-conf'",
             )
+        opening.config.name_server_lines.update({(name, server): line for server, line in draft.lines.items()})
         opening.config.resolvers[name] = Resolvers(
             name, tuple(draft.name_servers), draft.hold, draft.payload, draft.retries, draft.timeout_resolve,
             draft.timeout_retry, location,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 import dns.asyncquery
 import dns.exception
@@ -23,6 +23,7 @@ from headgate.base.addresses import Transport
 from headgate.base.records import dataclass
 from headgate.config.resolvers import NameServer, Resolvers
 from headgate.runtime.accepted_families import ANY, AcceptedFamilies
+from headgate.runtime.name_server_streams import NameServerStreams
 
 #: SRV targets whose addresses are not in the answer are looked up one by one, so many at a time, and so many in all.
 _LOOKUPS_AT_ONCE = 8
@@ -80,16 +81,25 @@ class Resolver:
     Args:
         section: as configured.
         accepted: the families that are asked for; addresses of another one are ignored.
+        streams: to those of its name servers that are asked over a stream, by their names.
 
     Attributes:
         section: as configured.
         counters: of each name server, by its name.
     """
 
-    def __init__(self, section: Resolvers, accepted: AcceptedFamilies = ANY) -> None:
+    def __init__(
+        self, section: Resolvers, accepted: AcceptedFamilies = ANY, streams: Mapping[str, NameServerStreams] | None = None
+    ) -> None:
         self.section = section
         self._accepted = accepted
+        self._streams = streams or {}
         self.counters = {one.name: NameServerCounters() for one in section.name_servers}
+
+    async def close(self) -> None:
+        """Leave the name servers."""
+        for one in self._streams.values():
+            await one.close()
 
     async def resolve(self, name: str, prefer: int) -> Answer:
         """All that a name stands for.
@@ -231,7 +241,8 @@ class Resolver:
                 )
             # RFC 7766: what does not fit in a datagram is asked for over TCP.
             counters.truncated += 1
-        return await dns.asyncquery.tcp(query, address.host, patience, address.port)
+            return await dns.asyncquery.tcp(query, address.host, patience, address.port)
+        return await self._streams[server.name].exchange(query, patience)
 
 
 def _additional(message: dns.message.Message, kinds: Collection[dns.rdatatype.RdataType]) -> dict[str, list[str]]:

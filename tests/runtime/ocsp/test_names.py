@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import pathlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +19,13 @@ import dns.resolver
 import dns.rrset
 import pytest
 
+from headgate.base.addresses import Address, Family, Transport
+from headgate.config.resolvers import NameServer as Configured
+from headgate.config.tls_options import ServerTls, Verify
 from headgate.runtime.ocsp import names as module
 from headgate.runtime.ocsp.names import Lookup, Names, Place, parse_hosts, resolver_of
+from headgate.tls.authority import issue, make_authority
+from tests.interop.name_server import NameServer as StreamedNameServer
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 Zone = Callable[[str, str], "list[str] | int | None"]
@@ -58,7 +65,8 @@ class NameServer:
         self._sock.close()
 
     def names(self, hosts: str = "", *, enabled: bool = True) -> Names:
-        return Names(lambda: resolver_of([("127.0.0.1", self.port)]), lambda: hosts, enabled=enabled)
+        address = Address(Family.INET, "127.0.0.1", self.port, self.port, transport=Transport.DATAGRAM)
+        return Names(resolver_of([Configured("one", address)]), lambda: hosts, enabled=enabled)
 
 
 @pytest.fixture
@@ -178,3 +186,27 @@ def test_hosts_file() -> None:
     assert parse_hosts("") == {}
     found = parse_hosts("::1 a\n127.0.0.1 A b.\n")
     assert found == {"a": [Place(V6, "::1"), Place(V4, "127.0.0.1")], "b": [Place(V4, "127.0.0.1")]}
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_name_server_with_tls(tmp_path: pathlib.Path, right: bool) -> None:
+    """Its certificate is verified by its own options; who is not it, is not believed."""
+    root = make_authority("root")
+    (tmp_path / "ca.pem").write_bytes(root.certificate_pem)
+    (tmp_path / "dns.pem").write_bytes(issue(root, ["dns.example"]).pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "dns.pem")
+    with contextlib.closing(StreamedNameServer(context)) as server:
+        server.put("ocsp.example", "A", ["192.0.2.1"])
+        address = Address(Family.INET, "127.0.0.1", server.port, server.port)
+        tls = ServerTls(Verify.REQUIRED, str(tmp_path / "ca.pem"), verify_host="dns.example" if right else "other.example")
+        names = Names(resolver_of([Configured("one", address, tls=tls)]), lambda: "", enabled=True)
+
+        async def wait() -> Lookup:
+            lookup, tasks = names.begin("ocsp.example")
+            await asyncio.gather(*tasks)
+            await asyncio.sleep(0.1)  # asyncio closes its TLS transports a moment later
+            return lookup
+
+        lookup = asyncio.run(wait())
+    assert [place.host for place in lookup.places] == (["192.0.2.1"] if right else [])

@@ -5,7 +5,7 @@ An option's parser stores what it read in `draft.settings`, under the name that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from headgate.base.diagnostics import Severity
@@ -26,24 +26,36 @@ def read_options(cursor: Cursor, scope: Scope, draft: HasSettings) -> None:
     Raises:
         ConfigError: an unknown option, one that is not supported, or a bad value.
     """
-    line = f"'{cursor.keyword.text}' line"
     while cursor.more:
-        found = KEYWORDS.find(scope, [cursor.rest[0].text])
-        if found is None:
-            word = cursor.rest[0]
-            raise cursor.wrong(word, f"unknown option '{word.text}' on a {line}", allowed=KEYWORDS.names(scope))
-        row, _ = found
-        word = cursor.rest[0] if row.prefix_match else cursor.next("an option")
-        if row.status is Status.UNSUPPORTED:
-            raise cursor.wrong(word, f"option '{row.name}' on a {line} is known but not yet supported", remedy=row.note or None)
-        if row.status is Status.REMOVED:
-            if row.parse is None:
-                raise cursor.wrong(word, f"option '{row.name}' was removed by HAProxy", remedy=row.note)
-            cursor.report.warn(f"option '{row.name}' was removed by HAProxy", word.location, remedy=row.note)
-        elif row.status is Status.NO_EFFECT:
-            cursor.report.note(Severity.DIAG, f"option '{row.name}' has no effect here: {row.note}", word.location)
-        if row.parse is not None:
-            row.parse(cursor, draft)
+        read_option(cursor, scope, draft)
+
+
+def read_option(cursor: Cursor, scope: Scope, draft: HasSettings, *, allowed: Sequence[str] = ()) -> None:
+    """Read one option.
+
+    Args:
+        allowed: what is said to be allowed where the word is unknown; () for all that the scope has.
+
+    Raises:
+        ConfigError: as `read_options`.
+    """
+    line = f"'{cursor.keyword.text}' line"
+    found = KEYWORDS.find(scope, [cursor.rest[0].text])
+    if found is None:
+        word = cursor.rest[0]
+        raise cursor.wrong(word, f"unknown option '{word.text}' on a {line}", allowed=allowed or KEYWORDS.names(scope))
+    row, _ = found
+    word = cursor.rest[0] if row.prefix_match else cursor.next("an option")
+    if row.status is Status.UNSUPPORTED:
+        raise cursor.wrong(word, f"option '{row.name}' on a {line} is known but not yet supported", remedy=row.note or None)
+    if row.status is Status.REMOVED:
+        if row.parse is None:
+            raise cursor.wrong(word, f"option '{row.name}' was removed by HAProxy", remedy=row.note)
+        cursor.report.warn(f"option '{row.name}' was removed by HAProxy", word.location, remedy=row.note)
+    elif row.status is Status.NO_EFFECT:
+        cursor.report.note(Severity.DIAG, f"option '{row.name}' has no effect here: {row.note}", word.location)
+    if row.parse is not None:
+        row.parse(cursor, draft)
 
 
 def store(key: str, read: Callable[[Cursor], Any]) -> Parser:

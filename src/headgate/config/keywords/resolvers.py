@@ -9,7 +9,8 @@ from headgate.base.addresses import Address, Family, Transport
 from headgate.base.regex import regex
 from headgate.config.addresses import parse_address
 from headgate.config.cursor import Cursor, Word
-from headgate.config.keywords.line_options import comma_list, one_of, rows, store, text
+from headgate.config.drafts import ServerDraft
+from headgate.config.keywords.line_options import comma_list, one_of, read_option, rows, store, text
 from headgate.config.registry import KEYWORDS, Keyword, Parser, Scope, Status
 from headgate.config.resolvers import NameServer, Network
 from headgate.config.section_drafts import ResolversDraft
@@ -19,20 +20,41 @@ RESOLV_CONF = "/etc/resolv.conf"
 _DNS_PORT = 53
 _LEAST_PAYLOAD, _MOST_PAYLOAD = 512, 65535
 _HOLD = ("nx", "refused", "timeout", "other", "valid", "obsolete")
+#: Options of server lines that matter to a name server.
+STREAM_OPTIONS = tuple(
+    "alpn ca-file ciphers ciphersuites client-sigalgs crl-file crt curves force-tlsv10 force-tlsv11 force-tlsv12 force-tlsv13"
+    " maxconn no-ssl-reuse no-sslv3 no-tls-tickets no-tlsv10 no-tlsv11 no-tlsv12 no-tlsv13 sigalgs sni source ssl ssl-max-ver"
+    " ssl-min-ver verify verifyhost".split()
+)
 _LINE = regex(r"\s*nameserver\s+(\S+)")
 
 
 def parse_nameserver(cursor: Cursor, draft: ResolversDraft) -> None:
-    """`nameserver <name> <address>[:port]`: over UDP, or over TCP with a stream prefix such as `tcp@`."""
+    """`nameserver <name> <address>[:port] [param*]`: over UDP; with a stream prefix such as `tcp@` over TCP, or TLS."""
     name = cursor.next("the name of a name server")
     earlier = next((one for one in draft.name_servers if one.name == name.text), None)
     if earlier is not None:
         raise cursor.wrong(name, f"name server '{name.text}' stands twice in resolvers '{draft.name}'")
     word = cursor.next("an address")
+    address = _server_address(cursor, word)
     if cursor.more:
-        option = cursor.next("nothing")
-        raise cursor.wrong(option, f"option '{option.text}' of a name server is known but not yet supported")
-    draft.name_servers.append(NameServer(name.text, _server_address(cursor, word)))
+        draft.lines[name.text] = _read_options(cursor, name, address)
+    draft.name_servers.append(NameServer(name.text, address))
+
+
+def _read_options(cursor: Cursor, name: Word, address: Address) -> ServerDraft:
+    """Those of server lines that matter to a name server."""
+    if address.transport is Transport.DATAGRAM:
+        remedy = "write the address with a prefix such as 'tcp@'"
+        raise cursor.wrong(cursor.rest[0], "options are for name servers that are asked over a stream", remedy=remedy)
+    line = ServerDraft(name.text, name.location, address)
+    while cursor.more:
+        word = cursor.rest[0]
+        found = KEYWORDS.find(Scope.SERVER, [word.text])
+        if found is not None and found[0].name not in STREAM_OPTIONS:
+            raise cursor.wrong(word, f"option '{word.text}' means nothing to a name server", allowed=STREAM_OPTIONS)
+        read_option(cursor, Scope.SERVER, line, allowed=STREAM_OPTIONS)
+    return line
 
 
 def _server_address(cursor: Cursor, word: Word) -> Address:

@@ -9,15 +9,21 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
+import dns.asyncquery
 import dns.asyncresolver
 import dns.exception
+import dns.message
 import dns.nameserver
 import dns.resolver
 
 import headgate.runtime.dns_modules  # noqa: F401
 from headgate.base.records import dataclass
+from headgate.config.resolvers import NameServer
+from headgate.config.tls_options import Verify
 from headgate.runtime.accepted_families import ANY, AcceptedFamilies
 from headgate.tls.ocsp import failures
 from headgate.tls.ocsp.failures import Failure
@@ -77,11 +83,56 @@ class Lookup:
         self.changed.set()
 
 
-def resolver_of(name_servers: Iterable[tuple[str, int]]) -> dns.asyncresolver.Resolver:
-    """What asks these name servers (address, port) and no others."""
-    made = dns.asyncresolver.Resolver(configure=False)
-    made.nameservers = [dns.nameserver.Do53Nameserver(*one) for one in name_servers]
-    return made
+def resolver_of(name_servers: Iterable[NameServer]) -> Callable[[], dns.asyncresolver.Resolver]:
+    """Makes what asks these name servers and no others. What their TLS needs of files is read now.
+
+    Raises:
+        OSError: a `ca-file` or `crt` can't be read; ssl.SSLError is one, too.
+    """
+    asked = [_asked(one) for one in name_servers]
+
+    def make() -> dns.asyncresolver.Resolver:
+        made = dns.asyncresolver.Resolver(configure=False)
+        made.nameservers = list(asked)
+        return made
+
+    return make
+
+
+def _asked(server: NameServer) -> dns.nameserver.Nameserver:
+    host, port, tls = server.address.host, server.address.port, server.tls
+    if tls is None:
+        return dns.nameserver.Do53Nameserver(host, port)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    name = tls.verify_host or server.sni
+    context.check_hostname = tls.verify is Verify.REQUIRED and name is not None
+    if tls.verify is Verify.NONE:
+        context.verify_mode = ssl.CERT_NONE
+    elif tls.ca_file is None or tls.ca_file == "@system-ca":
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(tls.ca_file)
+    if tls.certificate is not None:
+        context.load_cert_chain(tls.certificate.path)
+    return _OverTls(host, port, name, context)
+
+
+class _OverTls(dns.nameserver.DoTNameserver):
+    """With the TLS options of its line; dnspython's own has a context of its own for each query."""
+
+    def __init__(self, address: str, port: int, hostname: str | None, context: ssl.SSLContext) -> None:
+        super().__init__(address, port, hostname)
+        self._context = context
+
+    async def async_query(
+        self, request: dns.message.QueryMessage, timeout: float,  # noqa: ASYNC109  # dnspython's
+        source: str | None, source_port: int, max_size: bool, backend: Any, one_rr_per_rrset: bool = False,
+        ignore_trailing: bool = False,
+    ) -> dns.message.Message:
+        return await dns.asyncquery.tls(
+            request, self.address, timeout, self.port, source, source_port, one_rr_per_rrset, ignore_trailing,
+            backend=backend, ssl_context=self._context, server_hostname=self.hostname,
+        )  # fmt: skip
 
 
 class Names:

@@ -14,7 +14,7 @@ from cryptography import x509
 from headgate.base.diagnostics import ConfigError, Location
 from headgate.base.findings import Findings
 from headgate.config.lint_rules import asked_names
-from headgate.config.model import Config, Proxy, Server
+from headgate.config.model import Config, Proxy
 from headgate.config.option_places import OptionPlaces
 from headgate.config.tls_options import BindPolicy, ServerTls, Verify
 from headgate.plan.samples import parse_address
@@ -47,8 +47,12 @@ def lint_tls(config: Config, contexts: Mapping[int, BindContext], findings: Find
             continue
         for server in proxy.servers:
             if server.tls is not None:
-                lint.server_line(server, server.tls)
+                lint.server_line("server", server.name, server.location, server.tls)
         lint.names(proxy, contexts)
+    for section in config.resolvers.values():
+        for one in section.name_servers:
+            if one.tls is not None:
+                lint.server_line("name server", one.name, one.tls.location, one.tls)
 
 
 class _TlsLint:
@@ -138,25 +142,25 @@ class _TlsLint:
 
     # --- server lines ---
 
-    def server_line(self, server: Server, tls: ServerTls) -> None:
-        unknown_algorithms(tls.ciphers, tls.ciphersuites, server.location, self.places, self.findings, side="server")
+    def server_line(self, kind: str, server: str, line: Location | None, tls: ServerTls) -> None:
+        unknown_algorithms(tls.ciphers, tls.ciphersuites, line, self.places, self.findings, side="server")
         if tls.certificate is not None:
             name = tls.certificate.path
-            place = self.places.find(server.location, "crt", name, side="server")
+            place = self.places.find(line, "crt", name, side="server")
             for one in self._presented(tls.certificate.source or name, tls.location)[:1]:
                 self.certificates.client(one, name, place)
         if tls.verify is not Verify.REQUIRED or tls.ca_file is None:
             return
         authorities = self._authorities(tls.ca_file, tls.location)
-        place = self.places.find(server.location, "ca-file", tls.ca_file, side="server")
+        place = self.places.find(line, "ca-file", tls.ca_file, side="server")
         for authority in authorities:
             self.certificates.authority(authority, tls.ca_file, place, "server")
         if tls.sni is None and not tls.verify_host and (tls.ca_file == SYSTEM_CA or any(map(_issues_others, authorities))):
             whose = "any public CA" if tls.ca_file == SYSTEM_CA else f"a CA in '{tls.ca_file}'"
             self.findings.add(
                 "tls-no-server-name",
-                f"the certificate of server '{server.name}' is verified for no name: whoever has one from {whose} can pose as it",
-                self.places.find(server.location, "verify", "required", side="server"),
+                f"the certificate of {kind} '{server}' is verified for no name: whoever has one from {whose} can pose as it",
+                self.places.find(line, "verify", "required", side="server"),
                 remedy="write 'verifyhost <name>', the name in the server's certificate, or 'sni str(<name>)'",
             )
 
