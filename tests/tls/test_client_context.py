@@ -123,7 +123,7 @@ def test_client_certificate_is_presented(world: World, pki: Pki) -> None:
 
 
 def test_alpn_is_offered(world: World, pki: Pki) -> None:
-    two = Two(world, bind_context(pki, "a.pem"), server_context(ca_file=pki.ca, alpn=("http/1.1",))).connect()
+    two = Two(world, bind_context(pki, "a.pem", alpn=("http/1.1",)), server_context(ca_file=pki.ca, alpn=("http/1.1",))).connect()
     assert two.client.tls is not None and two.client.tls.alpn == b"http/1.1"
 
 

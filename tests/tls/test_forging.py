@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import ssl
 import time
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from headgate.base.diagnostics import Report
@@ -54,6 +56,18 @@ def test_a_name_without_certificate_gets_one(world: World, pki: Pki, ca_sign_pas
     assert Visit(world, bind, context, "new.example").certificate == made.certificate
 
 
+@pytest.mark.parametrize("own", [{}, {"prefer_client_ciphers": True}])
+def test_clients_that_know_rsa_only(world: World, pki: Pki, own: dict[str, Any]) -> None:
+    bind = forging(pki, "a.pem", **own)
+    for ciphers, kind in (("ECDHE+aRSA", rsa.RSAPublicKey), ("ECDHE+aECDSA", ec.EllipticCurvePublicKey)):
+        context = client(pki)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(ciphers)
+        made = Visit(world, bind, context, "new.example")
+        assert made.error is None and made.certificate is not None
+        assert isinstance(x509.load_der_x509_certificate(made.certificate).public_key(), kind)
+
+
 def test_the_default_where_none_can_be_made(world: World, pki: Pki) -> None:
     bind = forging(pki, "a.pem")
     for name in (None, "not_a-name-"):
@@ -80,16 +94,18 @@ def test_what_is_made(pki: Pki) -> None:
     options = GenerateCertificates(pki.write("short.pem", ca.certificate_pem + pem), None, HERE)
     forger = Forger(options, CertificateReader(), now.timestamp)
     made = forger.forge(b"x.example")
-    assert made is not None and made.certificate.not_valid_after_utc == ca.certificate.not_valid_after_utc
-    made.certificate.verify_directly_issued_by(ca.certificate)
+    assert [one.kind for one in made] == ["ecdsa", "rsa"]
+    for one in made:
+        assert one.certificate.not_valid_after_utc == ca.certificate.not_valid_after_utc
+        one.certificate.verify_directly_issued_by(ca.certificate)
     long = b".".join([b"a" * 60] * 4)
-    made = forger.forge(long)
-    assert made is not None and not list(made.certificate.subject) and made.names == (long,)
+    for one in forger.forge(long):
+        assert not list(one.certificate.subject) and one.names == (long,)
     odd = (b"", b"a..b", b"*.example", b"a b", b"-a.example", b"a" * 64, b"\xc3\xa4.example", b"x\n", b".".join([b"a"] * 200))
     for name in odd:
-        assert forger.forge(name) is None
+        assert not forger.forge(name)
     after = Forger(options, CertificateReader(), lambda: now.timestamp() + 3 * 86400)
-    assert after.forge(b"x.example") is None
+    assert not after.forge(b"x.example")
 
 
 def test_who_can_not_sign(pki: Pki) -> None:

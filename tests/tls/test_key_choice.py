@@ -31,11 +31,12 @@ Numbers = tuple[int, ...]
 def chosen(
     both: tuple[Served, ...], *, versions: Numbers = (0x0303,), ciphers: Numbers = (ECDHE_ECDSA, ECDHE_RSA),
     groups: Numbers = (X25519, P256), signatures: Numbers = (ECDSA_P256, RSA_PSS, RSA_PKCS1), ours: str | None = None,
+    signing: str | None = None,
 ) -> str:  # fmt: skip
     hello = ClientHello(0x0301, 0x0303, 100)
     hello.versions, hello.ciphers, hello.groups, hello.signature_algorithms = versions, ciphers, groups, signatures
-    applied = AppliedPolicy(BindPolicy(ciphers=ours), BindTls((), location=HERE), Storage(), ())
-    return choose(both, hello, applied.suites, applied.newest).kind
+    applied = AppliedPolicy(BindPolicy(ciphers=ours, sigalgs=signing), BindTls((), location=HERE), Storage(), ())
+    return choose(both, hello, {one.policy: applied for one in both}).kind
 
 
 def test_tls_1_3_looks_at_signature_schemes_only(both: tuple[Served, ...]) -> None:
@@ -58,6 +59,13 @@ def test_tls_1_2_looks_at_suites_signatures_and_curves(both: tuple[Served, ...])
 
 def test_our_own_list_counts(both: tuple[Served, ...]) -> None:
     assert chosen(both, ours="ECDHE-RSA-AES128-GCM-SHA256") == "rsa"
+
+
+def test_our_own_signatures_count(both: tuple[Served, ...]) -> None:
+    for versions, ciphers in (((0x0304,), (AES_1_3,)), ((0x0303,), (ECDHE_ECDSA, ECDHE_RSA))):
+        assert chosen(both, versions=versions, ciphers=ciphers, signing="RSA-PSS+SHA256:RSA+SHA256") == "rsa"
+        assert chosen(both, versions=versions, ciphers=ciphers, signing="ecdsa_secp256r1_sha256:RSA+SHA256") == "ecdsa"
+        assert chosen(both, versions=versions, ciphers=ciphers, signing="ECDSA+SHA384:rsa_pss_rsae_sha256") == "rsa"
 
 
 def test_where_nothing_fits_the_handshake_will_say_so(both: tuple[Served, ...]) -> None:

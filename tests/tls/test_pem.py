@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from headgate.base.diagnostics import ConfigError
 from headgate.tls.authority import issue, make_authority
-from headgate.tls.pem import read_authorities, read_certified_key
+from headgate.tls.pem import list_directory, read_authorities, read_certified_key
 from tests.tls.tls_peers import HERE, Pki
 
 #: `openssl ecparam -genkey` writes this in front of the key.
@@ -223,3 +224,20 @@ def test_never_anything_but_config_error(pki: Pki, tmp_path: Path, data: st.Data
             reader(str(path), HERE)
         except ConfigError as caught:
             assert "PRIVATE KEY-----" not in caught.diagnostic.message
+
+
+def test_keys_for_rsa_pss_only_are_refused(tmp_path: Path) -> None:
+    """They would be read as plain RSA keys, which OpenSSL does not accept for the certificate."""
+    path = tmp_path / "pss.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048", "-nodes", "-subj", "/CN=pss"]
+    subprocess.run([*make, "-keyout", str(path), "-out", str(tmp_path / "c.pem")], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + (tmp_path / "c.pem").read_bytes())
+    with pytest.raises(ConfigError, match="RSA-PSS only"):
+        read_certified_key(str(path), HERE)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pem")
+    with pytest.raises(ConfigError, match="no regular file"):
+        read_certified_key(str(tmp_path / "pipe.pem"), HERE)
+    assert list_directory(str(tmp_path), HERE) == []

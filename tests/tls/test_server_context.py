@@ -200,16 +200,28 @@ def test_ca_names_are_sent(pki: Pki) -> None:
     assert [one.CN for one in near.get_client_ca_list()] == ["Demo Root"]
 
 
+@pytest.mark.parametrize("options", [
+    {"ciphers": "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256"}, {"prefer_client_ciphers": True}, {},
+])  # fmt: skip
+def test_ecdsa_is_preferred_whatever_the_order_of_ciphers(world: World, pki: Pki, options: dict[str, Any]) -> None:
+    """Manual 5.1 crt: it "can't be used to prioritize an RSA certificate"."""
+    bind = bind_context(pki, "b_rsa.pem", "b.pem", versions=ONLY_12, **options)
+    context = client(pki)
+    context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256")
+    assert Visit(world, bind, context, "b.example").tls.own_certificate == pki.b.certificate
+
+
 # --- protocols ---
 
 
 @pytest.mark.parametrize(
     ("configured", "offered", "chosen"),
     [
-        ((), ["h2", "http/1.1"], "http/1.1"),
+        (("http/1.1",), ["h2", "http/1.1"], "http/1.1"),
         (("http/1.1", "http/1.0"), ["http/1.0", "http/1.1"], "http/1.1"),
-        ((), ["spdy/1"], None),
-        ((), None, None),
+        (("http/1.1",), ["spdy/1"], None),
+        (("http/1.1",), None, None),
+        ((), ["h2", "http/1.1"], None),  # no-alpn
     ],
 )
 def test_alpn(world: World, pki: Pki, configured: tuple[str, ...], offered: list[str] | None, chosen: str | None) -> None:

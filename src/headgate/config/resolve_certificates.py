@@ -14,7 +14,7 @@ from headgate.base.records import dataclass, field
 from headgate.config.crt_list import read_crt_list
 from headgate.config.drafts import CertificateDraft, ConfigDraft, CrtListFile, CrtStoreDraft, Settings
 from headgate.config.source import read_lines
-from headgate.config.tls_options import CertificateFile, CertificateLine, CrtList, LoadFiles, PolicyOptions
+from headgate.config.tls_options import CertificateFile, CertificateLine, CrtList, DummyKey, LoadFiles, PolicyOptions
 
 
 @dataclass(slots=True)
@@ -67,11 +67,32 @@ def _fill(stored: dict[str, CertificateFile], store: CrtStoreDraft, crt_base: st
             names.append(source)
         # Without store and alias it is a file like others: that is how the runtime API calls it.
         name = names[-1] if not store.name and not alias else names[0]
-        file = CertificateFile(name, load.location, _files(load.settings, crt_base, key_base), source, detect=False)
+        files = _files(load.settings, crt_base, key_base)
+        file = CertificateFile(name, load.location, files, source, detect=False, dummy=_dummy(load.settings, report))
         for one in names:
             earlier = stored.setdefault(one, file)
             if earlier is not file and (one == names[0] or earlier.files != file.files):
                 report.alert(f"certificate '{one}' is loaded twice: first in {earlier.location.short}", load.location)
+
+
+_DUMMY_OPTIONS = ("keytype", "bits", "curves")
+
+
+def _dummy(settings: Settings, report: Report) -> DummyKey | None:
+    """`generate-dummy` with what says how."""
+    wanted = settings.is_on("generate-dummy")
+    for name in _DUMMY_OPTIONS if not wanted else ():
+        if name in settings:
+            report.warn(f"'{name}' has no effect without 'generate-dummy on'", settings.place(name), remedy="leave it out")
+    if not wanted:
+        return None
+    for name in ("key", "ocsp", "issuer", "sctl"):
+        if name in settings:
+            report.warn(f"'{name}' has no effect with 'generate-dummy on': no file is read", settings.place(name))
+    usual = DummyKey()
+    return DummyKey(
+        settings.value("keytype", usual.key_type), settings.value("bits", usual.bits), settings.value("curves", usual.curve)
+    )
 
 
 def _files(settings: Settings, crt_base: str, key_base: str) -> LoadFiles:

@@ -131,6 +131,21 @@ class PropertyQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class DummyKey:
+    """`generate-dummy on` of a crt-store: the key of a certificate that is made, not read (12.7.1).
+
+    Attributes:
+        key_type: RSA or ECDSA.
+        bits: of an RSA key.
+        curve: of an ECDSA key.
+    """
+
+    key_type: str = "RSA"
+    bits: int = 2048
+    curve: str = "P-384"
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateFile:
     """A certificate or a directory of them, and where it was written.
 
@@ -139,6 +154,7 @@ class CertificateFile:
         files: what a crt-list line, `ssl-f-use` or `load` says about further files.
         source: the file to read, "" where that is `path`.
         detect: further files are looked for beside it (`ssl-load-extra-files`); not those of a crt-store (12.7).
+        dummy: it is made, and no file is read.
     """
 
     path: str
@@ -146,6 +162,7 @@ class CertificateFile:
     files: LoadFiles = LoadFiles()
     source: str = ""
     detect: bool = True
+    dummy: DummyKey | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from OpenSSL import SSL
 
 from headgate.config.tls_options import BindPolicy, BindTls
+from headgate.tls.algorithm_names import signature_numbers
 from headgate.tls.client_auth import ClientAuth
 from headgate.tls.openssl import SSL_set1_curves_list, SSL_set_options, ffi, lib
 from headgate.tls.policy import alpn_wire, enabled_versions, new_context, set_algorithms, set_versions, version_mask
@@ -31,11 +32,15 @@ class AppliedPolicy:
         session_id: session id context: equal for equal client-certificate policies only, so that a session that was made
             without asking for a certificate can't be resumed where one is required.
         suites: cipher suites up to TLS 1.2 that are enabled, by number, and the kind of key that each needs.
+        signatures: the algorithms that `sigalgs` allows, by number; None for all.
         newest: TLS 1.3 is enabled.
         entries: of the storage that it was made of (CA files and the like).
     """
 
-    __slots__ = ("_alpn_callback", "_auth", "_curves", "_mask", "alpn", "entries", "newest", "policy", "session_id", "suites")
+    __slots__ = (
+        "_alpn_callback", "_auth", "_curves", "_mask", "alpn", "entries", "newest", "policy", "session_id",
+        "signatures", "suites",
+    )  # fmt: skip
 
     def __init__(self, policy: BindPolicy, tls: BindTls, storage: Storage, alpn: tuple[str, ...]) -> None:
         """Check everything that can be wrong with it.
@@ -56,6 +61,7 @@ class AppliedPolicy:
         self.session_id = self._auth.digest
         self.newest = "TLSv1.3" in enabled_versions(policy.versions)
         self.suites = Suites(scratch)
+        self.signatures = signature_numbers(policy.sigalgs) if policy.sigalgs is not None else None
 
     def _set_algorithms(self, context: SSL.Context, tls: BindTls) -> None:
         policy = self.policy
@@ -92,14 +98,20 @@ class Suites(dict[int, str]):
     """Cipher suites of a context by number, as far as they were asked for: the kind of key that each needs.
 
     "" for those that are not enabled, and for those of TLS 1.3, which go with any.
+
+    Attributes:
+        enabled: OpenSSL's names of those that are enabled, up to TLS 1.2, in their order.
     """
 
     def __init__(self, context: SSL.Context) -> None:
         super().__init__()
         self._ssl = ffi.gc(lib.SSL_new(context._context), lib.SSL_free)
-        self._enabled: set[bytes] = set()
-        while name := lib.SSL_get_cipher_list(self._ssl, len(self._enabled)):
-            self._enabled.add(ffi.string(name))
+        self.enabled: list[bytes] = []
+        position = 0
+        while name := lib.SSL_get_cipher_list(self._ssl, position):
+            position += 1
+            if not (text := ffi.string(name)).startswith(b"TLS_"):
+                self.enabled.append(text)
 
     def __missing__(self, number: int) -> str:
         if number > 0xFFFF:  # of an SSLv2 hello
@@ -107,10 +119,17 @@ class Suites(dict[int, str]):
         cipher = lib.SSL_CIPHER_find(self._ssl, number.to_bytes(2, "big"))
         name = ffi.string(lib.SSL_CIPHER_get_name(cipher)) if cipher else b""
         kind = ""
-        if name in self._enabled and not name.startswith((b"TLS_", b"ADH", b"AECDH")) and b"PSK" not in name:
+        if name in self.enabled and not name.startswith((b"ADH", b"AECDH")) and b"PSK" not in name:
             kind = "ecdsa" if b"ECDSA" in name else "dsa" if b"DSS" in name else "rsa"
         self[number] = kind
         return kind
+
+
+def put_ecdsa_first(context: SSL.Context) -> None:
+    """Where OpenSSL chooses among certificates, by the order of suites up to TLS 1.2: ECDSA is preferred (manual 5.1 crt)."""
+    names = sorted(Suites(context).enabled, key=lambda name: b"ECDSA" not in name)
+    if names:
+        context.set_cipher_list(b":".join(names))
 
 
 @cache

@@ -161,11 +161,10 @@ def _check_trust(policy: BindPolicy, tls: BindTls, report: Report) -> None:
 
 def _negotiable(policy: BindPolicy, tls: BindTls, report: Report, *, http: bool) -> tuple[str, ...]:
     """The protocols to agree to. Only what we speak is offered in HTTP mode; in TCP mode the protocol is not our business."""
-    if not http:
+    if not http or not policy.alpn:  # `no-alpn`: what is on without a word is in the policy already
         return policy.alpn
-    wanted = policy.alpn or ("http/1.1",)
-    spoken = tuple(one for one in wanted if one in _SPOKEN)
-    unspoken = [one for one in wanted if one not in _SPOKEN]
+    spoken = tuple(one for one in policy.alpn if one in _SPOKEN)
+    unspoken = [one for one in policy.alpn if one not in _SPOKEN]
     if not spoken:
         report.alert(
             f"alpn {','.join(unspoken)}: not supported yet, and nothing else is offered", tls.location, remedy="use alpn http/1.1"

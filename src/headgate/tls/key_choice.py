@@ -6,9 +6,11 @@ certificates with different chains have contexts of their own, and the choice is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
+from headgate.config.tls_options import BindPolicy
+from headgate.tls.applied_policy import AppliedPolicy
 from headgate.tls.store import Choice, Served
 from headgate.wire.client_hello import ClientHello
 
@@ -24,35 +26,42 @@ _GROUPS: Final = {"secp256r1": 23, "secp384r1": 24, "secp521r1": 25}
 _SIGNATURES: Final = {"rsa": 1, "dsa": 2, "ecdsa": 3}
 
 
-def choose(choice: Choice, hello: ClientHello, suites: Mapping[int, str], newest: bool) -> Served:
+def choose(choice: Choice, hello: ClientHello, policies: Mapping[BindPolicy, AppliedPolicy]) -> Served:
     """The best certificate that the client can use; where it can use none, the handshake will say so whatever is taken.
 
     Args:
         choice: at least one.
         hello: what the client offers.
-        suites: cipher suites up to TLS 1.2 that are enabled, and the kind of key that each needs.
-        newest: TLS 1.3 is enabled.
+        policies: the one of each certificate: what it can be used with on our side.
     """
     ordered = sorted(choice, key=lambda one: _PREFERENCE.index(one.kind))
-    usable = _usable_13 if newest and _TLS_1_3 in hello.versions else _usable_12
     for one in ordered:
-        if usable(one, hello, suites):
+        applied = policies[one.policy]
+        usable = _usable_13 if applied.newest and _TLS_1_3 in hello.versions else _usable_12
+        if usable(one, hello, applied):
             return one
     return next((one for one in ordered if one.kind == "rsa"), ordered[0])
 
 
-def _usable_13(one: Served, hello: ClientHello, _suites: Mapping[int, str]) -> bool:
-    if one.kind == "rsa":
-        return not _RSA_PSS.isdisjoint(hello.signature_algorithms)
-    return _SCHEMES.get(one.entry.contents.curve) in hello.signature_algorithms
+def _common(hello: ClientHello, applied: AppliedPolicy) -> Collection[int]:
+    """The signature algorithms of the client that `sigalgs` allows."""
+    offered, ours = hello.signature_algorithms, applied.signatures
+    return offered if ours is None else [number for number in offered if number in ours]
 
 
-def _usable_12(one: Served, hello: ClientHello, suites: Mapping[int, str]) -> bool:
+def _usable_13(one: Served, hello: ClientHello, applied: AppliedPolicy) -> bool:
+    common = _common(hello, applied)
+    return not _RSA_PSS.isdisjoint(common) if one.kind == "rsa" else _SCHEMES.get(one.entry.contents.curve) in common
+
+
+def _usable_12(one: Served, hello: ClientHello, applied: AppliedPolicy) -> bool:
     kind, curve = one.kind, one.entry.contents.curve
     needed = "ecdsa" if kind == "eddsa" else kind  # RFC 8422 section 5.10: EdDSA goes with the suites of ECDSA
-    if not any(suites[number] == needed for number in hello.ciphers):
+    if not any(applied.suites[number] == needed for number in hello.ciphers):
         return False
-    offered = hello.signature_algorithms
+    offered = _common(hello, applied)
+    if hello.signature_algorithms and not offered:
+        return False
     if kind == "eddsa":
         return _SCHEMES.get(curve) in offered
     if kind == "ecdsa" and hello.groups and _GROUPS.get(curve) not in hello.groups:

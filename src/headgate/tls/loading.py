@@ -19,6 +19,7 @@ from headgate.base.records import dataclass, field
 from headgate.config.model import EXTRA_FILES
 from headgate.config.tls_options import CertificateFile
 from headgate.tls.certified_key import CertifiedKey, IssuerChains
+from headgate.tls.dummy_certificates import make_dummy
 from headgate.tls.pem import Decrypt, list_directory, read_certificates, read_certified_key, read_file
 
 
@@ -66,6 +67,8 @@ class CertificateReader:
         Raises:
             ConfigError: one of its files is wrong.
         """
+        if file.dummy is not None:
+            return make_dummy(file, file.dummy)
         path, location, files = file.source or file.path, file.location, file.files
         base = path[:-4] if self.loading.del_ext and path.endswith(".crt") else path
         certified = read_certified_key(

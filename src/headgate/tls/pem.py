@@ -9,12 +9,14 @@ from __future__ import annotations
 import binascii
 import os
 import re
+import stat
 import warnings
 from collections.abc import Callable
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from headgate.base.diagnostics import ConfigError, Location, config_error
 from headgate.base.records import dataclass
@@ -103,6 +105,12 @@ def _certified(path: str, location: Location | None, blocks: _Blocks, key_path: 
             f"{_described(blocks.certificates[0])} has another public key",
         )
     leaf, key, secret = found
+    if leaf.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+        raise config_error(
+            f"the key of the certificate in {path!r} is for RSA-PSS only, which the TLS library's Python binding reads as a plain"
+            " RSA key: no client could be served", location,
+            remedy="request a certificate for an RSA or ECDSA key: clients of TLS 1.3 use RSA-PSS with a plain RSA key, too",
+        )
     others = tuple(dict.fromkeys(one.public_bytes(serialization.Encoding.DER) for one in blocks.certificates if one is not leaf))
     certified = CertifiedKey(path, location, leaf, others, secret, *kind_of(key))
     certified.dh_parameters = blocks.dh_parameters
@@ -160,7 +168,10 @@ def read_file(path: str, location: Location | None, what: str) -> bytes:
         ConfigError: it can't be read, or is larger than any PEM file is.
     """
     try:
-        with open(path, "rb") as file:
+        # What is no file is told apart before it is read: a pipe that nobody writes to would keep us for ever.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise config_error(f"{what} {path!r} is no regular file", location, remedy="name a file")
             data = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise _unreadable(path, location, what, error) from None
@@ -170,13 +181,14 @@ def read_file(path: str, location: Location | None, what: str) -> bytes:
 
 
 def list_directory(path: str, location: Location | None) -> list[str]:
-    """Names in a directory of certificates, in lexical order.
+    """Names in a directory of certificates, in lexical order; of pipes, sockets and devices there are none.
 
     Raises:
         ConfigError: it can't be read.
     """
     try:
-        return sorted(os.listdir(path))
+        with os.scandir(path) as entries:
+            return sorted(one.name for one in entries if one.is_file() or one.is_dir())
     except OSError as error:
         raise _unreadable(path, location, "certificate directory", error) from None
 

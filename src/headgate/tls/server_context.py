@@ -34,7 +34,7 @@ from OpenSSL import SSL
 from headgate.base.diagnostics import NOWHERE
 from headgate.base.records import dataclass
 from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, CrtList, Verify
-from headgate.tls.applied_policy import AppliedPolicy
+from headgate.tls.applied_policy import AppliedPolicy, put_ecdsa_first
 from headgate.tls.cached_sessions import CachedSessions
 from headgate.tls.early_data import allow_early_data, sends_early_data
 from headgate.tls.forging import Forger
@@ -151,7 +151,7 @@ class BindContext:
         self._forged: OrderedDict[bytes, Choice] = OrderedDict()
         self._forged_most = cache.generated
         self._caches = cache.size > 0
-        self.selective = len(self.policies) > 1 or _needs_hello(store)
+        self.selective = len(self.policies) > 1 or self._needs_hello(store)
         # OpenSSL may call them as long as a connection or a context lives: they are never taken back.
         self._callbacks: dict[BindPolicy | None, Any] = {}
         self.early_data = False
@@ -250,7 +250,7 @@ class BindContext:
         self._contexts.clear()
         self._switches.clear()
         self._names.clear()
-        if not self.selective and (len(policies) > 1 or _needs_hello(store)):
+        if not self.selective and (len(policies) > 1 or self._needs_hello(store)):
             self.selective = True
         if self.selective:
             span_versions(self._session, [policy.versions for policy in policies])
@@ -323,6 +323,8 @@ class BindContext:
             install(context, certificates, self.storage.staples)
             if all(one.dh_parameters is None for one in certificates):
                 self._tuning.offer_dhe(context, certificates[0].key, policy.ciphers)
+            if len(choice) > 1:
+                put_ecdsa_first(context)
             if self.selective:
                 callback = self._callback(policy, partial(self._confirm, policy))
                 lib.SSL_CTX_set_tlsext_servername_callback(context._context, callback)
@@ -348,20 +350,22 @@ class BindContext:
         return None if self.tls.strict_sni else self.store.default
 
     def _forge(self, name: bytes, forger: Forger) -> Choice | None:
-        """A certificate made for a name; those that were not asked for longest are forgotten (tune.ssl.ssl-ctx-cache-size)."""
+        """Certificates made for a name; those that were not asked for longest are forgotten (tune.ssl.ssl-ctx-cache-size)."""
         known = self._forged.get(name)
         if known is not None:
             self._forged.move_to_end(name)
             return known
-        contents = forger.forge(name)
-        if contents is None:
+        made = forger.forge(name)
+        if not made:
             return None
-        file = CertificateFile(contents.path, self.tls.location or NOWHERE)
-        choice = (Served(CertificateEntry(file, contents), self.tls.policy, CertificateLine(file)),)
+        file = CertificateFile(made[0].path, self.tls.location or NOWHERE)
+        line = CertificateLine(file)
+        choice = tuple(Served(CertificateEntry(file, contents), self.tls.policy, line) for contents in made)
         self._forged[name] = choice
         while len(self._forged) > max(1, self._forged_most):
             _, oldest = self._forged.popitem(last=False)
-            self._contexts.pop(oldest, None)
+            for together in (oldest, *((one,) for one in oldest)):
+                self._contexts.pop(together, None)
         return choice
 
     # --- before a handshake ---
@@ -375,7 +379,7 @@ class BindContext:
             if choice is None:
                 return
             one = choice[0] if len(choice) == 1 else self._usable(choice, data)
-            switch = self.policies[one.policy], self._context_for(_group(choice, one))._context
+            switch = self.policies[one.policy], self._context_for(self._group(choice, one))._context
             if len(choice) == 1:
                 self._remember(name, switch)
         switch[0].adjust(ssl)
@@ -386,8 +390,7 @@ class BindContext:
             hello = parse_client_hello(data)
         except ProtocolViolation:
             hello = None
-        applied = self.policies[choice[0].policy]
-        return choice[0] if hello is None else choose(choice, hello, applied.suites, applied.newest)
+        return choice[0] if hello is None else choose(choice, hello, self.policies)
 
     # --- OpenSSL's callbacks, once a handshake ---
 
@@ -425,19 +428,23 @@ class BindContext:
             return _FATAL
         return _OK
 
+    def _group(self, choice: Choice, one: Served) -> Choice:
+        """Those of a choice that may share a context with one of them; OpenSSL chooses among them."""
+        return choice if len(choice) == 1 else tuple(other for other in choice if other is one or self._together(one, other))
+
+    def _together(self, one: Served, other: Served) -> bool:
+        """Whether OpenSSL may choose: by the client's order of suites it would take RSA where the client can use ECDSA."""
+        return not self.tls.prefer_client_ciphers and alike(one, other)
+
+    def _needs_hello(self, store: CertificateStore) -> bool:
+        """Whether there are certificates whose context must be that of a connection before its handshake begins."""
+        if any(one.entry.contents.sctl is not None for one in store.served):
+            return True  # OpenSSL looks for such extensions before it calls back
+        return any(not self._together(choice[0], other) for choice in store.choices() for other in choice[1:])
+
     def _remember(self, name: bytes, switch: tuple[AppliedPolicy, Any]) -> None:
         """Spare the next client of a name the search; what was generated is forgotten by other rules."""
         if self._forger is None and len(self._switches) < _NAMES_MOST:
             self._switches[name] = switch
 
 
-def _group(choice: Choice, one: Served) -> Choice:
-    """Those of a choice that may share a context with one of them; OpenSSL chooses among them."""
-    return choice if len(choice) == 1 else tuple(other for other in choice if other is one or alike(one, other))
-
-
-def _needs_hello(store: CertificateStore) -> bool:
-    """Whether there are certificates whose context must be that of a connection before its handshake begins."""
-    if any(one.entry.contents.sctl is not None for one in store.served):
-        return True  # OpenSSL looks for such extensions before it calls back
-    return any(not alike(choice[0], other) for choice in store.choices() for other in choice[1:])

@@ -5,12 +5,18 @@ from __future__ import annotations
 from headgate.config.cursor import Cursor
 from headgate.config.drafts import CertificateDraft, CrtStoreDraft
 from headgate.config.keywords.crt_list import load_options
-from headgate.config.keywords.line_options import store, text
+from headgate.config.keywords.line_options import integer, one_of, store, text
 from headgate.config.registry import KEYWORDS, Keyword, Parser, Scope, Status
 
+#: Curves of keys that are made.
+_CURVES = ("P-256", "P-384", "P-521", "prime256v1", "secp256r1", "secp384r1", "secp521r1")
 _LOAD: dict[str, Parser] = load_options() | {
     "alias": store("alias", text("a name")),
+    "bits": store("bits", integer("the size of an RSA key", 1024, 16384)),
     "crt": store("crt", text("a certificate file")),
+    "curves": store("curves", one_of("curve", {name: name for name in _CURVES})),
+    "generate-dummy": store("generate-dummy", one_of("mode", {"on": True, "off": False})),
+    "keytype": store("keytype", one_of("type of key", {"RSA": "RSA", "ECDSA": "ECDSA"})),
 }
 _UNSUPPORTED = {
     "acme": "certificates are not requested from a CA: let certbot, lego or acme.sh do that",

@@ -41,7 +41,7 @@ BIND_OPTIONS: dict[str, Parser] = {
     "client-sigalgs": store("client-sigalgs", text("a list of signature algorithms")),
     "crl-file": store("crl-file", text("a file of certificate revocation lists")),
     "crt-ignore-err": store("crt-ignore-err", _ignored_errors),
-    "ecdhe": store("curves", text("a named curve")),
+    "ecdhe": store("ecdhe", text("a named curve")),
     "ktls": kernel_tls,
     "no-ca-names": flag("no-ca-names"),
     "sigalgs": store("sigalgs", text("a list of signature algorithms")),
