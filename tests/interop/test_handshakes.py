@@ -244,7 +244,7 @@ def test_probes_are_counted_apart_and_not_logged_as_failures(scene: Callable[...
 
 
 @pytest.mark.parametrize("checker", [pytest.param("haproxy", marks=pytest.mark.needs("haproxy")), "headgate"])
-@pytest.mark.parametrize("lines", ["", "option dontlognull"], ids=["", "dontlognull"])
+@pytest.mark.parametrize("lines", ["", "option httplog", "option httpslog", "option dontlognull"])
 def test_checks_are_probes(
     scene: Callable[..., Scene], stack: contextlib.ExitStack, tmp_path: pathlib.Path, lines: str, checker: str
 ) -> None:
@@ -267,7 +267,8 @@ backend checked
     stack.callback(start_subject(checker, config, tmp_path, (), name="checks").stop)
     wait_until(lambda: running.total("closed-without-request") >= 20, "twenty checks")
     assert "L6OK" in ask_socket(tmp_path / "checker", "show stat")
-    assert running.handshakes("failed") == [] and not [line for line in running.logs.lines if "SSL" in line]
+    assert running.handshakes("failed") == []
+    assert not [line for line in running.logs.lines if "SSL" in line or "BADREQ" in line or "Connect from" in line]
     assert json.loads(running.ask("show headgate"))["tls"]["failures"] == 0
 
 

@@ -330,10 +330,10 @@ class HttpSession(Session):
         side = self.side
         partial = bool(self.buffer)
         record = self.handshake
-        if record is not None and not partial and not self.streams and outcome is Outcome.REQUEST_ABORTED:
-            if handshake_unused(side, self, cast("HandshakeRecord", record), self.counted):
-                self.close()
-                return
+        probe = record is not None and not partial and not self.streams and outcome is Outcome.REQUEST_ABORTED
+        if probe and handshake_unused(side, self, cast("HandshakeRecord", record), self.counted):
+            self.close()
+            return
         if not partial and (self.streams or side.ignore_probes):
             self.close()
             return
@@ -341,7 +341,7 @@ class HttpSession(Session):
         stream.bytes_in = len(self.buffer)
         self.streams += 1
         self.state = AWAIT_RESPONSE
-        stream.unfinished_request(outcome, silent=not partial and (side.dont_log_null or outcome is Outcome.REQUEST_ABORTED))
+        stream.unfinished_request(outcome, silent=probe or (not partial and side.dont_log_null))
 
     def enter_tunnel(self) -> bytes:
         """Both ends agreed on another protocol: from now on bytes are relayed. Answers what the client has sent already."""

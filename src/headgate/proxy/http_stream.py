@@ -362,10 +362,10 @@ class HttpStream(RequestPath):
 
         Args:
             outcome: REQUEST_ABORTED or REQUEST_TIMEOUT.
-            silent: not a byte came and the configuration wants no log line for that.
+            silent: not a byte came, and there is to be no log line for that.
         """
         self._note_arrival()
-        if silent and self.side.dont_log_null:
+        if silent:
             self.log_level = -1
         if outcome is Outcome.REQUEST_ABORTED:
             self.client_gone = True
