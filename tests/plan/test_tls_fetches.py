@@ -200,7 +200,7 @@ def test_cause_and_advice(front: Evaluate) -> None:
         ("ssl_c_serial,hex", b"80"),
         ("ssl_c_version", 3),
         ("ssl_c_notbefore", b"260102030405Z"),
-        ("ssl_c_notafter", b"20500102030405Z"),
+        ("ssl_c_notafter", b"500102030405Z"),
         ("ssl_c_key_alg", b"id-ecPublicKey"),
         ("ssl_c_sig_alg", b"ecdsa-with-SHA256"),
         ("ssl_c_policies", b"0.4.0.1862.1.4,1.3.6.1"),

@@ -256,5 +256,6 @@ def test_words_for_codes() -> None:
 
 def test_before_the_handshake_there_is_nothing() -> None:
     assert not UNBEGUN.established
-    assert (UNBEGUN.version, UNBEGUN.cipher, UNBEGUN.cipher_name(0x1301)) == ("", "(NONE)", "")
+    assert (UNBEGUN.version, UNBEGUN.cipher) == ("", "(NONE)")
+    assert (UNBEGUN.cipher_name(0x1301), UNBEGUN.cipher_name(0x0A0A)) == ("TLS_AES_128_GCM_SHA256", "")
     assert UNBEGUN.failure is ConnectionFailure.SSL_EMPTY

@@ -28,8 +28,8 @@ CLOSE_NOTIFY: Final = 0
 
 
 def alert_name(number: int) -> str:
-    """`unknown_ca` for 48."""
-    return ALERTS.get(number) or f"alert {number}"
+    """`unknown_ca` for 48; the number where it has no name."""
+    return ALERTS.get(number) or str(number)
 
 
 def find_alert(data: bytes) -> int | None:

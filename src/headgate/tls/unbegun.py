@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headgate.base.connection_errors import ConnectionFailure
+from headgate.wire import tls_names
 
 #: OpenSSL's word where there is no cipher suite yet.
 NO_CIPHER = "(NONE)"
@@ -32,7 +33,7 @@ class UnbegunFacts:
     verify_error = certificate_error = authority_error = authority_error_depth = 0
 
     def cipher_name(self, number: int) -> str:
-        return ""
+        return tls_names.CIPHERS.get(number, "")
 
 
 UNBEGUN = UnbegunFacts()

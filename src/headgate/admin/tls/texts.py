@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 
-from headgate.plan.fetches.certificates import oneline
+from headgate.plan.fetches.certificate_names import alternative_names, oneline
 
 #: Signature algorithms as `openssl crl -text` calls them, by object identifier; others are shown by their number.
 _SIGNATURES = {
@@ -84,24 +84,10 @@ def _hexadecimal(number: int) -> str:
 
 
 def _alternative_names(certificate: x509.Certificate) -> list[str]:
-    """As OpenSSL prints them: `DNS:a.example`, `IP Address:192.0.2.1`."""
     try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, ValueError):
+        return alternative_names(certificate) or []
+    except ValueError:
         return []
-    return [f"{_KINDS.get(type(name), type(name).__name__)}:{_value(name)}" for name in extension.value]
-
-
-_KINDS: dict[type[x509.GeneralName], str] = {
-    x509.DNSName: "DNS", x509.IPAddress: "IP Address", x509.RFC822Name: "email", x509.UniformResourceIdentifier: "URI",
-    x509.DirectoryName: "DirName", x509.RegisteredID: "Registered ID", x509.OtherName: "othername",
-}  # fmt: skip
-
-
-def _value(name: x509.GeneralName) -> str:
-    if isinstance(name, x509.DirectoryName):
-        return _name(name.value)
-    return "<unsupported>" if isinstance(name, x509.OtherName) else str(name.value)
 
 
 def _name(name: x509.Name) -> str:

@@ -12,21 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from headgate.base.diagnostics import config_error
 from headgate.plan.facts import Value
+from headgate.plan.fetches.certificate_names import alternative_names, nul_inside, oneline, rfc2253, short_name, value_of
 from headgate.plan.samples import Type
 
 if TYPE_CHECKING:
-    from cryptography.x509 import Certificate, Name, NameAttribute
+    from cryptography.x509 import Certificate, Name
 
-#: Short names as OpenSSL prints them, by object identifier.
-_SHORT: Final = {
-    "2.5.4.3": "CN", "2.5.4.4": "SN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST",
-    "2.5.4.9": "street", "2.5.4.10": "O", "2.5.4.11": "OU", "2.5.4.12": "title", "2.5.4.13": "description",
-    "2.5.4.15": "businessCategory", "2.5.4.17": "postalCode", "2.5.4.41": "name", "2.5.4.42": "GN", "2.5.4.43": "initials",
-    "2.5.4.44": "generationQualifier", "2.5.4.46": "dnQualifier", "2.5.4.65": "pseudonym", "2.5.4.97": "organizationIdentifier",
-    "0.9.2342.19200300.100.1.1": "UID", "0.9.2342.19200300.100.1.25": "DC", "1.2.840.113549.1.9.1": "emailAddress",
-    "1.3.6.1.4.1.311.60.2.1.3": "jurisdictionC", "1.3.6.1.4.1.311.60.2.1.2": "jurisdictionST",
-    "1.3.6.1.4.1.311.60.2.1.1": "jurisdictionL",
-}
 _LONG_SIGNATURES: Final = {
     "1.2.840.113549.1.1.4": "RSA-MD5", "1.2.840.113549.1.1.5": "RSA-SHA1", "1.2.840.113549.1.1.11": "RSA-SHA256",
     "1.2.840.113549.1.1.12": "RSA-SHA384", "1.2.840.113549.1.1.13": "RSA-SHA512", "1.2.840.113549.1.1.14": "RSA-SHA224",
@@ -72,9 +63,7 @@ def _serial(certificate: Certificate) -> bytes:
 
 
 def _date(moment: datetime) -> bytes:
-    # As in the certificate: two digits of the year up to 2049 (UTCTime), four afterwards (RFC 5280 4.1.2.5).
-    form = "%y%m%d%H%M%SZ" if 1950 <= moment.year < 2050 else "%Y%m%d%H%M%SZ"
-    return moment.strftime(form).encode()
+    return moment.strftime("%y%m%d%H%M%SZ").encode()  # two digits of the year also where the certificate has four
 
 
 def _key_algorithm(certificate: Certificate) -> bytes:
@@ -88,23 +77,8 @@ def _signature_algorithm(certificate: Certificate) -> bytes:
 
 
 def _san(certificate: Certificate) -> Value:
-    from cryptography import x509
-
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return None
-    parts = []
-    for name in names:
-        if isinstance(name, x509.DNSName):
-            parts.append(f"DNS:{name.value}")
-        elif isinstance(name, x509.IPAddress):
-            parts.append(f"IP Address:{name.value}")
-        elif isinstance(name, x509.RFC822Name):
-            parts.append(f"email:{name.value}")
-        elif isinstance(name, x509.UniformResourceIdentifier):
-            parts.append(f"URI:{name.value}")
-    return ", ".join(parts).encode()
+    names = alternative_names(certificate)
+    return None if names is None else ", ".join(names).encode()
 
 
 def policies_reader(wanted: bytes | None) -> Callable[[object], Value]:
@@ -172,39 +146,16 @@ def dn_reader(issuer: bool, entry: bytes | None, position: int | None, form: byt
         name = certificate.issuer if issuer else certificate.subject
         if wanted is not None:
             return _entry(name, wanted, occurrence)
-        line = oneline(name)
-        return name.rfc4514_string().encode() if form and line is not None else line
+        return rfc2253(name) if form else oneline(name)
 
     return _guard(read)
 
 
-def oneline(name: Name) -> bytes | None:
-    """A distinguished name as OpenSSL's `/C=FR/CN=x`; None for an empty one, and for one that must not be believed."""
-    attributes = list(name)
-    if not attributes or any(_nul_inside(attribute) for attribute in attributes):
-        return None
-    return b"".join(f"/{_short(attribute)}=".encode() + _bytes(attribute) for attribute in attributes)
-
-
 def _entry(name: Name, wanted: str, occurrence: int) -> bytes | None:
-    found = [attribute for attribute in name if wanted in (_short(attribute), attribute.oid.dotted_string)]
+    found = [attribute for attribute in name if wanted in (short_name(attribute), attribute.oid.dotted_string)]
     index = occurrence - 1 if occurrence > 0 else occurrence
     try:
         attribute = found[index]
     except IndexError:
         return None
-    return None if _nul_inside(attribute) else _bytes(attribute)
-
-
-def _short(attribute: NameAttribute[str | bytes]) -> str:
-    return _SHORT.get(attribute.oid.dotted_string, attribute.oid.dotted_string)
-
-
-def _bytes(attribute: NameAttribute[str | bytes]) -> bytes:
-    value = attribute.value
-    return value if isinstance(value, bytes) else value.encode()
-
-
-def _nul_inside(attribute: NameAttribute[str | bytes]) -> bool:
-    """A name with a zero byte inside is an attack on C programs; the manual refuses it."""
-    return b"\0" in _bytes(attribute).rstrip(b"\0")
+    return None if nul_inside(attribute) else value_of(attribute)
