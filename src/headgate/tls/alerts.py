@@ -1,8 +1,7 @@
 """TLS alerts: names, those in bytes that were never handed to OpenSSL, and which one OpenSSL sends for an error of its own.
 
 What OpenSSL sends can only be watched through callbacks that each handshake would pay for; it follows from the reason of the
-error,
-so a table says it.
+error, so a table says it.
 """
 
 from __future__ import annotations
