@@ -129,6 +129,9 @@ class Process:
     def wall(self) -> float:
         return self.time + 1_700_000_000.0
 
+    def taken_out(self, backend: Backend, server: ServerState) -> None:
+        backend.pools[server.name].clear()
+
     def resume(self, backend: Backend, streams: Sequence[Stream]) -> None:
         assert not streams
 

@@ -26,7 +26,7 @@ from tests.interop.checked_servers import (
     says_and_stays,
 )
 from tests.interop.conftest import Proxy, StartProxy
-from tests.interop.programs import wait_until
+from tests.interop.programs import ask_socket, wait_until
 
 HELLO = b"hello world\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b, c\r\n\r\nhello"
@@ -262,6 +262,88 @@ backend tracking
     assert logs.line("Server app/s is DOWN, reason: Layer7 wrong status, code: 503")
     assert logs.line("Server app/s is UP, reason: Layer7 check passed, code: 200")
     assert logs.line("Server tracking/t is DOWN via app/s")
+
+
+def test_who_tracks_has_the_administrative_state_too(
+    proxy: StartProxy, tmp_path: pathlib.Path, liars: Callable[..., Liar], logs: LogReceiver, subject: str
+) -> None:
+    """Over two servers, and beside an agent of its own (5.2 track, agent-check)."""
+    server, agent = liars(answers(OK)), liars(says(b"up\n"))
+    text = config_for(tmp_path, mode="http", more=f"    log 127.0.0.1:{logs.port} local0", front="") + f"""
+    log global
+frontend web
+    bind 127.0.0.1:{{port}}
+    default_backend app
+backend app
+    server s 127.0.0.1:{server.port} check inter 100ms
+backend tracking
+    server t 127.0.0.1:{server.port} track app/s
+    server u 127.0.0.1:{server.port} track tracking/t
+    server a 127.0.0.1:{server.port} track app/s agent-check agent-port {agent.port} agent-inter 100ms
+"""
+    proxy(text, subject=subject)
+    path = tmp_path / "s"
+    everybody = ("app/s", "tracking/t", "tracking/u", "tracking/a")
+    await_rows(path, {name: {"status": "UP"} for name in everybody})
+    for state, status in (("drain", "DRAIN"), ("maint", "MAINT (via "), ("drain", "DRAIN"), ("ready", "UP")):
+        ask_socket(path, f"set server app/s state {state}")
+        shown = {"tracking/t": "app/s)", "tracking/u": "tracking/t)", "tracking/a": "app/s)"} if status.endswith(" ") else {}
+        await_rows(path, {name: {"status": status + shown.get(name, "")} for name in everybody[1:]})
+    for line in (
+        "Server tracking/t enters drain state via app/s. ", "Server tracking/u enters drain state via tracking/t. ",
+        "Server tracking/a is going DOWN for maintenance via app/s. ", "Server tracking/t is UP/DRAIN (leaving maintenance).",
+        "Server tracking/u is UP (leaving forced drain).",
+    ):
+        assert logs.line(line)
+    agent.handler = says(b"down\n")
+    await_rows(path, {"tracking/a": {"agent_status": "L7STS"}, "tracking/t": {"status": "UP"}})
+    wait_until(lambda: rows(path)["tracking/a"]["status"].startswith("DOWN"), "the agent is heard")
+
+
+@pytest.mark.parametrize("command", ["set server app/s state maint", "disable server app/s"])
+def test_sessions_end_when_a_server_goes_into_maintenance(
+    proxy: StartProxy, tmp_path: pathlib.Path, liars: Callable[..., Liar], subject: str, command: str
+) -> None:
+    """`on-marked-down shutdown-sessions` is for every way to go down."""
+    slow = liars(says_and_stays(b""))
+    text = config_for(tmp_path, front="") + f"""
+frontend web
+    bind 127.0.0.1:{{port}}
+    default_backend app
+backend app
+    server s 127.0.0.1:{slow.port} on-marked-down shutdown-sessions
+"""
+    running = proxy(text, subject=subject)
+    with socket.create_connection(("127.0.0.1", running.port), 10) as client:
+        wait_until(lambda: slow.connections == 1, "the server has a session")
+        ask_socket(tmp_path / "s", command)
+        client.settimeout(5)
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(100) == b""
+
+
+def test_those_who_track_a_server_that_is_checked_no_more(
+    proxy: StartProxy, tmp_path: pathlib.Path, liars: Callable[..., Liar], stack: contextlib.ExitStack, logs: LogReceiver
+) -> None:
+    text = config_for(tmp_path, mode="http", more=f"    log 127.0.0.1:{logs.port} local0", front="") + f"""
+    log global
+    option log-health-checks
+frontend web
+    bind 127.0.0.1:{{port}}
+    default_backend app
+backend app
+    server s 127.0.0.1:{refused_port(stack)} check inter 100ms fall 1
+    server a 127.0.0.1:1 agent-check agent-port {refused_port(stack)} agent-inter 100ms
+backend tracking
+    server t 127.0.0.1:1 track app/s
+"""
+    proxy(text)
+    path = tmp_path / "s"
+    await_rows(path, {"app/s": {"status": "DOWN"}, "tracking/t": {"status": "DOWN"}})
+    assert logs.line("Agent check for server app/a failed, reason: Layer4 connection problem")
+    ask_socket(path, "disable health app/s")
+    await_rows(path, {"app/s": {"status": "no check"}, "tracking/t": {"status": "UP"}})
+    assert logs.line("Server app/s is UP, reason: no longer checked. ") and logs.line("Server tracking/t is UP via app/s. ")
 
 
 AGENTS = [

@@ -351,6 +351,9 @@ class Context(Protocol):
     def resume(self, backend: Backend, streams: Sequence[Stream]) -> None:
         """Let streams go on that a change of a server took out of the queue (see `BackendState.set_operational`)."""
 
+    def taken_out(self, backend: Backend, server: ServerState) -> None:
+        """A server has gone into maintenance: its idle connections go, and its streams where it is `on-marked-down`."""
+
     def set_global_maxconn(self, limit: int) -> None:
         """Change the process-wide connection limit; connections that waited are accepted."""
 

@@ -6,14 +6,17 @@ Which cells are filled and which stay empty follows what HAProxy does for each k
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from headgate.admin.columns import Row, Value
 from headgate.admin.context import Context
+from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address, Family
 from headgate.config.model import Mode
 from headgate.health.farm import count
 from headgate.health.results import CheckStatus
+from headgate.health.tracking import inherited
 from headgate.observe.counters import ListenerCounters, ProxyCounters, RateMeter, ServerCounters
 from headgate.proxy.sides import Backend, Frontend
 from headgate.proxy.sockets import ListeningSocket
@@ -235,14 +238,21 @@ def _agent_cells(server: ServerState, context: Context) -> dict[str, Value]:
     return cells
 
 
+def _tracked(server: ServerState, context: Context) -> tuple[BackendState, ServerState] | None:
+    side = context.backends.get(server.spec.track[0]) if server.spec.track is not None else None
+    found = side.state.server(server.spec.track[1]) if side is not None and server.spec.track is not None else None
+    return (side.state, found) if side is not None and found is not None else None
+
+
 def server_status(server: ServerState, context: Context) -> str:
     """The `status` cell: a server on its way up or down shows how far it is, as in "UP 1/3"."""
     state = server.state
-    if server.spec.track is not None and state == "DOWN":
-        backend, name = server.spec.track
-        side = context.backends.get(backend)
-        tracked = None if side is None else side.state.server(name)
-        return f"MAINT (via {backend}/{name})" if tracked is not None and tracked.admin & Admin.OUT else state
+    tracked = _tracked(server, context)
+    has = Admin.READY if tracked is None else inherited(tracked[1], partial(_tracked, context=context))
+    if has & Admin.MAINT and not server.admin & Admin.OUT:
+        return f"MAINT (via {'/'.join(server.spec.track or ())})"
+    if has & Admin.DRAIN and state in ("NOLB", "DRAIN"):
+        return "DRAIN"
     agent = context.checks.agents.get(server)
     if agent is not None and agent.enabled:
         if state == "DOWN" and not agent.health.up:

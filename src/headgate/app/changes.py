@@ -147,7 +147,7 @@ class Changes:
             self._app.checks_seen().admin_changed(backend.state, server, before, reason)
             self._live.resume(streams)
             if host is None:
-                backend.pools[server.name].clear()
+                self._live.taken_out(backend.state, server)
 
     def set_tls(self, backend: Backend, server: ServerState, enabled: bool) -> bool:
         """Connect over TLS or not; False when no TLS options are known for the server."""

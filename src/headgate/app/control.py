@@ -217,6 +217,9 @@ class Control:
     def resume(self, backend: Backend, streams: Sequence[Stream]) -> None:
         self._app.live.resume(streams)
 
+    def taken_out(self, backend: Backend, server: ServerState) -> None:
+        self._app.live.taken_out(backend.state, server)
+
     def set_global_maxconn(self, limit: int) -> None:
         self._app.shared.maxconn = limit
         self._app.doors.accept_again()

@@ -308,12 +308,16 @@ class Live:
     def server_changed(self, backend: BackendState, server: ServerState, up: bool) -> None:
         """A server went up or down: its pool, its sessions and those who wait for it follow."""
         if not up:
-            self.backends[backend.name].pools[server.name].clear()
-            if server.spec.on_marked_down == "shutdown-sessions":
-                self.end_sessions([server], Outcome.SERVER_WENT_DOWN)
+            self.taken_out(backend, server)
         elif server.spec.on_marked_up == "shutdown-backup-sessions" and not server.backup:
             self.end_sessions([one for one in backend.servers if one.backup], Outcome.BACKUP_NOT_NEEDED)
         self.resume(backend.set_operational(server, up, time.time()))
+
+    def taken_out(self, backend: BackendState, server: ServerState) -> None:
+        """A server went down, or into maintenance: its idle connections go, and its streams where it is said so (5.2)."""
+        self.backends[backend.name].pools[server.name].clear()
+        if server.spec.on_marked_down == "shutdown-sessions":
+            self.end_sessions([server], Outcome.SERVER_WENT_DOWN)
 
     def server_stopping(self, backend: BackendState, server: ServerState, stopping: bool) -> None:
         """A server refuses new sessions, or takes them again (`http-check disable-on-404`)."""

@@ -167,8 +167,6 @@ def _check_track(
     title, place = f"server '{proxy.name}/{server.name}'", server.location
     if server.check is not None:
         report.alert(f"{title}: 'track' and 'check' exclude each other", place, remedy="leave one of them out")
-    if server.agent is not None:
-        report.alert(f"{title}: 'track' and 'agent-check' exclude each other", place, remedy="leave one of them out")
     if server.init_state != "none":
         report.alert(f"{title}: 'init-state' can't be used where another server is tracked", place)
     seen = [(proxy.name, server.name)]

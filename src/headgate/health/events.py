@@ -68,6 +68,21 @@ def up_via(backend: str, server: str, is_backup: bool, tracked: str, farm: Farm)
     return NOTICE, f"{_server(backend, server, is_backup)} is UP via {tracked}. {_online(farm)}"
 
 
+def maintenance_via(backend: str, server: str, is_backup: bool, tracked: str, farm: Farm) -> tuple[int, str]:
+    """The server that it tracks was put into maintenance."""
+    return ALERT, f"{_server(backend, server, is_backup)} is going DOWN for maintenance via {tracked}. {_left(farm)}"
+
+
+def drain_via(backend: str, server: str, is_backup: bool, tracked: str, farm: Farm) -> tuple[int, str]:
+    """The server that it tracks was put into drain state."""
+    return NOTICE, f"{_server(backend, server, is_backup)} enters drain state via {tracked}. {_online(farm)}"
+
+
+def leaving(backend: str, server: str, is_backup: bool, state: str, left: str) -> tuple[int, str]:
+    """The server that it tracks has left what `left` says: "maintenance" or "forced drain"; `state` is what it is now."""
+    return NOTICE, f"{_server(backend, server, is_backup)} is {state} (leaving {left})."
+
+
 def stopping_via(backend: str, server: str, is_backup: bool, tracked: str, farm: Farm) -> tuple[int, str]:
     """The server takes no new sessions, as the one that it tracks."""
     return NOTICE, f"{_server(backend, server, is_backup)} is stopping via {tracked}. {_left(farm)}"
@@ -108,7 +123,7 @@ def ready(backend: str, server: str, is_backup: bool, left: str, farm: Farm, *, 
 
 def drain(backend: str, server: str, is_backup: bool, farm: Farm) -> tuple[int, str]:
     """The server was put into drain state."""
-    return NOTICE, f"{_server(backend, server, is_backup)} enters drain state. {_left(farm)}"
+    return NOTICE, f"{_server(backend, server, is_backup)} enters drain state. {_online(farm)}"
 
 
 _WORDS = {Outcome.PASSED: "succeeded", Outcome.CONDITIONALLY_PASSED: "conditionally succeeded", Outcome.FAILED: "failed"}

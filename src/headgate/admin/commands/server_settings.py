@@ -44,7 +44,7 @@ def set_admin(backend: Backend, server: ServerState, state: Admin, context: Cont
         context.checks.admin_changed(backend.state, server, before)
         context.resume(backend, streams)
         if state & Admin.OUT:
-            backend.pools[server.name].clear()
+            context.taken_out(backend, server)
     return ""
 
 

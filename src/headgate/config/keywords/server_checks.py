@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from headgate.base.addresses import Family
 from headgate.config.addresses import parse_address
 from headgate.config.cursor import Cursor
@@ -53,6 +55,23 @@ def _agent_send(cursor: Cursor) -> bytes:
     return cursor.next("a string").text.encode("utf-8", "surrogateescape")
 
 
+def _interval(what: str) -> Callable[[Cursor], float]:
+    """Reads a time between two checks, which is also how long one may take."""
+
+    def read(cursor: Cursor) -> float:
+        seconds = cursor.time(what)
+        if seconds < _LEAST_INTERVAL:
+            word = cursor.words[cursor.position - 1]
+            raise cursor.wrong(word, f"{what} must be at least 1 ms, not '{word.text}'", remedy="2s is the default of 'inter'")
+        return seconds
+
+    return read
+
+
+#: Seconds.
+_LEAST_INTERVAL = 0.001
+#: Checks in a row.
+_MOST_CHECKS = 0x7FFFFFFF
 _INIT_STATES = ("fully-up", "up", "down", "fully-down", "none")
 _ON_ERROR = ("fastinter", "fail-check", "sudden-death", "mark-down")
 
@@ -65,7 +84,7 @@ _OPTIONS: dict[str, Parser] = {
     "addr": _address("addr"),
     "agent-addr": _address("agent-addr"),
     "agent-check": flag("agent-check"),
-    "agent-inter": store("agent-inter", time("agent-inter")),
+    "agent-inter": store("agent-inter", _interval("agent-inter")),
     "agent-port": store("agent-port", integer("agent-port", 1, 65535)),
     "agent-send": store("agent-send", _agent_send),
     "check": flag("check"),
@@ -77,13 +96,13 @@ _OPTIONS: dict[str, Parser] = {
     "check-sni": store("check-sni", text("a server name")),
     "check-ssl": flag("check-ssl"),
     "check-via-socks4": flag("check-via-socks4"),
-    "downinter": store("downinter", time("downinter")),
+    "downinter": store("downinter", _interval("downinter")),
     "error-limit": store("error-limit", integer("error-limit", 1)),
-    "fall": store("fall", integer("fall", 1)),
-    "fastinter": store("fastinter", time("fastinter")),
+    "fall": store("fall", integer("fall", 1, _MOST_CHECKS)),
+    "fastinter": store("fastinter", _interval("fastinter")),
     "healthcheck": store("healthcheck", text("the name of a healthcheck section")),
     "init-state": _words("init-state", _INIT_STATES),
-    "inter": store("inter", time("inter")),
+    "inter": store("inter", _interval("inter")),
     "no-agent-check": flag("agent-check", False),
     "no-check": flag("check", False),
     "no-check-reuse-pool": flag("check-reuse-pool", False),
@@ -94,7 +113,7 @@ _OPTIONS: dict[str, Parser] = {
     "on-marked-down": _words("on-marked-down", ("shutdown-sessions",)),
     "on-marked-up": _words("on-marked-up", ("shutdown-backup-sessions",)),
     "port": store("port", integer("port", 1, 65535)),
-    "rise": store("rise", integer("rise", 1)),
+    "rise": store("rise", integer("rise", 1, _MOST_CHECKS)),
     "slowstart": store("slowstart", time("slowstart")),
     "socks4": _socks4,
     "track": _track,

@@ -171,10 +171,10 @@ def state_header(backend: BackendState, server: ServerState, health: Health, nod
         status += f" {passed}/{health.fall if going_down else health.rise}"
     address = server.address
     local = "unix" if not address.port and address.host.startswith("/") else ""
-    weight = server.effective if server.eligible else 0
     total = sum(each.effective for each in backend.selected)
     parts = [
         status, f"address={local or address.host}", f"port={local or address.port}", f"name={backend.name}/{server.name}",
-        f"node={node}", f"weight={weight}/{total}", f"scur={server.sessions}/{backend.sessions}", f"qcur={server.queued}",
+        f"node={node}", f"weight={server.effective}/{total}", f"scur={server.sessions}/{backend.sessions}",
+        f"qcur={server.queued}",
     ]
     return "; ".join(parts).encode("utf-8", "replace")

@@ -22,6 +22,7 @@ from headgate.health import agent as agents
 from headgate.health import events, farm
 from headgate.health.results import CheckResult, CheckStatus, Outcome, printable
 from headgate.health.state import Health, ServerStatus
+from headgate.health.tracking import Following, follow_line, inherited
 from headgate.plan.checks import CheckStream
 from headgate.runtime.checks.checked import Checked, CheckedAgent, CheckedServer, agent_plan, state_header
 from headgate.runtime.checks.connection import TlsClient
@@ -127,6 +128,7 @@ class CheckRunner:
         self._by_name: dict[tuple[str, str], tuple[BackendState, ServerState]] = {}
         #: those that track a server, by its name: who is tracked can't be renamed
         self._trackers: dict[tuple[str, str], list[tuple[BackendState, ServerState]]] = {}
+        self._followings: dict[ServerState, Admin] = {}  # what those that track others had of them last
         now = clock()
         for backend in backends:
             self.add_backend(backend)
@@ -270,6 +272,7 @@ class CheckRunner:
         if result.outcome is not Outcome.PASSED:
             health.checked = True
             health.result = result
+            self._tell_check(agent, level, status, "Agent")
             self._ends(agent)
             return
         reply = agents.read(stream.response_buffer)
@@ -331,14 +334,20 @@ class CheckRunner:
     def _found(self, server: ServerState) -> tuple[bool, bool]:
         """Whether check and agent together say that a server is up, and that it takes no new sessions."""
         checked, agent = self.checked.get(server), self.agents.get(server)
+        answers = agent is None or agent.health.up
+        tracked = self._tracked(server)
+        if tracked is not None:
+            draining = bool(inherited(tracked[1], self._tracked) & Admin.DRAIN)
+            return tracked[1].usable() and answers, tracked[1].stopping or draining
         health = checked.health if checked is not None and checked.enabled else None
-        up = (health is None or health.up) and (agent is None or agent.health.up)
-        return up, health is not None and health.status is ServerStatus.NOLB
+        return (health is None or health.up) and answers, health is not None and health.status is ServerStatus.NOLB
+
+    def _tracked(self, server: ServerState) -> tuple[BackendState, ServerState] | None:
+        """The server that this one tracks."""
+        return self._by_name.get(server.spec.track) if server.spec.track is not None else None
 
     @traceable
-    def _enter(
-        self, backend: BackendState, server: ServerState, *, up: bool, stopping: bool, reason: str, via: str = ""
-    ) -> None:
+    def _enter(self, backend: BackendState, server: ServerState, *, up: bool, stopping: bool, reason: str) -> None:
         was_up, was_stopping = server.up, server.stopping
         waiting = server.queued
         if up is not was_up:
@@ -357,9 +366,6 @@ class CheckRunner:
             line = events.stopping(backend.name, name, is_backup, reason, now)
         else:
             line = events.up(backend.name, name, is_backup, reason, now)
-        if via:
-            say = events.down_via if not up else events.stopping_via if stopping else events.up_via
-            line = say(backend.name, name, is_backup, via, now)
         self._log_event(backend, *line)
         self._on_alert(backend, *line)
         self.survey(backend, now)
@@ -371,14 +377,29 @@ class CheckRunner:
             self._follow(other_backend, other)
 
     def _follow(self, backend: BackendState, server: ServerState) -> None:
-        found = self._by_name.get(server.spec.track or ("", ""))
-        if found is None:
+        """Do as the tracked server does, and say so: its administrative state is this one's, too."""
+        tracked = self._tracked(server)
+        if tracked is None:
             return
-        tracked_backend, tracked = found
-        self._enter(
-            backend, server, up=tracked.usable(), stopping=tracked.stopping or bool(tracked.admin & Admin.DRAIN), reason="",
-            via=f"{tracked_backend.name}/{tracked.name}",
+        before = Following(server.up, server.stopping, self._followings.get(server, Admin.READY))
+        after = Following(*self._found(server), inherited(tracked[1], self._tracked))
+        if after == before:
+            return
+        self._followings[server] = after.admin
+        waiting = server.queued
+        if after.up is not before.up:
+            self._on_change(backend, server, after.up, "")
+        if after.stopping is not before.stopping:
+            self._on_stopping(backend, server, after.stopping)
+        now = farm.count(
+            backend.servers, sessions=server.sessions, requeued=waiting if not after.up else 0, queued=backend.queued
         )
+        via = f"{tracked[0].name}/{tracked[1].name}"
+        line = follow_line(backend.name, server.name, server.backup, via, before, after, now)
+        self._log_event(backend, *line)
+        self._on_alert(backend, *line)
+        self.survey(backend, now)
+        self._followed(backend, server)
 
     def survey(self, backend: BackendState, now: events.Farm | None = None) -> None:
         """Look whether `backend` still has servers, after any change of one; says so in the log when it has none."""
@@ -422,8 +443,21 @@ class CheckRunner:
             return False
         if checked.enabled is not enabled:
             checked.enabled = enabled
+            before = server.up
             self._restart(server)
+            if server.up is not before:
+                self._told_otherwise(checked.backend, server)
         return True
+
+    def _told_otherwise(self, backend: BackendState, server: ServerState) -> None:
+        """A server is up, or down, since it is checked no more, or again."""
+        now = farm.count(backend.servers, sessions=server.sessions, queued=backend.queued)
+        say, reason = (events.up, "no longer checked") if server.up else (events.down, "not checked yet")
+        line = say(backend.name, server.name, server.backup, reason, now)
+        self._log_event(backend, *line)
+        self._on_alert(backend, *line)
+        self.survey(backend, now)
+        self._followed(backend, server)
 
     def force(self, server: ServerState, status: ServerStatus) -> bool:
         """`set server health`: put a server into a state until checks say otherwise; False when it is not checked."""
@@ -441,7 +475,9 @@ class CheckRunner:
             return
         health: Health = checked.health
         result = CheckResult(CheckStatus.HANA, None, what)
+        level, status = health.level, health.result.status
         entered = health.observed(result, checked.plan.timing.on_error, self._clock())
+        self._tell_check(checked, level, status, "Health")
         if entered is not None:
             self._settle(checked.backend, server, result.reason)
         self._hurry(checked)
