@@ -60,3 +60,8 @@ def test_behind_the_defaults_of_the_global_section(tmp_path: Path) -> None:
     assert found is not None and found.line == 3
     assert places.find(line, "curves") == line
     assert places.is_on("quiet") and not places.is_on("zero-warning")
+
+
+def test_between_the_brackets_of_a_crt_list() -> None:
+    line = Location("a.list", 1, 1, 5, "x.pem [ciphers FOO no-ca-names] *.example")
+    assert underlined(BARE.find(line, "ciphers")) == "ciphers" and underlined(BARE.find(line, "no-ca-names")) == "no-ca-names"

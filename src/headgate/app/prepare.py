@@ -119,6 +119,7 @@ def prepare(config: Config, report: Report, session_contexts: SessionContexts | 
             ocsp = prepare_ocsp(config, report, storage, bind_contexts, time.time())
     add_findings(config, bind_contexts, report, datetime.now(UTC))
     addresses = resolve_names(config, report)
+    report.drop_repeated()
     if report.alerts:
         return None
     states = read_state_files(config, report)
@@ -291,5 +292,7 @@ def check_context(
         return traffic
     options = server.tls or check.tls_options or ServerTls(verify=Verify.NONE, location=server.location)
     sessions = ServerSessions(f"{backend}/{server.name}") if traffic is None else traffic.sessions
+    if check.alpn and "check-alpn" in options.places:
+        options = replace(options, places={**options.places, "alpn": options.places["check-alpn"]})
     options = replace(options, alpn=check.alpn or options.alpn, allow_0rtt=False)
     return build_server_context(options, report, sessions, storage)

@@ -34,6 +34,11 @@ class Location:
 NOWHERE = Location("<none>", 0)
 
 
+def where(place: Location, seen_from: Location) -> str:
+    """`line 30` for a place in the same file, `other.cfg:30` for one elsewhere."""
+    return f"line {place.line}" if place.file == seen_from.file else place.short
+
+
 class Severity(enum.IntEnum):
     """How bad a diagnostic is, worst first, in HAProxy's words (manual, 2.4: .alert, .warning, .notice, .diag)."""
 
@@ -117,6 +122,10 @@ class Report:
 
     def warn(self, message: str, location: Location | None = None, *, remedy: str | None = None) -> None:
         self.items.append(Diagnostic(Severity.WARNING, message, location, remedy=remedy))
+
+    def drop_repeated(self) -> None:
+        """Say once what several lines have brought up: they share a default of the global section, or a crt-list."""
+        self.items[:] = dict.fromkeys(self.items)
 
     def note(self, severity: Severity, message: str, location: Location | None = None) -> None:
         self.items.append(Diagnostic(severity, message, location))

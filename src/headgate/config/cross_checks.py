@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from headgate.base.addresses import Family
-from headgate.base.diagnostics import Location, Report, nearest_word
+from headgate.base.diagnostics import Location, Report, nearest_word, where
 from headgate.config.acl_scopes import conditions_of, references
 from headgate.config.actions import DoResolve, Rule
 from headgate.config.drafts import ConfigDraft, ProxyDraft
@@ -19,11 +19,6 @@ from headgate.config.resolvers import DEFAULT_RESOLVERS, NameServer, Resolvers
 
 #: Finding the nearest of more names than this would take longer than reading them all.
 MOST_COMPARED = 1000
-
-
-def where(place: Location, seen_from: Location) -> str:
-    """`line 30` for a place in the same file, `other.cfg:30` for one elsewhere."""
-    return f"line {place.line}" if place.file == seen_from.file else place.short
 
 
 def missing(

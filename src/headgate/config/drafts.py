@@ -7,6 +7,7 @@ were written, so that every later complaint can name the line. Nothing here is s
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +50,10 @@ class Settings(dict[str, Setting]):
         """Where a keyword was written, NOWHERE if it was not."""
         setting = self.get(name)
         return NOWHERE if setting is None else setting.location
+
+    def places(self, names: Collection[str]) -> dict[str, Location]:
+        """Where those of some keywords were written that are here."""
+        return {name: self[name].location for name in names if name in self}
 
     def is_on(self, name: str) -> bool:
         """Whether a boolean keyword was written and not negated."""

@@ -9,11 +9,10 @@ import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from headgate.base.diagnostics import Location
+from headgate.base.diagnostics import Location, where
 from headgate.base.findings import Findings
 from headgate.base.records import dataclass
 from headgate.config.actions import Deny, Reject, Rule, SilentDrop, Tarpit
-from headgate.config.cross_checks import where
 from headgate.config.drafts import ConfigDraft
 from headgate.config.expression import AclReference, Call, Condition, Criterion, Term
 from headgate.config.model import Config, Proxy, UseBackend

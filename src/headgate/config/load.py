@@ -50,6 +50,7 @@ def load(
     finally:
         drop_format_variables(environment)
     config = resolve(drafts, report)
+    report.drop_repeated()
     _hide_secrets(report)
     return None if report.alerts else config
 

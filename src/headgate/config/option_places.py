@@ -10,6 +10,7 @@ import re
 from headgate.base.diagnostics import Location
 from headgate.config.drafts import ConfigDraft, Settings
 from headgate.config.model import Config
+from headgate.config.written_options import piece_behind
 
 
 class OptionPlaces:
@@ -48,12 +49,9 @@ class OptionPlaces:
 
 def place_on_line(place: Location, option: str, value: str) -> Location | None:
     """The place of an option, or of a piece of its value, on the line of `place`; None where the line does not have it."""
-    match = re.search(rf"(?<!\S){re.escape(option)}(?!\S)", place.text)
+    # In a crt-list the first and the last option touch the brackets.
+    match = re.search(rf"(?<![^\s\[]){re.escape(option)}(?![^\s\]])", place.text)
     if match is None:
         return None
-    start, width = match.start(), len(option)
-    if value:
-        piece = re.compile(rf"(?<![\w.-]){re.escape(value)}(?![\w.-])").search(place.text, match.end())
-        if piece is not None:
-            start, width = piece.start(), len(value)
-    return Location(place.file, place.line, start + 1, width, place.text)
+    found = Location(place.file, place.line, match.start() + 1, len(option), place.text)
+    return (piece_behind(found, value) if value else None) or found

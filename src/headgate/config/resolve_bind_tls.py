@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from headgate.base.diagnostics import ConfigError, Report, config_error
+from headgate.base.diagnostics import ConfigError, Location, Report
 from headgate.base.records import dataclass, field
 from headgate.config.client_auth import NOTHING_IGNORED
 from headgate.config.drafts import BindDraft, CertificateDraft, CrtListFile, Settings
@@ -34,6 +34,8 @@ from headgate.config.tls_options import (
     TlsVersions,
     Verify,
 )
+from headgate.config.version_limits import version_limits
+from headgate.config.written_options import TOLD, WrittenOptions
 
 #: What ALPN may offer so far.
 SUPPORTED_PROTOCOLS = ("http/1.1", "http/1.0")
@@ -81,7 +83,7 @@ def bind_tls(
         report.alert("'ssl' is set and no certificate is: the bind line needs 'crt'", place, remedy="write 'ssl crt <file>'")
         return None
     ciphers = at_security_level(None, defaults.security_level)
-    policy = BindPolicy(ciphers=ciphers, versions=tls_versions(settings, report))
+    policy = BindPolicy(ciphers=ciphers, versions=tls_versions(settings, place, report))
     policy = policy.overlaid(policy_options(settings, mode, defaults, report))
     if "alpn" not in settings and mode is Mode.HTTP:
         policy = replace(policy, alpn=("http/1.1",))
@@ -101,6 +103,7 @@ def bind_tls(
         generate=_generate(settings, defaults, report),
         ticket_keys=_ticket_keys(settings, report),
         location=place,
+        places=settings.places(TOLD),
     )
 
 
@@ -155,9 +158,7 @@ def _check_verify(
             policies.append(own)
             if own.verify is not Verify.NONE and not _trusts(own):
                 message = f"'verify {own.verify.value}' needs 'ca-file': there is nothing to verify with"
-                problem = config_error(message, line.location, remedy=_NEEDS_CA).diagnostic
-                if problem not in report.items:  # several bind lines may have the list
-                    report.add(problem)
+                report.alert(message, WrittenOptions(line.location, line.places).of("verify"), remedy=_NEEDS_CA)
     if all(one.verify is Verify.NONE for one in policies):
         _warn_unverified(settings, report)
 
@@ -239,12 +240,15 @@ def _alpn(settings: Settings, mode: Mode, report: Report) -> tuple[str, ...]:
     return offered
 
 
-def tls_versions(settings: Settings, report: Report) -> TlsVersions:
-    """`ssl-min-ver`, `ssl-max-ver`, `no-*` and `force-*` of a line."""
+def tls_versions(settings: Settings, place: Location, report: Report) -> TlsVersions:
+    """`ssl-min-ver`, `ssl-max-ver`, `no-*` and `force-*` of the line of `place`, and of the global section for it."""
     lowest, highest = settings.value("ssl-min-ver"), settings.value("ssl-max-ver")
     if lowest and highest and VERSIONS.index(lowest) > VERSIONS.index(highest):
-        report.alert(
-            f"no TLS version is left between {lowest} and {highest}: nobody could connect", settings.place("ssl-min-ver"),
-            remedy=f"write 'ssl-min-ver {highest} ssl-max-ver {lowest}', or leave one of them out",
-        )
+        message = f"no TLS version is left between {lowest} and {highest}: nobody could connect"
+        remedy = f"write 'ssl-min-ver {highest} ssl-max-ver {lowest}', or leave one of them out"
+        first, second = settings.place("ssl-min-ver"), settings.place("ssl-max-ver")
+        limits, chosen = version_limits(TlsVersions(lowest, highest), WrittenOptions(place, settings.places(TOLD)))
+        if (first.file, first.line) != (second.file, second.line):
+            message, remedy = f"{message}: {limits}", "change one of them, or leave it out"
+        report.alert(message, chosen, remedy=remedy)
     return TlsVersions(lowest, highest, settings.value("excluded versions", frozenset()))

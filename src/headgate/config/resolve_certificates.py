@@ -15,6 +15,7 @@ from headgate.config.crt_list import read_crt_list
 from headgate.config.drafts import CertificateDraft, ConfigDraft, CrtListFile, CrtStoreDraft, Settings
 from headgate.config.source import read_lines
 from headgate.config.tls_options import CertificateFile, CertificateLine, CrtList, DummyKey, LoadFiles, PolicyOptions
+from headgate.config.written_options import TOLD
 
 
 @dataclass(slots=True)
@@ -120,7 +121,8 @@ def certificate_line(
     """
     file = certificate_file(draft.path, draft.location, known, _files(draft.settings, known.crt_base, known.key_base))
     own = options(draft.settings)
-    return CertificateLine(file, draft.filters, draft.is_default, own, draft.written, draft.line, draft.location)
+    places = draft.settings.places(TOLD)
+    return CertificateLine(file, draft.filters, draft.is_default, own, draft.written, draft.line, draft.location, places)
 
 
 def certificate_file(path: str, location: Location, known: Certificates, files: LoadFiles = _NO_FILES) -> CertificateFile:

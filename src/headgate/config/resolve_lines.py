@@ -20,6 +20,7 @@ from headgate.config.resolve_certificates import Certificates, FrontendCertifica
 from headgate.config.resolve_checks import build_agent, build_check
 from headgate.config.resolvers import Resolution
 from headgate.config.tls_options import CertificateFile, ServerTls, Verify
+from headgate.config.written_options import TOLD
 
 
 def line_defaults(settings: Settings) -> LineDefaults:
@@ -175,7 +176,7 @@ def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: 
         verify_host=settings.value("verifyhost"),
         sni=sni,
         certificate=_presented(settings, defaults, report),
-        versions=tls_versions(settings, report),
+        versions=tls_versions(settings, place, report),
         ciphers=at_security_level(settings.value("ciphers"), defaults.security_level),
         ciphersuites=settings.value("ciphersuites"),
         curves=settings.value("curves"),
@@ -187,6 +188,7 @@ def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: 
         tickets=settings.value("tls-tickets", True),
         renegotiate=settings.value("renegotiate", True),
         location=place,
+        places=settings.places(TOLD),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass, field
 from headgate.config.client_auth import NOTHING_IGNORED, IgnoredErrors
 from headgate.config.expression import SampleExpression
+from headgate.config.written_options import WrittenOptions
 
 
 class Verify(enum.Enum):
@@ -72,6 +74,7 @@ class BindTls:
         ca_ignore_err, crt_ignore_err: verification errors of client certificates that are passed over.
         generate: `generate-certificates` with its CA, None without.
         ticket_keys: the file of `tls-ticket-keys`, None without.
+        places: of the options, see `WrittenOptions`.
     """
 
     certificates: tuple[CertificateLine | CrtList, ...]
@@ -84,6 +87,12 @@ class BindTls:
     generate: GenerateCertificates | None = None
     ticket_keys: TicketKeyFile | None = None
     location: Location | None = None
+    places: Mapping[str, Location] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def written(self) -> WrittenOptions:
+        """Where its options stand."""
+        return WrittenOptions(self.location, self.places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +186,7 @@ class CertificateLine:
         written: those options as they were written, for `show ssl crt-list`.
         line: number of the line in the crt-list, 0 elsewhere.
         location: where it is used; `file.location` is where a crt-store loads it.
+        places: of the options, see `WrittenOptions`.
     """
 
     file: CertificateFile
@@ -186,6 +196,7 @@ class CertificateLine:
     written: str = ""
     line: int = 0
     location: Location | None = None
+    places: Mapping[str, Location] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +227,8 @@ class GenerateCertificates:
 class ServerTls:
     """The `ssl` options of a server line (5.2), `ssl-default-server-*` merged in.
 
-    `allow_0rtt`: early data may be sent. `renegotiate`: follow when a server asks for it, up to TLS 1.2.
+    `allow_0rtt`: early data may be sent. `renegotiate`: follow when a server asks for it, up to TLS 1.2. `places`: of the
+    options, see `WrittenOptions`.
     """
 
     verify: Verify = Verify.REQUIRED
@@ -237,3 +249,9 @@ class ServerTls:
     tickets: bool = True
     renegotiate: bool = True
     location: Location | None = None
+    places: Mapping[str, Location] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def written(self) -> WrittenOptions:
+        """Where its options stand."""
+        return WrittenOptions(self.location, self.places)

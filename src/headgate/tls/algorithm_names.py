@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from headgate.base.diagnostics import ConfigError, Location, config_error
-from headgate.config.option_places import place_on_line
+from headgate.base.diagnostics import ConfigError, config_error
+from headgate.config.written_options import WrittenOptions
 from headgate.wire import tls_names
 
 #: What `curves` may list (`openssl list -tls-groups`), by the names that the manual and browsers use.
@@ -55,21 +55,20 @@ def signature_numbers(value: str) -> frozenset[int]:
 
 
 def unknown_name(
-    option: str, value: str, location: Location | None, known: tuple[str, ...], takes: Callable[[bytes], bool]
+    option: str, value: str, written: WrittenOptions, known: tuple[str, ...], takes: Callable[[bytes], bool]
 ) -> ConfigError:
     """The error for a list that OpenSSL has refused, about the first name that it refuses alone.
 
     Args:
         option: the keyword.
         value: the list.
-        location: a place on its line.
+        written: where it stands.
         known: names for the nearest one.
         takes: whether OpenSSL takes a list.
     """
     names = [name for name in re.split(r"[:/]", value) if name.strip("?*-")]
     wrong = next((name for name in names if not takes(name.encode("utf-8"))), value)
-    place = place_on_line(location, option, wrong) if location is not None else None
     return config_error(
-        f"{option} {value!r}: OpenSSL does not know all of them: there is no {wrong!r}", place or location, written=wrong,
-        allowed=known, remedy=f"a colon-separated list such as {':'.join(known[:4:3])}",
+        f"{written.word(option)} {value!r}: OpenSSL does not know all of them: there is no {wrong!r}", written.of(option, wrong),
+        written=wrong, allowed=known, remedy=f"a colon-separated list such as {':'.join(known[:4:3])}",
     )

@@ -13,6 +13,7 @@ from typing import Any, Final
 from OpenSSL import SSL
 
 from headgate.config.tls_options import BindPolicy, BindTls
+from headgate.config.written_options import WrittenOptions
 from headgate.tls.algorithm_names import signature_numbers
 from headgate.tls.client_auth import ClientAuth
 from headgate.tls.openssl import SSL_set1_curves_list, SSL_set_options, ffi, lib
@@ -54,7 +55,7 @@ class AppliedPolicy:
         self._mask = version_mask(policy.versions)
         self._curves = policy.curves.encode() if policy.curves is not None and policy.curves != tls.policy.curves else None
         scratch = new_context(SSL.TLS_SERVER_METHOD)
-        set_versions(scratch, policy.versions, policy.ciphers, tls.location)
+        set_versions(scratch, policy.versions, policy.ciphers, tls.written)
         self._set_algorithms(scratch, tls)
         self._auth = ClientAuth(policy, tls, storage)
         self.entries = self._auth.entries
@@ -66,14 +67,14 @@ class AppliedPolicy:
     def _set_algorithms(self, context: SSL.Context, tls: BindTls) -> None:
         policy = self.policy
         set_algorithms(
-            context, policy.ciphers, policy.ciphersuites, policy.curves, tls.location, sigalgs=policy.sigalgs,
+            context, policy.ciphers, policy.ciphersuites, policy.curves, tls.written, sigalgs=policy.sigalgs,
             client_sigalgs=policy.client_sigalgs,
         )
 
     def dress(self, context: SSL.Context, tls: BindTls) -> None:
         """Set everything but certificates in an empty context."""
         policy = self.policy
-        set_versions(context, policy.versions, policy.ciphers, tls.location)
+        set_versions(context, policy.versions, policy.ciphers, tls.written)
         self._set_algorithms(context, tls)
         self._auth.put_on(context)
         context.set_session_id(self.session_id)
@@ -83,7 +84,7 @@ class AppliedPolicy:
     def scratch(self) -> SSL.Context:
         """An empty context with its algorithms and security level, for trying what OpenSSL takes."""
         context = new_context(SSL.TLS_SERVER_METHOD)
-        set_algorithms(context, self.policy.ciphers, None, None, None)
+        set_algorithms(context, self.policy.ciphers, None, None, WrittenOptions())
         return context
 
     def adjust(self, ssl: Any) -> None:

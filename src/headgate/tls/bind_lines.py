@@ -112,9 +112,11 @@ def _checked(
     served = load_served(tls, storage, report)
     policies = {}
     # A policy that a crt-list line has made is wrong on that line.
-    places = {tls.policy: tls.location, **{one.policy: one.line.location for one in served if one.policy != tls.policy}}
-    for policy, place in places.items():
-        line = replace(tls, location=place)
+    lines = {tls.policy: tls}
+    for one in served:
+        if one.policy not in lines:
+            lines[one.policy] = replace(tls, location=one.line.location, places={**tls.places, **one.line.places})
+    for policy, line in lines.items():
         alpn = _negotiable(policy, line, report, http=http)
         _check_trust(policy, line, report)
         try:
@@ -148,15 +150,17 @@ def _check_trust(policy: BindPolicy, tls: BindTls, report: Report) -> None:
     if policy.verify is not Verify.NONE and policy.ca_file is None and policy.ca_verify_file is None:
         report.add(
             config_error(
-                f"verify {policy.verify.value} is set but there is no ca-file to verify client certificates with", tls.location,
+                f"verify {policy.verify.value} is set but there is no ca-file to verify client certificates with",
+                tls.written.of("verify"),
                 remedy="add ca-file FILE with the CA that issues your client certificates",
             ).diagnostic
         )
-    if SYSTEM_CA in (policy.ca_file, policy.ca_verify_file) and policy.verify is not Verify.NONE:
-        report.warn(
-            "ca-file @system-ca on a bind line accepts client certificates of every public CA", tls.location,
-            remedy="name the CA that issues your client certificates",
-        )
+    for option, path in (("ca-file", policy.ca_file), ("ca-verify-file", policy.ca_verify_file)):
+        if path == SYSTEM_CA and policy.verify is not Verify.NONE:
+            report.warn(
+                f"{option} @system-ca on a bind line accepts client certificates of every public CA",
+                tls.written.of(option, SYSTEM_CA), remedy="name the CA that issues your client certificates",
+            )
 
 
 def _negotiable(policy: BindPolicy, tls: BindTls, report: Report, *, http: bool) -> tuple[str, ...]:
@@ -167,11 +171,13 @@ def _negotiable(policy: BindPolicy, tls: BindTls, report: Report, *, http: bool)
     unspoken = [one for one in policy.alpn if one not in _SPOKEN]
     if not spoken:
         report.alert(
-            f"alpn {','.join(unspoken)}: not supported yet, and nothing else is offered", tls.location, remedy="use alpn http/1.1"
+            f"alpn {','.join(unspoken)}: not supported yet, and nothing else is offered", tls.written.of("alpn", unspoken[0]),
+            remedy="use alpn http/1.1",
         )
     elif unspoken:
         report.warn(
-            f"alpn {','.join(unspoken)}: not supported yet, clients get {','.join(spoken)}", tls.location,
+            f"alpn {','.join(unspoken)}: not supported yet, clients get {','.join(spoken)}",
+            tls.written.of("alpn", unspoken[0]),
             remedy="nothing breaks: clients that offer h2 offer http/1.1 too",
         )
     return spoken

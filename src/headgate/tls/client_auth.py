@@ -79,12 +79,12 @@ class ClientAuth:
         store = lib.SSL_CTX_get_cert_store(trust._context)
         digest = hashlib.sha256(f"{policy.verify.value} {tls.ca_ignore_err} {tls.crt_ignore_err}".encode())
         anchors: list[x509.Certificate] = []
-        for path in (policy.ca_file, policy.ca_verify_file):
+        for option, path in (("ca-file", policy.ca_file), ("ca-verify-file", policy.ca_verify_file)):
             if path == SYSTEM_CA:
                 trust.set_default_verify_paths()
                 digest.update(SYSTEM_CA.encode())
             elif path is not None:
-                authorities = storage.authority(path, tls.location)
+                authorities = storage.authority(path, tls.written.of(option))
                 self.entries.append(authorities)
                 anchors += authorities.contents
                 if path == policy.ca_file and not policy.no_ca_names:
@@ -93,7 +93,7 @@ class ClientAuth:
             lib.X509_STORE_add_cert(store, crypto.X509.from_cryptography(one)._x509)
             digest.update(one.fingerprint(SHA256()))
         if policy.crl_file is not None:
-            lists = storage.revocation(policy.crl_file, tls.location)
+            lists = storage.revocation(policy.crl_file, tls.written.of("crl-file"))
             self.entries.append(lists)
             add_revocations(store, lists.contents)
             check_revocations(store)

@@ -106,9 +106,9 @@ class ServerContext:
         self._revocations: RevocationsEntry | None = None
         if tls.verify is Verify.REQUIRED:
             if tls.ca_file is not None and tls.ca_file != SYSTEM_CA:
-                self._authorities = storage.authority(tls.ca_file, tls.location)
+                self._authorities = storage.authority(tls.ca_file, tls.written.of("ca-file"))
             if tls.crl_file is not None:
-                self._revocations = storage.revocation(tls.crl_file, tls.location)
+                self._revocations = storage.revocation(tls.crl_file, tls.written.of("crl-file"))
         self._verification = ServerVerification()
         self._requests = CertificateRequests()
         self._alpn = alpn_wire(tls.alpn)
@@ -123,9 +123,9 @@ class ServerContext:
         """Make OpenSSL's context of the options and of what the files hold now. Connections that there are keep the old one."""
         tls = self.tls
         context = _client_method() if tls.renegotiate else new_context(SSL.TLS_CLIENT_METHOD)
-        set_versions(context, tls.versions, tls.ciphers, tls.location)
+        set_versions(context, tls.versions, tls.ciphers, tls.written)
         set_algorithms(
-            context, tls.ciphers, tls.ciphersuites, tls.curves, tls.location, sigalgs=tls.sigalgs,
+            context, tls.ciphers, tls.ciphersuites, tls.curves, tls.written, sigalgs=tls.sigalgs,
             client_sigalgs=tls.client_sigalgs,
         )
         if not tls.tickets:
@@ -371,16 +371,18 @@ def build_server_context(
     """
     try:
         if tls.verify is Verify.REQUIRED and tls.ca_file is None:
-            raise _no_ca(tls.location)
+            raise _no_ca(tls.written.of("verify"))
         if tls.verify_host and not _can_be_verified(tls.verify_host):
             raise config_error(
-                f"verifyhost {tls.verify_host!r}: no certificate can be valid for this name", tls.location,
+                f"verifyhost {tls.verify_host!r}: no certificate can be valid for this name",
+                tls.written.of("verifyhost"),
                 remedy="write a host name of the certificate in full, without a dot at its beginning, or an address",
             )  # fmt: skip
         unspoken = [one for one in tls.alpn if one == "h2"]
         if unspoken:
             raise config_error(
-                "alpn h2: HTTP/2 to servers is not supported yet", tls.location, remedy="use alpn http/1.1, or none"
+                f"{tls.written.word('alpn')} h2: HTTP/2 to servers is not supported yet", tls.written.of("alpn", "h2"),
+                remedy="use alpn http/1.1, or none",
             )
         context = ServerContext(tls, sessions, storage)
     except ConfigError as error:

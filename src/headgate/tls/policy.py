@@ -11,8 +11,10 @@ from typing import Any
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
-from headgate.base.diagnostics import Location, config_error
+from headgate.base.diagnostics import config_error
 from headgate.config.tls_options import TlsVersions
+from headgate.config.version_limits import version_limits
+from headgate.config.written_options import WrittenOptions
 from headgate.tls.algorithm_names import CURVES, SIGNATURES, unknown_name
 from headgate.tls.openssl import MODE, error_text, ffi, lib
 from headgate.tls.unbound import Unreachable, function
@@ -70,7 +72,7 @@ def enabled_versions(versions: TlsVersions) -> list[str]:
     return [one for one in order[start:end] if one not in versions.excluded]
 
 
-def set_versions(context: SSL.Context, versions: TlsVersions, ciphers: str | None, location: Location | None) -> None:
+def set_versions(context: SSL.Context, versions: TlsVersions, ciphers: str | None, written: WrittenOptions) -> None:
     """Apply `ssl-min-ver`, `ssl-max-ver`, `no-*` and `force-*`.
 
     Raises:
@@ -78,14 +80,18 @@ def set_versions(context: SSL.Context, versions: TlsVersions, ciphers: str | Non
     """
     if versions.highest == "SSLv3":
         raise config_error(
-            "SSLv3 is not supported: the TLS library no longer contains it", location, remedy="use ssl-min-ver TLSv1.2"
+            "SSLv3 is not supported: the TLS library no longer contains it", written.of("ssl-max-ver", "SSLv3"),
+            remedy="use ssl-min-ver TLSv1.2",
         )
     enabled = enabled_versions(versions)
     if not enabled:
-        raise config_error("no TLS version is left enabled", location, remedy="look at ssl-min-ver, ssl-max-ver and no-tlsv1*")
+        limits, place = version_limits(versions, written)
+        message = "no TLS version is left enabled" + (f": {limits}" if limits else "")
+        raise config_error(message, place, remedy="look at ssl-min-ver, ssl-max-ver and no-tlsv1*")
     if enabled[-1] in _NEEDS_LEVEL_0 and "@SECLEVEL=0" not in (ciphers or ""):
+        limit = "ssl-max-ver" if versions.highest in _NEEDS_LEVEL_0 else "excluded versions"
         raise config_error(
-            f"{enabled[-1]} can't be negotiated at OpenSSL's security level", location,
+            f"{enabled[-1]} can't be negotiated at OpenSSL's security level", written.of(limit, versions.highest or ""),
             remedy="add `ciphers DEFAULT:@SECLEVEL=0` if you must serve such clients",
         )
     span_versions(context, (versions,))
@@ -113,7 +119,7 @@ def set_algorithms(
     ciphers: str | None,
     ciphersuites: str | None,
     curves: str | None,
-    location: Location | None,
+    written: WrittenOptions,
     *,
     sigalgs: str | None = None,
     client_sigalgs: str | None = None,
@@ -124,29 +130,28 @@ def set_algorithms(
         ConfigError: OpenSSL knows none of what is listed, or can't be told it.
     """
     if ciphers is not None:
-        _checked(context.set_cipher_list, ciphers, "ciphers", location)
+        _checked(context.set_cipher_list, ciphers, "ciphers", written)
     if ciphersuites is not None:
-        _checked(context.set_tls13_ciphersuites, ciphersuites, "ciphersuites", location)
+        _checked(context.set_tls13_ciphersuites, ciphersuites, "ciphersuites", written)
     if curves is not None:
-        _known(lib.SSL_CTX_set1_curves_list, context, "curves", curves, location, CURVES)
+        _known(lib.SSL_CTX_set1_curves_list, context, "curves", curves, written, CURVES)
     if sigalgs is not None:
-        _known(lib.SSL_CTX_set1_sigalgs_list, context, "sigalgs", sigalgs, location, SIGNATURES)
+        _known(lib.SSL_CTX_set1_sigalgs_list, context, "sigalgs", sigalgs, written, SIGNATURES)
     if client_sigalgs is not None:
-        _known(_client_sigalgs(location), context, "client-sigalgs", client_sigalgs, location, SIGNATURES)
+        _known(_client_sigalgs(written), context, "client-sigalgs", client_sigalgs, written, SIGNATURES)
 
 
-def _client_sigalgs(location: Location | None) -> Callable[[Any, bytes], int]:
+def _client_sigalgs(written: WrittenOptions) -> Callable[[Any, bytes], int]:
     """SSL_CTX_set1_client_sigalgs_list(3), which is a macro."""
     try:
         control = function("SSL_CTX_ctrl")
     except Unreachable as why:
-        raise config_error(f"'client-sigalgs' can't be followed: {why}", location, remedy="leave it out") from None
+        word, place = written.word("client-sigalgs"), written.of("client-sigalgs")
+        raise config_error(f"'{word}' can't be followed: {why}", place, remedy="leave it out") from None
     return lambda context, names: int(control(context, _SET_CLIENT_SIGALGS_LIST, 0, ffi.new("char[]", names)))
 
 
-def _known(
-    setter: Any, context: SSL.Context, option: str, value: str, location: Location | None, known: tuple[str, ...]
-) -> None:
+def _known(setter: Any, context: SSL.Context, option: str, value: str, written: WrittenOptions, known: tuple[str, ...]) -> None:
     """Set a list of names that OpenSSL refuses as a whole when it does not know one of them."""
 
     def takes(names: bytes) -> bool:
@@ -155,15 +160,15 @@ def _known(
         return accepted
 
     if not takes(value.encode("utf-8")):
-        raise unknown_name(option, value, location, known, takes)
+        raise unknown_name(option, value, written, known, takes)
 
 
-def _checked(setter: Any, value: str, keyword: str, location: Location | None) -> None:
+def _checked(setter: Any, value: str, keyword: str, written: WrittenOptions) -> None:
     try:
         setter(value.encode("utf-8"))
     except SSL.Error as error:
         raise config_error(
-            f"{keyword} {value!r} selects nothing: {error_text(error)}", location,
+            f"{written.word(keyword)} {value!r} selects nothing: {error_text(error)}", written.of(keyword, value),
             remedy=f"see what OpenSSL makes of a list with: openssl ciphers -v '{value}'",
         ) from None
 

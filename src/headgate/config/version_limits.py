@@ -1,0 +1,33 @@
+"""What leaves TLS versions out, in words: the line and the global section may only together leave none.
+
+Called by `resolve_bind_tls` and by `tls.policy`.
+"""
+
+from __future__ import annotations
+
+from headgate.base.diagnostics import Location, where
+from headgate.config.tls_options import TlsVersions
+from headgate.config.written_options import WrittenOptions
+
+
+def version_limits(versions: TlsVersions, written: WrittenOptions) -> tuple[str, Location | None]:
+    """Each limit with its line, and the place of one: on the line itself where one stands there.
+
+    Args:
+        versions: what is left.
+        written: where its options stand.
+    """
+    excluded = [f"no-{one.lower().replace('.', '')}" for one in sorted(versions.excluded)]
+    values = {"ssl-min-ver": versions.lowest, "ssl-max-ver": versions.highest, "excluded versions": " ".join(excluded)}
+    found: dict[str, Location] = {}
+    for option, value in values.items():
+        place = written.places.get(option)
+        if value and place is not None:
+            word = written.word(option)
+            found[f"{word} {value}" if word == option else value if word.startswith("no-") else word] = place
+    line = written.line
+    own = [place for place in found.values() if line is not None and (place.file, place.line) == (line.file, line.line)]
+    chosen = next(iter([*own, *found.values()]), line)
+    if chosen is None:
+        return "", None
+    return " and ".join(f"'{text}' in {where(place, chosen)}" for text, place in found.items()), chosen

@@ -1,0 +1,125 @@
+"""What is wrong with TLS options and is found only when OpenSSL is told of them: each message stands where the mistake does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from headgate.app.prepare import prepare
+from headgate.base.diagnostics import Diagnostic, Report
+from headgate.config.load import load
+from headgate.config.predicates import BuildFacts
+from headgate.tls.authority import issue, make_authority
+
+SSL = "ssl crt site.pem"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    authority = make_authority("Acme")
+    (tmp_path / "ca.pem").write_bytes(authority.certificate_pem)
+    (tmp_path / "site.pem").write_bytes(issue(authority, ["shop.example"]).pem)
+    os.chmod(tmp_path / "site.pem", 0o600)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def found(bind: str = SSL, *, globals_: str = "", server: str = "") -> list[Diagnostic]:
+    """What is said of a configuration. The line of `globals_` is the second, bind lines are the eighth and the ninth."""
+    Path("x.cfg").write_text(
+        f"global\n {globals_}\ndefaults\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n"
+        f"listen l\n bind 127.0.0.1:1 {bind}\n bind 127.0.0.1:2 ssl crt site.pem\n server s 127.0.0.1:80 {server}\n"
+    )
+    report = Report()
+    config = load(["x.cfg"], {}, BuildFacts(), report)
+    if config is not None:
+        prepare(config, report)
+    return [item for item in report.items if item.code is None]
+
+
+def place(diagnostic: Diagnostic) -> tuple[str, int, str]:
+    """File, line and the text that is underlined."""
+    location = diagnostic.location
+    assert location is not None
+    return location.file, location.line, location.text[location.column - 1 :][: location.width]
+
+
+@pytest.mark.parametrize(
+    ("written", "word"),
+    [
+        ("ssl-default-bind-curves X25519:P-257", "P-257"), ("ssl-default-bind-ciphers FOO", "FOO"),
+        ("ssl-default-bind-ciphersuites FOO", "FOO"), ("ssl-default-bind-sigalgs FOO", "FOO"),
+        ("ssl-default-bind-client-sigalgs FOO", "FOO"), ("ssl-default-bind-options force-sslv3", "force-sslv3"),
+        ("ssl-default-bind-options no-tlsv12 no-tlsv13", "no-tlsv13"),
+        ("ssl-default-bind-options ssl-max-ver TLSv1.1", "TLSv1.1"),
+    ],
+)  # fmt: skip
+def test_defaults_of_bind_lines(folder: Path, written: str, word: str) -> None:
+    (one,) = found(globals_=written)
+    assert place(one) == ("x.cfg", 2, word)
+
+
+def test_it_is_the_keyword_of_the_global_section_that_is_named(folder: Path) -> None:
+    (one,) = found(globals_="ssl-default-bind-curves P-257")
+    assert one.message.startswith("ssl-default-bind-curves 'P-257':") and one.nearest == "P-256"
+
+
+def test_defaults_of_server_lines(folder: Path) -> None:
+    (one,) = found(globals_="ssl-default-server-ciphers FOO", server="ssl verify none check")
+    assert place(one) == ("x.cfg", 2, "FOO")
+
+
+@pytest.mark.parametrize(
+    ("bind", "server", "line"), [(f"{SSL} ssl-max-ver TLSv1.2", "", 8), (SSL, "ssl verify none ssl-max-ver TLSv1.2", 10)]
+)
+def test_versions_that_two_lines_leave_none_of(folder: Path, bind: str, server: str, line: int) -> None:
+    side = "server" if server else "bind"
+    (one,) = found(bind, globals_=f"ssl-default-{side}-options ssl-min-ver TLSv1.3", server=server)
+    assert place(one) == ("x.cfg", line, "ssl-max-ver")
+    assert one.message.endswith(f": 'ssl-min-ver TLSv1.3' in line 2 and 'ssl-max-ver TLSv1.2' in line {line}")
+
+
+WRONG = [
+    ("verify required ca-file nosuch", "ca-file"), ("verify required ca-file ca.pem ca-verify-file nosuch", "ca-verify-file"),
+    ("verify required ca-file ca.pem crl-file nosuch", "crl-file"), ("ciphers FOO", "FOO"), ("sigalgs FOO", "FOO"),
+    ("ssl-min-ver TLSv1.3 ssl-max-ver TLSv1.2", "ssl-min-ver"), ("ecdhe prime257v1", "prime257v1"),
+    ("ssl-max-ver TLSv1.1", "TLSv1.1"), ("verify required ca-file @system-ca", "@system-ca"),
+    ("verify required ca-verify-file @system-ca", "@system-ca"), ("verify required", "verify"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "word"), [*WRONG, ("force-tlsv11", "force-tlsv11"), ("no-tlsv12 no-tlsv13", "no-tlsv13")])
+def test_options_of_bind_lines(folder: Path, options: str, word: str) -> None:
+    (one,) = found(f"{SSL} {options}")
+    assert place(one) == ("x.cfg", 8, word)
+
+
+@pytest.mark.parametrize(("options", "word"), WRONG)
+def test_options_of_crt_lists(folder: Path, options: str, word: str) -> None:
+    (folder / "a.list").write_text(f"site.pem [{options}] shop.example\n")
+    (one,) = found("ssl crt-list a.list")
+    assert place(one) == ("a.list", 1, word)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ("ssl verify required ca-file nosuch", "ca-file"), ("ssl ca-file ca.pem crl-file nosuch", "crl-file"),
+        ("ssl verify none curves FOO", "FOO"), ("ssl verify none alpn h2", "h2"),
+        ("ssl ca-file ca.pem verifyhost .x", "verifyhost"), ("ssl verify none check check-alpn h2", "h2"),
+    ],
+)  # fmt: skip
+def test_options_of_server_lines(folder: Path, options: str, word: str) -> None:
+    (one,) = found(server=options)
+    assert place(one) == ("x.cfg", 10, word)
+
+
+def test_what_was_written_is_named(folder: Path) -> None:
+    (one,) = found(f"{SSL} ecdhe prime257v1")
+    assert one.message.startswith("ecdhe 'prime257v1':") and one.nearest == "prime256v1"
+    (one,) = found(f"{SSL} verify required ca-verify-file @system-ca")
+    assert one.message.startswith("ca-verify-file @system-ca ")
+    (one,) = found(server="ssl verify none check check-alpn h2")
+    assert one.message.startswith("check-alpn h2:")
