@@ -26,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def found(bind: str = SSL, *, globals_: str = "", server: str = "") -> list[Diagnostic]:
+def everything(bind: str = SSL, *, globals_: str = "", server: str = "") -> list[Diagnostic]:
     """What is said of a configuration. The line of `globals_` is the second, bind lines are the eighth and the ninth."""
     Path("x.cfg").write_text(
         f"global\n {globals_}\ndefaults\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n"
@@ -36,7 +36,17 @@ def found(bind: str = SSL, *, globals_: str = "", server: str = "") -> list[Diag
     config = load(["x.cfg"], {}, BuildFacts(), report)
     if config is not None:
         prepare(config, report)
-    return [item for item in report.items if item.code is None]
+    return report.items
+
+
+def found(bind: str = SSL, *, globals_: str = "", server: str = "") -> list[Diagnostic]:
+    """All of it that is no finding."""
+    return [item for item in everything(bind, globals_=globals_, server=server) if item.code is None]
+
+
+def codes(bind: str = SSL, *, server: str = "") -> list[str]:
+    """The findings."""
+    return [item.code for item in everything(bind, server=server) if item.code is not None]
 
 
 def place(diagnostic: Diagnostic) -> tuple[str, int, str]:
@@ -123,3 +133,18 @@ def test_what_was_written_is_named(folder: Path) -> None:
     assert one.message.startswith("ca-verify-file @system-ca ")
     (one,) = found(server="ssl verify none check check-alpn h2")
     assert one.message.startswith("check-alpn h2:")
+
+
+@pytest.mark.parametrize("where", ["bind", "server", "global"])
+def test_a_single_misspelt_cipher(folder: Path, where: str) -> None:
+    bind = f"{SSL} ciphers HIHG" if where == "bind" else SSL
+    server = "ssl verify none" + (" ciphers HIHG" if where == "server" else "")
+    (one,) = found(bind, server=server, globals_="ssl-default-server-ciphers HIHG" if where == "global" else "")
+    assert one.message.endswith("'HIHG' selects nothing: there is no 'HIHG'") and one.nearest == "HIGH"
+    assert place(one)[2] == "HIHG"
+
+
+def test_nothing_is_said_to_be_passed_over_of_a_list_that_is_refused(folder: Path) -> None:
+    assert codes(server="ssl verify none ciphers HIHG ciphersuites FOO") == []
+    assert codes(server="ssl verify none ciphersuites FOO") == []
+    assert codes(server="ssl verify none ciphers HIHG:HIGH") == ["tls-unknown-algorithm"]

@@ -11,11 +11,12 @@ from typing import Any
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
-from headgate.base.diagnostics import config_error
+from headgate.base.diagnostics import ConfigError, config_error
 from headgate.config.tls_options import TlsVersions
 from headgate.config.version_limits import version_limits
 from headgate.config.written_options import WrittenOptions
 from headgate.tls.algorithm_names import CURVES, SIGNATURES, unknown_name
+from headgate.tls.cipher_names import refused_ciphers, refused_suites
 from headgate.tls.openssl import MODE, error_text, ffi, lib
 from headgate.tls.unbound import Unreachable, function
 
@@ -130,9 +131,9 @@ def set_algorithms(
         ConfigError: OpenSSL knows none of what is listed, or can't be told it.
     """
     if ciphers is not None:
-        _checked(context.set_cipher_list, ciphers, "ciphers", written)
+        _checked(context.set_cipher_list, ciphers, written, refused_ciphers)
     if ciphersuites is not None:
-        _checked(context.set_tls13_ciphersuites, ciphersuites, "ciphersuites", written)
+        _checked(context.set_tls13_ciphersuites, ciphersuites, written, refused_suites)
     if curves is not None:
         _known(lib.SSL_CTX_set1_curves_list, context, "curves", curves, written, CURVES)
     if sigalgs is not None:
@@ -163,14 +164,14 @@ def _known(setter: Any, context: SSL.Context, option: str, value: str, written: 
         raise unknown_name(option, value, written, known, takes)
 
 
-def _checked(setter: Any, value: str, keyword: str, written: WrittenOptions) -> None:
+def _checked(
+    setter: Any, value: str, written: WrittenOptions, refused: Callable[[str, WrittenOptions, str], ConfigError]
+) -> None:
+    """Set a list of names that OpenSSL refuses only when nothing is left of it."""
     try:
         setter(value.encode("utf-8"))
     except SSL.Error as error:
-        raise config_error(
-            f"{written.word(keyword)} {value!r} selects nothing: {error_text(error)}", written.of(keyword, value),
-            remedy=f"see what OpenSSL makes of a list with: openssl ciphers -v '{value}'",
-        ) from None
+        raise refused(value, written, error_text(error)) from None
 
 
 def load_trust(context: SSL.Context, ca_file: str, authorities: Sequence[x509.Certificate]) -> None:

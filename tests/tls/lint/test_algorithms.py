@@ -8,7 +8,8 @@ from headgate.base.diagnostics import Location, Report
 from headgate.base.findings import Findings
 from headgate.config.model import Config, Global
 from headgate.config.option_places import OptionPlaces
-from headgate.tls.lint.algorithms import cipher_names, unknown_algorithms, unknown_ciphers, unknown_suites, usable_with
+from headgate.tls.cipher_names import cipher_names, unknown_ciphers, unknown_suites
+from headgate.tls.lint.algorithms import unknown_algorithms, usable_with
 
 #: Mozilla's "old" list of some years ago, and words from the manual of openssl-ciphers.
 OLD_LIST = (
