@@ -57,3 +57,7 @@ def test_the_suite_that_was_meant() -> None:
 def test_the_library_knows_what_we_propose() -> None:
     assert list(unknown_suites(":".join(SUITES))) == []
     assert list(unknown_ciphers(":".join(known_words()))) == []
+
+
+def test_suite_b_has_no_effect_on_other_names() -> None:
+    assert list(unknown_ciphers("SUITEB128:AESGMC")) == ["AESGMC"]

@@ -57,7 +57,7 @@ def unknown_ciphers(text: str) -> Iterator[str]:
 
 def unknown_suites(text: str) -> Iterator[str]:
     """The names of a list of TLS 1.3 suites that the library does not know."""
-    context = _scratch()
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
     for name in text.split(":"):
         if name and lib.SSL_CTX_set_ciphersuites(context._context, name.encode()) != 1:
             lib.ERR_clear_error()
@@ -65,13 +65,10 @@ def unknown_suites(text: str) -> Iterator[str]:
 
 
 @cache
-def _scratch() -> SSL.Context:
-    return SSL.Context(SSL.TLS_SERVER_METHOD)
-
-
-@cache
 def _selects(word: str) -> bool:
-    if lib.SSL_CTX_set_cipher_list(_scratch()._context, word.encode()) == 1:
+    # Each in a context of its own: one that was told SUITEB128 takes any list from then on, and keeps to that.
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    if lib.SSL_CTX_set_cipher_list(context._context, word.encode()) == 1:
         return True
     lib.ERR_clear_error()
     return False
