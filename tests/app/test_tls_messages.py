@@ -148,3 +148,37 @@ def test_nothing_is_said_to_be_passed_over_of_a_list_that_is_refused(folder: Pat
     assert codes(server="ssl verify none ciphers HIHG ciphersuites FOO") == []
     assert codes(server="ssl verify none ciphersuites FOO") == []
     assert codes(server="ssl verify none ciphers HIHG:HIGH") == ["tls-unknown-algorithm"]
+
+
+@pytest.mark.parametrize(
+    ("written", "content", "message"),
+    [
+        ("ssl-dh-param-file", None, "cannot read DH parameter file 'file': No such file"),
+        ("ssl-dh-param-file", "junk", "no DH parameters in 'file'"),
+        ("issuers-chain-path", None, "cannot read directory of issuers-chain-path 'file': No such file"),
+    ],
+)
+def test_files_of_the_global_section(folder: Path, written: str, content: str | None, message: str) -> None:
+    if content is not None:
+        (folder / "file").write_text(content)
+    (one,) = found(globals_=f"{written} file")
+    assert one.message.startswith(message) and place(one) == ("x.cfg", 2, "file")
+    assert content is not None or one.remedy == "relative names start at the working directory"
+
+
+def test_a_bad_chain_of_issuers(folder: Path) -> None:
+    (folder / "chains").mkdir()
+    (folder / "chains" / "a.pem").write_text("junk")
+    (one,) = found(globals_="issuers-chain-path chains")
+    assert one.message.startswith("'chains/a.pem' is not a PEM file") and place(one) == ("x.cfg", 2, "chains")
+    assert one.remedy is not None and "private key" not in one.remedy
+
+
+def test_where_relative_names_start(folder: Path) -> None:
+    at = "relative names start at the working directory, or at"
+    remedies = {
+        f"{SSL} verify required ca-file nosuch": f"{at} ca-base of the global section",
+        "ssl crt nosuch": f"{at} crt-base of the global section",
+        "ssl crt /nosuch": None,
+    }
+    assert {bind: found(bind)[0].remedy for bind in remedies} == remedies

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from headgate.base.diagnostics import ConfigError, Report
-from headgate.config.tls_options import CertificateFile, LoadFiles
+from headgate.config.tls_options import CertificateFile, LoadFiles, NamedFile
 from headgate.tls.authority import Issued, issue, make_authority
 from headgate.tls.loading import CertificateReader, Loading, read_issuers
 from tests.tls.tls_peers import HERE, Pki
@@ -150,7 +150,7 @@ def test_chain_is_completed(pki: Pki, tmp_path: Path) -> None:
     (issuers / "other.pem").write_bytes(pki.other.certificate_pem)
     (tmp_path / "bare.pem").write_bytes(leaf(one) + key(one))
     report = Report()
-    reader = CertificateReader(issuers=read_issuers(str(issuers), report))
+    reader = CertificateReader(issuers=read_issuers(NamedFile(str(issuers), HERE), report))
     assert not report.items
     assert reader.read(file(tmp_path / "bare.pem")).chain == (low.certificate, top.certificate)
     # A chain of its own stays as it is, and who was issued by others gets none.
@@ -161,7 +161,7 @@ def test_chain_is_completed(pki: Pki, tmp_path: Path) -> None:
 
 def test_broken_directory_of_chains(tmp_path: Path) -> None:
     report = Report()
-    read_issuers("/nowhere", report)
+    read_issuers(NamedFile("/nowhere", HERE), report)
     (tmp_path / "x.pem").write_bytes(b"junk")
-    read_issuers(str(tmp_path), report)
-    assert len(report.alerts) == 2
+    read_issuers(NamedFile(str(tmp_path), HERE), report)
+    assert [one.location for one in report.alerts] == [HERE, HERE]

@@ -14,7 +14,7 @@ from cryptography.hazmat.bindings import _rust
 from OpenSSL import SSL
 
 from headgate.base.diagnostics import ConfigError, Location, Report, Severity, render
-from headgate.config.tls_options import ServerTls, TicketKeyFile, Verify
+from headgate.config.tls_options import NamedFile, ServerTls, Verify
 from headgate.tls import unbound
 from headgate.tls.bind_lines import build_bind_context
 from headgate.tls.client_context import build_server_context
@@ -80,7 +80,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def line(pki: Pki, path: Path, storage: Storage | None = None, name: str = "a.pem", **policy: object) -> BindContext:
     """A bind line with the keys of a file; without `storage` as another machine would have it."""
-    tls = replace(bind_tls(pki, name, **policy), ticket_keys=TicketKeyFile(str(path), HERE))
+    tls = replace(bind_tls(pki, name, **policy), ticket_keys=NamedFile(str(path), HERE))
     report = Report()
     built = build_bind_context(tls, SessionCache(), report, storage=storage)
     assert built is not None, [render(item) for item in report.items]
@@ -186,7 +186,7 @@ def test_where_they_can_not_be_found(
     with pytest.raises(unbound.Unreachable, match=why):
         unbound.function("SSL_CTX_ctrl")
     (tmp_path / "keys").write_text(lines_of(*some_keys(3)))
-    with_keys = replace(bind_tls(pki, "a.pem"), ticket_keys=TicketKeyFile(str(tmp_path / "keys"), HERE))
+    with_keys = replace(bind_tls(pki, "a.pem"), ticket_keys=NamedFile(str(tmp_path / "keys"), HERE))
     with_sigalgs = bind_tls(pki, "a.pem", client_sigalgs="ECDSA+SHA256")
     for tls, option in ((with_keys, "tls-ticket-keys"), (with_sigalgs, "client-sigalgs")):
         report = Report()

@@ -233,7 +233,7 @@ def _tuning(config: Config, report: Report) -> Tuning:
     parameters = None
     if settings.ssl_dh_param_file is not None:
         try:
-            parameters = read_dh_parameters(settings.ssl_dh_param_file, None)
+            parameters = read_dh_parameters(settings.ssl_dh_param_file.path, settings.ssl_dh_param_file.location)
         except ConfigError as error:
             report.add(error.diagnostic)
     return Tuning(parameters, settings.dh_param_size, settings.tls_keylog, settings.tls_certificate_compression)

@@ -21,7 +21,7 @@ from headgate.config.mailers import EmailAlert
 from headgate.config.ocsp_options import HttpClient, OcspUpdate
 from headgate.config.resolvers import Resolution, Resolvers
 from headgate.config.stick_tables import StickRule, StickTable
-from headgate.config.tls_options import BindTls, CertificateFile, PropertyQuery, Provider, ServerTls
+from headgate.config.tls_options import BindTls, CertificateFile, NamedFile, PropertyQuery, Provider, ServerTls
 
 
 class Mode(enum.Enum):
@@ -515,11 +515,11 @@ class Global:
     tls_record_most: int = 0  # bytes of data in a record at any time, and in the first ones; 0: as many as fit
     tls_record_first: int = 0
     idle_timer: float = 1.0  # seconds after which a connection begins with small records again
-    ssl_dh_param_file: str | None = None
+    ssl_dh_param_file: NamedFile | None = None
     dh_param_size: int = 0  # bits; 0: no DHE without parameters of one's own
     ssl_load_extra_files: frozenset[str] = EXTRA_FILES
     ssl_load_extra_del_ext: bool = False
-    issuers_chain_path: str | None = None
+    issuers_chain_path: NamedFile | None = None
     ssl_passphrase_cmd: tuple[str, ...] = ()
     ssl_provider: tuple[Provider, ...] = ()
     ssl_propquery: PropertyQuery | None = None

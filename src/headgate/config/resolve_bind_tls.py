@@ -29,8 +29,8 @@ from headgate.config.tls_options import (
     CertificateLine,
     CrtList,
     GenerateCertificates,
+    NamedFile,
     PolicyOptions,
-    TicketKeyFile,
     TlsVersions,
     Verify,
 )
@@ -107,14 +107,14 @@ def bind_tls(
     )
 
 
-def _ticket_keys(settings: Settings, report: Report) -> TicketKeyFile | None:
+def _ticket_keys(settings: Settings, report: Report) -> NamedFile | None:
     path = settings.value("tls-ticket-keys")
     if path is None:
         return None
     place = settings.place("tls-ticket-keys")
     if not settings.value("tls-tickets", True):
         report.warn("'tls-ticket-keys' has no effect with 'no-tls-tickets'", place, remedy="leave one of them out")
-    return TicketKeyFile(path, place)
+    return NamedFile(path, place)
 
 
 def _certificates(settings: Settings, defaults: LineDefaults, report: Report) -> list[CertificateLine | CrtList]:

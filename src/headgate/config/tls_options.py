@@ -85,7 +85,7 @@ class BindTls:
     ca_ignore_err: IgnoredErrors = NOTHING_IGNORED
     crt_ignore_err: IgnoredErrors = NOTHING_IGNORED
     generate: GenerateCertificates | None = None
-    ticket_keys: TicketKeyFile | None = None
+    ticket_keys: NamedFile | None = None
     location: Location | None = None
     places: Mapping[str, Location] = field(default_factory=dict, compare=False, repr=False)
 
@@ -96,8 +96,8 @@ class BindTls:
 
 
 @dataclass(frozen=True, slots=True)
-class TicketKeyFile:
-    """`tls-ticket-keys`, and where it was written."""
+class NamedFile:
+    """A file or directory that a keyword names, `tls-ticket-keys` for instance, and where it was written."""
 
     path: str
     location: Location

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from headgate.base.diagnostics import ConfigError, Location, Report, config_error
 from headgate.base.records import dataclass, field
 from headgate.config.model import EXTRA_FILES
-from headgate.config.tls_options import CertificateFile
+from headgate.config.tls_options import CertificateFile, NamedFile
 from headgate.tls.certified_key import CertifiedKey, IssuerChains
 from headgate.tls.dummy_certificates import make_dummy
 from headgate.tls.pem import Decrypt, list_directory, read_certificates, read_certified_key, read_file
@@ -176,25 +176,25 @@ def _read_sctl(path: str, location: Location | None) -> bytes:
     return data
 
 
-def read_issuers(path: str, report: Report) -> IssuerChains:
+def read_issuers(directory: NamedFile, report: Report) -> IssuerChains:
     """The chains of `issuers-chain-path`: each file of the directory is one, nearest issuer first (3.1).
 
     Args:
-        path: the directory.
+        directory: which.
         report: where errors go.
     """
     chains: list[tuple[x509.Certificate, ...]] = []
     try:
-        names: Iterable[str] = list_directory(path, None)
+        names: Iterable[str] = list_directory(directory.path, directory.location, "directory of issuers-chain-path")
     except ConfigError as error:
         report.add(error.diagnostic)
         names = ()
     for name in names:
-        full = os.path.join(path, name)
+        full = os.path.join(directory.path, name)
         if name.startswith(".") or os.path.isdir(full):
             continue
         try:
-            chains.append(read_certificates(full, None, "file of issuers-chain-path"))
+            chains.append(read_certificates(full, directory.location, "file of issuers-chain-path"))
         except ConfigError as error:
             report.add(error.diagnostic)
     return IssuerChains(chains)

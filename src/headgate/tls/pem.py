@@ -30,6 +30,14 @@ _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----[ \t]*\r?\n(.*?)-----END
 _CERTIFICATES = (b"CERTIFICATE", b"X509 CERTIFICATE")
 _COMBINE = "the file must hold the certificate, its chain and the private key: cat site.crt chain.crt site.key > site.pem"
 
+_CERTIFICATES_ONLY = "the file must hold certificates in PEM form, which begin with -----BEGIN CERTIFICATE-----"
+#: Where relative names of files start that do not start at the working directory.
+_BASES = {
+    "certificate file": "crt-base", "certificate directory": "crt-base", "OCSP response": "crt-base", "issuer file": "crt-base",
+    "list of signed certificate timestamps": "crt-base", "private key file": "key-base", "CA file": "ca-base",
+    "CRL file": "ca-base",
+}  # fmt: skip
+
 #: No sane certificate file comes near; a log file or a disk image given by mistake must not fill the memory.
 _LARGEST = 16 * 1024 * 1024
 
@@ -180,8 +188,11 @@ def read_file(path: str, location: Location | None, what: str) -> bytes:
     return data
 
 
-def list_directory(path: str, location: Location | None) -> list[str]:
+def list_directory(path: str, location: Location | None, what: str = "certificate directory") -> list[str]:
     """Names in a directory of certificates, in lexical order; of pipes, sockets and devices there are none.
+
+    Args:
+        what: for messages.
 
     Raises:
         ConfigError: it can't be read.
@@ -190,7 +201,7 @@ def list_directory(path: str, location: Location | None) -> list[str]:
         with os.scandir(path) as entries:
             return sorted(one.name for one in entries if one.is_file() or one.is_dir())
     except OSError as error:
-        raise _unreadable(path, location, "certificate directory", error) from None
+        raise _unreadable(path, location, what, error) from None
 
 
 def _unreadable(path: str, location: Location | None, what: str, error: OSError | ValueError) -> ConfigError:
@@ -198,8 +209,10 @@ def _unreadable(path: str, location: Location | None, what: str, error: OSError 
     remedy = None
     if isinstance(error, PermissionError):
         remedy = f"give {_whoami()} the right to read it, or start as root (global `user` drops rights later)"
-    elif isinstance(error, FileNotFoundError):
-        remedy = "relative names start at the working directory, or at crt-base or ca-base of the global section"
+    elif isinstance(error, FileNotFoundError) and not os.path.isabs(path):
+        remedy = "relative names start at the working directory"
+        if what in _BASES:
+            remedy += f", or at {_BASES[what]} of the global section"
     elif isinstance(error, IsADirectoryError):
         remedy = "name a file in it"
     return config_error(f"cannot read {what} {path!r}: {reason} (running as {_whoami()})", location, remedy=remedy)
@@ -235,10 +248,10 @@ def _parse(
             blocks.dh_parameters = match[0] + b"\n"
     if not blocks.certificates and not blocks.keys and b"-----BEGIN" not in data:
         shape = "it is empty" if not data.strip() else "it looks like DER" if data[:1] == b"\x30" else "no -----BEGIN line"
-        raise config_error(
-            f"{path!r} is not a PEM file: {shape}", location,
-            remedy="convert it: openssl x509 -inform DER -in FILE -out FILE.pem" if data[:1] == b"\x30" else _COMBINE,
-        )
+        remedy = _COMBINE if keys else _CERTIFICATES_ONLY
+        if data[:1] == b"\x30":
+            remedy = "convert it: openssl x509 -inform DER -in FILE -out FILE.pem"
+        raise config_error(f"{path!r} is not a PEM file: {shape}", location, remedy=remedy)
     return blocks
 
 

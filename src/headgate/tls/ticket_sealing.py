@@ -13,7 +13,7 @@ from typing import Any, Final
 from OpenSSL import SSL
 
 from headgate.base.diagnostics import config_error
-from headgate.config.tls_options import TicketKeyFile
+from headgate.config.tls_options import NamedFile
 from headgate.tls.openssl import ffi, lib
 from headgate.tls.session_der import TLS_1_3
 from headgate.tls.storage import Entry, Storage
@@ -52,7 +52,7 @@ class _Key:
         return int(ffi.cast("uintptr_t", memory))
 
 
-def sealer_for(file: TicketKeyFile, storage: Storage) -> TicketSealer:
+def sealer_for(file: NamedFile, storage: Storage) -> TicketSealer:
     """What seals the tickets of a bind line with `tls-ticket-keys`.
 
     Raises:

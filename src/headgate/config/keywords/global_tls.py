@@ -12,7 +12,7 @@ from headgate.config.keywords.tls_options import version_options
 from headgate.config.model import EXTRA_FILES
 from headgate.config.registry import KEYWORDS, Keyword, Parser
 from headgate.config.section_drafts import GlobalSection
-from headgate.config.tls_options import PropertyQuery, Provider, Verify
+from headgate.config.tls_options import NamedFile, PropertyQuery, Provider, Verify
 
 _TICKETS: dict[str, Parser] = {"no-tls-tickets": flag("tls-tickets", False), "tls-tickets": flag("tls-tickets")}
 _BIND_OPTIONS: dict[str, Parser] = {
@@ -55,6 +55,22 @@ def _directory(name: str) -> Keyword:
         section.settings.put(name, section.config.path(directory), cursor.keyword.location)
 
     return implemented(name, parse)
+
+
+def _issuers(cursor: Cursor, section: GlobalSection) -> None:
+    """`issuers-chain-path <dir>`"""
+    word = cursor.next("a directory")
+    cursor.finish()
+    chains = NamedFile(section.config.path(word.text), word.location)
+    section.settings.put("issuers-chain-path", chains, cursor.keyword.location)
+
+
+def _file(what: str) -> Callable[[Cursor], NamedFile]:
+    def read(cursor: Cursor) -> NamedFile:
+        word = cursor.next(what)
+        return NamedFile(word.text, word.location)
+
+    return read
 
 
 def _word(what: str) -> Callable[[Cursor], str]:
@@ -107,7 +123,7 @@ KEYWORDS.add(
     _directory("ca-base"),
     _directory("crt-base"),
     _directory("key-base"),
-    _directory("issuers-chain-path"),
+    implemented("issuers-chain-path", _issuers),
     implemented("ssl-load-extra-files", _extra_files),
     switch("ssl-load-extra-del-ext"),
     implemented("ssl-passphrase-cmd", _command),
@@ -128,7 +144,7 @@ KEYWORDS.add(
     value("ssl-default-server-sigalgs", _word("a list of signature algorithms")),
     implemented("ssl-default-server-options", _options("ssl-default-server-options", _SERVER_OPTIONS)),
     value("ssl-server-verify", lambda cursor: cursor.choice("verify", {"none": Verify.NONE, "required": Verify.REQUIRED})),
-    value("ssl-dh-param-file", _word("a file with DH parameters")),
+    value("ssl-dh-param-file", _file("a file with DH parameters")),
     value("ssl-security-level", lambda cursor: cursor.integer("security level", 0, 5)),
     *without_effect("kernel TLS is not used", "noktls"),
     *without_effect("asynchronous engines are gone from OpenSSL, nothing would wait for them", "ssl-mode-async"),
