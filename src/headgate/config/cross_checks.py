@@ -252,11 +252,16 @@ def _frontends_of(proxy: Proxy, proxies: Iterable[Proxy]) -> Iterator[Proxy]:
                 yield other
 
 
-def check_sides(proxy: Proxy, report: Report) -> None:
+def check_sides(draft: ConfigDraft, proxies: Iterable[Proxy], report: Report) -> None:
     """What is valid and surely not meant: no bind line, no timeouts, a unique ID without a format."""
-    if proxy.disabled:
-        return
-    if proxy.is_frontend and not proxy.binds:
+    bound = {proxy.location for proxy in draft.proxies if proxy.binds}
+    for proxy in proxies:
+        if not proxy.disabled:
+            _check_sides(proxy, report, is_bound=proxy.location in bound)
+
+
+def _check_sides(proxy: Proxy, report: Report, *, is_bound: bool) -> None:
+    if proxy.is_frontend and not is_bound:
         report.warn(
             f"{proxy.kind.value} '{proxy.name}' has no 'bind' directive", proxy.location,
             remedy="declare it as a backend if this was intended",

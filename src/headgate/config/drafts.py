@@ -96,6 +96,7 @@ class CertificateDraft:
         path: as written.
         settings: options of the line, by keyword.
         written: what stood between the brackets of a crt-list line.
+        is_whole: all of the line could be read; nothing is concluded from what another one lacks.
     """
 
     path: str
@@ -105,6 +106,7 @@ class CertificateDraft:
     is_default: bool = False
     written: str = ""
     line: int = 0
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +119,29 @@ class CrtListFile:
 
 @dataclass(slots=True)
 class BindDraft:
-    """A bind line: one `Bind` an address, and the options of its `ssl` part, which the global section still completes."""
+    """A bind line: one `Bind` an address, and the options of its `ssl` part, which the global section still completes.
+
+    `is_whole`: see `CertificateDraft`.
+    """
 
     location: Location
     addresses: list[Bind] = field(default_factory=list)
     settings: Settings = field(default_factory=Settings)
+    is_whole: bool = True
 
 
 @dataclass(slots=True)
 class ServerDraft:
-    """A server line (or `default-server`): `settings` by option name, `default-server` already beneath them."""
+    """A server line (or `default-server`): `settings` by option name, `default-server` already beneath them.
+
+    `is_whole`: see `CertificateDraft`.
+    """
 
     name: str
     location: Location
     address: Any = None  # base.addresses.Address
     settings: Settings = field(default_factory=Settings)
+    is_whole: bool = True
 
 
 @dataclass(slots=True)

@@ -49,8 +49,7 @@ def resolve(draft: ConfigDraft, report: Report) -> Config | None:
     cross_checks.check_references(draft, proxies, report)
     proxies = settle_tracking(proxies, report)
     proxies = [cross_checks.settle_check_ports(proxy, proxies, report) for proxy in proxies]
-    for built in proxies:
-        cross_checks.check_sides(built, report)
+    cross_checks.check_sides(draft, proxies, report)
     resolvers = build_resolvers(draft, lines, report)
     if len(report.alerts) > before:
         return None

@@ -89,7 +89,8 @@ def bind_tls(
         policy = replace(policy, alpn=("http/1.1",))
     certificates = _certificates(settings, defaults, report)
     if shared:
-        lines = certificate_lines(shared, defaults.certificates, _options_of_lines(defaults, report), report)
+        whole = [line for line in shared if line.is_whole]
+        lines = certificate_lines(whole, defaults.certificates, _options_of_lines(defaults, report), report)
         certificates.append(CrtList(f"@{name}", lines, shared[0].location))
     _check_verify(policy, certificates, settings, report)
     return BindTls(

@@ -51,6 +51,8 @@ def build_binds(
 ) -> list[Bind]:
     """One `Bind` for each address of the line; `frontend`: see `resolve_bind_tls.bind_tls`."""
     settings = draft.settings
+    if not draft.is_whole:
+        return list(draft.addresses)
     tls = bind_tls(draft, mode, defaults, report, frontend) if settings.is_on("ssl") else None
     if tls is None and "crt" in settings:
         report.warn("'crt' has no effect without 'ssl' on the bind line", settings.place("crt"), remedy="write 'ssl crt ...'")
@@ -151,7 +153,7 @@ def _send_proxy(settings: Settings) -> ProxyProtocolSend | None:
 def _server_tls(draft: ServerDraft, mode: Mode, defaults: LineDefaults, report: Report) -> ServerTls | None:
     settings = Settings({**defaults.server, **draft.settings})
     check_only = settings.is_on("check") and settings.is_on("check-ssl")
-    if not settings.is_on("ssl") and not check_only:
+    if not draft.is_whole or (not settings.is_on("ssl") and not check_only):
         return None
     place = settings.place("ssl") if settings.is_on("ssl") else settings.place("check-ssl")
     verify = settings.value("verify", defaults.server_verify)

@@ -110,7 +110,7 @@ def build_proxy(draft: ProxyDraft, identifier: int, lines: LineDefaults, report:
 
 def _binds(draft: ProxyDraft, mode: Mode, lines: LineDefaults, report: Report) -> tuple[Bind, ...]:
     shared = (draft.name, draft.frontend_certificates)
-    if draft.frontend_certificates and not any(line.settings.is_on("ssl") for line in draft.binds):
+    if draft.frontend_certificates and not any(line.settings.is_on("ssl") or not line.is_whole for line in draft.binds):
         place = draft.frontend_certificates[0].location
         report.warn("'ssl-f-use' has no effect: no bind line of the section has 'ssl'", place)
     return tuple(bind for line in draft.binds for bind in build_binds(line, mode, lines, report, shared))

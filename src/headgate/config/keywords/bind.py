@@ -30,7 +30,9 @@ from headgate.config.tls_options import Verify
 
 def parse_bind(cursor: Cursor, draft: ProxyDraft) -> None:
     """`bind <address>[,<address>...] [options]`."""
-    line = BindDraft(cursor.keyword.location)
+    line = BindDraft(cursor.keyword.location, is_whole=False)
+    # Before it is read: a section with a wrong bind line is not one without any.
+    draft.binds.append(line)
     word = cursor.next("an address such as ':443', '192.0.2.1:80' or '/run/socket'")
     for piece in split_commas(word):
         address = parse_address(piece, port="mandatory", allow_range=True)
@@ -38,7 +40,7 @@ def parse_bind(cursor: Cursor, draft: ProxyDraft) -> None:
             raise cursor.wrong(piece, "datagram listeners are known but not yet supported")
         line.addresses.append(Bind(address, piece.location))
     read_options(cursor, Scope.BIND, line)
-    draft.binds.append(line)
+    line.is_whole = True
 
 
 def _certificate(*, is_default: bool) -> Parser:

@@ -38,7 +38,9 @@ def _certificate(cursor: Cursor, draft: HasSettings) -> None:
 
 def parse_ssl_f_use(cursor: Cursor, draft: ProxyDraft) -> None:
     """`ssl-f-use crt <file> [<option>]...`"""
-    line = CertificateDraft("", cursor.keyword.location, line=cursor.keyword.location.line)
+    line = CertificateDraft("", cursor.keyword.location, line=cursor.keyword.location.line, is_whole=False)
+    # Before it is read: a frontend with a wrong one is not one without any certificate.
+    draft.frontend_certificates.append(line)
     first = cursor.position
     read_options(cursor, Scope.CRT_LIST, line)
     if "crt" not in line.settings:
@@ -47,7 +49,7 @@ def parse_ssl_f_use(cursor: Cursor, draft: ProxyDraft) -> None:
     words = [word.text for word in cursor.words[first:]]
     at = words.index("crt")
     line.written = " ".join(words[:at] + words[at + 2 :])
-    draft.frontend_certificates.append(line)
+    line.is_whole = True
 
 
 def _as_on_bind_lines(name: str) -> Keyword:

@@ -51,10 +51,12 @@ def parse_server(cursor: Cursor, draft: ProxyDraft) -> None:
         raise cursor.wrong(name, f"'{name.text}' is the name of a default-server")
     address = _address(cursor, name)
     origin = read_origin(cursor, draft)
-    server = ServerDraft(name.text, name.location, address, Settings(draft.default_server) if origin is None else origin)
+    settings = Settings(draft.default_server) if origin is None else origin
+    server = ServerDraft(name.text, name.location, address, settings, is_whole=False)
     # Before its options: a server with a bad one is not "defined nowhere" for those who name it.
     draft.servers.append(server)
     read_options(cursor, Scope.SERVER, server)
+    server.is_whole = True
 
 
 def _name(cursor: Cursor, expected: str, what: str) -> Word:
