@@ -11,6 +11,7 @@ from typing import Any
 
 from headgate.base.diagnostics import ConfigError, Location, Report
 from headgate.base.records import dataclass, field
+from headgate.config.alpn import offered
 from headgate.config.client_auth import NOTHING_IGNORED
 from headgate.config.drafts import BindDraft, CertificateDraft, CrtListFile, Settings
 from headgate.config.keywords.tls_options import VERSIONS
@@ -36,9 +37,6 @@ from headgate.config.tls_options import (
 )
 from headgate.config.version_limits import version_limits
 from headgate.config.written_options import TOLD, WrittenOptions
-
-#: What ALPN may offer so far.
-SUPPORTED_PROTOCOLS = ("http/1.1", "http/1.0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,16 +227,9 @@ def at_security_level(ciphers: str | None, level: int | None) -> str | None:
 def _alpn(settings: Settings, mode: Mode, report: Report) -> tuple[str, ...]:
     """What is offered of what was written."""
     written: tuple[str, ...] = settings.value("alpn")
-    place = settings.place("alpn")
     if mode is not Mode.HTTP:
         return written
-    offered = tuple(name for name in written if name in SUPPORTED_PROTOCOLS)
-    if written and not offered:
-        report.alert(f"ALPN '{','.join(written)}': none of these protocols is supported yet", place, allowed=SUPPORTED_PROTOCOLS)
-    elif len(offered) < len(written):
-        left_out = ", ".join(name for name in written if name not in offered)
-        report.warn(f"ALPN {left_out} is not yet supported and not offered: clients use {offered[0]}", place)
-    return offered
+    return offered(written, WrittenOptions(None, settings.places(TOLD)), report)
 
 
 def tls_versions(settings: Settings, place: Location, report: Report) -> TlsVersions:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from OpenSSL import SSL
 
 from headgate.base.diagnostics import ConfigError, Report, Severity, config_error
+from headgate.config.alpn import SPOKEN, offered
 from headgate.config.tls_options import BindPolicy, BindTls, Verify
 from headgate.tls.applied_policy import AppliedPolicy
 from headgate.tls.forging import Forger
@@ -22,9 +23,6 @@ from headgate.tls.storage import Storage
 from headgate.tls.store import CertificateStore, Served, load_served, skipped
 from headgate.tls.ticket_sealing import TicketSealer, sealer_for
 from headgate.tls.tuning import UNTUNED, Tuning
-
-#: What we can speak behind TLS today, in HTTP mode.
-_SPOKEN = ("http/1.1", "http/1.0")
 
 
 def build_bind_context(
@@ -167,20 +165,7 @@ def _negotiable(policy: BindPolicy, tls: BindTls, report: Report, *, http: bool)
     """The protocols to agree to. Only what we speak is offered in HTTP mode; in TCP mode the protocol is not our business."""
     if not http or not policy.alpn:  # `no-alpn`: what is on without a word is in the policy already
         return policy.alpn
-    spoken = tuple(one for one in policy.alpn if one in _SPOKEN)
-    unspoken = [one for one in policy.alpn if one not in _SPOKEN]
-    if not spoken:
-        report.alert(
-            f"alpn {','.join(unspoken)}: not supported yet, and nothing else is offered", tls.written.of("alpn", unspoken[0]),
-            remedy="use alpn http/1.1",
-        )
-    elif unspoken:
-        report.warn(
-            f"alpn {','.join(unspoken)}: not supported yet, clients get {','.join(spoken)}",
-            tls.written.of("alpn", unspoken[0]),
-            remedy="nothing breaks: clients that offer h2 offer http/1.1 too",
-        )
-    return spoken
+    return offered(policy.alpn, tls.written, report)
 
 
 def _acceptable(

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from headgate.base.diagnostics import Severity
-from headgate.config.cursor import Cursor, Word
+from headgate.config.addresses import split_commas
+from headgate.config.cursor import Cursor
 from headgate.config.drafts import Settings
 from headgate.config.registry import KEYWORDS, Keyword, Parser, Scope, Status
 
@@ -108,11 +109,11 @@ def comma_list(what: str, allowed: tuple[str, ...] | None = None) -> Callable[[C
 
     def read(cursor: Cursor) -> tuple[str, ...]:
         word = cursor.next(what)
-        parts = tuple(part for part in word.text.split(",") if part)
+        parts = [part for part in split_commas(word) if part.text]
         for part in parts:
-            if allowed is not None and part not in allowed:
-                raise cursor.wrong(Word(part, word.location), f"unknown {what} '{part}'", allowed=allowed)
-        return parts
+            if allowed is not None and part.text not in allowed:
+                raise cursor.wrong(part, f"unknown {what} '{part.text}'", allowed=allowed)
+        return tuple(part.text for part in parts)
 
     return read
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from headgate.base.addresses import Address, Family
 from headgate.base.regex import regex
-from headgate.config.addresses import is_literal, parse_address
+from headgate.config.addresses import is_literal, parse_address, split_commas
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ProxyDraft, ServerDraft, Settings
 from headgate.config.keywords.line_options import (
@@ -150,12 +150,12 @@ _INIT_WAYS = ("last", "libc", "none")
 
 def _init_address(cursor: Cursor) -> tuple[str, ...]:
     word = cursor.next("a list of last, libc, none and addresses")
-    parts = tuple(word.text.split(","))
+    parts = split_commas(word)
     for part in parts:
-        if part not in _INIT_WAYS and not is_literal(part):
+        if part.text not in _INIT_WAYS and not is_literal(part.text):
             known = (*_INIT_WAYS, "<ip>")
-            raise cursor.wrong(Word(part, word.location), f"unknown way '{part}' to find an address", allowed=known)
-    return parts
+            raise cursor.wrong(part, f"unknown way '{part.text}' to find an address", allowed=known)
+    return tuple(part.text for part in parts)
 
 
 def _weight(cursor: Cursor) -> int:

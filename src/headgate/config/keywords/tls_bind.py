@@ -5,12 +5,16 @@ Those that the TLS library or its Python binding does not reach have a row that 
 
 from __future__ import annotations
 
+from headgate.base.diagnostics import config_error
 from headgate.base.verify_errors import verify_error_names, verify_error_number
+from headgate.config.addresses import split_commas
 from headgate.config.client_auth import IgnoredErrors
-from headgate.config.cursor import Cursor, Word
+from headgate.config.cursor import Cursor
 from headgate.config.keywords.line_options import flag, store, text
 from headgate.config.keywords.tls_options import kernel_tls
 from headgate.config.registry import Keyword, Parser, Scope, Status
+
+_ALL_OR_SOME = "write 'all' to ignore every error, or the ones to be ignored without it"
 
 
 def _ignored_errors(cursor: Cursor) -> IgnoredErrors:
@@ -19,14 +23,15 @@ def _ignored_errors(cursor: Cursor) -> IgnoredErrors:
     if word.text == "all":
         return IgnoredErrors(everything=True)
     numbers = set()
-    for part in word.text.split(","):
-        if not part:
+    for part in split_commas(word):
+        if not part.text:
             continue
-        number = verify_error_number(part)
+        if part.text == "all":
+            raise config_error("'all' stands alone: no other error is left to ignore", part.location, remedy=_ALL_OR_SOME)
+        number = verify_error_number(part.text)
         if not number:
-            raise cursor.wrong(
-                Word(part, word.location), f"unknown verification error '{part}'", allowed=("all", *verify_error_names()[1:])
-            )
+            known = ("all", *verify_error_names()[1:])
+            raise cursor.wrong(part, f"unknown verification error '{part.text}'", allowed=known)
         numbers.add(number)
     return IgnoredErrors(frozenset(numbers))
 

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from headgate.config.cursor import Cursor, Word
-from headgate.config.keywords.line_options import HasSettings, comma_list, flag, one_of, store, text
+from headgate.config.addresses import split_commas
+from headgate.config.cursor import Cursor
+from headgate.config.keywords.line_options import HasSettings, flag, one_of, store, text
 from headgate.config.registry import Parser
 
 #: Lowest to highest, as `ssl-min-ver` writes them.
@@ -16,18 +17,16 @@ VERSIONS = ("SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 SHORT_VERSIONS = {"sslv3": "SSLv3", "tlsv10": "TLSv1.0", "tlsv11": "TLSv1.1", "tlsv12": "TLSv1.2", "tlsv13": "TLSv1.3"}
 
 _PROTOCOL_MOST = 255
-_protocol_list = comma_list("ALPN protocol list")
 _KTLS = "the TLS library that the Python binding carries is built without kernel TLS; it would take a build of OpenSSL with it"
 
 
 def protocols(cursor: Cursor) -> tuple[str, ...]:
     """Names of ALPN protocols, as they can be sent: a length of one byte goes before each (RFC 7301 section 3.1)."""
-    names = _protocol_list(cursor)
+    names = [name for name in split_commas(cursor.next("an ALPN protocol list")) if name.text]
     for name in names:
-        if not name.isascii() or len(name) > _PROTOCOL_MOST:
-            word = cursor.words[cursor.position - 1]
-            raise cursor.wrong(Word(name, word.location), f"'{name}' can't be an ALPN protocol")
-    return names
+        if not name.text.isascii() or len(name.text) > _PROTOCOL_MOST:
+            raise cursor.wrong(name, f"'{name.text}' can't be an ALPN protocol")
+    return tuple(name.text for name in names)
 
 
 def kernel_tls(cursor: Cursor, draft: object) -> None:
