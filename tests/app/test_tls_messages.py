@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headgate.app.prepare import prepare
-from headgate.base.diagnostics import Diagnostic, Report
+from headgate.base.diagnostics import Diagnostic, Report, render
 from headgate.config.load import load
 from headgate.config.predicates import BuildFacts
 from headgate.tls.authority import issue, make_authority
@@ -182,3 +182,22 @@ def test_where_relative_names_start(folder: Path) -> None:
         "ssl crt /nosuch": None,
     }
     assert {bind: found(bind)[0].remedy for bind in remedies} == remedies
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [
+        "ssl crt nosuch", f"{SSL} ciphers HIHG", f"{SSL} verify required ca-file ca.pem crl-file nosuch",
+        f"{SSL} generate-certificates ca-sign-file nosuch",
+    ],
+)  # fmt: skip
+def test_pass_phrases_are_not_shown(folder: Path, bind: str) -> None:
+    said = "\n".join(render(one) for one in everything(f"{bind} ca-sign-pass s3cret"))
+    assert said.startswith("x.cfg:8:") and "s3cret" not in said
+
+
+def test_the_password_of_a_server_without_an_address_is_not_shown(folder: Path) -> None:
+    Path("y.cfg").write_text("backend b\n server web.example tcp-md5sig s3cret\n")
+    report = Report()
+    load(["y.cfg"], {}, BuildFacts(), report)
+    assert report.alerts and "s3cret" not in "\n".join(render(one) for one in report.items)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from headgate.base.diagnostics import Diagnostic, Location, Severity
+import pytest
+
+from headgate.base.diagnostics import Diagnostic, Location, Severity, render
 from headgate.cli.messages import message, of_diagnostic
 
 
@@ -29,6 +31,20 @@ def test_a_diagnostic_has_place_line_caret_column_and_advice() -> None:
         "   |   allowed here: mode, maxconn",
         "   |   write mode",
     ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "bind :1 ssl ca-sign-pass s3cret", "server s 192.0.2.1:1 tcp-md5sig s3cret", "user u insecure-password s3cret",
+        "user u password s3cret", "stats  auth u:s3cret", "cluster-secret s3cret", "dynamic-cookie-key s3cret",
+    ],
+)  # fmt: skip
+def test_lines_with_passwords_are_not_shown(line: str) -> None:
+    place = Location("a.cfg", 3, 1, 4, line)
+    said = of_diagnostic(Diagnostic(Severity.ALERT, "no", place, remedy="do this"), 7)
+    assert said == "[ALERT]    (7) : config : parsing [a.cfg:3] : no\n   |   do this"
+    assert render(Diagnostic(Severity.ALERT, "no", place)) == "a.cfg:3:1: no"
 
 
 def test_a_diagnostic_without_a_place_says_only_what_it_says() -> None:

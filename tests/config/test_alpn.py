@@ -15,7 +15,7 @@ from headgate.config.written_options import WrittenOptions
         ("http1.1", (), "alpn: there is no protocol 'http1.1', and nothing else is offered", "http1.1", "http/1.1"),
         ("h3", (), "alpn h3: not supported yet, and nothing else is offered", "h3", None),
         ("h2,http/1.1", ("http/1.1",), "alpn h2: not supported yet, clients get http/1.1", "h2", None),
-        ("http/1.0,HTTP/1.1", ("http/1.0",), "alpn: there is no protocol 'HTTP/1.1', clients get http/1.0", "HTTP/1.1", "http/1.1"),
+        ("http/1.0,HTTP", ("http/1.0",), "alpn: there is no protocol 'HTTP', clients get http/1.0", "HTTP", "http/1.1"),
     ],
 )  # fmt: skip
 def test_what_is_left_out(value: str, spoken: tuple[str, ...], said: str, word: str, near: str | None) -> None:

@@ -10,11 +10,20 @@ import enum
 from collections.abc import Iterable
 
 from headgate.base.records import dataclass, field
+from headgate.base.regex import regex
+
+#: Lines that hold a password.
+_SECRET_LINE = regex(
+    r"\b(?:insecure-password|password|stats\s+auth|cluster-secret|dynamic-cookie-key|ca-sign-pass|tcp-md5sig)\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A span of one line of one file. Lines count from 1, columns from 1; `width` is the length to underline."""
+    """A span of one line of one file. Lines count from 1, columns from 1; `width` is the length to underline.
+
+    `text` is the line; what may be shown of it is `excerpt`.
+    """
 
     file: str
     line: int
@@ -29,6 +38,11 @@ class Location:
     def short(self) -> str:
         """HAProxy's own way to name a place in its messages: `file:line`."""
         return f"{self.file}:{self.line}"
+
+    @property
+    def excerpt(self) -> str:
+        """The line below a message; "" for one that holds a password."""
+        return "" if _SECRET_LINE.search(self.text) else self.text
 
 
 NOWHERE = Location("<none>", 0)
@@ -149,8 +163,8 @@ def render(diagnostic: Diagnostic) -> str:
     place = diagnostic.location
     head = f"{place}: " if place is not None and place.line else ""
     lines.append(f"{head}{diagnostic.message}")
-    if place is not None and place.text:
-        shown = place.text.replace("\t", " ")
+    if place is not None and place.excerpt:
+        shown = place.excerpt.replace("\t", " ")
         start = max(place.column - 1, 0)
         # A hundred-megabyte line must not be echoed whole: a window around the caret is enough.
         offset = max(start - 60, 0)

@@ -33,7 +33,7 @@ def of_diagnostic(diagnostic: Diagnostic, pid: int) -> str:
     lines = render(diagnostic).split("\n")
     explained = [line for line in lines[diagnostic.message.count("\n") + 1 :]]
     where = f"parsing [{place.short}] : " if place is not None and place.line else ""
-    if place is not None and place.text:
+    if place is not None and place.excerpt:
         # The caret shows the column to people, the number is for editors.
         explained[1] = f"{explained[1]} column {place.column}"
     return message(diagnostic.severity, "\n".join([f"config : {where}{diagnostic.message}", *explained]), pid)

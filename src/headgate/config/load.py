@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import headgate.config.keywords  # noqa: F401  (fills KEYWORDS)
 from headgate.base.diagnostics import ConfigError, Report, Severity, config_error
-from headgate.base.regex import regex
 from headgate.config.conditionals import Blocks
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ConfigDraft
@@ -51,7 +50,6 @@ def load(
         drop_format_variables(environment)
     config = resolve(drafts, report)
     report.drop_repeated()
-    _hide_secrets(report)
     return None if report.alerts else config
 
 
@@ -204,18 +202,6 @@ _RUN = {
     Status.UNSUPPORTED: _unsupported,
     Status.REMOVED: _removed,
 }
-
-
-#: Lines that hold a password: they are not shown below a message.
-_SECRET_LINE = regex(r"\b(?:insecure-password|password|stats\s+auth|cluster-secret|dynamic-cookie-key|ca-sign-pass)\b")
-
-
-def _hide_secrets(report: Report) -> None:
-    """Take the text of lines with passwords out of what is reported; the place stays."""
-    for index, item in enumerate(report.items):
-        place = item.location
-        if place is not None and place.text and _SECRET_LINE.search(place.text):
-            report.items[index] = replace(item, location=replace(place, text=""))
 
 
 def _name_hosts_in_logs(drafts: ConfigDraft) -> None:

@@ -75,7 +75,7 @@ def _address(cursor: Cursor, name: Word) -> Address:
     # `server web1` alone is an address forgotten; with a dot in it, the name surely is a host's.
     is_option = "." in name.text if following is None else KEYWORDS.find(Scope.SERVER, [following]) is not None
     if is_option and _HOST_NAME.fullmatch(name.text):
-        rest = "".join(f" {word.text}" for word in cursor.rest)
+        rest = "".join(f" {word.text}" for word in cursor.rest) if name.location.excerpt else " ..."
         cursor.report.warn(
             f"server '{name.text}' has no address: its name is taken as the host name, and the port is the one that the"
             " client connected to", name.location, remedy=f"write 'server {name.text} {name.text}:<port>{rest}'",
