@@ -201,3 +201,42 @@ def test_the_password_of_a_server_without_an_address_is_not_shown(folder: Path) 
     report = Report()
     load(["y.cfg"], {}, BuildFacts(), report)
     assert report.alerts and "s3cret" not in "\n".join(render(one) for one in report.items)
+
+
+@pytest.mark.parametrize("option", ["ca-file", "ca-verify-file", "crl-file"])
+def test_files_are_loaded_also_where_nothing_is_verified(folder: Path, option: str) -> None:
+    warning, error = found(f"{SSL} {option} nosuch")
+    assert place(warning) == place(error) == ("x.cfg", 8, option)
+    assert warning.message.startswith(f"'{option}' has no effect without 'verify'")
+    assert error.message.startswith("cannot read C")
+    if option != "ca-verify-file":
+        assert place(found(server=f"ssl verify none {option} nosuch")[-1]) == ("x.cfg", 10, option)
+
+
+def test_a_ca_that_nobody_is_verified_with(folder: Path) -> None:
+    (one,) = found(f"{SSL} ca-file ca.pem")
+    assert one.message.startswith("'ca-file' has no effect without 'verify'")
+    (folder / "a.list").write_text("site.pem [verify required] shop.example\n")
+    assert found("ssl crt-list a.list ca-file ca.pem") == []
+
+
+def test_a_ca_that_signs_nothing(folder: Path) -> None:
+    (one,) = found(f"{SSL} ca-sign-file nosuch")
+    assert one.message == "'ca-sign-file' has no effect without 'generate-certificates'"
+    assert place(one) == ("x.cfg", 8, "ca-sign-file")
+
+
+@pytest.mark.parametrize(
+    ("bind", "said", "word"),
+    [
+        ("verify required ca-file /nosuch strict-sni", "'verify', 'ca-file', 'strict-sni' have", "verify"),
+        ("name n force-tlsv12", "'force-tlsv12' has", "force-tlsv12"), ("crt site.pem", "'crt' has", "site.pem"),
+    ],
+)  # fmt: skip
+def test_options_of_tls_without_it(folder: Path, bind: str, said: str, word: str) -> None:
+    (one,) = found(bind)
+    assert one.message == f"{said} no effect without 'ssl' on the bind line" and place(one) == ("x.cfg", 8, word)
+
+
+def test_a_plain_bind_line(folder: Path) -> None:
+    assert found("name n no-tls-tickets no-alpn no-strict-sni") == []

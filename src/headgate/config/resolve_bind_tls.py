@@ -167,7 +167,7 @@ def _trusts(policy: BindPolicy) -> bool:
 
 
 #: Options that say how client certificates are verified: nothing without `verify`.
-_VERIFYING = ("ca-verify-file", "crl-file", "ca-ignore-err", "crt-ignore-err")
+_VERIFYING = ("ca-file", "ca-verify-file", "crl-file", "ca-ignore-err", "crt-ignore-err")
 
 
 def _warn_unverified(settings: Settings, report: Report) -> None:
@@ -182,6 +182,11 @@ def _warn_unverified(settings: Settings, report: Report) -> None:
 def _generate(settings: Settings, defaults: LineDefaults, report: Report) -> GenerateCertificates | None:
     """`generate-certificates` with `ca-sign-file` and `ca-sign-pass`."""
     if not settings.is_on("generate-certificates"):
+        if "ca-sign-file" in settings:
+            report.warn(
+                "'ca-sign-file' has no effect without 'generate-certificates'", settings.place("ca-sign-file"),
+                remedy="write 'generate-certificates' too, or leave it out; CAs of client certificates stand behind 'ca-file'",
+            )
         return None
     place = settings.place("generate-certificates")
     path = based(settings.value("ca-sign-file"), defaults.ca_base)

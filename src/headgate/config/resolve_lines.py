@@ -20,7 +20,7 @@ from headgate.config.resolve_certificates import Certificates, FrontendCertifica
 from headgate.config.resolve_checks import build_agent, build_check
 from headgate.config.resolvers import Resolution
 from headgate.config.tls_options import CertificateFile, ServerTls, Verify
-from headgate.config.written_options import TOLD
+from headgate.config.written_options import TOLD, WrittenOptions
 
 
 def line_defaults(settings: Settings) -> LineDefaults:
@@ -54,8 +54,8 @@ def build_binds(
     if not draft.is_whole:
         return list(draft.addresses)
     tls = bind_tls(draft, mode, defaults, report, frontend) if settings.is_on("ssl") else None
-    if tls is None and "crt" in settings:
-        report.warn("'crt' has no effect without 'ssl' on the bind line", settings.place("crt"), remedy="write 'ssl crt ...'")
+    if not settings.is_on("ssl"):
+        _warn_without_ssl(settings, report)
     identifier = settings.value("id")
     if identifier is not None and len(draft.addresses) > 1:
         report.alert("'id' can't stand on a bind line with several addresses", settings.place("id"))
@@ -77,6 +77,27 @@ def build_binds(
         "tls": tls,
     }
     return [_unix(replace(bind, **fields), settings, defaults.unix) for bind in draft.addresses]
+
+
+#: Options of bind lines that say nothing without `ssl`, by the names of settings.
+_OF_TLS = (
+    "allow-0rtt", "alpn", "ca-file", "ca-ignore-err", "ca-sign-file", "ca-sign-pass", "ca-verify-file", "ciphers", "ciphersuites",
+    "client-sigalgs", "crl-file", "crt", "crt-ignore-err", "curves", "excluded versions", "generate-certificates", "no-ca-names",
+    "prefer-client-ciphers", "sigalgs", "ssl-max-ver", "ssl-min-ver", "strict-sni", "tls-ticket-keys", "verify",
+)  # fmt: skip
+
+
+def _warn_without_ssl(settings: Settings, report: Report) -> None:
+    places = {name: place for name, place in settings.places(_OF_TLS).items() if settings.value(name)}
+    written = WrittenOptions(None, places)
+    # The place of `crt` is that of the file.
+    words = {name: name if name == "crt" else written.word(name) for name in places}
+    names = {words[name]: places[name] for name in sorted(places, key=lambda name: places[name].column)}
+    if names:
+        listed = ", ".join(f"'{name}'" for name in names)
+        have = "has" if len(names) == 1 else "have"
+        place = next(iter(names.values()))
+        report.warn(f"{listed} {have} no effect without 'ssl' on the bind line", place, remedy="write 'ssl crt <file> ...'")
 
 
 def _unix(bind: Bind, settings: Settings, common: Settings) -> Bind:

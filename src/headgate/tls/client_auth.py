@@ -21,7 +21,7 @@ from headgate.config.tls_options import BindPolicy, BindTls, Verify
 from headgate.tls.openssl import address_of, encoded_certificate, ffi, lib
 from headgate.tls.policy import SYSTEM_CA, share_trust
 from headgate.tls.revocation import add_revocations, check_revocations
-from headgate.tls.storage import Entry, Storage
+from headgate.tls.storage import AuthoritiesEntry, Entry, RevocationsEntry, Storage
 
 _MODES: Final = {
     Verify.NONE: SSL.VERIFY_NONE,
@@ -51,13 +51,23 @@ class ClientAuth:
 
     def __init__(self, policy: BindPolicy, tls: BindTls, storage: Storage) -> None:
         self.digest = hashlib.sha256(b"none").digest()
-        self.entries: list[Entry[Any]] = []
+        # Also where nothing is verified: a file that can't be loaded is an error in any case, as it is in HAProxy.
+        named = (("ca-file", policy.ca_file), ("ca-verify-file", policy.ca_verify_file))
+        authorities = {
+            path: storage.authority(path, tls.written.of(option))
+            for option, path in named
+            if path is not None and path != SYSTEM_CA
+        }
+        lists = storage.revocation(policy.crl_file, tls.written.of("crl-file")) if policy.crl_file is not None else None
+        self.entries: list[Entry[Any]] = [*authorities.values()]
+        if lists is not None:
+            self.entries.append(lists)
         self._mode = _MODES[policy.verify]
         self._trust: SSL.Context | None = None
         self._named: tuple[x509.Certificate, ...] = ()
         self._callback: Any = ffi.NULL
         if policy.verify is not Verify.NONE:
-            self._load(policy, tls, storage)
+            self._load(policy, tls, authorities, lists)
             self._callback = _judge(tls.crt_ignore_err, tls.ca_ignore_err)
 
     def put_on(self, context: SSL.Context) -> None:
@@ -72,29 +82,27 @@ class ClientAuth:
         """The same for a connection that was created from another context than the one it is switched to."""
         lib.SSL_set_verify(ssl, self._mode, self._callback)
 
-    def _load(self, policy: BindPolicy, tls: BindTls, storage: Storage) -> None:
+    def _load(
+        self, policy: BindPolicy, tls: BindTls, authorities: dict[str, AuthoritiesEntry], lists: RevocationsEntry | None
+    ) -> None:
         """Put what the files hold into a store of trust that all contexts share, and sum it up."""
         # A context of its own is the binding's only way to the system's CAs.
         trust = self._trust = SSL.Context(SSL.TLS_SERVER_METHOD)
         store = lib.SSL_CTX_get_cert_store(trust._context)
         digest = hashlib.sha256(f"{policy.verify.value} {tls.ca_ignore_err} {tls.crt_ignore_err}".encode())
         anchors: list[x509.Certificate] = []
-        for option, path in (("ca-file", policy.ca_file), ("ca-verify-file", policy.ca_verify_file)):
+        for path in (policy.ca_file, policy.ca_verify_file):
             if path == SYSTEM_CA:
                 trust.set_default_verify_paths()
                 digest.update(SYSTEM_CA.encode())
             elif path is not None:
-                authorities = storage.authority(path, tls.written.of(option))
-                self.entries.append(authorities)
-                anchors += authorities.contents
+                anchors += authorities[path].contents
                 if path == policy.ca_file and not policy.no_ca_names:
-                    self._named = authorities.contents
+                    self._named = authorities[path].contents
         for one in dict.fromkeys(anchors):
             lib.X509_STORE_add_cert(store, crypto.X509.from_cryptography(one)._x509)
             digest.update(one.fingerprint(SHA256()))
-        if policy.crl_file is not None:
-            lists = storage.revocation(policy.crl_file, tls.written.of("crl-file"))
-            self.entries.append(lists)
+        if lists is not None:
             add_revocations(store, lists.contents)
             check_revocations(store)
             for revocation in lists.contents:

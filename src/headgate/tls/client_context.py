@@ -104,11 +104,11 @@ class ServerContext:
         self._certificate = None if tls.certificate is None else storage.certificate(tls.certificate)
         self._authorities: AuthoritiesEntry | None = None
         self._revocations: RevocationsEntry | None = None
-        if tls.verify is Verify.REQUIRED:
-            if tls.ca_file is not None and tls.ca_file != SYSTEM_CA:
-                self._authorities = storage.authority(tls.ca_file, tls.written.of("ca-file"))
-            if tls.crl_file is not None:
-                self._revocations = storage.revocation(tls.crl_file, tls.written.of("crl-file"))
+        # Also where nothing is verified: a file that can't be loaded is an error in any case, as it is in HAProxy.
+        if tls.ca_file is not None and tls.ca_file != SYSTEM_CA:
+            self._authorities = storage.authority(tls.ca_file, tls.written.of("ca-file"))
+        if tls.crl_file is not None:
+            self._revocations = storage.revocation(tls.crl_file, tls.written.of("crl-file"))
         self._verification = ServerVerification()
         self._requests = CertificateRequests()
         self._alpn = alpn_wire(tls.alpn)
