@@ -11,13 +11,14 @@ from collections.abc import Mapping
 
 from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass, field
+from headgate.base.regex import regex
 
 #: What OpenSSL is told of, by the names of settings.
 TOLD = frozenset(
     "alpn ca-file ca-verify-file check-alpn ciphers ciphersuites client-sigalgs crl-file curves sigalgs ssl-max-ver ssl-min-ver"
     " verify verifyhost".split()
 ) | {"excluded versions"}
-_WORD = re.compile(r"[\w.-]+")
+_WORD = regex(r"[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
