@@ -55,7 +55,7 @@ class LineDefaults:
 #: Options that `BindPolicy` has as they were written, by keyword.
 _AS_WRITTEN = {
     "allow-0rtt": "allow_0rtt", "ciphersuites": "ciphersuites", "client-sigalgs": "client_sigalgs",
-    "ecdhe": "curves", "curves": "curves", "no-ca-names": "no_ca_names", "sigalgs": "sigalgs", "verify": "verify",
+    "curves": "curves", "no-ca-names": "no_ca_names", "sigalgs": "sigalgs", "verify": "verify",
 }
 #: Those that name files below `ca-base`.
 _FILES = {"ca-file": "ca_file", "ca-verify-file": "ca_verify_file", "crl-file": "crl_file"}
@@ -204,10 +204,7 @@ def policy_options(settings: Settings, mode: Mode, defaults: LineDefaults, repor
     options: list[tuple[str, Any]] = []
     if "ciphers" in settings:
         options.append(("ciphers", at_security_level(settings.value("ciphers"), defaults.security_level)))
-    written = {field: settings.value(keyword) for keyword, field in _AS_WRITTEN.items() if keyword in settings}
-    options += written.items()
-    if "ecdhe" in settings and "curves" in settings:
-        report.warn("'ecdhe' has no effect beside 'curves'", settings.place("ecdhe"), remedy="leave it out")
+    options += [(field, settings.value(keyword)) for keyword, field in _AS_WRITTEN.items() if keyword in settings]
     options += [
         (field, based(settings.value(keyword), defaults.ca_base)) for keyword, field in _FILES.items() if keyword in settings
     ]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from OpenSSL import SSL
 
 from headgate.base.diagnostics import ConfigError, Report, Severity, config_error
-from headgate.config.alpn import SPOKEN, offered
+from headgate.config.alpn import offered
 from headgate.config.tls_options import BindPolicy, BindTls, Verify
 from headgate.tls.applied_policy import AppliedPolicy
 from headgate.tls.forging import Forger

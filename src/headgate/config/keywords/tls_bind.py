@@ -10,11 +10,22 @@ from headgate.base.verify_errors import verify_error_names, verify_error_number
 from headgate.config.addresses import split_commas
 from headgate.config.client_auth import IgnoredErrors
 from headgate.config.cursor import Cursor
-from headgate.config.keywords.line_options import flag, store, text
+from headgate.config.keywords.line_options import HasSettings, flag, store, text
 from headgate.config.keywords.tls_options import kernel_tls
 from headgate.config.registry import Keyword, Parser, Scope, Status
 
 _ALL_OR_SOME = "write 'all' to ignore every error, or the ones to be ignored without it"
+
+
+def _ecdhe(cursor: Cursor, draft: HasSettings) -> None:
+    """`ecdhe <named curve>`: `curves` of one; beside `curves` it is ignored."""
+    option = cursor.words[cursor.position - 1]
+    value = cursor.next("a named curve").text
+    earlier = draft.settings.place("curves")
+    if earlier.text[earlier.column - 1 :][: earlier.width] == "curves":
+        cursor.report.warn("'ecdhe' has no effect beside 'curves'", option.location, remedy="leave it out")
+    else:
+        draft.settings.put("curves", value, option.location)
 
 
 def _ignored_errors(cursor: Cursor) -> IgnoredErrors:
@@ -46,7 +57,7 @@ BIND_OPTIONS: dict[str, Parser] = {
     "client-sigalgs": store("client-sigalgs", text("a list of signature algorithms")),
     "crl-file": store("crl-file", text("a file of certificate revocation lists")),
     "crt-ignore-err": store("crt-ignore-err", _ignored_errors),
-    "ecdhe": store("ecdhe", text("a named curve")),
+    "ecdhe": _ecdhe,
     "ktls": kernel_tls,
     "no-ca-names": flag("no-ca-names"),
     "sigalgs": store("sigalgs", text("a list of signature algorithms")),
