@@ -392,6 +392,22 @@ def test_with_a_directory_a_certificate_outlasts_reload_and_restart(
     again.shows(renewed)
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_chain_that_was_added_outlasts_a_reload_or_is_named(site: Site, stack: contextlib.ExitStack, keeps: bool) -> None:
+    """The certificate itself stays the same."""
+    between = make_authority("between", parent=site.authority)
+    issued = issue(between, ["a.example"])
+    (site.directory / "site.pem").write_bytes(issued.certificate_pem + issued.key_pem)
+    running = Mastered(site, stack, f"crt-state-dir {site.directory}/states" if keeps else "")
+    running.install(site, issued)
+    shown = f"show ssl cert {site.path('site.pem')}"
+    assert "Chain Subject: /CN=between" in say(running.socket, shown)
+    assert ("goes back to what its file holds" in running.reload()) is not keeps
+    wait_until(lambda: ("Chain Subject: /CN=between" in say(running.socket, shown)) is keeps, "the new generation answers")
+    site.write("site.pem", issued)
+    assert "at run time" not in running.reload()
+
+
 # --- files that are watched ------------------------------------------------------------------------------------------
 
 

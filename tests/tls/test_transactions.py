@@ -49,6 +49,16 @@ def test_a_certificate_as_text_is_the_same_certificate(authority: Authority) -> 
     assert text_of(again) == text_of(made)
 
 
+def test_all_of_a_file_outlasts_the_form_of_text(authority: Authority) -> None:
+    """A root is not sent, but answers for OCSP responses; DH parameters are no certificate."""
+    parameters = "-----BEGIN DH PARAMETERS-----\nAAAA\n-----END DH PARAMETERS-----\n"
+    issued = issue(authority, ["a.example"])
+    made = certified("site.pem", CertificateText(issued.pem.decode() + authority.certificate_pem.decode() + parameters))
+    again = certified("site.pem", text_of(made))
+    assert again.signer == made.signer == authority.certificate and not again.chain
+    assert again.dh_parameters == made.dh_parameters == parameters.encode()
+
+
 def test_certificate_and_key_may_come_one_after_the_other(authority: Authority, open_: Transactions) -> None:
     fresh = issue(authority, ["a.example", "*.b.example"], not_before=NOW - DAY, not_after=NOW + 99 * DAY)
     assert open_.set_certificate("site.pem", fresh.certificate_pem.decode()) == ("site.pem", True)

@@ -14,10 +14,12 @@ import os
 from collections.abc import Iterator
 
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from headgate.admin.writing import date
 from headgate.base.diagnostics import Report, Severity
 from headgate.base.records import dataclass
+from headgate.tls.certified_key import CertifiedKey
 from headgate.tls.storage import Storage
 from headgate.tls.transactions import LARGEST, CertificateText, Refused, certified
 
@@ -123,9 +125,12 @@ def restore_certificates(directory: str, storage: Storage, report: Report) -> No
         except Refused as refusal:
             report.warn(f"the certificate '{kept.name}' that was installed at run time on {when} can't be used: {refusal}", None)
             continue
-        if made.leaf == entry.contents.leaf:
-            continue  # the file has followed
-        if _written(entry.file.source or kept.name) > kept.installed:
+        made.issuers = storage.reader.issuers
+        if made.leaf == entry.contents.leaf and _written(storage.reader.response_path(entry.file)) > kept.installed:
+            made.ocsp = entry.contents.ocsp  # fetched since
+        if _identity(made) == _identity(entry.contents):
+            continue  # the files have followed
+        if max(map(_written, storage.reader.paths(entry.file))) > kept.installed:
             report.note(
                 Severity.NOTICE,
                 f"certificate '{kept.name}': its file is newer than what was installed at run time on {when}, and serves now",
@@ -167,7 +172,8 @@ def digest_of(kind: str, name: str, storage: Storage) -> str:
     """What makes what stands behind a name the same, in words of `show ssl changes`; "-" for nothing."""
     digest = hashlib.sha256()
     if kind == "cert" and name in storage.certificates:
-        digest.update(storage.certificates[name].contents.leaf)
+        for part in _identity(storage.certificates[name].contents):
+            digest.update(b"%d:%s" % (len(part), part))
     elif kind in ("ca-file", "crl-file") and name in storage.of(kind):
         for one in storage.of(kind)[name].contents:
             digest.update(one.fingerprint(SHA256()))
@@ -180,6 +186,13 @@ def digest_of(kind: str, name: str, storage: Storage) -> str:
     else:
         return "-"
     return digest.hexdigest()[:32]
+
+
+def _identity(one: CertifiedKey) -> tuple[bytes, ...]:
+    """What makes two certificates the same for those who use them. The leaf says which private key it is."""
+    signer = one.signer
+    above = [each.public_bytes(Encoding.DER) for each in (*one.chain, *(() if signer is None else (signer,)))]
+    return one.leaf, one.ocsp or b"", one.sctl or b"", one.dh_parameters or b"", *above
 
 
 def _written(path: str) -> float:

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from headgate.app.process import App
 
 _WARNING, _NOTICE = 4, 5
-#: Suffixes of files that are read with a certificate (manual 3.1 ssl-load-extra-files).
-_BESIDE = ("", ".key", ".issuer", ".sctl")
 
 #: What says that a file is another one, or has other contents: device, inode, size, time of change. None: it is not there.
 _Stamp = tuple[int, int, int, int] | None
@@ -168,10 +166,7 @@ class CertificateWatch:
 def _files(storage: Storage) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Kind, name and files of all that comes from files."""
     for name, entry in storage.certificates.items():
-        path, files = entry.file.source or entry.file.path, entry.file.files
-        base = path[:-4] if storage.reader.loading.del_ext and path.endswith(".crt") else path
-        named = [one for one in (files.key, files.issuer, files.sctl) if one is not None]
-        yield "cert", name, tuple(dict.fromkeys([path, *(base + suffix for suffix in _BESIDE), *named]))
+        yield "cert", name, storage.reader.paths(entry.file)
     for kind in ("ca-file", "crl-file"):
         for name in storage.of(kind):
             yield kind, name, (name,)

@@ -110,9 +110,17 @@ class CertifiedKey:
     @property
     def pem(self) -> bytes:
         """Private key, leaf and chain, as `dump ssl cert` has them. With a key in it: for those only who may have it."""
+        return self._pem_with(self.chain)
+
+    @property
+    def file_pem(self) -> bytes:
+        """What `pem` has, but all certificates of its file in the place of the chain, and the DH parameters."""
+        return self._pem_with(map(x509.load_der_x509_certificate, self.others)) + (self.dh_parameters or b"")
+
+    def _pem_with(self, above: Iterable[x509.Certificate]) -> bytes:
         encoding = serialization.Encoding.PEM
         key = self.key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        return b"".join([key, *(one.public_bytes(encoding) for one in (self.certificate, *self.chain))])
+        return b"".join([key, *(one.public_bytes(encoding) for one in (self.certificate, *above))])
 
 
 class IssuerChains:

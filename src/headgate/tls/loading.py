@@ -22,6 +22,9 @@ from headgate.tls.certified_key import CertifiedKey, IssuerChains
 from headgate.tls.dummy_certificates import make_dummy
 from headgate.tls.pem import Decrypt, list_directory, read_certificates, read_certified_key, read_file
 
+#: Suffixes of files that are read with a certificate (manual 3.1 ssl-load-extra-files), but for the OCSP response.
+_BESIDE = ("", ".key", ".issuer", ".sctl")
+
 
 class PassPhrases(Protocol):
     """`ssl-passphrase-cmd`, as `app.pass_phrases` runs it."""
@@ -70,7 +73,7 @@ class CertificateReader:
         if file.dummy is not None:
             return make_dummy(file, file.dummy)
         path, location, files = file.source or file.path, file.location, file.files
-        base = path[:-4] if self.loading.del_ext and path.endswith(".crt") else path
+        base = self._base(path)
         certified = read_certified_key(
             path, location, key_path=files.key, beside=base if self._looks_for("key", file) else None, decrypt=self.decrypt
         )
@@ -92,6 +95,20 @@ class CertificateReader:
                     remedy=f"add the issuer to {path}, or put it in {base}.issuer",
                 )
         return certified
+
+    def paths(self, file: CertificateFile) -> tuple[str, ...]:
+        """The files that may have a part of a certificate, there or not; not its OCSP response, which is renewed by itself."""
+        path, files = file.source or file.path, file.files
+        named = [one for one in (files.key, files.issuer, files.sctl) if one is not None]
+        return tuple(dict.fromkeys([path, *(self._base(path) + suffix for suffix in _BESIDE), *named]))
+
+    def response_path(self, file: CertificateFile) -> str:
+        """The file that may have its OCSP response, there or not."""
+        return file.files.ocsp or f"{self._base(file.source or file.path)}.ocsp"
+
+    def _base(self, path: str) -> str:
+        """What files beside a certificate are called, without their suffix."""
+        return path[:-4] if self.loading.del_ext and path.endswith(".crt") else path
 
     def forget(self) -> None:
         """Wipe the pass phrases that were learned."""

@@ -77,9 +77,9 @@ class CertificateText:
 
 
 def text_of(certified: CertifiedKey) -> CertificateText:
-    """A loaded certificate as text, its private key included."""
+    """A loaded certificate as text: its private key, and all that stood in its file. A root there may be the issuer."""
     return CertificateText(
-        certified.pem.decode("ascii"),
+        certified.file_pem.decode("ascii"),
         x509.load_der_x509_certificate(certified.issuer).public_bytes(Encoding.PEM).decode() if certified.issuer else "",
         base64.b64encode(certified.ocsp).decode() if certified.ocsp else "",
         base64.b64encode(certified.sctl).decode() if certified.sctl else "",

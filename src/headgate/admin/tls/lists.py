@@ -12,7 +12,7 @@ from headgate.base.units import UnitError, parse_time
 from headgate.config.runtime_lines import read_crt_list_line
 from headgate.tls.storage import LoadedLine, LoadedList
 from headgate.tls.store import Served
-from headgate.tls.transactions import CertificateText, certified, text_of
+from headgate.tls.transactions import CertificateText, text_of
 
 # --- crt-lists -------------------------------------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ def _inserted(words: Sequence[str], side: TlsSide, _: Context) -> str:
     found = _list(words[0], side, f"crt-list '{words[0]}' does not exist!")
     certificate = words[2].split()[0]
     if certificate not in side.storage.certificates:
-        side.storage.put_certificate(certificate, certified(certificate, CertificateText(*words[3:])))
+        side.transactions.install_certificate(certificate, CertificateText(*words[3:]))
     _insert(found, words[2].strip(), int(words[1]), side)
     return ""
 
