@@ -100,6 +100,23 @@ def test_commands_reach_the_worker(ask: Ask) -> None:
     assert "Can't find the target PID" in ask("@7 show info")
 
 
+@pytest.mark.parametrize("prefix", ["@1 ", "@@1 ", "@1\n", "@1; "])
+@pytest.mark.parametrize("end", ["", "END"])
+def test_payloads_reach_the_worker(ask: Ask, prefix: str, end: str) -> None:
+    """Also those that the empty line ends."""
+    line = f"add map #0 <<{end}\na b\nc d\n{end}"
+    answer = ask(f"prompt i\n{prefix}{line}" if prefix == "@1\n" else f"{prefix}{line}")
+    assert "Unknown map identifier" in answer, answer
+
+
+def test_what_comes_behind_a_conversation_is_the_workers(ask: Ask) -> None:
+    assert "Uptime_sec" in ask("@@1\nshow info")
+
+
+def test_a_payload_is_not_shown_again(ask: Ask) -> None:
+    assert "secret" not in ask("set ssl cert x <<\nsecret\n")
+
+
 def test_prompts_show_where_commands_go_and_what_is_on(ask: Ask) -> None:
     pid = _worker(ask)
     said = ask("prompt\nexpert-mode on\nexperimental-mode on\n@1\nexpert-mode off\n@\nquit")

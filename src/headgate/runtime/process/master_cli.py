@@ -336,7 +336,7 @@ class Connection:
             except LookupError as error:
                 self.answer(str(error))
                 return
-            command = command.strip()
+            command = command.lstrip()  # an empty line at the end is the end of a payload
             if not command and not raw:
                 self.target = target
                 return
@@ -350,7 +350,8 @@ class Connection:
             self._start_relay(target, command, raw=False)
         else:
             names = ", ".join(f"'{one.name}'" for one in COMMANDS)
-            self.answer(f"Unknown command of the master: '{command}'. It knows {names}; '@1 {command}' asks the worker.")
+            first = command.partition("\n")[0]  # a payload may be a private key
+            self.answer(f"Unknown command of the master: '{first}'. It knows {names}; '@1 {first}' asks the worker.")
 
     def _run_own(self, run: Callable[[Connection, list[str]], Reply], level: Level, words: list[str]) -> None:
         if self.level < level:
@@ -395,6 +396,12 @@ class Connection:
         except OSError as error:
             self.busy = False
             self.answer(f"Process {target.pid} does not answer: {error.strerror}")
+            return
+        if raw:  # what came along with the command is for the worker, too
+            rest, self._in = self._in, b""
+            self._relay.send(rest)
+            if self._eof:
+                self._relay.client_eof()
 
     def relay_over(self) -> None:
         """The generation has answered."""
