@@ -147,6 +147,15 @@ def test_authorities_add_up(authority: Authority, open_: Transactions) -> None:
     assert entry.contents == (other.certificate,) and entry.generation == 1
 
 
+def test_an_authority_is_added_to_those_that_the_file_holds(authority: Authority, open_: Transactions) -> None:
+    other = make_authority("another")
+    open_.install_text("ca-file", "ca.pem", authority.certificate_pem.decode())
+    assert open_.set_text("ca-file", "ca.pem", other.certificate_pem.decode(), add=True)
+    assert open_.install_text("ca-file", "ca.pem", open_.authorities["ca.pem"]).contents == (
+        authority.certificate, other.certificate,
+    )  # fmt: skip
+
+
 def test_revocation_lists(authority: Authority, open_: Transactions) -> None:
     builder = x509.CertificateRevocationListBuilder().issuer_name(authority.certificate.subject)
     crl = builder.last_update(NOW).next_update(NOW + DAY).sign(authority.key, hashes.SHA256())

@@ -258,11 +258,16 @@ class Transactions:
             raise Refused(f"Can't replace a {called} which is not referenced by the configuration!")
         begun = name not in texts
         if add:
-            text = (texts.get(name) or "") + "\n" + text
+            text = f"{texts[name] if name in texts else self._held(kind, name)}\n{text}"
         self._room(len(text))
         parsed(kind, name, text)
         texts[name] = text
         return begun
+
+    def _held(self, kind: str, name: str) -> str:
+        """What a CA file or CRL file holds now."""
+        entry = self.storage.of(kind).get(name)
+        return "".join(one.public_bytes(Encoding.PEM).decode("ascii") for one in entry.contents) if entry is not None else ""
 
     def texts(self, kind: str) -> dict[str, str]:
         """The open transactions of a kind."""
