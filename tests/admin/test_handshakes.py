@@ -45,6 +45,7 @@ def shown(process: Any, words: str) -> list[str]:
         ("ok", ["none"]),
         ("probes", ["closed-before-any-byte"]),
         ("failed since 1m", ["no-common-version", "plain-http"]),
+        ("failed since 30d", ["no-common-version", "no-common-version", "plain-http"]),
         ("failed last 1", ["plain-http"]),
         ("cause plain-http", ["plain-http"]),
         ("source 192.0.2.0/24 failed", ["no-common-version", "no-common-version"]),
@@ -63,7 +64,8 @@ def test_filters(shaken: Any, words: str, causes: list[str]) -> None:
     [
         ("all", "Expects [failed|ok|probes] [json]"), ("cause", "'cause' expects an argument."), ("cause x", "Unknown cause 'x'"),
         ("source x", "'x' is no address"), ("since x", "'x' is not a time"), ("last 0", "'last' expects a number"),
-        ("last 5000", "'last' expects a number"),
+        ("last 5000", "'last' expects a number"), ("since 100001d", "longer than the longest time, 100000 days"),
+        (f"since {'9' * 5000}", "longer than the longest time"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense(shaken: Any, words: str, answer: str) -> None:

@@ -100,7 +100,8 @@ def test_one_line_for_each_stream(process: Any, play: Playbook) -> None:
     ("filters", "count"),
     [
         ("frontend web", 2), ("frontend raw", 1), ("backend app", 2), ("backend tcp", 1), ("server app/s1", 1),
-        ("server app/s2", 1), ("older 2", 1), ("older 2s", 1), ("older 1h", 0), ("older 1 frontend raw", 0), ("susp", 0),
+        ("server app/s2", 1), ("older 2", 1), ("older 2s", 1), ("older 1h", 0), ("older 30d", 0),
+        ("older 1 frontend raw", 0), ("susp", 0),
         ("all", 3), ("all backend tcp", 1), ("show-uri", 3),
     ],
 )  # fmt: skip

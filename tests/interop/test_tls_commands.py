@@ -253,6 +253,16 @@ def test_lines_come_and_go(site: Site, proxy: StartProxy, workers: int) -> None:
     assert running.says("del ssl cert new.pem") == "Certificate 'new.pem' deleted!"
 
 
+def test_what_expires_within_thirty_days(site: Site, proxy: StartProxy) -> None:
+    """The manual's own example; a timer of HAProxy's could not wait for so long."""
+    now = datetime.datetime.now(datetime.UTC)
+    site.write("other.pem", issue(site.authority, ["c.example"], not_before=now, not_after=now + datetime.timedelta(days=27)))
+    running = Running(site, proxy)
+    rows = [row.split("\t") for row in running.says("show ssl sni -A -t 30d").splitlines()[1:]]
+    assert [(row[1], row[4]) for row in rows] == [("c.example", site.path("other.pem"))]
+    assert running.says("show ssl sni -A -t 25d").count("\n") == 0
+
+
 @pytest.mark.parametrize(
     ("names", "days", "why"),
     [

@@ -13,7 +13,7 @@ from headgate.admin.registry import Command, CommandError, Level
 from headgate.admin.writing import date, endpoint
 from headgate.base.handshake_causes import BY_CODE, CAUSES, Cause, similar_failures
 from headgate.base.records import dataclass
-from headgate.base.units import UnitError, parse_time
+from headgate.base.units import LONGEST_SPAN, UnitError, parse_time
 
 if TYPE_CHECKING:
     from headgate.tls.handshake_record import HandshakeRecord
@@ -81,7 +81,7 @@ def _set_source(wanted: _Wanted, value: str) -> None:
 
 def _set_since(wanted: _Wanted, value: str) -> None:
     try:
-        wanted.since = parse_time(value, "s")
+        wanted.since = parse_time(value, "s", longest=LONGEST_SPAN)
     except UnitError as error:
         raise CommandError(f"{error}.") from None
 

@@ -16,7 +16,7 @@ from headgate.admin.registry import Command, CommandError, Level
 from headgate.admin.writing import date, duration, endpoint, expiry, family
 from headgate.balance.server import ServerState
 from headgate.base.termination import Outcome
-from headgate.base.units import UnitError, parse_time
+from headgate.base.units import LONGEST_SPAN, UnitError, parse_time
 from headgate.plan.facts import Session
 from headgate.proxy import exchange, relay, seeking
 from headgate.proxy.http_session import HttpSession
@@ -215,7 +215,7 @@ class _Wanted:
 
     def take_older(self, rest: list[str], _: Context) -> None:
         try:
-            self.older = parse_time(rest.pop(0), "s") if rest else 0.0
+            self.older = parse_time(rest.pop(0), "s", longest=LONGEST_SPAN) if rest else 0.0
         except UnitError as error:
             raise CommandError(str(error)) from None
         if self.older <= 0.0:

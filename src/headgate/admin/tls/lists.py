@@ -8,7 +8,7 @@ from headgate.admin.context import Context, TlsLine, TlsSide
 from headgate.admin.registry import CommandError
 from headgate.admin.tls.texts import date
 from headgate.base.diagnostics import ConfigError
-from headgate.base.units import UnitError, parse_time
+from headgate.base.units import LONGEST_SPAN, UnitError, parse_time
 from headgate.config.runtime_lines import read_crt_list_line
 from headgate.tls.storage import LoadedLine, LoadedList
 from headgate.tls.store import Served
@@ -189,7 +189,7 @@ def _options(words: Sequence[str]) -> tuple[str | None, bool, float]:
                 frontend = rest.pop(0)
                 continue
             try:
-                offset = parse_time(rest.pop(0), "s")
+                offset = parse_time(rest.pop(0), "s", longest=LONGEST_SPAN)
             except UnitError as error:
                 raise CommandError(f"'show ssl sni -t' expects an offset: {error}") from None
         else:
