@@ -253,6 +253,17 @@ def test_lines_come_and_go(site: Site, proxy: StartProxy, workers: int) -> None:
     assert running.says("del ssl cert new.pem") == "Certificate 'new.pem' deleted!"
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_line_that_is_none_is_refused(site: Site, proxy: StartProxy, workers: int) -> None:
+    running = Running(site, proxy, workers)
+    listing, other = site.path("list.txt"), site.path("other.pem")
+    before = running.says(f"show ssl crt-list -n {listing}")
+    answer = running.says(f"add ssl crt-list {listing}", f"{other} one.example\n{other} two.example".encode())
+    assert "only one line of a crt-list" in answer
+    assert "in a payload only" in running.says(f"add ssl crt-list {listing} {other} [verify required] zzz.example")
+    assert running.says(f"show ssl crt-list -n {listing}") == before
+
+
 def test_what_expires_within_thirty_days(site: Site, proxy: StartProxy) -> None:
     """The manual's own example; a timer of HAProxy's could not wait for so long."""
     now = datetime.datetime.now(datetime.UTC)

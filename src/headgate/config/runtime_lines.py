@@ -241,8 +241,10 @@ def read_crt_list_line(config: Config, text: str, name: str, number: int) -> Cer
         number: the line's.
 
     Raises:
-        ConfigError: an unknown option, a filter that can't match, or nothing at all.
+        ConfigError: an unknown option, a filter that can't match, more than one line, or nothing at all.
     """
+    if len(text.splitlines()) > 1:
+        raise config_error("only one line of a crt-list can be added at a time", None)
     report = Report()
     draft = parse_crt_list_line(text, name, number, report)
     if draft is None:

@@ -93,7 +93,7 @@ def _of_files(word: str, called: str) -> tuple[Command, ...]:
 _IN_MEMORY = "[<certfile>] : display the SSL certificates used in memory, or the details of a file"
 _NEW = "<certfile> : create a new certificate file to be used in a crt-list or a directory"
 _LISTS = "[-n] [<list>] : show the list of crt-lists or the content of a crt-list file <list>"
-_ADD = "<list> <cert> [opts]* : add to crt-list file <list> a line <cert> or a payload"
+_ADD = "<list> {<cert>|<payload>} : add to crt-list file <list> a certificate, or a line with options and filters"
 _DELETE = "<list> <cert[:line]> : delete a line <cert> from crt-list file <list>"
 _KEYS = "[id|*] : show tls keys references or dump tls ticket keys when id specified"
 _KEY = "[id|file] <key> : set the next TLS key for the <id> or <file> listener to <key>"

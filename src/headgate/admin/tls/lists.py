@@ -45,6 +45,8 @@ def _add(words: Sequence[str], side: TlsSide, context: Context) -> str:
     """`add ssl crt-list <list> <certificate>`, or with a payload that is a line of a crt-list."""
     if len(words) < 2 or not words[1].strip():
         raise CommandError("'add ssl crt-list' expects a filename and a certificate name")
+    if len(words) > 2:
+        raise CommandError("'add ssl crt-list' takes options and filters in a payload only: <certificate> [<options>] <filters>")
     name, written = words[0], words[1].strip()
     found = _list(name, side, f"Can't edit the crt-list: crt-list '{name}' does not exist!")
     _insert(found, written, _next_number(found), side)
