@@ -254,6 +254,25 @@ def test_lines_come_and_go(site: Site, proxy: StartProxy, workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("kind", "called"), [("cert", "Certificate"), ("ca-file", "CA file"), ("crl-file", "CRL file")])
+def test_what_is_new_and_deleted_leaves_nothing(
+    site: Site, proxy: StartProxy, workers: int, kind: str, called: str
+) -> None:
+    running = Running(site, proxy, workers)
+    before = running.says(f"show ssl {kind}")
+    running.says(f"new ssl {kind} q.pem")
+    assert running.says(f"del ssl {kind} q.pem") == f"{called} 'q.pem' deleted!"
+    if kind != "crl-file":
+        running.says(f"new ssl {kind} q.pem")
+        running.says(f"set ssl {kind} q.pem", site.other.pem)
+        assert "*q.pem" in running.says(f"show ssl {kind}")
+        assert running.says(f"del ssl {kind} q.pem") == f"{called} 'q.pem' deleted!"
+    assert running.says(f"show ssl {kind}") == before
+    assert "No ongoing transaction" in running.says(f"commit ssl {kind} q.pem")
+    assert running.says("show ssl changes") == ""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_line_that_is_none_is_refused(site: Site, proxy: StartProxy, workers: int) -> None:
     running = Running(site, proxy, workers)
     listing, other = site.path("list.txt"), site.path("other.pem")

@@ -173,8 +173,8 @@ class TlsSide(Protocol):
     def text_installed(self, kind: str, name: str) -> None:
         """The same for a CA file (`ca-file`), CRL file (`crl-file`) or file of ticket keys (`tls-keys`)."""
 
-    def deleted(self, name: str) -> None:
-        """A certificate was removed."""
+    def deleted(self, kind: str, name: str) -> None:
+        """A certificate (`cert`), CA file (`ca-file`) or CRL file (`crl-file`) was removed."""
 
     @property
     def changes(self) -> Sequence[str]:

@@ -111,9 +111,9 @@ class ProcessTls:
     def text_installed(self, kind: str, name: str) -> None:
         self._changed(kind, name)
 
-    def deleted(self, name: str) -> None:
-        self._changes.pop(("cert", name), None)
-        if self._states is not None:
+    def deleted(self, kind: str, name: str) -> None:
+        self._changes.pop((kind, name), None)
+        if kind == "cert" and self._states is not None:
             self._states.forget(name)
 
     def _changed(self, kind: str, name: str) -> None:

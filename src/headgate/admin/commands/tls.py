@@ -86,7 +86,8 @@ def _of_files(word: str, called: str) -> tuple[Command, ...]:
         _change(f"commit ssl {word}", f"<{word}> : commit a {called}", word, tells=True),
         _change(f"install ssl {word}", f"<{word}> <text> : put a {called} into effect", word, listed=False),
         _row(f"abort ssl {word}", f"<{word}> : abort a transaction for a {called}", Level.ADMIN),
-        _change(f"del ssl {word}", f"<{word}> : delete an unused {called}", word),
+        _change(f"del ssl {word}", f"<{word}> : delete an unused {called}", word, tells=True),
+        _change(f"remove ssl {word}", f"<{word}> : put the removal of a {called} into effect", word, listed=False),
     )
 
 
@@ -105,7 +106,8 @@ COMMANDS: tuple[Command, ...] = (
     _change("commit ssl cert", "<certfile> [force] : commit a certificate file", "certificate", tells=True),
     _change("install ssl cert", "<certfile> <texts> : put a certificate into effect", "certificate", listed=False),
     _row("abort ssl cert", "<certfile> : abort a transaction for a certificate file", Level.ADMIN),
-    _change("del ssl cert", "<certfile> : delete an unused certificate file", "certificate"),
+    _change("del ssl cert", "<certfile> : delete an unused certificate file", "certificate", tells=True),
+    _change("remove ssl cert", "<certfile> : put the removal of a certificate into effect", "certificate", listed=False),
     _row("dump ssl cert", "<certfile> : dump the SSL certificates in PEM format", Level.ADMIN),
     *_of_files("ca-file", "CA file"),
     _row("add ssl ca-file", "<cafile> <payload> : add a certificate into the CA file", Level.ADMIN),

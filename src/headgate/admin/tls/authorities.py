@@ -60,8 +60,12 @@ class _Commands:
             f"install ssl {word}": self._installed,
             f"abort ssl {word}": self._abort,
             f"del ssl {word}": self._delete,
+            f"remove ssl {word}": self._remove,
         }
-        self.tellers: dict[str, _Teller] = {f"commit ssl {word}": self._told}
+        self.tellers: dict[str, _Teller] = {
+            f"commit ssl {word}": self._told,
+            f"del ssl {word}": lambda words, _: ("remove", "ssl", word, *words[:1]),
+        }
 
     def _show(self, words: Sequence[str], side: TlsSide, _: Context) -> str:
         kind = self._kind
@@ -131,16 +135,22 @@ class _Commands:
     def _delete(self, words: Sequence[str], side: TlsSide, context: Context) -> str:
         kind = self._kind
         name = one_name(words, f"del ssl {kind.word}")
-        entries, empty = side.storage.of(kind.word), side.transactions.empty_of(kind.word)
-        if name in empty:
-            empty.discard(name)
-        elif name in entries:
-            if is_used(entries[name], side):
-                raise CommandError(f"Can't remove the {kind.called}: {kind.called} '{name}' in use, can't be deleted!")
-            del entries[name]
-        elif not context.catching_up:
+        entry, empty = side.storage.of(kind.word).get(name), side.transactions.empty_of(kind.word)
+        if entry is None and name not in empty:
             raise CommandError(f"Can't remove the {kind.called}: {kind.called} '{name}' doesn't exist!")
+        if entry is not None and is_used(entry, side):
+            raise CommandError(f"Can't remove the {kind.called}: {kind.called} '{name}' in use, can't be deleted!")
+        empty.discard(name)
+        side.transactions.texts(kind.word).pop(name, None)
+        self._remove(words, side, context)
         return f"{kind.called} '{name}' deleted!"
+
+    def _remove(self, words: Sequence[str], side: TlsSide, _: Context) -> str:
+        """`remove ssl ca-file <name>`: what `del ssl ca-file` becomes everywhere; of an empty one only one process knows."""
+        name = one_name(words, f"remove ssl {self._kind.word}")
+        side.storage.of(self._kind.word).pop(name, None)
+        side.deleted(self._kind.word, name)
+        return ""
 
 
 def _count(kind: _Kind, contents: Sequence[object]) -> str:

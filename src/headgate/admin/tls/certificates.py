@@ -115,22 +115,27 @@ def _abort(words: Sequence[str], side: TlsSide, _: Context) -> str:
 
 def _delete(words: Sequence[str], side: TlsSide, context: Context) -> str:
     name = one_name(words, "del ssl cert")
-    storage = side.storage
-    if name in side.transactions.empty:
-        side.transactions.empty.discard(name)
-        return f"Certificate '{name}' deleted!"
-    entry = storage.certificates.get(name)
-    if entry is None:
-        # A worker that comes later never knew it: nothing is left to do there.
-        if context.catching_up:
-            return ""
+    entry = side.storage.certificates.get(name)
+    if entry is None and name not in side.transactions.empty:
         raise CommandError(f"Can't remove the certificate: certificate '{name}' doesn't exist!")
-    if is_used(entry, side):
+    if entry is not None and is_used(entry, side):
         raise CommandError(f"Can't remove the certificate: certificate '{name}' in use, can't be deleted!")
-    del storage.certificates[name]
+    side.transactions.empty.discard(name)
     side.transactions.certificates.pop(name, None)
-    side.deleted(name)
+    _remove(words, side, context)
     return f"Certificate '{name}' deleted!"
+
+
+def _told_of_deletion(words: Sequence[str], _: TlsSide) -> Sequence[str]:
+    return ("remove", "ssl", "cert", *words[:1])
+
+
+def _remove(words: Sequence[str], side: TlsSide, _: Context) -> str:
+    """`remove ssl cert <name>`: what `del ssl cert` becomes everywhere; of an empty one only one process knows."""
+    name = one_name(words, "remove ssl cert")
+    side.storage.certificates.pop(name, None)
+    side.deleted("cert", name)
+    return ""
 
 
 def _dump(words: Sequence[str], side: TlsSide, _: Context) -> str:
@@ -155,6 +160,7 @@ HANDLERS = {
     "install ssl cert": _install,
     "abort ssl cert": _abort,
     "del ssl cert": _delete,
+    "remove ssl cert": _remove,
     "dump ssl cert": _dump,
 }
-TELLERS = {"commit ssl cert": _told}
+TELLERS = {"commit ssl cert": _told, "del ssl cert": _told_of_deletion}
