@@ -283,6 +283,23 @@ def test_a_line_that_is_none_is_refused(site: Site, proxy: StartProxy, workers: 
     assert running.says(f"show ssl crt-list -n {listing}") == before
 
 
+@pytest.mark.parametrize(
+    ("line", "default"),
+    [
+        ("crt {site}", "site.pem"), ("crt {site} strict-sni", None), ("crt {other} default-crt {site} strict-sni", "site.pem"),
+    ],
+)  # fmt: skip
+def test_the_asterisk_stands_for_default_certificates(
+    site: Site, proxy: StartProxy, line: str, default: str | None
+) -> None:
+    bind = line.format(site=site.path("site.pem"), other=site.path("other.pem"))
+    socket_line = f"global\n stats socket {site.directory}/stats.sock level admin\n"
+    proxy(f"{socket_line}{DEFAULTS}frontend f\n bind 127.0.0.1:{{port}} ssl {bind}\n http-request return status 200\n")
+    rows = [row.split("\t") for row in say(site.directory / "stats.sock", "show ssl sni").splitlines()[1:]]
+    assert [row[4] for row in rows if row[1] == "*"] == ([] if default is None else [site.path(default)])
+    assert any(row[1] == "a.example" for row in rows)
+
+
 def test_what_expires_within_thirty_days(site: Site, proxy: StartProxy) -> None:
     """The manual's own example; a timer of HAProxy's could not wait for so long."""
     now = datetime.datetime.now(datetime.UTC)

@@ -129,6 +129,10 @@ class TlsLine(Protocol):
         """`frontend/file:line`."""
 
     @property
+    def strict_sni(self) -> bool:
+        """Whether a name that no certificate matches is answered with none."""
+
+    @property
     def store(self) -> CertificateStore:
         """The certificates by name."""
 

@@ -39,6 +39,10 @@ class BoundLine:
         self._context = context
 
     @property
+    def strict_sni(self) -> bool:
+        return self._context.tls.strict_sni
+
+    @property
     def store(self) -> CertificateStore:
         return self._context.store
 

@@ -200,13 +200,13 @@ def _options(words: Sequence[str]) -> tuple[str | None, bool, float]:
 
 
 def _rows(line: TlsLine) -> Iterator[tuple[Served, list[str]]]:
-    """A row for each name of each certificate, then those for the default."""
+    """A row for each name of each certificate, then those for the default; with `strict-sni` only where the line names it so."""
     store = line.store
     for one in store.served:
         excluded = " ".join(f"!{name.decode('ascii', 'replace')}" for name in sorted(one.excluded))
         for name in one.names:
             yield one, _row(line, one, name.decode("utf-8", "replace"), excluded if name.startswith(b"*.") and excluded else "-")
-    for one in store.default or ():
+    for one in (one for one in store.served if one.line.is_default) if line.strict_sni else store.default or ():
         yield one, _row(line, one, "*", "-")
 
 
