@@ -14,10 +14,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from headgate.tls.authority import Authority, issue, make_authority
 from headgate.tls.storage import Storage
 from headgate.tls.transactions import CertificateText, Refused, Transactions, certified, objection, parsed, text_of
+from tests.tls.ocsp.ocsp_fixtures import make_response
 
 DAY = datetime.timedelta(days=1)
 NOW = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
 AT = NOW.timestamp()
+#: A SignedCertificateTimestampList of one, as far as its form goes.
+TIMESTAMPS = b"\0\5\0\3abc"
 
 
 @pytest.fixture(scope="module")
@@ -61,23 +64,63 @@ def test_all_of_a_file_outlasts_the_form_of_text(authority: Authority) -> None:
 
 def test_certificate_and_key_may_come_one_after_the_other(authority: Authority, open_: Transactions) -> None:
     fresh = issue(authority, ["a.example", "*.b.example"], not_before=NOW - DAY, not_after=NOW + 99 * DAY)
-    assert open_.set_certificate("site.pem", fresh.certificate_pem.decode()) == ("site.pem", True)
+    assert open_.set_certificate("site.pem", fresh.certificate_pem.decode(), AT) == ("site.pem", True)
     with pytest.raises(Refused, match="does not match"):
         open_.committable("site.pem", AT, forced=True)
-    assert open_.set_certificate("site.pem.key", fresh.key_pem.decode()) == ("site.pem", False)
+    assert open_.set_certificate("site.pem.key", fresh.key_pem.decode(), AT) == ("site.pem", False)
     open_.install_certificate("site.pem", open_.committable("site.pem", AT, forced=False))
     assert open_.storage.certificates["site.pem"].contents.certificate == fresh.certificate
     assert open_.certificates == {}
 
 
 def test_files_beside_a_certificate(authority: Authority, open_: Transactions) -> None:
-    open_.set_certificate("site.pem.issuer", authority.certificate_pem.decode())
-    open_.set_certificate("site.pem.sctl", base64.b64encode(b"timestamps").decode())
+    open_.set_certificate("site.pem.issuer", authority.certificate_pem.decode(), AT)
+    open_.set_certificate("site.pem.sctl", base64.b64encode(TIMESTAMPS).decode(), AT)
     entry = open_.install_certificate("site.pem", open_.committable("site.pem", AT, forced=False))
-    assert entry.contents.sctl == b"timestamps"
+    assert entry.contents.sctl == TIMESTAMPS
     assert entry.contents.issuer == authority.certificate.public_bytes(Encoding.DER)
     with pytest.raises(Refused, match="not base64"):
-        open_.set_certificate("site.pem.ocsp", "?")
+        open_.set_certificate("site.pem.ocsp", "?", AT)
+
+
+def test_parts_that_are_of_no_use_are_refused_when_they_come(authority: Authority, open_: Transactions) -> None:
+    leaf = issue(authority, ["a.example", "*.b.example"], not_before=NOW - DAY, not_after=NOW + 99 * DAY)
+    other, stranger = issue(authority, ["o.example"]), make_authority("stranger")
+    open_.set_certificate("site.pem", leaf.pem.decode(), AT)
+
+    def refused(suffix: str, content: bytes | str, why: str) -> None:
+        content = content if isinstance(content, str) else base64.b64encode(content).decode()
+        with pytest.raises(Refused, match=why) as refusal:
+            open_.set_certificate(f"site.pem{suffix}", content, AT)
+        assert "ParseError" not in str(refusal.value)
+
+    good = make_response(authority, leaf, now=AT)
+    refused(".ocsp", good, "the issuer is not known; set it first, as 'site.pem.issuer'")
+    refused(".issuer", stranger.certificate_pem.decode(), "CN=stranger.* has not issued this one")
+    open_.set_certificate("site.pem.issuer", authority.certificate_pem.decode(), AT)
+    refused(".ocsp", b"\5\0", "no OCSP response: it is damaged, or something else")
+    refused(".ocsp", good[:-9], "no OCSP response: it ends too early")
+    refused(".ocsp", make_response(authority, other, now=AT), "about another certificate")
+    refused(".ocsp", make_response(authority, leaf, now=AT, ends=-9.0, begins=-99.0), "has expired")
+    refused(".sctl", b"garbage", "not a list of signed certificate timestamps")
+    refused(".key", "garbage", "'site.pem.key' is not a PEM file")
+    refused(".key", authority.certificate_pem.decode(), "no private key in 'site.pem.key'")
+    open_.set_certificate("site.pem.ocsp", base64.b64encode(good).decode(), AT)
+    entry = open_.install_certificate("site.pem", open_.committable("site.pem", AT, forced=False))
+    assert entry.contents.ocsp == good and entry.contents.leaf == leaf.certificate.public_bytes(Encoding.DER)
+
+
+def test_parts_are_judged_by_a_certificate_that_waits_for_its_key(authority: Authority, open_: Transactions) -> None:
+    leaf = issue(authority, ["n.example"])
+    open_.create("new.pem")
+    with pytest.raises(Refused, match="there is no certificate for"):
+        open_.set_certificate("new.pem.issuer", authority.certificate_pem.decode(), AT)
+    open_.set_certificate("new.pem", leaf.certificate_pem.decode(), AT)
+    open_.set_certificate("new.pem.issuer", authority.certificate_pem.decode(), AT)
+    response = base64.b64encode(make_response(authority, leaf, now=AT)).decode()
+    open_.set_certificate("new.pem.ocsp", response, AT)
+    open_.set_certificate("new.pem.key", leaf.key_pem.decode(), AT)
+    assert open_.committable("new.pem", AT, forced=False).ocsp == response
 
 
 @pytest.mark.parametrize(
@@ -106,7 +149,7 @@ def test_a_name_may_be_covered_by_a_wildcard_from_now_on(authority: Authority) -
 
 
 def test_a_refusal_may_be_overcome_by_force_only_where_that_can_work(authority: Authority, open_: Transactions) -> None:
-    open_.set_certificate("site.pem", text(authority, ["a.example"]).pem)
+    open_.set_certificate("site.pem", text(authority, ["a.example"]).pem, AT)
     with pytest.raises(Refused) as refused:
         open_.committable("site.pem", AT, forced=False)
     assert refused.value.by_force
@@ -118,7 +161,7 @@ def test_a_refusal_may_be_overcome_by_force_only_where_that_can_work(authority: 
 
 def test_what_is_not_there_can_not_be_replaced(open_: Transactions) -> None:
     with pytest.raises(Refused, match="not referenced"):
-        open_.set_certificate("nope.pem", "x")
+        open_.set_certificate("nope.pem", "x", AT)
     with pytest.raises(Refused, match="not referenced"):
         open_.set_text("ca-file", "nope.pem", "x")
     with pytest.raises(Refused, match="already exists"):
@@ -129,7 +172,7 @@ def test_new_ones(authority: Authority, open_: Transactions) -> None:
     open_.create("new.pem")
     with pytest.raises(Refused, match="already exists"):
         open_.create("new.pem")
-    open_.set_certificate("new.pem", text(authority, ["n.example"]).pem)
+    open_.set_certificate("new.pem", text(authority, ["n.example"]).pem, AT)
     open_.install_certificate("new.pem", open_.committable("new.pem", AT, forced=False))
     assert open_.storage.certificates["new.pem"].contents.names == (b"n.example",) and not open_.empty
 
@@ -177,10 +220,10 @@ def test_transactions_are_bounded(authority: Authority, open_: Transactions, mon
     with pytest.raises(Refused, match="empty"):
         open_.create("two.pem")
     with pytest.raises(Refused, match="100000 bytes"):
-        open_.set_certificate("site.pem", "x" * 100_001)
-    open_.set_certificate("site.pem", text(authority, ["a.example"]).pem)
+        open_.set_certificate("site.pem", "x" * 100_001, AT)
+    open_.set_certificate("site.pem", text(authority, ["a.example"]).pem, AT)
     with pytest.raises(Refused, match="transactions already"):
-        open_.set_certificate("one.pem", text(authority, ["a.example"]).pem)
+        open_.set_certificate("one.pem", text(authority, ["a.example"]).pem, AT)
 
 
 def test_no_secret_is_shown(authority: Authority) -> None:

@@ -89,7 +89,7 @@ class CertifiedKey:
     def chain(self) -> tuple[x509.Certificate, ...]:
         """The issuers that are sent with it, nearest first; a self-signed root is left out: peers have it or don't trust it."""
         leaf = self.certificate
-        chain = _ordered_chain(leaf, map(x509.load_der_x509_certificate, self.others))
+        chain = ordered_chain(leaf, map(x509.load_der_x509_certificate, self.others))
         return chain if chain or self.issuers is None else self.issuers.of(leaf)
 
     @property
@@ -97,8 +97,7 @@ class CertifiedKey:
         """Who has issued the leaf, a root too, as far as files tell: its own, the one for that, `issuers-chain-path`."""
         leaf = self.certificate
         ders = [*self.others, *([self.issuer] if self.issuer is not None else [])]
-        found = next((one for one in map(x509.load_der_x509_certificate, ders) if _issued(one, leaf)), None)
-        return found if found is not None or self.issuers is None else self.issuers.signer_of(leaf)
+        return signer_among(leaf, map(x509.load_der_x509_certificate, ders), self.issuers)
 
     @property
     def key(self) -> PrivateKey:
@@ -178,7 +177,7 @@ def names_of(certificate: x509.Certificate) -> list[bytes]:
     return list(found)
 
 
-def _ordered_chain(leaf: x509.Certificate, certificates: Iterable[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+def ordered_chain(leaf: x509.Certificate, certificates: Iterable[x509.Certificate]) -> tuple[x509.Certificate, ...]:
     """The issuers of `leaf`, nearest first. Certificates that don't lead upwards from it are left out."""
     rest = [one for one in dict.fromkeys(certificates) if one != leaf]
     chain: list[x509.Certificate] = []
@@ -191,6 +190,14 @@ def _ordered_chain(leaf: x509.Certificate, certificates: Iterable[x509.Certifica
         rest.remove(above)
         current = above
     return tuple(chain)
+
+
+def signer_among(
+    leaf: x509.Certificate, candidates: Iterable[x509.Certificate], issuers: IssuerChains | None
+) -> x509.Certificate | None:
+    """Which of these has issued `leaf`, or who of `issuers-chain-path` has; None without one."""
+    found = next((one for one in candidates if _issued(one, leaf)), None)
+    return found if found is not None or issuers is None else issuers.signer_of(leaf)
 
 
 def _issued(issuer: x509.Certificate, subject: x509.Certificate) -> bool:

@@ -27,6 +27,9 @@ DAMAGED = (
     ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType,
 )
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----[ \t]*\r?\n(.*?)-----END \1-----", re.DOTALL)
+#: The parser of `cryptography` names its errors as its own code does.
+_ASN1 = re.compile(r"ParseError \{ kind: (\w+)")
+_ASN1_TEXTS = {"ShortData": "it ends too early", "ExtraData": "something follows behind its end"}
 _CERTIFICATES = (b"CERTIFICATE", b"X509 CERTIFICATE")
 _COMBINE = "the file must hold the certificate, its chain and the private key: cat site.crt chain.crt site.key > site.pem"
 
@@ -101,6 +104,33 @@ def certified_key_of(name: str, location: Location | None, data: bytes) -> Certi
     if not blocks.keys:
         raise config_error(f"no private key in {name!r}", location, remedy=_COMBINE)
     return _certified(name, location, blocks, name)
+
+
+def leaf_of(name: str, location: Location | None, data: bytes) -> tuple[x509.Certificate, tuple[x509.Certificate, ...]]:
+    """The certificate of a PEM file that may lack its key, and the other ones in it.
+
+    Returns:
+        The one that a key belongs to, else the first one; the others in their order.
+
+    Raises:
+        ConfigError: no certificate in it, or something in it is damaged.
+    """
+    blocks = _parse(data, name, location)
+    if not blocks.certificates:
+        raise config_error(f"no certificate in {name!r}", location, remedy=_COMBINE)
+    found = _match(blocks)
+    leaf = found[0] if found is not None else blocks.certificates[0]
+    return leaf, tuple(dict.fromkeys(one for one in blocks.certificates if one != leaf))
+
+
+def check_private_key(name: str, location: Location | None, data: bytes) -> None:
+    """Find out whether the contents of a key file are of use.
+
+    Raises:
+        ConfigError: no private key in it, or a damaged or encrypted one.
+    """
+    if not _parse(data, name, location).keys:
+        raise config_error(f"no private key in {name!r}", location)
 
 
 def _certified(path: str, location: Location | None, blocks: _Blocks, key_path: str) -> CertifiedKey:
@@ -266,7 +296,7 @@ def _load_certificate(body: bytes, number: int, path: str, location: Location | 
             certificate.not_valid_after_utc  # noqa: B018
     except DAMAGED as error:
         raise config_error(
-            f"block {number} of {path!r} is not a valid certificate: {_short(error)}", location,
+            f"block {number} of {path!r} is not a valid certificate: {short(error)}", location,
             remedy="look at it with: openssl x509 -in FILE -noout -text",
         ) from None
     return certificate
@@ -314,5 +344,8 @@ def _described(certificate: x509.Certificate) -> str:
     return certificate.subject.rfc4514_string()[:200] or "the certificate"
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+def short(error: Exception) -> str:
+    """What a library says of something that it can't read, in words."""
+    text = " ".join(str(error).split())
+    kind = _ASN1.search(text)
+    return text[:120] or type(error).__name__ if kind is None else _ASN1_TEXTS.get(kind[1], "it is damaged, or something else")

@@ -21,9 +21,12 @@ from headgate.tls.certified_key import CertifiedKey
 from headgate.tls.pem import authorities_of, certified_key_of
 from headgate.tls.revocation import parse_revocations
 from headgate.tls.storage import CertificateEntry, Entry, Storage
+from headgate.tls.unfinished import CHECKS, Part, Unfinished
 
 #: Files beside a certificate that `set ssl cert` takes under the certificate's name with one of these behind it.
 PARTS = (".key", ".issuer", ".ocsp", ".sctl")
+#: Those of them that are DER, base64 where they are text.
+_BASE64 = (".ocsp", ".sctl")
 #: Transactions that may be open at a time, and bytes that each may hold.
 MOST_TRANSACTIONS = 1024
 LARGEST = 4 << 20
@@ -64,7 +67,8 @@ class CertificateText:
         """The same with one part replaced; `suffix` is one of `PARTS`, or "" for the PEM file."""
         if suffix == ".key":
             kept = "".join(block for block in _blocks(self.pem) if _KEY not in block.partition("\n")[0])
-            return CertificateText(kept + text, self.issuer, self.ocsp, self.sctl)
+            keys = "".join(block for block in _blocks(text) if _KEY in block.partition("\n")[0])
+            return CertificateText(kept + keys, self.issuer, self.ocsp, self.sctl)
         if suffix == "":
             key = "" if _KEY in text else "".join(block for block in _blocks(self.pem) if _KEY in block.partition("\n")[0])
             return CertificateText(text.rstrip("\n") + "\n" + key, self.issuer, self.ocsp, self.sctl)
@@ -84,6 +88,10 @@ def text_of(certified: CertifiedKey) -> CertificateText:
         base64.b64encode(certified.ocsp).decode() if certified.ocsp else "",
         base64.b64encode(certified.sctl).decode() if certified.sctl else "",
     )
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _blocks(pem: str) -> list[str]:
@@ -106,18 +114,23 @@ def certified(name: str, text: CertificateText) -> CertifiedKey:
         Refused: it is no certificate with its key.
     """
     try:
-        made = certified_key_of(name, None, text.pem.encode("utf-8", "surrogateescape"))
+        made = certified_key_of(name, None, _bytes(text.pem))
         if text.issuer:
-            issuers = authorities_of(f"{name}.issuer", None, text.issuer.encode("utf-8", "surrogateescape"))
+            issuers = authorities_of(f"{name}.issuer", None, _bytes(text.issuer))
             made.issuer = issuers[0].public_bytes(Encoding.DER)
     except ConfigError as error:
         raise Refused(f"{error.diagnostic.message}.") from None
-    made.ocsp = _decoded(text.ocsp, f"{name}.ocsp")
-    made.sctl = _decoded(text.sctl, f"{name}.sctl")
+    made.ocsp = decoded(text.ocsp, f"{name}.ocsp")
+    made.sctl = decoded(text.sctl, f"{name}.sctl")
     return made
 
 
-def _decoded(text: str, name: str) -> bytes | None:
+def decoded(text: str, name: str) -> bytes | None:
+    """The DER that a text has as base64, None for an empty one.
+
+    Raises:
+        Refused: it is no base64; `name` is for this message.
+    """
     if not text:
         return None
     try:
@@ -181,12 +194,13 @@ class Transactions:
 
     # --- certificates ---
 
-    def set_certificate(self, written: str, text: str) -> tuple[str, bool]:
+    def set_certificate(self, written: str, text: str, now: float) -> tuple[str, bool]:
         """Put a PEM file, or one that belongs to a certificate, into its transaction.
 
         Args:
             written: name of the certificate, with one of `PARTS` behind it for such a file.
             text: the file; base64 for `.ocsp` and `.sctl`.
+            now: Unix time.
 
         Returns:
             The certificate's name, and whether the transaction is a new one.
@@ -202,14 +216,33 @@ class Transactions:
             entry = self.storage.certificates.get(name)
             before = text_of(entry.contents) if entry is not None else CertificateText()
         after = before.with_part(suffix, text)
-        if suffix == "" and _KEY not in text:
-            parsed("ca-file", name, text)  # its key may follow in a file of its own
-        elif suffix != ".key" and _KEY in after.pem:
-            certified(name, after)  # what is wrong with it is said now
+        self._check(name, suffix, text, after, now)
         if after.size > LARGEST:
             raise Refused(f"A transaction may hold {LARGEST} bytes, not {after.size}.")
         self.certificates[name] = after
         return name, begun
+
+    def _check(self, name: str, suffix: str, text: str, after: CertificateText, now: float) -> None:
+        """What is wrong with a part is said when it comes. Certificate and key may come one after the other."""
+        if suffix == "" and _KEY in text:
+            certified(name, after)
+            return
+        written = name + suffix
+        data = (decoded(text, written) or b"") if suffix in _BASE64 else _bytes(text)
+        try:
+            CHECKS[suffix](Part(written, data, lambda: self._unfinished(name, after), now))
+        except ConfigError as error:
+            raise Refused(f"{error.diagnostic.message}.") from None
+
+    def unfinished(self, name: str) -> Unfinished | None:
+        """What the transaction of a certificate holds, whether it could be committed or not; None without a certificate."""
+        try:
+            return self._unfinished(name, self.certificates[name])
+        except ConfigError:
+            return None
+
+    def _unfinished(self, name: str, text: CertificateText) -> Unfinished:
+        return Unfinished(name, _bytes(text.pem), _bytes(text.issuer), self.storage.reader.issuers)
 
     def _named(self, written: str) -> tuple[str, str]:
         known = self.storage.certificates.keys() | self.certificates.keys() | self.empty
@@ -330,7 +363,7 @@ def parsed(kind: str, name: str, text: str) -> tuple[Any, ...]:
     Raises:
         Refused: nothing of the kind.
     """
-    data = text.encode("utf-8", "surrogateescape")
+    data = _bytes(text)
     try:
         if kind == "ca-file":
             return authorities_of(name, None, data)

@@ -59,11 +59,11 @@ def _new(words: Sequence[str], side: TlsSide, _: Context) -> str:
     return f"New empty certificate store '{name}'!"
 
 
-def _set(words: Sequence[str], side: TlsSide, _: Context) -> str:
+def _set(words: Sequence[str], side: TlsSide, context: Context) -> str:
     if len(words) < 2 or not words[0] or not words[1]:
         raise CommandError("'set ssl cert' expects a filename and a certificate as a payload")
     try:
-        name, begun = side.transactions.set_certificate(words[0], words[1])
+        name, begun = side.transactions.set_certificate(words[0], words[1], context.wall())
     except Refused as refusal:
         raise CommandError(f"{refusal}\nCan't update {words[0]}!") from None
     return f"Transaction {'created' if begun else 'updated'} for certificate {name}!"

@@ -20,6 +20,7 @@ from headgate.base.records import dataclass
 from headgate.tls.ocsp import failures
 from headgate.tls.ocsp.certificate_id import CertificateId, certificate_id, issued_by, issuer_hashes
 from headgate.tls.ocsp.failures import Cause, Failure
+from headgate.tls.pem import short
 
 #: The longest response that is read, bytes. Real ones have 300 to 3000.
 LONGEST = 64 * 1024
@@ -121,13 +122,9 @@ def check_response(der: bytes, subject: Subject, now: float) -> Response:
     except Failure:
         raise
     except (ValueError, TypeError, UnsupportedAlgorithm, OverflowError, KeyError, x509.DuplicateExtension) as error:
-        raise Failure(failures.GARBAGE, f"what came is no OCSP response: {_short(error)}") from None
+        raise Failure(failures.GARBAGE, f"what came is no OCSP response: {short(error)}") from None
     _check_times(response, now)
     return response
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:100] or type(error).__name__
 
 
 def _answer_for(parsed: ocsp.OCSPResponse, subject: Subject) -> ocsp.OCSPSingleResponse:
