@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime
 import os
@@ -18,6 +19,7 @@ from cryptography.x509 import load_der_x509_certificate
 from headgate.tls.authority import Authority, Issued, issue, make_authority
 from tests.interop.conftest import DEFAULTS, StartProxy
 from tests.interop.programs import DEADLINE, Program, check_config, children, free_port, headgate_command, wait_until
+from tests.tls.ocsp.ocsp_fixtures import make_response, subject_of
 
 
 def say(path: pathlib.Path, command: str, payload: bytes = b"") -> str:
@@ -251,6 +253,26 @@ def test_lines_come_and_go(site: Site, proxy: StartProxy, workers: int) -> None:
     assert running.says(f"del ssl crt-list {listing} new.pem").startswith("Entry 'new.pem' deleted")
     assert everywhere(running.listed, "new.example", default)
     assert running.says("del ssl cert new.pem") == "Certificate 'new.pem' deleted!"
+
+
+def test_a_transaction_is_shown_as_far_as_it_is(site: Site, proxy: StartProxy) -> None:
+    running = Running(site, proxy)
+    pem = site.path("site.pem")
+    fresh = issue(site.authority, ["a.example", "*.b.example"])
+    serial_line = f"Serial: {fresh.certificate.serial_number:X}"
+    running.says(f"set ssl cert {pem}", fresh.certificate_pem)
+    shown = running.says(f"show ssl cert *{pem}").splitlines()
+    assert shown[:2] == [f"Filename: *{pem}", "Status: Unused"] and shown[2].replace(" 0", " ") == serial_line
+    assert "Can't commit" in running.says(f"commit ssl cert {pem}")
+    running.says(f"set ssl cert {pem}.issuer", site.authority.certificate_pem)
+    response = base64.b64encode(make_response(site.authority, fresh))
+    assert "Transaction updated" in running.says(f"set ssl cert {pem}.ocsp", response)
+    key = subject_of(site.authority, fresh).id.key
+    assert running.says(f"show ssl cert *{pem}").endswith(f"OCSP Response Key: {key}")
+    assert running.says(f"show ssl cert *{pem}.ocsp").startswith("OCSP Response Data:")
+    running.says(f"set ssl cert {pem}.key", fresh.key_pem)
+    assert running.says(f"commit ssl cert {pem}").endswith("Success!")
+    assert running.says(f"show ssl cert {pem}").endswith(f"OCSP Response Key: {key}")
 
 
 @pytest.mark.parametrize("workers", [1, 2])

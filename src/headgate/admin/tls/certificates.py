@@ -14,7 +14,8 @@ from headgate.admin.registry import CommandError
 from headgate.admin.tls.files import asked_for, committing, is_used, listing, one_name
 from headgate.admin.tls.texts import certificate_lines
 from headgate.tls.certified_key import CertifiedKey
-from headgate.tls.transactions import CertificateText, Refused, certified
+from headgate.tls.transactions import CertificateText, Refused, certified, decoded
+from headgate.tls.unfinished import Unfinished
 
 #: Behind the file name of a commit: installed whatever speaks against it.
 _FORCE = "force"
@@ -28,10 +29,7 @@ def _show(words: Sequence[str], side: TlsSide, context: Context) -> str:
     if name.endswith(responses.SUFFIX) and name not in storage.certificates:
         return _show_response(name.removesuffix(responses.SUFFIX), pending, side, context)
     if pending:
-        text = transactions.certificates.get(name)
-        if text is None:
-            raise CommandError("Can't display the certificate: Not found or the certificate is a bundle!")
-        return "\n".join([f"Filename: *{name}", "Status: Unused", *_details(certified(name, text), "")])
+        return _show_transaction(name, side)
     if name in transactions.empty:
         return f"Filename: {name}\nStatus: Empty\nOCSP Response Key: "
     entry = storage.certificates.get(name)
@@ -41,7 +39,18 @@ def _show(words: Sequence[str], side: TlsSide, context: Context) -> str:
     return "\n".join([f"Filename: {name}", f"Status: {status}", *_details(entry.contents, responses.key_of(name, context))])
 
 
-def _details(one: CertifiedKey, key: str) -> list[str]:
+def _show_transaction(name: str, side: TlsSide) -> str:
+    """`show ssl cert *<file>`: what is there so far; its key may be missing yet."""
+    text = side.transactions.certificates.get(name)
+    if text is None:
+        raise CommandError("Can't display the certificate: Not found or the certificate is a bundle!")
+    one = side.transactions.unfinished(name)
+    if one is None:
+        return f"Filename: *{name}\nStatus: Empty\nOCSP Response Key: "
+    return "\n".join([f"Filename: *{name}", "Status: Unused", *_details(one, one.response_key if text.ocsp else "")])
+
+
+def _details(one: CertifiedKey | Unfinished, key: str) -> list[str]:
     return [*certificate_lines(one.certificate, one.chain), f"OCSP Response Key: {key}"]
 
 
@@ -50,7 +59,7 @@ def _show_response(name: str, pending: bool, side: TlsSide, context: Context) ->
     if not pending:
         return responses.of_certificate(name, context)
     text = side.transactions.certificates.get(name)
-    return responses.of_transaction(name, certified(name, text).ocsp if text is not None else None)
+    return responses.of_transaction(name, decoded(text.ocsp, name) if text is not None else None)
 
 
 def _new(words: Sequence[str], side: TlsSide, _: Context) -> str:
