@@ -498,6 +498,7 @@ def test_a_changed_file_takes_effect_and_a_bad_one_does_not(site: Site, proxy: S
     site.write("site.pem", fresh)
     wait_until(lambda: "has changed and is in use now" in program.output, "it is noticed")
     assert everywhere(running.port, "a.example", fresh.certificate.serial_number)
+    assert running.says("show ssl changes") == ""
     (site.directory / "site.pem").write_bytes(site.site.certificate_pem)
     wait_until(lambda: "is not put to use: no private key" in program.output, "the half of a file is refused")
     now = datetime.datetime.now(datetime.UTC)
@@ -505,6 +506,23 @@ def test_a_changed_file_takes_effect_and_a_bad_one_does_not(site: Site, proxy: S
     site.write("site.pem", issue(site.authority, ["a.example"], not_before=now - 9 * day, not_after=now - day))
     wait_until(lambda: "is not put to use: it has expired" in program.output, "an expired one is refused")
     assert everywhere(running.port, "a.example", fresh.certificate.serial_number)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_a_watched_file_holds_is_no_change(site: Site, proxy: StartProxy, workers: int) -> None:
+    """Also when the file comes behind the commit; and nothing is kept then."""
+    states = site.directory / "states"
+    running = Running(site, proxy, workers, f"crt-watch 1s\n    crt-state-dir {states}\n    log stderr format raw local0")
+    fresh = issue(site.authority, ["a.example", "*.b.example"])
+    running.says(f"set ssl cert {site.path('site.pem')}", fresh.pem)
+    running.says(f"commit ssl cert {site.path('site.pem')}")
+    assert running.says("show ssl changes").startswith("cert kept ") and len(list(states.iterdir())) == 1
+    site.write("site.pem", fresh)
+    wait_until(lambda: running.says("show ssl changes") == "", "the file has followed")
+    assert list(states.iterdir()) == []
+    (site.directory / "ca.pem").write_bytes(make_authority("another CA").certificate_pem)
+    wait_until(lambda: "ca.pem' has changed and is in use now" in running.proxy.program.output, "it is noticed")
+    assert running.says("show ssl changes") == ""
 
 
 def test_files_can_not_be_watched_from_within_a_jail(site: Site, tmp_path: pathlib.Path) -> None:

@@ -177,6 +177,9 @@ class TlsSide(Protocol):
     def text_installed(self, kind: str, name: str) -> None:
         """The same for a CA file (`ca-file`), CRL file (`crl-file`) or file of ticket keys (`tls-keys`)."""
 
+    def followed(self, kind: str, name: str) -> None:
+        """What is in effect of any of these kinds, or of a certificate (`cert`), is what its file holds."""
+
     def deleted(self, kind: str, name: str) -> None:
         """A certificate (`cert`), CA file (`ca-file`) or CRL file (`crl-file`) was removed."""
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from headgate.admin.registry import CommandError
+from headgate.admin.tls.files import FROM_FILE
 from headgate.admin.tls.ticket_keys import installing
 from headgate.app.api import whole
 from headgate.base.diagnostics import ConfigError
@@ -111,10 +112,13 @@ class CertificateWatch:
             self._refused(one, words)
             return
         if words is None:
+            tls = self._app.control.tls
+            if tls is not None:
+                tls.followed(one.kind, one.name)
             return
         api = self._app.api
         assert api is not None
-        command = api.registry.find(words)
+        command = api.registry.find((*words, FROM_FILE))
         assert command is not None
         try:
             await whole(api.executor.execute(*command, api.control))

@@ -115,9 +115,16 @@ class ProcessTls:
     def text_installed(self, kind: str, name: str) -> None:
         self._changed(kind, name)
 
+    def followed(self, kind: str, name: str) -> None:
+        self._changed(kind, name)
+        self._forget(kind, name)
+
     def deleted(self, kind: str, name: str) -> None:
+        self._forget(kind, name)
+
+    def _forget(self, kind: str, name: str) -> None:
         self._changes.pop((kind, name), None)
-        if kind == "cert" and self._states is not None:
+        if kind == "cert" and self._states is not None and not self._app.catching_up:
             self._states.forget(name)
 
     def _changed(self, kind: str, name: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from headgate.admin.context import Context, TlsSide
 from headgate.admin.registry import CommandError
-from headgate.admin.tls.files import asked_for, committing, is_used, one_name, with_index
+from headgate.admin.tls.files import FROM_FILE, asked_for, committing, is_used, one_name, with_index
 from headgate.admin.tls.texts import certificate_lines, revocation_lines
 from headgate.base.records import dataclass
 from headgate.tls.transactions import Refused, parsed
@@ -111,15 +111,16 @@ class _Commands:
             raise CommandError(f"No ongoing transaction! !\nCan't commit {name}!")
         return f"{self._install(name, text, side)}\nSuccess!"
 
-    def _install(self, name: str, text: str, side: TlsSide) -> str:
+    def _install(self, name: str, text: str, side: TlsSide, *, from_file: bool = False) -> str:
         entry = side.transactions.install_text(self._kind.word, name, text)
-        side.text_installed(self._kind.word, name)
+        (side.followed if from_file else side.text_installed)(self._kind.word, name)
         return committing(name, entry, side)
 
     def _installed(self, words: Sequence[str], side: TlsSide, _: Context) -> str:
-        if len(words) != 2:
+        """`install ssl ca-file <name> <text> [from-file]`: what a commit, or a changed file, becomes everywhere."""
+        if len(words) not in (2, 3):
             raise CommandError(f"'install ssl {self._kind.word}' expects a filename and a text")
-        self._install(words[0], words[1], side)
+        self._install(words[0], words[1], side, from_file=FROM_FILE in words[2:])
         return ""
 
     def _told(self, words: Sequence[str], side: TlsSide) -> Sequence[str]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from headgate.admin import responses
 from headgate.admin.context import Context, TlsSide
 from headgate.admin.registry import CommandError
-from headgate.admin.tls.files import asked_for, committing, is_used, listing, one_name
+from headgate.admin.tls.files import FROM_FILE, asked_for, committing, is_used, listing, one_name
 from headgate.admin.tls.texts import certificate_lines
 from headgate.tls.certified_key import CertifiedKey
 from headgate.tls.transactions import CertificateText, Refused, certified, decoded
@@ -81,7 +81,7 @@ def _set(words: Sequence[str], side: TlsSide, context: Context) -> str:
 def _commit(words: Sequence[str], side: TlsSide, context: Context) -> str:
     name = one_name(words, "commit ssl cert")
     text = _committed(words, side, context)
-    return f"{_put(name, text, side, context)}\nSuccess!"
+    return f"{_put(name, text, side)}\nSuccess!"
 
 
 def _committed(words: Sequence[str], side: TlsSide, context: Context) -> CertificateText:
@@ -92,10 +92,13 @@ def _committed(words: Sequence[str], side: TlsSide, context: Context) -> Certifi
         raise Refused(f"{refusal}\nCan't commit {name}!", by_force=refusal.by_force) from None
 
 
-def _put(name: str, text: CertificateText, side: TlsSide, context: Context) -> str:
+def _put(name: str, text: CertificateText, side: TlsSide, *, from_file: bool = False) -> str:
     """Install it."""
     entry = side.transactions.install_certificate(name, text)
-    side.installed(name, text)
+    if from_file:
+        side.followed("cert", name)
+    else:
+        side.installed(name, text)
     return committing(name, entry, side)
 
 
@@ -107,11 +110,11 @@ def _told(words: Sequence[str], side: TlsSide) -> Sequence[str]:
     return ("install", "ssl", "cert", words[0], text.pem, text.issuer, text.ocsp, text.sctl)
 
 
-def _install(words: Sequence[str], side: TlsSide, context: Context) -> str:
-    """`install ssl cert <name> <pem> <issuer> <ocsp> <sctl>`: what a commit, or a changed file, becomes everywhere."""
-    if len(words) != 5:
+def _install(words: Sequence[str], side: TlsSide, _: Context) -> str:
+    """`install ssl cert <name> <texts> [from-file]`: what a commit, or a changed file, becomes everywhere."""
+    if len(words) not in (5, 6):
         raise CommandError("'install ssl cert' expects a filename and four texts")
-    _put(words[0], CertificateText(*words[1:]), side, context)
+    _put(words[0], CertificateText(*words[1:5]), side, from_file=FROM_FILE in words[5:])
     return ""
 
 

@@ -11,6 +11,8 @@ from headgate.tls.storage import Entry
 
 #: An escaped asterisk in front of a file name: it is the name's own and does not mark a transaction.
 _ESCAPED = "\\*"
+#: The last word of what puts something into effect that its file holds: nothing differs from the files then.
+FROM_FILE = "from-file"
 
 
 def is_used(entry: Entry[Any], side: TlsSide) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from headgate.admin.context import Context, TlsSide
 from headgate.admin.registry import CommandError
+from headgate.admin.tls.files import FROM_FILE
 from headgate.tls.storage import Entry
 from headgate.tls.ticket_keys import TicketKeys, decoded, followed_by
 
@@ -56,9 +57,9 @@ def _set(words: Sequence[str], side: TlsSide, _: Context) -> str:
     return "TLS ticket key updated!"
 
 
-def _put(entry: Entry[TicketKeys], keys: TicketKeys, side: TlsSide) -> None:
+def _put(entry: Entry[TicketKeys], keys: TicketKeys, side: TlsSide, *, from_file: bool = False) -> None:
     side.storage.replace(entry, keys)
-    side.text_installed("tls-keys", entry.name)
+    (side.followed if from_file else side.text_installed)("tls-keys", entry.name)
 
 
 def _told(words: Sequence[str], side: TlsSide) -> Sequence[str]:
@@ -73,10 +74,11 @@ def installing(name: str, keys: TicketKeys) -> Sequence[str]:
 
 
 def _install(words: Sequence[str], side: TlsSide, context: Context) -> str:
-    """`install ssl tls-keys <file> <key>...`: what a `set ssl tls-key` becomes everywhere."""
+    """`install ssl tls-keys <file> <key>... [from-file]`: what a `set ssl tls-key`, or a changed file, becomes everywhere."""
     name, *keys = words
     entry = _found(name, "install ssl tls-keys", side)[1]
-    _put(entry, tuple(decoded(key) for key in keys), side)
+    from_file = FROM_FILE in keys
+    _put(entry, tuple(decoded(key) for key in keys if key != FROM_FILE), side, from_file=from_file)
     return ""
 
 
