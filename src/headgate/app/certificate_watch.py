@@ -11,7 +11,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -103,6 +103,8 @@ class CertificateWatch:
         return found
 
     async def _changed(self, one: _Watched) -> None:
+        if one.kind != "tls-keys" and one.name not in self._named(one.kind):
+            return  # deleted by a command
         try:
             words = self._read(one)
         except ConfigError as error:
@@ -126,6 +128,9 @@ class CertificateWatch:
             self._refused(one, str(error))
             return
         log_event(self._app.logs.process, _NOTICE, f"'{one.name}' has changed and is in use now.")
+
+    def _named(self, kind: str) -> Collection[str]:
+        return self._storage.certificates if kind == "cert" else self._storage.of(kind)
 
     def _refused(self, one: _Watched, why: str) -> None:
         text = f"'{one.name}' has changed but is not put to use: {why}. What was loaded before goes on serving."
