@@ -487,6 +487,28 @@ def test_a_chain_that_was_added_outlasts_a_reload_or_is_named(site: Site, stack:
     assert "at run time" not in running.reload()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_kept_certificate_that_nothing_names_can_be_used_or_forgotten(
+    site: Site, stack: contextlib.ExitStack, workers: int
+) -> None:
+    states = site.directory / "states"
+    running = Mastered(site, stack, f"crt-state-dir {states}", workers)
+    new = issue(site.authority, ["new.example"])
+    for command, payload in (("new ssl cert dyn.pem", b""), ("set ssl cert dyn.pem", new.pem), ("commit ssl cert dyn.pem", b"")):
+        say(running.socket, command, payload)
+    (kept,) = states.iterdir()
+    answer = running.reload()
+    assert "'del ssl cert dyn.pem'" in answer and str(kept) in answer
+    wait_until(lambda: "Status: Unused" in say(running.socket, "show ssl cert dyn.pem"), "the new generation answers")
+    listing = site.path("list.txt")
+    assert say(running.socket, f"add ssl crt-list {listing} dyn.pem").endswith("Success!")
+    assert "\tnew.example\t" in say(running.socket, "show ssl sni")
+    say(running.socket, f"del ssl crt-list {listing} dyn.pem")
+    assert say(running.socket, "del ssl cert dyn.pem") == "Certificate 'dyn.pem' deleted!"
+    assert list(states.iterdir()) == []
+    assert "dyn.pem" not in running.reload()
+
+
 # --- files that are watched ------------------------------------------------------------------------------------------
 
 
@@ -523,6 +545,14 @@ def test_what_a_watched_file_holds_is_no_change(site: Site, proxy: StartProxy, w
     (site.directory / "ca.pem").write_bytes(make_authority("another CA").certificate_pem)
     wait_until(lambda: "ca.pem' has changed and is in use now" in running.proxy.program.output, "it is noticed")
     assert running.says("show ssl changes") == ""
+    # What a command has deleted is looked for no more.
+    running.says(f"del ssl crt-list {site.path('list.txt')} {site.path('other.pem')}")
+    assert "deleted!" in running.says(f"del ssl cert {site.path('other.pem')}")
+    site.write("other.pem", issue(site.authority, ["c.example"]))
+    renewed = issue(site.authority, ["a.example", "*.b.example"])
+    site.write("site.pem", renewed)
+    wait_until(lambda: serials(running.port, "a.example") == {renewed.certificate.serial_number}, "the other one is noticed")
+    assert not re.search(r"KeyError|other\.pem' has changed", running.proxy.program.output)
 
 
 def test_files_can_not_be_watched_from_within_a_jail(site: Site, tmp_path: pathlib.Path) -> None:

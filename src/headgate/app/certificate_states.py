@@ -114,18 +114,23 @@ def restore_certificates(directory: str, storage: Storage, report: Report) -> No
     for kept in _all_kept(directory, report):
         entry = storage.certificates.get(kept.name)
         when = date(kept.installed, 0)
-        if entry is None:
-            report.warn(
-                f"the certificate '{kept.name}' was installed at run time on {when}; nothing names it now, and it does not serve",
-                None, remedy=f"name it in the configuration, or remove what '{directory}' keeps of it",
-            )
-            continue
+        path = os.path.join(directory, _file_name(kept.name))
         try:
             made = certified(kept.name, kept.text)
         except Refused as refusal:
-            report.warn(f"the certificate '{kept.name}' that was installed at run time on {when} can't be used: {refusal}", None)
+            text = f"the certificate '{kept.name}' that was installed at run time on {when} can't be used: {refusal}"
+            report.warn(text, None, remedy=f"remove '{path}'")
             continue
         made.issuers = storage.reader.issuers
+        if entry is None:
+            # Unused, but within reach of the commands: one of them may have made it.
+            storage.put_certificate(kept.name, made)
+            report.warn(
+                f"the certificate '{kept.name}' was installed at run time on {when}; nothing names it now, and it does not serve",
+                None, remedy="name it in the configuration or with 'add ssl crt-list', or forget it with"
+                f" 'del ssl cert {kept.name}', which removes '{path}'",
+            )
+            continue
         if made.leaf == entry.contents.leaf and _written(storage.reader.response_path(entry.file)) > kept.installed:
             made.ocsp = entry.contents.ocsp  # fetched since
         if _identity(made) == _identity(entry.contents):
