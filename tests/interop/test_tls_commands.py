@@ -487,6 +487,15 @@ def test_a_chain_that_was_added_outlasts_a_reload_or_is_named(site: Site, stack:
     assert "at run time" not in running.reload()
 
 
+def test_what_could_not_be_kept_is_named(site: Site, stack: contextlib.ExitStack) -> None:
+    states = site.directory / "states"
+    running = Mastered(site, stack, f"crt-state-dir {states}")
+    states.rmdir()  # what is open can't be written to any more
+    running.install(site, issue(site.authority, ["a.example", "*.b.example"]))
+    assert say(running.socket, "show ssl changes").startswith("cert lost ")
+    assert "goes back to what its file holds" in running.reload()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_kept_certificate_that_nothing_names_can_be_used_or_forgotten(
     site: Site, stack: contextlib.ExitStack, workers: int

@@ -77,6 +77,7 @@ class ProcessTls:
         self.lines: Sequence[BoundLine] = _lines(app)
         self._states = self._open_states()
         self._changes: dict[tuple[str, str], float] = {}
+        self._unkept: set[str] = set()  # certificates that crt-state-dir did not take
 
     def _open_states(self) -> CertificateStates | None:
         """One process writes for all."""
@@ -106,9 +107,11 @@ class ProcessTls:
     def installed(self, name: str, text: CertificateText) -> None:
         self._changed("cert", name)
         if self._states is not None and not self._app.catching_up:
+            self._unkept.discard(name)
             try:
                 self._states.keep(name, text, time.time())
             except OSError as error:
+                self._unkept.add(name)
                 problem = f"certificate '{name}' can't be kept in crt-state-dir: {error.strerror}; a reload would take it back"
                 log_event(self._app.logs.process, _WARNING, problem)
 
@@ -133,11 +136,13 @@ class ProcessTls:
 
     @property
     def changes(self) -> Sequence[str]:
-        kept = self._states is not None
         return [
-            f"{kind} {'kept' if kept and kind == 'cert' else 'lost'} {int(at)} {digest_of(kind, name, self.storage)} {name}"
+            f"{kind} {'kept' if self._is_kept(kind, name) else 'lost'} {int(at)} {digest_of(kind, name, self.storage)} {name}"
             for (kind, name), at in self._changes.items()
         ]
+
+    def _is_kept(self, kind: str, name: str) -> bool:
+        return kind == "cert" and self._states is not None and name not in self._unkept
 
 
 def _lines(app: App) -> list[BoundLine]:
