@@ -102,10 +102,13 @@ def broken(authority: Authority, tmp_path: pathlib.Path, stack: contextlib.ExitS
     yield Broken(authority, tmp_path, stack)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 def test_in_the_status_of_checks(
-    broken: Broken, proxy: StartProxy, tmp_path: pathlib.Path, logs: LogReceiver
+    broken: Broken, proxy: StartProxy, tmp_path: pathlib.Path, logs: LogReceiver, workers: int
 ) -> None:
-    proxy(broken.config(tmp_path, "check inter 200ms", logs.port))
+    """And in records, which are those of the process that checks, in counters, and in what is said of key exchanges."""
+    text = broken.config(tmp_path, "check inter 200ms", logs.port)
+    proxy(text.replace("global\n", f"global\n    nbthread {workers}\n"))
     for name, (cause, words) in broken.expected.items():
         said = logs.line(f"Server app/{name} is DOWN", "Layer6 invalid response")
         assert cause in said and words.replace('"', ".") in said, said
@@ -115,8 +118,23 @@ def test_in_the_status_of_checks(
     # With a star in front while the next check runs (management 9.1, check_status).
     assert {row[column].removeprefix("* ") for row in rows if len(row) > column} == {"L6RSP"}
     lines = json.loads(ask_socket(tmp_path / "stats.sock", "show ssl reuse json"))
-    failed = {line["server"] for line in lines if line["kind"] == "checks" and line["failed"]}
-    assert failed == set(broken.expected) - {"certificate13"}
+    checks = {line["server"]: line for line in lines if line["kind"] == "checks"}
+    assert set(checks) == set(broken.expected)
+    for line in checks.values():  # a check may be between handshake and refusal
+        assert line["failed"] and not line["resumed"] and line["full"] <= 1, line
+    records = json.loads(ask_socket(tmp_path / "stats.sock", "show ssl handshakes failed json"))
+    assert {(one["listener"], one["cause"]) for one in records} == {(name, cause) for name, (cause, _) in broken.expected.items()}
+    assert all("such failure" not in one["advice"] or "address" not in one["advice"] for one in records)
+
+    def counted() -> set[str]:
+        rows = json.loads(ask_socket(tmp_path / "stats.sock", "show ssl handshake-counters json"))["counters"]
+        return {one["listener"] for one in rows if one["total"] > 1}
+
+    wait_until(lambda: counted() == set(broken.expected), "two failures of each")
+    # The others are only counted.
+    assert len(json.loads(ask_socket(tmp_path / "stats.sock", "show ssl handshakes failed json"))) == len(broken.expected)
+    shown = ask_socket(tmp_path / "stats.sock", "show ssl handshakes source 127.0.0.1")
+    assert f"app/name 127.0.0.1:{broken.ports['name']} failed server-certificate-wrong-name" in shown
 
 
 def test_in_traffic(

@@ -25,7 +25,7 @@ _NOBODY = "No worker answered."
 
 
 def gathered(
-    name: str, usage: str, level: Level, collect: Collect, render: Render, requires: Mode | None = None
+    name: str, usage: str, level: Level, collect: Collect, render: Render, requires: Mode | None = None, *, checks: bool = False
 ) -> Command:
     """A command of scope WORKERS.
 
@@ -33,7 +33,11 @@ def gathered(
         name, usage, level, requires: see `Command`.
         collect: makes the facts, in each worker.
         render: writes the answer, once.
+        checks: the process that makes the health checks has facts, too; it is number 0.
     """
+
+    def part(words: Sequence[str], context: Context) -> str:
+        return json.dumps({"worker": 0, "words": list(words), "facts": collect(words, context)})
 
     def handler(words: Sequence[str], context: Context) -> str | AsyncIterator[str]:
         facts = collect(words, context)
@@ -57,7 +61,7 @@ def gathered(
         facts = {int(part["worker"]): part["facts"] for part in parts}
         return render(parts[0]["words"], dict(sorted(facts.items())))
 
-    return Command(name, usage, level, handler, Scope.WORKERS, merge, requires)
+    return Command(name, usage, level, handler, Scope.WORKERS, merge, requires, part=part if checks else None)
 
 
 def added_up(facts: Mapping[int, Mapping[str, int | float]]) -> dict[str, int | float]:

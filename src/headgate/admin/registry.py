@@ -80,6 +80,7 @@ class Command:
         handler: None for commands that are known from HAProxy and not supported.
         scope: where it runs when there are several workers.
         merge: makes one answer of the workers' (`Scope.WORKERS`).
+        part: of such a command, what the process that has the stats socket has itself: it makes the health checks.
         requires: the connection must be in this mode.
         own: instead of `handler`: it is about the connection itself.
         watches: it ends as soon as the client sends something or closes its side, as `show events -w` does.
@@ -106,6 +107,7 @@ class Command:
     kept: bool = True
     listed: bool = True
     looks: bool = False
+    part: Handler | None = None
     tells: Callable[[Sequence[str], Context], Sequence[str]] | None = None
 
     @property

@@ -56,10 +56,12 @@ def build_checks(live: Live, tell: Tell, command: Command) -> CheckRunner:
             mails.event(backend.plan.spec.email_alert, level, text)
 
     def tls_client(backend: BackendState, server: ServerState) -> TlsClient:
+        from headgate.app.server_handshakes import ServerHandshakes
         from headgate.runtime.checks.tls_connection import CheckDialler  # with OpenSSL: only where it is needed
 
         context = live.prepared.check_contexts[id(server.spec)]
-        return CheckDialler(context, server.check_exchanges, live.check_keys, live.shared.tls)
+        failures = ServerHandshakes(live, backend.name, server)
+        return CheckDialler(context, server.check_exchanges, live.check_keys, live.shared.tls, failures.check_failed)
 
     def wanted(backend: BackendState, server: ServerState, what: str) -> None:
         name = f"{backend.name}/{server.name}"

@@ -28,7 +28,7 @@ class ClusterExecutor:
         if command.scope is Scope.EVERYWHERE:
             return self._everywhere(command, arguments, context)
         if command.scope is Scope.WORKERS:
-            return self._of_workers(command, arguments)
+            return self._of_workers(command, arguments, context)
         return self._here(command, arguments, context)
 
     async def _here(self, command: Command, arguments: Sequence[str], context: Context) -> AsyncIterator[str]:
@@ -65,7 +65,7 @@ class ClusterExecutor:
                 remarks.append(f"{member.name}: {result[1]}")
         return "\n".join(remarks)
 
-    async def _of_workers(self, command: Command, arguments: Sequence[str]) -> str:
+    async def _of_workers(self, command: Command, arguments: Sequence[str], context: Context) -> str:
         words = (*command.name.split(), *arguments)
         results = await self._controller.ask_all(Kind.COMMAND, words)
         if not results:
@@ -76,4 +76,6 @@ class ClusterExecutor:
         if said and not succeeded:
             # What one worker knows the others don't: only when it is nowhere it is an error.
             raise CommandError("\n".join([said[0][1], *silent]))
+        if command.part is not None:
+            succeeded.append(await whole(command.part(arguments, context)))
         return "\n".join([text for text in (command.merge(succeeded), *silent) if text])

@@ -1,4 +1,4 @@
-"""Handshakes of traffic with servers that fail: kept with those of clients, and said in the log, with cause and advice.
+"""Handshakes with servers that fail, of traffic and of checks: kept with those of clients, with cause and advice, and counted.
 
 A server that refuses everybody fails with every request: one line for each cause in ten seconds, with the number of the others.
 """
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _WARNING: Final = 4
 #: How long a cause is not said again for the same server, seconds.
 _QUIET: Final = 10.0
+#: How long a cause of checks is only counted, seconds: a server that is down would fill the ring, and clients' failures go.
+_KEPT: Final = 60.0
 
 
 class ServerHandshakes:
@@ -29,24 +31,37 @@ class ServerHandshakes:
         server: the server.
     """
 
-    __slots__ = ("_backend", "_live", "_said", "_server", "_unsaid")
+    __slots__ = ("_backend", "_kept", "_live", "_said", "_server", "_unsaid")
 
     def __init__(self, live: Live, backend: str, server: ServerState) -> None:
         self._live = live
         self._backend = backend
         self._server = server
+        self._kept: dict[Cause, float] = {}  # when one of a check was kept last
         self._said: dict[Cause | None, float] = {}  # None: no handshake was begun
         self._unsaid: dict[Cause | None, int] = {}
 
     def failed(self, record: HandshakeRecord) -> None:
-        """A handshake failed."""
-        live, server = self._live, self._server
-        wall = live.reactor.wall
-        record.at = wall
+        """A handshake of traffic failed."""
+        self._describe(record)
+        self._live.shared.handshakes.failed(record, record.at)
+        self._say(record.cause, "TLS handshake failed", record.reason)
+
+    def check_failed(self, record: HandshakeRecord) -> None:
+        """A handshake of a check failed. The log says that when the server's state changes; now and then one is kept."""
+        self._describe(record)
+        now = self._live.reactor.now
+        if now - self._kept.get(record.cause, float("-inf")) < _KEPT:
+            self._live.shared.handshakes.probed(record, record.at)
+        else:
+            self._kept[record.cause] = now
+            self._live.shared.handshakes.failed(record, record.at)
+
+    def _describe(self, record: HandshakeRecord) -> None:
+        server = self._server
+        record.at = self._live.reactor.wall
         record.proxy, record.line_name = self._backend, server.name
         record.address, record.port = server.address.host.encode("utf-8", "replace"), server.address.port
-        live.shared.handshakes.failed(record, wall)
-        self._say(record.cause, "TLS handshake failed", record.reason)
 
     def refused(self) -> None:
         """A connection was not made because there are too many TLS connections."""

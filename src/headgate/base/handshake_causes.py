@@ -307,12 +307,12 @@ def causes_page() -> str:
 
 
 def similar_failures(count: int, sources: int) -> str:
-    """`312 such failures from 4 addresses in the last hour.`"""
-    addresses = f"{sources} address{'' if sources == 1 else 'es'}"
-    return f"{count} such failure{'' if count == 1 else 's'} from {addresses} in the last hour."
+    """`312 such failures from 4 addresses in the last hour.`, without addresses where there are none."""
+    addresses = f" from {sources} address{'' if sources == 1 else 'es'}" if sources else ""
+    return f"{count} such failure{'' if count == 1 else 's'}{addresses} in the last hour."
 
 
-_SIMILAR: Final = re.compile(r" \d+ such failures? from \d+ address(?:es)? in the last hour\.\Z")
+_SIMILAR: Final = re.compile(r" \d+ such failures?(?: from \d+ address(?:es)?)? in the last hour\.\Z")
 
 
 def without_similar(advice: str) -> str:

@@ -97,12 +97,14 @@ class Tally:
         self._addresses: dict[bytes, int] = {}
 
     def add(self, client: bytes, wall: float) -> None:
-        """Count one."""
+        """Count one; `client` is b"" where nobody came: at a unix socket, and where we went to a server."""
         self.total += 1
         self.last = wall
         minute = int(wall) // 60
         self._roll(minute)
         self._counts[minute % _MINUTES] += 1
+        if not client:
+            return
         addresses = self._addresses
         if client in addresses:
             del addresses[client]  # the latest are the last

@@ -43,6 +43,14 @@ class KeyExchanges:
         else:
             self.causes[cause] += 1
 
+    def refused(self, cause: Cause | None) -> None:
+        """A handshake that was counted with this cause has failed after all: in TLS 1.3 a server says so behind it."""
+        if cause is None:
+            self.resumed -= 1
+        else:
+            self.causes[cause] -= 1
+        self.failed += 1
+
 
 def count_traffic(counters: ServerCounters, cause: Cause | None) -> None:
     """Count a finished handshake of traffic: None for one that resumed a session."""
@@ -51,6 +59,16 @@ def count_traffic(counters: ServerCounters, cause: Cause | None) -> None:
     else:
         counters.tls_full += 1
         counters.tls_causes[cause] += 1
+
+
+def refuse_traffic(counters: ServerCounters, cause: Cause | None) -> None:
+    """As `KeyExchanges.refused`, for a handshake of traffic."""
+    if cause is None:
+        counters.tls_reused -= 1
+    else:
+        counters.tls_full -= 1
+        counters.tls_causes[cause] -= 1
+    counters.tls_failed += 1
 
 
 class CheckKeys:

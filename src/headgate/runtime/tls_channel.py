@@ -368,7 +368,7 @@ class TlsChannel(TlsEnding):
             record = self.explain(end)
             self._failure = record.reason
             if self._server is not None:
-                self._server.tell(record)
+                self._server.refused(record)
 
     def _broken(self) -> None:
         """EPOLLERR or EPOLLHUP while we do not read."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from headgate.observe.counters import ServerCounters
 from headgate.observe.full_handshakes import Cause
-from headgate.observe.key_exchanges import count_traffic
+from headgate.observe.key_exchanges import count_traffic, refuse_traffic
 from headgate.proxy.tls_connections import TlsConnections
 from headgate.runtime.tls_tuning import RECORD
 from headgate.tls.client_context import ServerContext
@@ -39,7 +39,7 @@ class ServerSide:
         connections: among which it has a place, which is given back when it is over.
     """
 
-    __slots__ = ("_connections", "_context", "_counters", "_failed", "_handle")
+    __slots__ = ("_cause", "_connections", "_context", "_counters", "_failed", "_handle")
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class ServerSide:
         failed: Callable[[HandshakeRecord], None] | None = None,
         connections: TlsConnections | None = None,
     ) -> None:
+        self._cause: Cause | None = None  # why the handshake was a full one
         self._connections = connections
         self._context = context
         self._handle = handle
@@ -70,7 +71,7 @@ class ServerSide:
 
     def established(self, now: float) -> bool:
         """The handshake is through: whether a session may come behind it, so that reads have to `read_on`."""
-        cause = self._context.established(self._handle, now)
+        cause = self._cause = self._context.established(self._handle, now)
         if self._counters is not None:
             count_traffic(self._counters, cause)
         return self._handle.awaits_ticket
@@ -87,6 +88,12 @@ class ServerSide:
         """The handshake has failed."""
         if self._failed is not None:
             self._failed(record)
+
+    def refused(self, record: HandshakeRecord) -> None:
+        """The handshake was through for us, and has failed for the server."""
+        if self._counters is not None:
+            refuse_traffic(self._counters, self._cause)
+        self.tell(record)
 
     # --- what comes behind the handshake ---
 

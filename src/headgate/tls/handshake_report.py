@@ -39,6 +39,7 @@ def record_facts(record: HandshakeRecord) -> Facts:
         "client_port": record.client_port,
         "address": record.address.decode("ascii", "replace"),
         "port": record.port,
+        "outgoing": record.outgoing,
         "result": "ok" if cause is Cause.NONE else "probe" if cause.probe else "failed",
         "cause": cause.code,
         "severity": cause.gravity.name.lower(),

@@ -129,7 +129,7 @@ def _is_wanted(record: HandshakeRecord, wanted: _Wanted, earliest: float) -> boo
         and (not wanted.frontend or wanted.frontend == record.proxy)
         and (not wanted.listener or wanted.listener == record.line_name)
         and (wanted.cause is None or wanted.cause is cause)
-        and (wanted.source is None or _inside(record.client, wanted.source))
+        and (wanted.source is None or _inside(record.address if record.outgoing else record.client, wanted.source))
     )
 
 
@@ -152,9 +152,10 @@ def _render(words: Sequence[str], facts: Mapping[int, dict[str, Any]]) -> str:
 
 def _lines(one: Mapping[str, Any]) -> list[str]:
     """Who, where and what in one line; what it offered and the advice below it, indented."""
-    client = endpoint(one["client"].encode(), one["client_port"])
+    host, port = ("address", "port") if one["outgoing"] else ("client", "client_port")
+    peer = endpoint(one[host].encode(), one[port])
     head = (
-        f"[{date(one['at'])}] {one['worker']}/{one['number']} {one['frontend']}/{one['listener']} {client} {one['result']}"
+        f"[{date(one['at'])}] {one['worker']}/{one['number']} {one['frontend']}/{one['listener']} {peer} {one['result']}"
         f" {one['cause']} sni={one['sni'] or '-'} step={one['step']} ended_by={one['ended_by']} {one['milliseconds']}ms"
     )
     chosen, offered = one["chosen"], one["offered"]
@@ -239,6 +240,7 @@ COMMANDS: tuple[Command, ...] = (
         Level.OPERATOR,
         _collect,
         _render,
+        checks=True,
     ),
     gathered(
         "show ssl handshake-counters",
@@ -246,6 +248,7 @@ COMMANDS: tuple[Command, ...] = (
         Level.USER,
         _counters,
         _render_counters,
+        checks=True,
     ),
     Command("show ssl handshake-causes", "[json] : why TLS handshakes can fail, the closed list", Level.USER, show_causes),
 )

@@ -46,7 +46,8 @@ def _line(backend: str, server: str, kind: str, resumed: int, failed: int, cause
 
 def show_ssl_reuse(words: Sequence[str], context: Context) -> str:
     if words and list(words) != ["json"]:
-        raise CommandError(f"'show ssl reuse' knows no '{words[0]}': it takes json, or nothing.")
+        unknown = words[1] if words[0] == "json" else words[0]
+        raise CommandError(f"'show ssl reuse' knows no '{unknown}': it takes json, or nothing.")
     found = list(_lines(context))
     if words:
         return json.dumps(found, separators=(",", ":"))

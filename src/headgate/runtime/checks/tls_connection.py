@@ -24,6 +24,7 @@ from headgate.runtime.checks.connection import READ_SIZE, TlsLayer, nothing
 from headgate.runtime.checks.failures import TlsFailure
 from headgate.runtime.reactor import READ, WRITE, Reactor
 from headgate.tls.client_context import ServerContext
+from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import (
     CLOSED,
     WANT_READ,
@@ -55,6 +56,10 @@ _PEEK: Final = 128
 _buffer: Final = ffi.new("char[]", READ_SIZE)
 
 
+def _untold(record: HandshakeRecord) -> None:
+    """Nobody wants to know."""
+
+
 class CheckDialler:
     """Makes the TLS connections of one server's checks (`runtime.checks.connection.TlsClient`).
 
@@ -63,18 +68,20 @@ class CheckDialler:
         exchanges: where handshakes are counted for the server.
         keys: where they are counted for the process.
         connections: among which each connection counts while there is one; no limit concerns it.
+        failed: told of each handshake that fails.
 
     Attributes:
         silent: the server asks for certificates and says nothing of them: no check waits for that, until it does.
     """
 
-    __slots__ = ("_leaving", "connections", "context", "exchanges", "keys", "silent")
+    __slots__ = ("_leaving", "connections", "context", "exchanges", "failed", "keys", "silent")
 
     def __init__(
         self, context: ServerContext, exchanges: KeyExchanges | None = None, keys: CheckKeys | None = None,
-        connections: TlsConnections | None = None,
+        connections: TlsConnections | None = None, failed: Callable[[HandshakeRecord], None] = _untold,
     ) -> None:
         self.context = context
+        self.failed = failed
         self.exchanges = exchanges if exchanges is not None else KeyExchanges()
         self.keys = keys if keys is not None else CheckKeys()
         self.connections = connections if connections is not None else TlsConnections()
@@ -134,8 +141,8 @@ class TlsConnection(TlsLayer):
     """
 
     __slots__ = (
-        "_asked", "_broken", "_context", "_corked", "_counted", "_dialler", "_early", "_first", "_handle", "_leaving", "_left",
-        "_saying_goodbye", "_ssl", "_through", "_told", "armed", "deadline",
+        "_asked", "_broken", "_cause", "_context", "_corked", "_counted", "_dialler", "_early", "_first", "_handle", "_leaving",
+        "_left", "_saying_goodbye", "_ssl", "_through", "_told", "armed", "deadline",
     )  # fmt: skip
 
     def __init__(
@@ -151,6 +158,7 @@ class TlsConnection(TlsLayer):
         self._asked = False
         self._context.heed_request(self._handle)
         self._through = False  # the handshake
+        self._cause: Cause | None = None  # why it was a full one
         self._first = b""
         self._early = b""
         self._broken: Cause | None = None
@@ -189,13 +197,15 @@ class TlsConnection(TlsLayer):
         self._dialler.exchanges.failed += 1
         record = self._context.explain(self._handle, self._sock, TlsError("timeout"), self._first)
         record.waited(seconds)
+        self._dialler.failed(record)
         return record.reason
 
     def _completed(self) -> None:
         self._through = True
         self._asked = self._context.asked(self._handle)
         now = self._reactor.now
-        self._dialler.established(self._context.established(self._handle, now), now)
+        self._cause = self._context.established(self._handle, now)
+        self._dialler.established(self._cause, now)
 
     def verdict(self, seconds: float) -> bool:
         """See `runtime.checks.connection.TlsLayer.verdict`."""
@@ -311,13 +321,17 @@ class TlsConnection(TlsLayer):
 
     def _fail(self, error: TlsError) -> NoReturn:
         self._note_end(error)
-        if not self._through:
-            self._dialler.exchanges.failed += 1
         if error.errno and self._through:
             raise OSError(error.errno, error.text) from None
         if self._through and error.alert is None:
             raise TlsFailure("connection closed by the server" if error.eof else error.text) from None
-        raise TlsFailure(self._context.explain(self._handle, self._sock, error, self._first).reason) from None
+        if not self._through:
+            self._dialler.exchanges.failed += 1
+        elif self._handle.awaits_ticket:  # nothing was heard since the handshake
+            self._dialler.exchanges.refused(self._cause)
+        record = self._context.explain(self._handle, self._sock, error, self._first)
+        self._dialler.failed(record)
+        raise TlsFailure(record.reason) from None
 
     # --- few packets ---
 
