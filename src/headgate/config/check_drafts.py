@@ -6,6 +6,7 @@ them, as HAProxy does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from headgate.base.diagnostics import NOWHERE, Location, Report
@@ -94,15 +95,23 @@ def _check_order(kind: str, rules: list[CheckRule], report: Report) -> None:
             f"the first rule of a sequence with 'connect' must be a 'connect', not this '{RULED[kind]}'", acting[0].location,
             remedy=f"write '{RULED[kind]} connect' in front; only set-var, unset-var and comment may come before it",
         )
-    requested = False
-    for rule in acting:
+    if kind == "http":
+        _check_requests(acting, report)
+
+def _check_requests(acting: Sequence[CheckRule], report: Report) -> None:
+    """4.2 http-check: a connection serves one request; only that of the first one may be implied, by `option httpchk`."""
+    requested = not any(isinstance(rule, RequestRule) for rule in acting)
+    for index, rule in enumerate(acting):
         if isinstance(rule, ConnectRule):
-            requested = False
+            requested = requested and index == 0
         elif isinstance(rule, RequestRule):
             if requested:
                 remedy = "write 'http-check connect' in front of it: each connection serves one request"
                 report.alert("a second 'http-check send' needs a 'connect' rule before it", rule.location, remedy=remedy)
             requested = True
+        elif isinstance(rule, ExpectRule) and not requested:
+            remedy = "write the 'http-check send' of this connection in front of it"
+            report.alert("nothing is requested before this 'http-check expect'", rule.location, remedy=remedy)
 
 def _completed(rules: list[CheckRule], request: RequestRule) -> list[CheckRule]:
     """An HTTP check with the request that `option httpchk` says and the status that is expected when nothing else is (4.2)."""
