@@ -229,6 +229,19 @@ def test_http_rules(rules: list[str], answer: bytes, expected: tuple[str, int | 
         ),
         ([HTTP, "http-check send meth PUT"], b"PUT / HTTP/1.0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
         ([HTTP, "http-check send body-lf %s"], b"OPTIONS / HTTP/1.0\r\ncontent-length: 2\r\nconnection: close\r\n\r\ns1"),
+        (
+            ["option httpchk GET /a HTTP/1.1 one.org", "http-check send hdr X-A b hdr host two.org"],
+            b"GET /a HTTP/1.1\r\nX-A: b\r\nhost: two.org\r\nconnection: close\r\n\r\n",
+        ),
+        (
+            ["option httpchk GET /a HTTP/1.1 one.org", "option httpchk GET /b HTTP/1.1 two.org"],
+            b"GET /b HTTP/1.1\r\nHost: two.org\r\nconnection: close\r\n\r\n",
+        ),
+        (["option httpchk GET /a HTTP/1.1 one.org", HTTP], b"OPTIONS / HTTP/1.0\r\nconnection: close\r\n\r\n"),
+        (
+            [r"option httpchk GET /a HTTP/1.1\r\nHost:\ one.org two.org"],
+            b"GET /a HTTP/1.1\r\nHost: two.org\r\nconnection: close\r\n\r\n",
+        ),
         ([HTTP, "http-check send uri /late", "option httpchk HEAD /early"], b"HEAD /late HTTP/1.0\r\nconnection: close\r\n\r\n"),
     ],
 )

@@ -130,12 +130,14 @@ def _completed(rules: list[CheckRule], request: RequestRule) -> list[CheckRule]:
     return done
 
 def merged(first: RequestRule, second: RequestRule) -> RequestRule:
-    """A request of which `second` says more, or otherwise."""
+    """A request of which `second` says more, or otherwise. It has one Host (RFC 9110 7.2): two are refused by servers."""
+    renamed = any(name.lower() == "host" for name, _ in second.headers)
+    kept = [(name, value) for name, value in first.headers if not (renamed and name.lower() == "host")]
     return RequestRule(
         second.method or first.method,
         second.uri if second.uri is not None else first.uri,
         second.version or first.version,
-        (*first.headers, *second.headers),
+        (*kept, *second.headers),
         second.body if second.body is not None else first.body,
         second.comment or first.comment,
         second.location,

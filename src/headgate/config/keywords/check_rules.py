@@ -234,6 +234,8 @@ def _request(cursor: Cursor, kind: str) -> RequestRule:
                 headers += lines
             case "hdr":
                 name = header_name(cursor)
+                if name.lower() == "host" and any(other.lower() == "host" for other, _ in headers):
+                    raise cursor.wrong(cursor.words[cursor.position - 1], "a request has one Host")
                 value = cursor.next("a header value")
                 # 4.2: "this header or Transfer-encoding should not be present ... it will be ignored"
                 if name.lower() not in ("content-length", "transfer-encoding"):

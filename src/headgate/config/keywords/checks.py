@@ -38,10 +38,12 @@ def _httpchk(cursor: Cursor, draft: CheckDraft) -> None:
         raise cursor.wrong(words[4], f"'option httpchk' does not take '{words[4].text}' here")
     request = _request_line(cursor, words)
     draft.choose("http", cursor.keyword.location)
-    rules = draft.own("http") if "http" in draft.inherited else None
+    if "http" in draft.inherited:
+        draft.own("http")
     before = draft.request
-    # A later line says it anew; rules that were written between them stay.
-    draft.request = request if before is None or rules is not None else merged(before, request)
+    # A later line says it anew, but what an `http-check send` between them has taken over stays.
+    sent = any(isinstance(rule, RequestRule) for rule in draft.rules.get("http", ()))
+    draft.request = merged(before, request) if before is not None and sent else request
 
 
 def _request_line(cursor: Cursor, words: Sequence[Word]) -> RequestRule:
@@ -51,9 +53,8 @@ def _request_line(cursor: Cursor, words: Sequence[Word]) -> RequestRule:
         return RequestRule()
     verb, uri = method(cursor, words[0]), words[1].text
     version, headers = version_and_lines(cursor, words[2]) if len(words) > 2 else (None, ())
-    if len(words) > 3:
-        return RequestRule(verb, uri, version, (*headers, ("Host", parse_logformat(words[3]))))
-    return RequestRule(verb, uri, version, headers)
+    line = RequestRule(verb, uri, version, headers)
+    return merged(line, RequestRule(headers=(("Host", parse_logformat(words[3])),))) if len(words) > 3 else line
 
 
 def _smtpchk(cursor: Cursor, draft: CheckDraft) -> None:
