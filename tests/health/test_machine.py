@@ -242,6 +242,30 @@ def test_http_rules(rules: list[str], answer: bytes, expected: tuple[str, int | 
             [r"option httpchk GET /a HTTP/1.1\r\nHost:\ one.org two.org"],
             b"GET /a HTTP/1.1\r\nHost: two.org\r\nconnection: close\r\n\r\n",
         ),
+        (
+            ["option httpchk GET http://auth.org/i7 HTTP/1.1", "http-check send hdr Host %[srv_name].host"],
+            b"GET http://s1.host/i7 HTTP/1.1\r\nHost: s1.host\r\nconnection: close\r\n\r\n",
+        ),
+        (
+            ["option httpchk GET https://me@auth.org?x=/y@z HTTP/1.1 i7.host:8443"],
+            b"GET https://me@i7.host:8443?x=/y@z HTTP/1.1\r\nHost: i7.host:8443\r\nconnection: close\r\n\r\n",
+        ),
+        (
+            ["option httpchk CONNECT auth.org:443 HTTP/1.1 i7.host:44"],
+            b"CONNECT i7.host:44 HTTP/1.1\r\nHost: i7.host:44\r\nconnection: close\r\n\r\n",
+        ),
+        (
+            ["option httpchk OPTIONS * HTTP/1.1 i7.host"],
+            b"OPTIONS * HTTP/1.1\r\nHost: i7.host\r\nconnection: close\r\n\r\n",
+        ),
+        (
+            ["option httpchk GET http://auth.org/ HTTP/1.1"],
+            b"GET http://auth.org/ HTTP/1.1\r\nconnection: close\r\n\r\n",
+        ),
+        (
+            ["option httpchk GET /to?http://auth.org/ HTTP/1.1 i7.host"],
+            b"GET /to?http://auth.org/ HTTP/1.1\r\nHost: i7.host\r\nconnection: close\r\n\r\n",
+        ),
         ([HTTP, "http-check send uri /late", "option httpchk HEAD /early"], b"HEAD /late HTTP/1.0\r\nconnection: close\r\n\r\n"),
     ],
 )

@@ -238,6 +238,20 @@ def _send(rule: SendRule, number: int, comment: str, spec: CheckSpec, scope: Sco
     return SendStep(number, _from_hexadecimal(make) if rule.hexadecimal else make, b"", rule.comment or comment)
 
 
+#: What stands around the authority of an absolute URI (RFC 3986 3.2): the scheme and a user, and the path behind it.
+_AUTHORITY: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?)[^/?#]*")
+
+
+def _with_authority(method: bytes, target: bytes, host: bytes) -> bytes:
+    """4.2 http-check send: "the Host header and the request authority, when both defined, are automatically synchronized"."""
+    if not host:
+        return target
+    if method == b"CONNECT":
+        return host
+    match = _AUTHORITY.match(target)
+    return target if match is None else match[1] + host + target[match.end() :]
+
+
 def _request(rule: RequestRule, number: int, comment: str, spec: CheckSpec, scope: Scope) -> SendStep:
     """The request of an HTTP check. A check's connection serves one exchange, unless the next check has it (check-reuse-pool)."""
     method = (rule.method or "OPTIONS").encode("ascii")
@@ -253,8 +267,12 @@ def _request(rule: RequestRule, number: int, comment: str, spec: CheckSpec, scop
         target = uri(stream) or b""
         if not target or any(byte <= 32 or byte == 127 for byte in target):
             return None
+        evaluated = [(name, value(stream) or b"") for name, value in fields]
+        for name, value in evaluated:
+            if name.lower() == b"host":
+                target = _with_authority(method, target, value)
         lines = [b"%b %b %b" % (method, target, version)]
-        lines += [b"%b: %b" % (name, value(stream) or b"") for name, value in fields]
+        lines += [b"%b: %b" % field for field in evaluated]
         if stream.state:
             lines.append(b"X-Haproxy-Server-State: " + stream.state)
         content = b"" if body is None else body(stream) or b""
