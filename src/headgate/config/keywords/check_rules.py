@@ -287,6 +287,10 @@ def _statuses(cursor: Cursor) -> str:
     if not _STATUSES.fullmatch(word.text):
         remedy = "write for example '200,204' or '200-399'"
         raise cursor.wrong(word, f"'{word.text}' is not a list of statuses", remedy=remedy)
+    for part in word.text.split(","):
+        low, dash, high = part.partition("-")
+        if dash and high < low:
+            raise cursor.wrong(word, f"no status is in the range '{part}'", remedy=f"write '{high}-{low}'")
     return word.text
 
 
