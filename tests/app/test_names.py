@@ -54,6 +54,23 @@ def test_every_name_without_an_address_is_an_alert_at_its_line(tmp_path: Path, a
     assert sorted(item.location.line for item in report.alerts if item.location) == [7, 8]
 
 
+def test_names_that_checks_go_to_have_an_address(tmp_path: Path, asked: list[str]) -> None:
+    found, report = resolved(
+        tmp_path,
+        "option tcp-check", "tcp-check connect addr nowhere.invalid",
+        "server a 192.0.2.1:80 check addr nowhere.invalid",
+        "server b 192.0.2.1:80 agent-check agent-port 7 agent-addr nowhere.invalid",
+        "server c 192.0.2.1:80 check addr app.example agent-check agent-port 7 agent-addr app.example",
+        "server d 192.0.2.1:80 addr nowhere.invalid agent-addr nowhere.invalid",
+    )
+    problem = "could not resolve address 'nowhere.invalid' (Name or service not known)"
+    assert len(found) == 4
+    assert sorted((item.message, item.location.line) for item in report.alerts if item.location) == [
+        (f"'connect addr': {problem}", 8), (f"server l/a: 'addr': {problem}", 9), (f"server l/b: 'agent-addr': {problem}", 10),
+    ]
+    assert asked == ["nowhere.invalid", "app.example"]
+
+
 def test_a_name_is_asked_for_once(tmp_path: Path, asked: list[str]) -> None:
     found, report = resolved(tmp_path, "server a app.example:80", "server b app.example:81", "server c 192.0.2.1:80")
     assert found == [(socket.AF_INET, "192.0.2.7"), (socket.AF_INET, "192.0.2.7"), (socket.AF_INET, "192.0.2.1")]

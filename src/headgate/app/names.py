@@ -10,7 +10,8 @@ import socket
 from collections.abc import Mapping
 
 from headgate.base.addresses import Address, Family
-from headgate.base.diagnostics import Report
+from headgate.base.diagnostics import Location, Report
+from headgate.config.checks import ConnectRule
 from headgate.config.model import Config, Proxy, Server
 from headgate.runtime.sockets import resolve_host
 
@@ -19,7 +20,7 @@ ServerAddress = tuple[int, str | None]
 
 
 def resolve_names(config: Config, report: Report) -> Mapping[int, ServerAddress]:
-    """Resolve the names of bind and server lines.
+    """Resolve the names of bind and server lines, and see that those which checks and agents are asked at can be resolved.
 
     Args:
         config: what may run.
@@ -40,6 +41,7 @@ def resolve_names(config: Config, report: Report) -> Mapping[int, ServerAddress]
                     report.alert(f"bind: could not resolve address '{bind.address.host}' ({problem})", bind.location)
         for server in proxy.servers:
             found[id(server)] = names.server(proxy, server)
+            names.checks(proxy, server)
     return found
 
 
@@ -49,6 +51,7 @@ class _Names:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._known: dict[Address, tuple[int, str] | OSError] = {}
+        self._seen: set[Location] = set()  # rules: many servers share them
 
     def _resolve(self, address: Address) -> tuple[int, str] | OSError:
         key = Address(address.family, address.host, prefer=address.prefer)
@@ -89,6 +92,25 @@ class _Names:
         remedy = "correct the name, start with -dr, or let 'init-addr' end with 'none' or an address"
         self._report.alert(message + self._reason(server), server.location, remedy=remedy)
         return socket.AF_INET, None
+
+    def checks(self, proxy: Proxy, server: Server) -> None:
+        """5.2 addr, agent-addr; 4.2 connect addr: `init-addr` is not for them, so a name must have an address."""
+        title = f"server {proxy.name}/{server.name}: "
+        if server.check is not None:
+            self._must_have("addr", server.check.address, title, server.location)
+            for rule in (server.check_spec or proxy.check).rules:
+                if isinstance(rule, ConnectRule) and rule.location not in self._seen:
+                    self._seen.add(rule.location)
+                    self._must_have("connect addr", rule.address, "", rule.location)
+        if server.agent is not None:
+            self._must_have("agent-addr", server.agent.address, title, server.location)
+
+    def _must_have(self, option: str, address: Address | None, title: str, place: Location) -> None:
+        if address is None or address.family is not Family.NAME:
+            return
+        problem = self.problem_of(address)
+        if problem is not None:
+            self._report.alert(f"{title}'{option}': could not resolve address '{address.host}' ({problem})", place)
 
     def _reason(self, server: Server) -> str:
         if "libc" not in server.init_addr:
