@@ -58,6 +58,7 @@ TCP_CASES = [
         ['tcp-check expect error-status L7STS on-error "bad %[res.payload(0,5)]" status-code int(503) string nope'], HELLO,
         ("L7STS", 503, "bad hello"),
     ),
+    (['tcp-check expect comment mine on-error "bad a" string nope'], HELLO, ("L7RSP", None, "bad a comment: mine")),
     (["tcp-check expect error-status L7OKC string no"], HELLO, ("L7OKC", 0, "TCPCHK did not match content 'no' at step 1")),
     (["tcp-check expect string hello", "tcp-check expect string world"], HELLO, ("L7OK", 0, "(tcp-check)")),
     (
@@ -199,6 +200,7 @@ HTTP_CASES = [
         ['expect on-error "%[res.body],%[res.len]" error-status L7STS string nope'],
         response(200, "OK", b"body", "Content-Length: 4"), ("L7STS", 200, "body,4"),
     ),
+    (['expect comment mine on-error "bad a" status 204'], response(200, "OK"), ("L7STS", 200, "bad a comment: mine")),
     (['expect on-success "%[status] %[res.hdr(x-a)]" status 200'], response(200, "OK", b"", "X-A: c"), ("L7OK", 200, "200 c")),
     (["expect status-code int(7) status 500"], response(200, "OK"), ("L7STS", 7, "OK")),
 ]

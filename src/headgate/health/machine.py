@@ -172,8 +172,7 @@ class Machine:
     # --- answers -----------------------------------------------------------------------------------------------------
 
     def _empty(self, step: ExpectStep | JudgeStep, status: CheckStatus) -> CheckResult:
-        comment = f" comment: {step.comment}" if isinstance(step, ExpectStep) and step.comment else ""
-        return CheckResult(status, None, printable(f"TCPCHK got an empty response at step {step.number}{comment}"))
+        return CheckResult(status, None, printable(f"TCPCHK got an empty response at step {step.number}{_comment_of(step)}"))
 
     def _judge(self, step: JudgeStep) -> Effect | None:
         self._talked = True
@@ -220,14 +219,14 @@ class Machine:
             return None
         missed = self._missed(step)
         if step.on_error is not None:
-            missed = (step.on_error(self.stream) or b"").decode("utf-8", "replace")
+            missed = (step.on_error(self.stream) or b"").decode("utf-8", "replace") + _comment_of(step)
         return CheckResult(self._status(rule.error_status, status), self._code(step), printable(missed))
 
     def _missed(self, step: ExpectStep) -> str:
         if step.subject in ("status", "header"):
             head = self.stream.response
             phrase = head.reason.decode("latin-1") if head is not None else ""
-            return phrase + (f" comment: {step.comment}" if step.comment else "")
+            return phrase + _comment_of(step)
         return step.unwanted if step.rule.negated else step.missed
 
     def _expect_http(self, step: ExpectStep, answer: HttpAnswer) -> Effect | None:
@@ -281,9 +280,7 @@ class Machine:
         return CheckResult(CheckStatus.L6OK if self._layer6 else CheckStatus.L4OK, None, self._quiet)
 
     def _commented(self) -> str:
-        step = self._steps[self._at] if self._at < len(self._steps) else None
-        comment = getattr(step, "comment", "")
-        return f" comment: {comment}" if comment else ""
+        return _comment_of(self._steps[self._at] if self._at < len(self._steps) else None)
 
     @property
     def place(self) -> str:
@@ -302,3 +299,9 @@ class Machine:
             return CheckResult(step.timeout, None, step.late if self._buffer else "")
         word = step.rule.tout_status if isinstance(step, ExpectStep) else None
         return CheckResult(self._status(word, CheckStatus.L7TOUT), None, printable(self.place))
+
+
+def _comment_of(step: Step | None) -> str:
+    """What messages say behind their text."""
+    comment = getattr(step, "comment", "")
+    return f" comment: {comment}" if comment else ""
