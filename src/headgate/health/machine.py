@@ -286,6 +286,8 @@ class Machine:
     def place(self) -> str:
         """` at step 2 of tcp-check (connect port 443) comment: 'x'` for messages, "" where steps have no names."""
         step = self._steps[self._at] if self._at < len(self._steps) else None
+        if self._named and not self._connected and not isinstance(step, ConnectStep):
+            return " at initial connection step of tcp-check"  # the one that is implied: no rule has begun
         label = getattr(step, "label", "") or ("send" if isinstance(step, SendStep) else "")
         if not self._named or step is None or not step.number or not label:
             return ""

@@ -472,6 +472,18 @@ def test_a_refused_step_is_named() -> None:
     assert result.info == f"Connection refused at step 2 of tcp-check (connect port {refusing}) comment: 'second'"
 
 
+def test_a_refused_connection_without_a_rule_is_the_initial_one() -> None:
+    sock, refusing = refusing_port()
+
+    async def scenario() -> CheckResult:
+        rules = ["tcp-check set-var(check.x) int(1)", "tcp-check expect string foo comment why"]
+        return await check(plan_for(refusing, backend_plan("option tcp-check", *rules)))
+
+    with sock:
+        result = run(scenario)
+    assert (result.status, result.info) == (CheckStatus.L4CON, "Connection refused at initial connection step of tcp-check")
+
+
 def test_an_explicit_connect_takes_nothing_from_the_server_line_unless_it_says_default() -> None:
     async def scenario(options: str, expected: bytes) -> CheckResult:
         async with serving(silent) as (port, seen):
