@@ -26,6 +26,7 @@ from headgate.config.checks import (
 )
 from headgate.config.cursor import Cursor, Word
 from headgate.config.keywords.actions_readers import CONDITIONS, regular_expression
+from headgate.config.keywords.check_texts import hexadecimal, hexadecimal_format, log_format, text, text_bytes
 from headgate.config.keywords.replies import header_name
 from headgate.config.keywords.tls_options import protocols
 from headgate.config.parse_arguments import parse_arguments
@@ -45,19 +46,6 @@ class HasCheck(Protocol):
     """A proxy's draft or a `healthcheck` section's."""
 
     check: CheckDraft
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _hexadecimal(cursor: Cursor, what: str = "hexadecimal digits") -> bytes:
-    word = cursor.next(what)
-    try:
-        return bytes.fromhex(word.text)
-    except ValueError:
-        remedy = "write two digits for each byte, for example '50494e470d0a'"
-        raise cursor.wrong(word, f"'{word.text}' is not an even number of hexadecimal digits", remedy=remedy) from None
 
 
 # --- connect, send, comment, variables -------------------------------------------------------------------------------
@@ -196,7 +184,9 @@ def method(cursor: Cursor, word: Word) -> str:
 def version_and_lines(cursor: Cursor, word: Word) -> tuple[str, tuple[tuple[str, str], ...]]:
     """An HTTP version, and behind it header lines with escaped line ends, as before HAProxy 2.2: understood, with a warning."""
     version, *lines = word.text.replace("\r\n", "\n").split("\n")
-    if not re.fullmatch(r"HTTP/\d\.\d", version):
+    if re.fullmatch(r"HTTP/[023](?:\.\d)?", version):
+        raise cursor.wrong(word, f"checks speak HTTP/1, not '{version}'", allowed=("HTTP/1.0", "HTTP/1.1"))
+    if not re.fullmatch(r"HTTP/1\.\d", version):
         raise cursor.wrong(word, f"'{version}' is not an HTTP version", allowed=("HTTP/1.0", "HTTP/1.1"))
     headers = []
     for line in filter(None, lines):
@@ -241,7 +231,7 @@ def _request(cursor: Cursor, kind: str) -> RequestRule:
                 if name.lower() not in ("content-length", "transfer-encoding"):
                     headers.append((name, parse_logformat(value)))
             case "body":
-                fields["body"] = _bytes(cursor.next("a body").text)
+                fields["body"] = text_bytes(cursor.next("a body").text)
             case "body-lf":
                 fields["body"] = read_logformat(cursor)
             case "comment":
@@ -275,13 +265,6 @@ _EXPECT_OPTIONS: Mapping[str, Callable[[Cursor], Any]] = {
 }
 
 
-def _text(cursor: Cursor) -> bytes:
-    word = cursor.next("a string")
-    if not word.text:
-        raise cursor.wrong(word, "an empty string is found everywhere")
-    return _bytes(word.text)
-
-
 def _statuses(cursor: Cursor) -> str:
     word = cursor.next("a list of statuses")
     if not _STATUSES.fullmatch(word.text):
@@ -306,7 +289,7 @@ def _matched(cursor: Cursor, formatted: bool, what: str) -> tuple[Text, str]:
             raise cursor.wrong(cursor.words[cursor.position - 1], "a regular expression can't be a log format here")
     if formatted:
         return read_logformat(cursor), way
-    return _bytes(regular_expression(cursor) if way == "reg" else cursor.next(what).text), way
+    return text_bytes(regular_expression(cursor) if way == "reg" else cursor.next(what).text), way
 
 
 def _field(cursor: Cursor) -> FieldPattern:
@@ -321,16 +304,16 @@ def _field(cursor: Cursor) -> FieldPattern:
 
 
 _CONTENT_MATCHES: Mapping[str, Callable[[Cursor], Any]] = {
-    "string": _text,
+    "string": text("an empty string is found everywhere"),
     "rstring": regular_expression,
-    "string-lf": read_logformat,
+    "string-lf": log_format,
 }
 _MATCHES: Mapping[str, Mapping[str, Callable[[Cursor], Any]]] = {
     "tcp": {
         **_CONTENT_MATCHES,
-        "binary": _hexadecimal,
+        "binary": hexadecimal,
         "rbinary": regular_expression,
-        "binary-lf": read_logformat,
+        "binary-lf": hexadecimal_format,
     },
     "http": {
         "status": _statuses,
@@ -403,10 +386,10 @@ _RULES: Mapping[str, Mapping[str, Callable[[Cursor, str], CheckRule]]] = {
     "http": {**_BOTH, "send": _request},
     "tcp": {
         **_BOTH,
-        "send": _send(_text),
-        "send-lf": _send(read_logformat),
-        "send-binary": _send(_hexadecimal),
-        "send-binary-lf": _send(read_logformat, hexadecimal=True),
+        "send": _send(text("an empty string sends nothing")),
+        "send-lf": _send(log_format),
+        "send-binary": _send(hexadecimal),
+        "send-binary-lf": _send(hexadecimal_format, hexadecimal=True),
     },
 }
 
