@@ -181,6 +181,13 @@ HTTP_CASES = [
         ["expect string alive"],
         response(200, "X", b"2\r\nal\r\n3;x=y\r\nive\r\n0\r\n\r\n", "Transfer-Encoding: chunked"), ("L7OK", 200, ""),
     ),
+    ([], b"HTTP/1.0 200 OK\nContent-Length: 2\n\nhi", ("L7OK", 200, "")),
+    ([], b"HTTP/1.1 103 Early Hints\nLink: x\n\nHTTP/1.1 503 No\r\nX: y\n\n", ("L7STS", 503, "No")),
+    (["expect string alive"], b"HTTP/1.1 200 OK\nX-A: b\n\nalive\n", ("L7OK", 200, "")),
+    (
+        ["expect string alive"],
+        b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nal\n3;x=y\r\nive\n0\n\n", ("L7OK", 200, ""),
+    ),
     (["expect hdr name x-a value c"], response(200, "X", b"", "X-A: b, c"), ("L7OK", 200, "")),
     (["expect hdr name x-a value d"], response(200, "OK", b"", "X-A: b, c"), ("L7STS", 200, "OK")),
     (["expect hdr name X-A"], response(200, "X", b"", "x-a: b"), ("L7OK", 200, "")),

@@ -1,4 +1,8 @@
-"""The answer to an HTTP check as it arrives: head, then body, never more than a bound. Pure; used by `machine`."""
+"""The answer to an HTTP check as it arrives: head, then body, never more than a bound. Pure; used by `machine`.
+
+Lines may end with LF alone (RFC 9112 2.2 allows it): what answers may be a simple script (4.2 option httpchk), and nothing is
+forwarded, so nobody can be made to read the message in another way. Traffic is read strictly, by `wire.http1`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,10 @@ from headgate.wire.errors import ProtocolViolation
 from headgate.wire.http1.framing import CHUNKED, UNTIL_CLOSE, response_framing
 from headgate.wire.http1.heads import ResponseHead, parse_response_head
 
-_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+_LINE_END: Final = re.compile(rb"\r?\n")
 
 
 class HttpAnswer:
@@ -52,20 +59,20 @@ class HttpAnswer:
         while self.head is None:
             if not b"HTTP/1.".startswith(self._data[:7]):
                 raise ProtocolViolation("not an HTTP/1 response")
-            end = self._data.find(b"\r\n\r\n")
-            if end < 0:
+            end = _HEAD_END.search(self._data)
+            if end is None:
                 if self.full:
                     raise ProtocolViolation("response head too long")
                 return
-            head = parse_response_head(bytes(self._data[:end]))
+            head = parse_response_head(_BARE_LF.sub(b"\r\n", bytes(self._data[: end.start()])))
             if head.status >= 200 or head.status == 101:
                 framing = response_framing(head, self._method)
                 self._length = framing.length
                 self._persistent = framing.persistent and head.status != 101
-                self._start = end + 4
+                self._start = end.end()
                 self.head = head
             else:
-                del self._data[: end + 4]
+                del self._data[: end.end()]
 
     def body(self) -> tuple[bytes, bool]:
         """The body's bytes so far, decoded, and whether it is complete."""
@@ -93,8 +100,8 @@ class HttpAnswer:
         if last < 0:
             return None
         # Trailer lines may come, then an empty one.
-        end = data.find(b"\r\n\r\n", last - 2)
-        return self._start + end + 4 if end >= 0 else None
+        end = _LINE_END.match(data, last) or _HEAD_END.search(data, last)
+        return self._start + end.end() if end is not None else None
 
 
 def _chunks(data: bytes) -> tuple[list[bytes], int]:
@@ -106,5 +113,8 @@ def _chunks(data: bytes) -> tuple[list[bytes], int]:
         if size == 0:
             return parts, match.end()
         parts.append(data[match.end() : match.end() + size])
-        position = match.end() + size + 2
+        end = _LINE_END.match(data, match.end() + size)
+        if end is None:
+            break
+        position = end.end()
     return parts, -1

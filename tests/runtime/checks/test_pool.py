@@ -186,8 +186,9 @@ def test_what_can_not_be_kept_is_closed(answer: bytes) -> None:
         (b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n", b"1", b"234"),
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n", b"0\r\n", b"\r\n"),
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"4\r\nbody\r\n0\r\nx: y", b"\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\ntransfer-encoding: chunked\n\n", b"4\nbody\n0\nx: y", b"\n\n"),
     ],
-    ids=["length", "chunks", "trailers"],
+    ids=["length", "chunks", "trailers", "line feeds"],
 )
 def test_the_rest_of_an_answer_holds_no_check_up(pieces: tuple[bytes, ...]) -> None:
     async def scenario() -> None:
