@@ -142,6 +142,19 @@ def test_all_checks_use_one_connection() -> None:
     run(scenario)
 
 
+def test_max_reuse_is_for_checks_too() -> None:
+    async def scenario() -> None:
+        peer = Peer((OK,))
+        async with serving(peer) as port:
+            plan = plan_of(port, "max-reuse 2")
+            for _ in range(7):
+                assert await check(plan) is CheckStatus.L7OK
+            await peer.until(lambda: peer.ended == 2)
+            assert peer.numbers == [3, 3, 1]
+
+    run(scenario)
+
+
 def test_http_1_0_asks_for_it() -> None:
     async def scenario() -> None:
         peer = Peer((b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n",))
@@ -314,7 +327,10 @@ def test_where_it_is_ignored() -> None:
     """5.2 check-reuse-pool: with other rulesets, and where an option says how to connect."""
     http = ("option httpchk",)
     assert plan_of(80).pool is not None
-    for options in ("port 81", "addr 10.0.0.2", "check-ssl verify none", "check-send-proxy", "check-proto h1", "pool-max-conn 0"):
+    for options in (
+        "port 81", "addr 10.0.0.2", "check-ssl verify none", "check-send-proxy", "check-proto h1", "pool-max-conn 0",
+        "max-reuse 0",
+    ):
         assert plan_of(80, options, *http).pool is None, options
     for lines in (
         ("option tcp-check",),

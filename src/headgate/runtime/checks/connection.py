@@ -44,9 +44,12 @@ class Connection:
         reactor: watches the socket, from the first wait on: a check reads a few times.
         sock: non-blocking.
         proceed: called when what could not be done may be tried again.
+
+    Attributes:
+        reuses: how often it was taken up again after a rest.
     """
 
-    __slots__ = ("_came", "_events", "_fd", "_gone", "_reactor", "_sock", "_waits", "proceed")
+    __slots__ = ("_came", "_events", "_fd", "_gone", "_reactor", "_sock", "_waits", "proceed", "reuses")
 
     def __init__(self, reactor: Reactor, sock: socket.socket, proceed: Callable[[], None]) -> None:
         self._reactor = reactor
@@ -55,6 +58,7 @@ class Connection:
         self._events = 0  # that the reactor watches for
         self._waits = False
         self._came = False  # something happened that nobody has looked at
+        self.reuses = 0
         self._gone: Callable[[], None] | None = None
         self.proceed = proceed
 
@@ -134,6 +138,7 @@ class Connection:
 
     def resume(self, proceed: Callable[[], None]) -> None:
         """Go on; `proceed` is the one to call from now on."""
+        self.reuses += 1
         self._gone = None
         self.proceed = proceed
 

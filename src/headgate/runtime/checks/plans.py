@@ -114,11 +114,11 @@ def _pool(proxy: Proxy, server: Server, check: ServerCheck, spec: CheckSpec) -> 
     """5.2 check-reuse-pool: only for http-check rules without `connect`, where the backend reuses connections at all."""
     if not check.reuse_pool or spec.kind != "http" or any(isinstance(rule, ConnectRule) for rule in spec.rules):
         return None
-    if proxy.http_reuse == "never" or not server.pool_max_conn or not server.pool_purge_delay:
+    if proxy.http_reuse == "never" or not (server.pool_max_conn and server.pool_purge_delay and server.max_reuse):
         return None
     name = None if check.pool_name is None else check.pool_name.encode("utf-8", "surrogateescape")
     longest = max(check.inter, check.fastinter or 0.0, check.downinter or 0.0)
-    return CheckPool(name, 2.0 * longest + 1.0)
+    return CheckPool(name, 2.0 * longest + 1.0, server.max_reuse)
 
 
 def check_address(address: Address, check: ServerCheck, rule: ConnectRule | None = None, port: int | None = None) -> Address:

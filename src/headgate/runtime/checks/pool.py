@@ -26,16 +26,18 @@ class CheckPool:
     Args:
         name: `check-pool-conn-name`, None where the name of TLS is that of the connection too.
         longest: how long a connection may be idle, seconds: no check has come that would take it.
+        reuses: how often a connection may be used again, -1 for no limit (5.2 max-reuse).
 
     Attributes:
         deadline, armed: the reactor's: how long the connection may rest.
     """
 
-    __slots__ = ("_finishing", "_idle", "_key", "_reactor", "armed", "deadline", "longest", "name")
+    __slots__ = ("_finishing", "_idle", "_key", "_reactor", "armed", "deadline", "longest", "name", "reuses")
 
-    def __init__(self, name: bytes | None, longest: float) -> None:
+    def __init__(self, name: bytes | None, longest: float, reuses: int = -1) -> None:
         self.name = name
         self.longest = longest
+        self.reuses = reuses
         self._idle: Connection | None = None
         self._key: object = None
         self._reactor: Reactor | None = None
@@ -64,7 +66,7 @@ class CheckPool:
             reactor: that watches it.
         """
         self._reactor = reactor
-        reusable = answer.reusable()
+        reusable = answer.reusable() if self.reuses < 0 or connection.reuses < self.reuses else False
         if reusable is None and self._finishing is None:
             self._finishing = _Finishing(self, key, connection, answer, reactor)
             self._finishing.go_on()
