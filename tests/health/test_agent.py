@@ -37,7 +37,13 @@ AGENT = Script(CheckSpec(kind="agent"), agent.steps(b""))
         (b"\n", "CHECKED", "", (None, None, None)),
         (b"failed\n", "CHECKED", "agent reports an error : failed", (None, None, None)),
         (b"-5%\n", "CHECKED", "agent reports an error : -5%", (None, None, None)),
-        (b"up <script>\x00\xff\n", "L7OK", "via agent : up", (None, None, None)),
+        (b"up <script>\x00\xff\n", "L7OK", "via agent : up (<script>.\ufffd)", (None, None, None)),
+        (
+            b"up 50%,maxconn:abc\n", "L7OK", "via agent : up (maxconn string empty or preceded by garbage)",
+            (None, "50%", None),
+        ),
+        (b"weight:257 up\n", "L7OK", "via agent : up (weight:257)", (None, None, None)),
+        (b"down flat # sick\n", "L7STS", "via agent : down (flat; sick)", (None, None, None)),
     ],
 )
 def test_words(line: bytes, status: str, info: str, wishes: tuple[object, ...]) -> None:

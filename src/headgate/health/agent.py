@@ -62,12 +62,12 @@ def _garbage(value: str) -> str:
 def read(line: bytes) -> AgentReply:
     """Understand what an agent sent, up to the first line end."""
     text = re.split(rb"[\r\n]", line, maxsplit=1)[0][:LONGEST_LINE].decode("utf-8", "replace")
-    words, sharp, description = text.partition("#")
+    words, _, description = text.partition("#")
     health: str | None = None
     admin: str | None = None
     weight: str | None = None
     maxconn: int | None = None
-    complaint = ""
+    complaint: tuple[str, str] | None = None  # the first thing that can't be done, and how it is told where it is all there is
     for word in re.split(r"[ \t,]+", words.strip(" \t,")):
         lower = word.lower()
         weighty = _WEIGHT.fullmatch(lower)
@@ -82,12 +82,13 @@ def read(line: bytes) -> AgentReply:
             if value.isdecimal() and len(value) <= 9:
                 maxconn = int(value)
             else:
-                complaint = complaint or f"agent warns : {_garbage(value)}"
+                complaint = complaint or ("agent warns", _garbage(value))
         elif word:
-            complaint = complaint or f"agent reports an error : {word}"
+            complaint = complaint or ("agent reports an error", word)
     if health is not None:
-        info = f"via agent : {health}" + (f" ({description.strip()})" if sharp and description.strip() else "")
+        details = "; ".join(filter(None, (complaint[1] if complaint else "", description.strip())))
+        info = f"via agent : {health}" + (f" ({details})" if details else "")
         result = CheckResult(_HEALTH[health], None, printable(info))
     else:
-        result = CheckResult(CheckStatus.CHECKED, None, printable(complaint))
+        result = CheckResult(CheckStatus.CHECKED, None, printable(" : ".join(complaint or ())))
     return AgentReply(result, admin, weight, maxconn)
