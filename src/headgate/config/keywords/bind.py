@@ -15,6 +15,7 @@ from headgate.config.keywords.line_options import (
     one_of,
     read_options,
     rows,
+    shards,
     store,
     text,
     time,
@@ -131,7 +132,7 @@ KEYWORDS.add(
         "proto", frozenset({Scope.BIND}), Status.NO_EFFECT, store("proto", one_of("protocol", {"h1": "h1", "none": "none"})),
         "HTTP/1 is the only protocol so far",
     ),
-    without_effect(Scope.BIND, "process", _THREADS, 1),
-    without_effect(Scope.BIND, "thread", _THREADS, 1),
-    without_effect(Scope.BIND, "shards", _THREADS, 1),
+    without_effect(Scope.BIND, "process", _THREADS, text("a set of processes")),
+    without_effect(Scope.BIND, "thread", _THREADS, text("a set of threads")),
+    without_effect(Scope.BIND, "shards", _THREADS, shards),
 )

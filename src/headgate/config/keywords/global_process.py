@@ -246,10 +246,16 @@ KEYWORDS.add(
         Scope.STATS_SOCKET,
         {"expose-fd": line_options.store("expose-fd", line_options.one_of("kind of descriptors", {"listeners": "listeners"}))},
     ),
-    line_options.without_effect(Scope.STATS_SOCKET, "process", "one process answers on the socket", 1),
-    line_options.without_effect(Scope.STATS_SOCKET, "thread", "one process answers on the socket", 1),
-    line_options.without_effect(Scope.STATS_SOCKET, "shards", "one process answers on the socket", 1),
-    line_options.without_effect(Scope.STATS_SOCKET, "name", "nothing refers to the socket by its name", 1),
+    line_options.without_effect(
+        Scope.STATS_SOCKET, "process", "one process answers on the socket", line_options.text("a set of processes"),
+    ),
+    line_options.without_effect(
+        Scope.STATS_SOCKET, "thread", "one process answers on the socket", line_options.text("a set of threads"),
+    ),
+    line_options.without_effect(Scope.STATS_SOCKET, "shards", "one process answers on the socket", line_options.shards),
+    line_options.without_effect(
+        Scope.STATS_SOCKET, "name", "nothing refers to the socket by its name", line_options.text("a name"),
+    ),
     *line_options.unsupported(
         Scope.STATS_SOCKET, "accept-proxy backlog interface maxconn namespace severity-output ssl crt ca-file verify v4v6 v6only"
     ),

@@ -94,12 +94,18 @@ def one_of(what: str, allowed: Mapping[str, Any]) -> Callable[[Cursor], Any]:
     return lambda cursor: cursor.choice(what, allowed)
 
 
-def skip(count: int) -> Parser:
-    """A parser that passes over the values of an option without effect."""
+def shards(cursor: Cursor) -> None:
+    """`shards { <number> | by-thread | by-group }` (5.1), which has no effect on any line."""
+    if cursor.take("by-thread", "by-group") is None:
+        cursor.integer("shards", 1)
+
+
+def skip(*readers: Callable[[Cursor], object]) -> Parser:
+    """A parser that passes over the values of an option without effect, each with a reader of its own."""
 
     def parse(cursor: Cursor, draft: HasSettings) -> None:
-        for _ in range(count):
-            cursor.next("a value")
+        for read in readers:
+            read(cursor)
 
     return parse
 
@@ -128,6 +134,6 @@ def unsupported(scope: Scope, names: str, note: str = "") -> list[Keyword]:
     return [Keyword(name, frozenset({scope}), Status.UNSUPPORTED, note=note) for name in names.split()]
 
 
-def without_effect(scope: Scope, name: str, note: str, values: int = 0) -> Keyword:
-    """An option that is read and changes nothing here, with the reason."""
-    return Keyword(name, frozenset({scope}), Status.NO_EFFECT, skip(values), note)
+def without_effect(scope: Scope, name: str, note: str, *readers: Callable[[Cursor], object]) -> Keyword:
+    """An option whose values are read and change nothing here, with the reason."""
+    return Keyword(name, frozenset({scope}), Status.NO_EFFECT, skip(*readers), note)

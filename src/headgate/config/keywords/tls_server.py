@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headgate.config.cursor import Cursor
-from headgate.config.keywords.line_options import HasSettings, flag, store, text, without_effect
+from headgate.config.keywords.line_options import HasSettings, flag, integer, store, text, time, without_effect
 from headgate.config.keywords.tls_options import kernel_tls
 from headgate.config.parse_expression import parse_expression
 from headgate.config.registry import Keyword, Parser, Scope, Status
@@ -35,7 +35,11 @@ def other_rows() -> list[Keyword]:
     """Rows of options that change nothing, or that can't be followed, with the reason."""
     scope = frozenset({Scope.SERVER})
     return [
-        without_effect(Scope.SERVER, "idle-ping", "only HTTP/2 has pings: idle HTTP/1 connections are not tested", 1),
-        without_effect(Scope.SERVER, "pool-low-conn", "idle connections are not shared between workers", 1),
+        without_effect(
+            Scope.SERVER, "idle-ping", "only HTTP/2 has pings: idle HTTP/1 connections are not tested", time("idle-ping"),
+        ),
+        without_effect(
+            Scope.SERVER, "pool-low-conn", "idle connections are not shared between workers", integer("pool-low-conn"),
+        ),
         Keyword("npn", scope, Status.UNSUPPORTED, note=_NPN),
     ]
