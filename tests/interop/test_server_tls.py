@@ -266,6 +266,24 @@ def test_servers_that_never_say_close_notify(
         assert seen["full"] == 1 and seen["resumed"] >= 5, seen  # for its first contact, or another name than the other has
 
 
+@pytest.mark.parametrize("kind", ["traffic", "checks"])
+def test_who_loses_sessions_by_closing_so_is_named(
+    strict: StartStrict, proxy: StartProxy, tmp_path: pathlib.Path, kind: str
+) -> None:
+    """OpenSSL forgets a session that is in no ticket when its connection is dropped: also one that we had closed first."""
+    server = strict(TLS_1_2, most=1, rude=True, tickets=False)
+    check = " check inter 200ms" if kind == "checks" else ""
+    line = f"server s1 127.0.0.1:{server.port} ssl verify none{check}"
+    at = proxy(site(tmp_path, line, more="option httpchk\n    http-reuse never"))
+    for number in range(1, 5):
+        if kind == "traffic":
+            assert ask(at) == 200
+        server.wait_for(lambda server, wanted=number: len(server.ended) >= wanted, "it is over")  # type: ignore[misc]
+    wait_until(lambda: reuse(tmp_path, kind)[0]["full"] >= 4, "all are counted")
+    causes = reuse(tmp_path, kind)[0]["causes"]
+    assert causes.pop("first_contact") == 1 and set(causes) == {"unclean_by_server"}, causes
+
+
 def all_at_once(at: Any, count: int) -> list[int]:
     """Requests on connections of their own, begun at the same time; their statuses."""
     wires = [at.connect() for _ in range(count)]

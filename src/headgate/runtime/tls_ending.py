@@ -209,14 +209,15 @@ class TlsEnding:
     def _drain(self, _events: int) -> None:
         try:
             count = len(self.sock.recv(_LINGER_PIECE))
-            self._left -= count
-            if count and self._left > 0:
-                return
         except BlockingIOError:
             return
         except OSError:
-            pass
-        self._release()
+            count = 0
+        if not count and self._left == _LINGER_MOST:
+            self._gone = True  # not even a close_notify has come
+        self._left -= count
+        if not count or self._left <= 0:
+            self._release()
 
     def timed_out(self) -> None:
         """The reactor's call: the peer has had its time to read our last words."""

@@ -476,16 +476,17 @@ class TlsConnection(TlsLayer):
         self._told = told
 
     def _drain(self) -> None:
-        try:
-            while True:
+        count = 1
+        while count and self._left > 0:
+            try:
                 count = len(self._sock.recv(READ_SIZE))
-                self._left -= count
-                if not count or self._left <= 0:
-                    break
-        except BlockingIOError:
-            return
-        except OSError:
-            pass
+            except BlockingIOError:
+                return
+            except OSError:
+                count = 0
+            if not count and self._left == _MOST:
+                self._broken = Cause.UNCLEAN_BY_SERVER  # not even a close_notify has come
+            self._left -= count
         self._release()
 
     def _release(self) -> None:
