@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import dns.message
 import dns.rcode
+import dns.rrset
 import pytest
 
 from headgate.balance.resolution import Candidate, Status, candidates_of
@@ -17,7 +20,8 @@ from headgate.runtime.accepted_families import ANY, AcceptedFamilies
 from headgate.runtime.loop import run as run_loop
 from headgate.runtime.name_server_streams import NameServerStreams
 from headgate.runtime.resolvers import Answer, Resolver
-from tests.interop.name_server import NameServer, garbage, silence, truncated_over_udp, with_code
+from tests.interop.name_server import Behaviour, NameServer, garbage, silence, truncated_over_udp, with_code
+from tests.interop.programs import wait_until
 
 #: As behind `chroot`: what is not loaded by then can't be.
 _JAILED = """
@@ -72,6 +76,36 @@ def resolved(by: Resolver, name: str, prefer: int = 4) -> Answer:
         return answer
 
     return run_loop(resolve())
+
+
+@pytest.fixture
+def other() -> Iterator[NameServer]:
+    server = NameServer()
+    yield server
+    server.close()
+
+
+def counted(by: Resolver, name: str = "ns1") -> dict[str, int]:
+    """What a name server said, without what says nothing."""
+    return {counter: count for counter, count in dataclasses.asdict(by.counters[name]).items() if count}
+
+
+def once(happened: Callable[[], bool], zone: NameServer) -> Behaviour:
+    """Answers when something has happened."""
+
+    def behave(query: dns.message.Message, _stream: bool) -> bytes:
+        wait_until(happened, "the other name server was heard")
+        return zone.answer(query).to_wire()
+
+    return behave
+
+
+def loop_of_aliases(query: dns.message.Message, _stream: bool) -> bytes:
+    reply = dns.message.make_response(query)
+    name = query.question[0].name
+    reply.answer.append(dns.rrset.from_text(name, 1, "IN", "CNAME", "other.example."))
+    reply.answer.append(dns.rrset.from_text("other.example.", 1, "IN", "CNAME", name.to_text()))
+    return reply.to_wire()
 
 
 @pytest.mark.parametrize("transport", list(Transport))
@@ -188,6 +222,7 @@ def test_what_does_not_fit_is_asked_for_over_tcp(zone: NameServer) -> None:
         (with_code(dns.rcode.REFUSED), Status.REFUSED, "refused"),
         (with_code(dns.rcode.SERVFAIL), Status.OTHER, "other"),
         (with_code(dns.rcode.NOERROR), Status.OTHER, "any_err"),
+        (loop_of_aliases, Status.OTHER, "cname_error"),
         (garbage, Status.OTHER, "invalid"),
     ],
 )
@@ -196,7 +231,7 @@ def test_errors(zone: NameServer, behaviour: object, status: Status, counter: st
     asking = resolver(zone)
     answer = resolved(asking, "web.example")
     assert (answer.status, answer.candidates) == (status, ())
-    assert getattr(asking.counters["ns1"], counter) == 2  # both families
+    assert counted(asking) == {"sent": 2, counter: 2}  # both families, and each reply once
     assert [kind for _, kind in zone.asked] == ["A", "AAAA"]
 
 
@@ -208,17 +243,36 @@ def test_silence_costs_the_patience_and_the_retries(zone: NameServer) -> None:
     assert [kind for _, kind in zone.asked] == ["A", "A"]
 
 
-def test_the_first_valid_answer_counts_whoever_is_faster_wrong(zone: NameServer) -> None:
-    liar = NameServer()
-    try:
-        liar.behaviour = with_code(dns.rcode.REFUSED)
-        zone.put("web.example", "A", ["10.0.0.1"])
-        asking = resolver(liar, zone)
-        answer = resolved(asking, "web.example")
-        assert answer.candidates == candidates_of(["10.0.0.1"])
+@pytest.mark.parametrize(
+    ("wrong", "counter"),
+    [
+        (with_code(dns.rcode.REFUSED), "refused"), (with_code(dns.rcode.NXDOMAIN), "nx"),
+        (with_code(dns.rcode.NOERROR), "any_err"), (loop_of_aliases, "cname_error"),
+    ],
+)
+def test_the_first_valid_answer_counts_whoever_is_faster_wrong(
+    zone: NameServer, other: NameServer, wrong: Behaviour, counter: str
+) -> None:
+    other.behaviour = wrong
+    zone.put("web.example", "A", ["10.0.0.1"])
+    zone.put("_http._tcp.example", "SRV", ["0 1 80 web.example."])
+    asking = resolver(other, zone)
+    for count, name in enumerate(("web.example", "_http._tcp.example"), 1):
+        zone.behaviour = once(lambda: getattr(asking.counters["ns1"], counter) == count, zone)  # noqa: B023 -- called in here
+        answer = resolved(asking, name)
+        assert [one.addresses for one in answer.candidates] == [("10.0.0.1",)]
         assert answer.by is asking.counters["ns2"]
-    finally:
-        liar.close()
+        assert counted(asking) == {"sent": count, counter: count}
+
+
+@pytest.mark.parametrize("counter", ["any_err", "cname_error"])
+def test_an_answer_without_services_is_an_error(zone: NameServer, counter: str) -> None:
+    """So that `hold other` applies."""
+    zone.behaviour = with_code(dns.rcode.NOERROR) if counter == "any_err" else loop_of_aliases
+    asking = resolver(zone, retries=3)
+    answer = resolved(asking, "_http._tcp.example")
+    assert (answer.status, answer.candidates) == (Status.OTHER, ())
+    assert counted(asking) == {"sent": 1, counter: 1}
 
 
 def test_nobody_listens() -> None:

@@ -15,7 +15,9 @@ import dns.exception
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdata
 import dns.rdatatype
+import dns.rdtypes.IN.SRV
 
 import headgate.runtime.dns_modules  # noqa: F401
 from headgate.balance.resolution import Candidate, Status, candidates_of, server_weight
@@ -70,9 +72,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
+    """What became of a query.
+
+    Attributes:
+        message, records: with a valid one: the answer, and what it has of the type that was asked for.
+        settled: name servers that know this don't change it within seconds.
+    """
+
     status: Status
     message: dns.message.Message | None = None
+    records: tuple[dns.rdata.Rdata, ...] = ()
     by: NameServerCounters | None = None
+    settled: bool = False
 
 
 class Resolver:
@@ -128,29 +139,28 @@ class Resolver:
         for _ in range(self.section.retries):
             for kind in kinds:
                 reply = await self._ask(name, kind)
-                found = self._found(reply, kind)
-                if found:
-                    return Answer(Status.VALID, candidates_of(found[:MOST_CANDIDATES]), reply.by)
+                if reply.status is Status.VALID:
+                    found = [record.to_text() for record in reply.records[:MOST_CANDIDATES]]
+                    return Answer(Status.VALID, candidates_of(found), reply.by)
                 if reply.status is Status.TIMEOUT:
                     break  # 5.3.2: then the same type again
-            if reply.status in (Status.VALID, Status.NX):
-                break  # name servers that know the answer don't change it within seconds
-        return Answer(Status.OTHER if reply.status is Status.VALID else reply.status, by=reply.by)
+            if reply.settled:
+                break
+        return Answer(reply.status, by=reply.by)
 
     async def _services(self, name: str, prefer: int) -> Answer:
         reply = _Reply(Status.TIMEOUT)
         for _ in range(self.section.retries):
             reply = await self._ask(name, dns.rdatatype.SRV)
-            if reply.status in (Status.VALID, Status.NX):
+            if reply.status is Status.VALID or reply.settled:
                 break
         if reply.status is not Status.VALID or reply.message is None:
             return Answer(reply.status, by=reply.by)
         records = [
             (record.target.to_text(omit_final_dot=True), int(record.port), int(record.weight))
-            for rrset in reply.message.answer
-            if rrset.rdtype == dns.rdatatype.SRV
-            for record in rrset
-            if record.target != dns.name.root  # RFC 2782: the service is decidedly not available
+            for record in reply.records
+            if isinstance(record, dns.rdtypes.IN.SRV.SRV)
+            and record.target != dns.name.root  # RFC 2782: the service is decidedly not available
         ][:MOST_CANDIDATES]
         known = _additional(reply.message, [_ADDRESSES[family] for family in self._accepted.now()])
         places = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
@@ -168,23 +178,6 @@ class Resolver:
             Candidate(f"{target}:{port}", found[target], port, server_weight(weight)) for target, port, weight in records
         ]
         return Answer(Status.VALID, tuple(candidates), reply.by)
-
-    def _found(self, reply: _Reply, kind: dns.rdatatype.RdataType) -> list[str]:
-        """The addresses in a valid answer, CNAMEs followed."""
-        message = reply.message
-        if not isinstance(message, dns.message.QueryMessage) or reply.status is not Status.VALID or reply.by is None:
-            return []
-        try:
-            chain = message.resolve_chaining()
-        except (dns.exception.DNSException, ValueError):
-            reply.by.cname_error += 1
-            return []
-        if chain.cnames:
-            reply.by.cname += 1
-        if chain.answer is None:
-            reply.by.any_err += 1
-            return []
-        return [record.to_text() for record in chain.answer]
 
     # --- one query ---
 
@@ -222,13 +215,7 @@ class Resolver:
         except (dns.exception.DNSException, EOFError, ValueError):
             counters.invalid += 1
             return _Reply(Status.OTHER, by=counters)
-        code = message.rcode()
-        if code == dns.rcode.NOERROR:
-            counters.valid += 1
-            return _Reply(Status.VALID, message, counters)
-        status, column = _STATUS.get(code, (Status.OTHER, "other"))
-        setattr(counters, column, getattr(counters, column) + 1)
-        return _Reply(status, by=counters)
+        return _read(message, counters)
 
     async def _exchange(
         self, server: NameServer, query: dns.message.Message, counters: NameServerCounters
@@ -243,6 +230,28 @@ class Resolver:
             counters.truncated += 1
             return await dns.asyncquery.tcp(query, address.host, patience, address.port)
         return await self._streams[server.name].exchange(query, patience)
+
+
+def _read(message: dns.message.Message, counters: NameServerCounters) -> _Reply:
+    """What an answer says, CNAMEs followed. One without records is an error: another name server may have some (5.3.2)."""
+    code = message.rcode()
+    if code != dns.rcode.NOERROR:
+        status, column = _STATUS.get(code, (Status.OTHER, "other"))
+        setattr(counters, column, getattr(counters, column) + 1)
+        return _Reply(status, by=counters, settled=status is Status.NX)
+    assert isinstance(message, dns.message.QueryMessage)  # the answer to one
+    try:
+        chain = message.resolve_chaining()
+    except (dns.exception.DNSException, ValueError):
+        counters.cname_error += 1
+        return _Reply(Status.OTHER, by=counters, settled=True)
+    if chain.answer is None:
+        counters.any_err += 1
+        return _Reply(Status.OTHER, by=counters, settled=True)
+    counters.valid += 1
+    if chain.cnames:
+        counters.cname += 1
+    return _Reply(Status.VALID, message, tuple(chain.answer), counters)
 
 
 def _additional(message: dns.message.Message, kinds: Collection[dns.rdatatype.RdataType]) -> dict[str, list[str]]:
