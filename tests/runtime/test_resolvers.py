@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import dns.message
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 import pytest
 
@@ -263,6 +264,30 @@ def test_the_first_valid_answer_counts_whoever_is_faster_wrong(
         assert [one.addresses for one in answer.candidates] == [("10.0.0.1",)]
         assert answer.by is asking.counters["ns2"]
         assert counted(asking) == {"sent": count, counter: count}
+
+
+def test_an_error_of_one_and_the_silence_of_another_are_an_error(zone: NameServer, other: NameServer) -> None:
+    """5.3.2: the other type is asked for, as it is not where all are silent."""
+    zone.put("web.example", "A", ["10.0.0.1"])
+    behave = with_code(dns.rcode.NXDOMAIN)
+    zone.behaviour = lambda query, stream: (
+        zone.answer(query).to_wire() if query.question[0].rdtype == dns.rdatatype.A else behave(query, stream)
+    )
+    other.behaviour = silence
+    asking = resolver(zone, other, retry=0.05)
+    assert resolved(asking, "web.example", prefer=6).candidates == candidates_of(["10.0.0.1"])
+    zone.put("web.example", "A", [])
+    assert resolved(asking, "web.example", prefer=6).status is Status.NX
+
+
+def test_a_family_whose_error_may_pass_is_asked_for_again(zone: NameServer) -> None:
+    """Also where the other family has nothing for certain."""
+    zone.put("web.example", "A", ["10.0.0.1"])
+    failure = with_code(dns.rcode.SERVFAIL)
+    zone.behaviour = lambda query, stream: (
+        failure(query, stream) if zone.asked == [("web.example", "A")] else zone.answer(query).to_wire()
+    )
+    assert resolved(resolver(zone, retries=2), "web.example").candidates == candidates_of(["10.0.0.1"])
 
 
 @pytest.mark.parametrize("counter", ["any_err", "cname_error"])

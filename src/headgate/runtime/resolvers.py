@@ -137,14 +137,16 @@ class Resolver:
         kinds = [_ADDRESSES[family] for family in (prefer, 10 - prefer) if family in accepted]
         reply = _Reply(Status.TIMEOUT)
         for _ in range(self.section.retries):
+            settled = True
             for kind in kinds:
                 reply = await self._ask(name, kind)
                 if reply.status is Status.VALID:
                     found = [record.to_text() for record in reply.records[:MOST_CANDIDATES]]
                     return Answer(Status.VALID, candidates_of(found), reply.by)
+                settled = settled and reply.settled
                 if reply.status is Status.TIMEOUT:
                     break  # 5.3.2: then the same type again
-            if reply.settled:
+            if settled:
                 break
         return Answer(reply.status, by=reply.by)
 
@@ -182,7 +184,7 @@ class Resolver:
     # --- one query ---
 
     async def _ask(self, name: str, kind: dns.rdatatype.RdataType) -> _Reply:
-        """Ask all name servers at once: the first valid answer, else the last error."""
+        """Ask all name servers at once: the first valid answer, else the last error that one sent, and a timeout if none did."""
         if not self.section.name_servers:
             return _Reply(Status.OTHER)
         query = dns.message.make_query(name, kind, use_edns=0, payload=self.section.payload)
@@ -190,7 +192,9 @@ class Resolver:
         last = _Reply(Status.TIMEOUT)
         try:
             for answer in asyncio.as_completed(asked):
-                last = await answer
+                reply = await answer
+                if last.status is Status.TIMEOUT or reply.status is not Status.TIMEOUT:
+                    last = reply
                 if last.status is Status.VALID:
                     break
         finally:
