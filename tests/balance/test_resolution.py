@@ -100,6 +100,31 @@ def test_a_service_record_without_an_address_is_no_candidate() -> None:
     assert addresses(group(1).answered([Candidate("a.example:1", (), 1, 1)], 0.0)) == {"s1": None}
 
 
+def test_a_service_whose_host_can_not_be_found_is_held_as_a_name_is() -> None:
+    """From the last time on that it was found, by the status of that search; what the record says holds at once."""
+    servers = group(2, hold=HoldTimes(nx=10.0, timeout=30.0))
+    one, other = Candidate("a.example:1", ("10.0.0.1",), 1, 1), Candidate("b.example:2", ("10.0.0.2",), 2, 1)
+    servers.answered([one, other], 0.0)
+    lost = Candidate("a.example:1", (), 1, 1, Status.TIMEOUT)
+    gone = Candidate("b.example:2", (), 2, 1, Status.NX)
+    assert servers.answered([lost, gone], 9.9) == []
+    assert servers.answered([Candidate("a.example:1", (), 1, 9, Status.TIMEOUT), gone], 9.95) == [
+        Change("s1", "10.0.0.1", 1, 9)
+    ]
+    assert addresses(servers.answered([lost, gone], 10.0)) == {"s1": "10.0.0.1", "s2": None}
+    assert servers.answered([lost, gone], 29.9) == []
+    assert addresses(servers.answered([one, other], 29.95)) == {"s2": "10.0.0.2"}
+    assert servers.answered([lost, other], 59.9) == []
+    assert addresses(servers.answered([lost, other], 60.0)) == {"s1": None}
+
+
+def test_a_service_that_is_no_longer_listed_is_not_held() -> None:
+    servers = group(1)
+    servers.answered([Candidate("a.example:1", ("10.0.0.1",), 1, 1)], 0.0)
+    servers.answered([Candidate("a.example:1", (), 1, 1, Status.TIMEOUT)], 1.0)
+    assert addresses(servers.answered([], 2.0)) == {"s1": None}
+
+
 def test_weights_of_service_records() -> None:
     assert [server_weight(one) for one in (0, 1, 256, 32768, 65535)] == [1, 1, 1, 128, 256]
 

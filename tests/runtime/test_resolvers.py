@@ -176,7 +176,7 @@ def test_services_with_addresses_beside_them_and_without(zone: NameServer) -> No
     expected = {
         Candidate("a.example:8001", ("10.0.0.1",), 8001, 1),
         Candidate("b.example:8002", ("10.0.0.2",), 8002, 256),
-        Candidate("c.example:8003", (), 8003, 1),
+        Candidate("c.example:8003", (), 8003, 1, Status.NX),
     }
     assert set(candidates) == expected
     zone.behaviour = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from headgate.base.records import dataclass
@@ -48,12 +49,14 @@ class Candidate:
         key: what makes it the same in the next answer: the address itself, or host and port of an SRV record.
         addresses: IP literals, in the order of the answer; a server takes one.
         port, weight: what an SRV record says, None without one. The weight is a server's: 1 to 256.
+        status: how the search for the addresses of an SRV record's host ended.
     """
 
     key: str
     addresses: tuple[str, ...]
     port: int | None = None
     weight: int | None = None
+    status: Status = Status.VALID
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,15 @@ def server_weight(srv_weight: int) -> int:
     return max(1, min(_HEAVIEST, srv_weight * _HEAVIEST // _MOST_SRV_WEIGHT))
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A candidate with addresses, when it was in an answer last, and when these addresses were found."""
+
+    candidate: Candidate
+    listed: float
+    found: float
+
+
 @dataclass(slots=True)
 class _Seat:
     """A server of the group: what it has now. `address` None: it is out of service."""
@@ -100,22 +112,21 @@ class Group:
         servers: name, options and address at the start (None without one) of each, in their order.
     """
 
-    __slots__ = ("_hold", "_seats", "_seen", "_valid_at")
+    __slots__ = ("_hold", "_known", "_seats", "_valid_at")
 
     def __init__(self, hold: HoldTimes, servers: Sequence[tuple[str, Resolution, str | None]]) -> None:
         self._hold = hold
         # What is known of an address at the start came from the same name: it is the key of an A or AAAA candidate.
         self._seats = [_Seat(name, how, address, address) for name, how, address in servers]
-        self._seen: dict[str, tuple[Candidate, float]] = {}
+        self._known: dict[str, _Known] = {}
         self._valid_at: float | None = None
 
     def failed(self, status: Status, now: float) -> list[Change]:
         """No answer is valid: servers stay as they are for as long as `hold` says, counted from the last valid one."""
-        period = getattr(self._hold, status.value)
         if self._valid_at is None:
             # Counted from the first failure: what the system's resolver found at the start was valid too.
             self._valid_at = now
-        if now - self._valid_at < period:
+        if self._held(status, self._valid_at, now):
             return []
         return self._told([self._vacated(seat, REASONS[status]) for seat in self._seats])
 
@@ -127,19 +138,34 @@ class Group:
             now: seconds, any clock that does not go back.
         """
         self._valid_at = now
-        for candidate in candidates:
-            if candidate.addresses:
-                self._seen[candidate.key] = (candidate, now)
-        keep = self._hold.obsolete
-        for key in [key for key, (_, at) in self._seen.items() if at != now and now - at >= keep]:
-            del self._seen[key]
+        self._learn(candidates, now)
         taken: dict[str, int] = {}
         for seat in self._seats:
-            if seat.key is not None and seat.key in self._seen and (seat.how.allow_duplicates or seat.key not in taken):
+            if seat.key is not None and seat.key in self._known and (seat.how.allow_duplicates or seat.key not in taken):
                 taken[seat.key] = taken.get(seat.key, 0) + 1
             else:
                 seat.key = None
         return self._told([self._seated(seat, taken) for seat in self._seats])
+
+    def _learn(self, candidates: Sequence[Candidate], now: float) -> None:
+        """What there is to have, by this answer and those before it."""
+        for candidate in candidates:
+            before = self._known.get(candidate.key)
+            if candidate.addresses:
+                self._known[candidate.key] = _Known(candidate, now, now)
+            elif before is not None and self._held(candidate.status, before.found, now):
+                # The record is there, its host can't be found: one lost packet is no reason to leave it.
+                self._known[candidate.key] = _Known(replace(candidate, addresses=before.candidate.addresses), now, before.found)
+            elif before is not None:
+                del self._known[candidate.key]
+        keep = self._hold.obsolete
+        for key in [key for key, one in self._known.items() if one.listed != now and now - one.listed >= keep]:
+            del self._known[key]
+
+    def _held(self, status: Status, since: float, now: float) -> bool:
+        """Whether what was valid then outlives a failure of that status (5.3.2 hold)."""
+        period: float = getattr(self._hold, status.value)
+        return now - since < period
 
     def _seated(self, seat: _Seat, taken: dict[str, int]) -> Change:
         if seat.key is None:
@@ -147,7 +173,7 @@ class Group:
             if seat.key is None:
                 return self._vacated(seat, REASONS[Status.VALID])
             taken[seat.key] = taken.get(seat.key, 0) + 1
-        candidate = self._seen[seat.key][0]
+        candidate = self._known[seat.key].candidate
         if seat.address not in candidate.addresses:
             seat.address = min(candidate.addresses, key=lambda address: _rank(address, seat.how))
         weight = None if seat.how.ignore_weight else candidate.weight
@@ -156,8 +182,8 @@ class Group:
     def _choose(self, how: Resolution, taken: dict[str, int]) -> str | None:
         """A free candidate, by `resolve-net` and `resolve-prefer`; with allow-dup-ip else one that few others have."""
         free = [
-            (taken.get(key, 0), min(_rank(address, how) for address in candidate.addresses), position, key)
-            for position, (key, (candidate, _)) in enumerate(self._seen.items())
+            (taken.get(key, 0), min(_rank(address, how) for address in one.candidate.addresses), position, key)
+            for position, (key, one) in enumerate(self._known.items())
             if how.allow_duplicates or key not in taken
         ]
         return min(free)[3] if free else None

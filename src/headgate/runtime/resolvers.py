@@ -167,17 +167,18 @@ class Resolver:
         known = _additional(reply.message, [_ADDRESSES[family] for family in self._accepted.now()])
         places = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
 
-        async def addresses_of(target: str) -> tuple[str, ...]:
+        async def addresses_of(target: str) -> tuple[tuple[str, ...], Status]:
             if target in known:
-                return tuple(known[target])
+                return tuple(known[target]), Status.VALID
             async with places:
                 answer = await self._addresses(target, prefer)
-            return tuple(address for candidate in answer.candidates for address in candidate.addresses)
+            return tuple(address for candidate in answer.candidates for address in candidate.addresses), answer.status
 
         targets = list(dict.fromkeys(target for target, _, _ in records))
         found = dict(zip(targets, await asyncio.gather(*map(addresses_of, targets)), strict=True))
         candidates = [
-            Candidate(f"{target}:{port}", found[target], port, server_weight(weight)) for target, port, weight in records
+            Candidate(f"{target}:{port}", found[target][0], port, server_weight(weight), found[target][1])
+            for target, port, weight in records
         ]
         return Answer(Status.VALID, tuple(candidates), reply.by)
 
