@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import subprocess
 import sys
@@ -68,6 +69,18 @@ def resolver(
     )
     streams = {one.name: NameServerStreams(one, None, lambda why: None) for one in lines}
     return Resolver(Resolvers("dns", lines, retries=retries, timeout_retry=retry), accepted, streams)
+
+
+def settled(by: Resolver, name: str, happened: Callable[[], bool]) -> Answer:
+    """What is answered, left when something has happened."""
+
+    async def resolve() -> Answer:
+        answer = await by.resolve(name, 4)
+        await asyncio.to_thread(wait_until, happened, "the others are done, too")
+        await by.close()
+        return answer
+
+    return run_loop(resolve())
 
 
 def resolved(by: Resolver, name: str, prefer: int = 4) -> Answer:
@@ -288,6 +301,51 @@ def test_a_family_whose_error_may_pass_is_asked_for_again(zone: NameServer) -> N
         failure(query, stream) if zone.asked == [("web.example", "A")] else zone.answer(query).to_wire()
     )
     assert resolved(resolver(zone, retries=2), "web.example").candidates == candidates_of(["10.0.0.1"])
+
+
+def test_what_becomes_of_the_slower_ones_counts(zone: NameServer, other: NameServer) -> None:
+    """An answer that comes after another was taken is outdated, whatever it says; silence is a timeout, as without the other."""
+    zone.put("web.example", "A", ["10.0.0.1"])
+    other.put("web.example", "A", ["10.0.0.2"])
+    wrong = NameServer()
+    mute = NameServer()
+    mute.behaviour = silence
+    asking = resolver(zone, other, wrong, mute, retry=0.5)
+    taken = asking.counters["ns1"]
+    other.behaviour = once(lambda: taken.valid == 1, other)
+    wrong.behaviour = once(lambda: taken.valid == 1, wrong)
+    try:
+        answer = settled(asking, "web.example", lambda: asking.counters["ns4"].timeout == 1)
+        assert answer.candidates == candidates_of(["10.0.0.1"])
+        assert [counted(asking, name) for name in ("ns1", "ns2", "ns3", "ns4")] == [
+            {"sent": 1, "valid": 1}, {"sent": 1, "outdated": 1}, {"sent": 1, "outdated": 1}, {"sent": 1, "timeout": 1},
+        ]
+    finally:
+        wrong.close()
+        mute.close()
+
+
+def test_not_too_many_queries_go_on(zone: NameServer, other: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest is given up, which nobody answered in time."""
+    monkeypatch.setattr("headgate.runtime.resolvers._MOST_LEFT", 0)
+    zone.put("web.example", "A", ["10.0.0.1"])
+    other.behaviour = silence
+    asking = resolver(zone, other, retry=600.0)
+    settled(asking, "web.example", lambda: counted(asking, "ns2") == {"sent": 1, "timeout": 1})
+
+
+def test_who_waits_no_more_leaves_no_query(zone: NameServer) -> None:
+    zone.behaviour = silence
+    asking = resolver(zone, retry=600.0)
+
+    async def give_up() -> set[asyncio.Task[object] | None]:
+        task = asyncio.ensure_future(asking.resolve("web.example", 4))
+        await asyncio.to_thread(wait_until, lambda: zone.asked, "it is asked")
+        task.cancel()
+        await asyncio.to_thread(wait_until, lambda: counted(asking) == {"sent": 1, "timeout": 1}, "the query is over")
+        return {*asyncio.all_tasks()} - {asyncio.current_task()}
+
+    assert run_loop(give_up()) == set()
 
 
 @pytest.mark.parametrize("counter", ["any_err", "cname_error"])

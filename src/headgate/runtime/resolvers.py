@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
 import dns.asyncquery
 import dns.exception
@@ -30,6 +30,8 @@ from headgate.runtime.name_server_streams import NameServerStreams
 #: SRV targets whose addresses are not in the answer are looked up one by one, so many at a time, and so many in all.
 _LOOKUPS_AT_ONCE = 8
 MOST_CANDIDATES = 512
+#: Queries that go on though another name server's answer was taken: so many for all names together.
+_MOST_LEFT = 256
 
 _ADDRESSES = {4: dns.rdatatype.A, 6: dns.rdatatype.AAAA}
 _STATUS = {dns.rcode.NXDOMAIN: (Status.NX, "nx"), dns.rcode.REFUSED: (Status.REFUSED, "refused")}
@@ -86,6 +88,18 @@ class _Reply:
     settled: bool = False
 
 
+@dataclass(slots=True)
+class _Query:
+    """What all name servers are asked.
+
+    Attributes:
+        answered: a valid answer was taken; what else comes is outdated.
+    """
+
+    message: dns.message.Message
+    answered: bool = False
+
+
 class Resolver:
     """Asks the name servers of one section.
 
@@ -106,9 +120,14 @@ class Resolver:
         self._accepted = accepted
         self._streams = streams or {}
         self.counters = {one.name: NameServerCounters() for one in section.name_servers}
+        self._left: dict[asyncio.Future[_Reply], None] = {}  # longest ago first
 
     async def close(self) -> None:
         """Leave the name servers."""
+        left = list(self._left)
+        for query in left:
+            query.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         for one in self._streams.values():
             await one.close()
 
@@ -188,7 +207,7 @@ class Resolver:
         """Ask all name servers at once: the first valid answer, else the last error that one sent, and a timeout if none did."""
         if not self.section.name_servers:
             return _Reply(Status.OTHER)
-        query = dns.message.make_query(name, kind, use_edns=0, payload=self.section.payload)
+        query = _Query(dns.message.make_query(name, kind, use_edns=0, payload=self.section.payload))
         asked = [asyncio.ensure_future(self._ask_one(one, query)) for one in self.section.name_servers]
         last = _Reply(Status.TIMEOUT)
         try:
@@ -198,29 +217,49 @@ class Resolver:
                     last = reply
                 if last.status is Status.VALID:
                     break
-        finally:
-            for one in asked:  # who is slower than the first valid answer is not waited for
+        except asyncio.CancelledError:
+            for one in asked:
                 one.cancel()
+            raise
+        self._leave(asked)
         return last
 
-    async def _ask_one(self, server: NameServer, query: dns.message.Message) -> _Reply:
+    def _leave(self, asked: Iterable[asyncio.Future[_Reply]]) -> None:
+        """Who is slower than the first valid answer is not waited for, but what becomes of the query counts."""
+        for one in asked:
+            if not one.done():
+                self._left[one] = None
+                one.add_done_callback(lambda done: self._left.pop(done, None))
+        while len(self._left) > _MOST_LEFT:
+            longest = next(iter(self._left))
+            del self._left[longest]
+            longest.cancel()
+
+    async def _ask_one(self, server: NameServer, query: _Query) -> _Reply:
         counters = self.counters[server.name]
         counters.sent += 1
         try:
-            message = await self._exchange(server, query, counters)
+            message = await self._exchange(server, query.message, counters)
         except dns.exception.Timeout:
             counters.timeout += 1
             return _Reply(Status.TIMEOUT, by=counters)
         except asyncio.CancelledError:
-            counters.outdated += 1
+            counters.timeout += 1  # of all that are left nobody was waited for longer
             raise
         except OSError:
             counters.snd_error += 1
             return _Reply(Status.OTHER, by=counters)
         except (dns.exception.DNSException, EOFError, ValueError):
+            message = None
+        if query.answered:
+            counters.outdated += 1
+            return _Reply(Status.OTHER, by=counters)
+        if message is None:
             counters.invalid += 1
             return _Reply(Status.OTHER, by=counters)
-        return _read(message, counters)
+        reply = _read(message, counters)
+        query.answered = reply.status is Status.VALID
+        return reply
 
     async def _exchange(
         self, server: NameServer, query: dns.message.Message, counters: NameServerCounters
