@@ -61,14 +61,14 @@ def zone() -> Iterator[NameServer]:
 
 def resolver(
     *servers: NameServer, transport: Transport = Transport.DATAGRAM, retries: int = 1, retry: float = 5.0,
-    accepted: AcceptedFamilies = ANY,
+    accepted: AcceptedFamilies = ANY, payload: int = 512,
 ) -> Resolver:
     lines = tuple(
         Configured(f"ns{number}", Address(Family.INET, "127.0.0.1", one.port, one.port, transport=transport))
         for number, one in enumerate(servers, 1)
     )
     streams = {one.name: NameServerStreams(one, None, lambda why: None) for one in lines}
-    return Resolver(Resolvers("dns", lines, retries=retries, timeout_retry=retry), accepted, streams)
+    return Resolver(Resolvers("dns", lines, payload=payload, retries=retries, timeout_retry=retry), accepted, streams)
 
 
 def settled(by: Resolver, name: str, happened: Callable[[], bool]) -> Answer:
@@ -227,6 +227,16 @@ def test_what_does_not_fit_is_asked_for_over_tcp(zone: NameServer) -> None:
     asking = resolver(zone)
     assert resolved(asking, "web.example").candidates == candidates_of(["10.0.0.1"])
     assert asking.counters["ns1"].truncated == 1
+
+
+def test_no_more_bytes_are_accepted_than_announced(zone: NameServer) -> None:
+    """Over TCP, which is there for answers of any size, they are."""
+    zone.put("web.example", "A", [f"10.0.0.{number}" for number in range(100)])
+    asking = resolver(zone)
+    assert resolved(asking, "web.example").status is Status.OTHER
+    assert counted(asking) == {"sent": 2, "too_big": 1, "any_err": 1}
+    assert len(resolved(resolver(zone, transport=Transport.STREAM), "web.example").candidates) == 100
+    assert len(resolved(resolver(zone, payload=2048), "web.example").candidates) == 100
 
 
 @pytest.mark.parametrize(

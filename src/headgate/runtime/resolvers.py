@@ -57,6 +57,10 @@ class NameServerCounters:
     truncated: int = 0
     outdated: int = 0
 
+    def count(self, counter: str) -> None:
+        """One more of these."""
+        setattr(self, counter, getattr(self, counter) + 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -98,6 +102,10 @@ class _Query:
 
     message: dns.message.Message
     answered: bool = False
+
+
+class _TooBig(Exception):
+    """An answer has more bytes than were announced to be accepted."""
 
 
 class Resolver:
@@ -238,6 +246,7 @@ class Resolver:
     async def _ask_one(self, server: NameServer, query: _Query) -> _Reply:
         counters = self.counters[server.name]
         counters.sent += 1
+        wrong = ""
         try:
             message = await self._exchange(server, query.message, counters)
         except dns.exception.Timeout:
@@ -249,13 +258,14 @@ class Resolver:
         except OSError:
             counters.snd_error += 1
             return _Reply(Status.OTHER, by=counters)
+        except _TooBig:
+            wrong = "too_big"
         except (dns.exception.DNSException, EOFError, ValueError):
-            message = None
+            wrong = "invalid"
         if query.answered:
-            counters.outdated += 1
-            return _Reply(Status.OTHER, by=counters)
-        if message is None:
-            counters.invalid += 1
+            wrong = "outdated"
+        if wrong:
+            counters.count(wrong)
             return _Reply(Status.OTHER, by=counters)
         reply = _read(message, counters)
         query.answered = reply.status is Status.VALID
@@ -267,9 +277,12 @@ class Resolver:
         address, patience = server.address, self.section.timeout_retry
         if address.transport is Transport.DATAGRAM:
             with contextlib.suppress(dns.message.Truncated):
-                return await dns.asyncquery.udp(
+                message = await dns.asyncquery.udp(
                     query, address.host, patience, address.port, ignore_unexpected=True, raise_on_truncation=True
                 )
+                if len(message.wire or b"") > self.section.payload:
+                    raise _TooBig
+                return message
             # RFC 7766: what does not fit in a datagram is asked for over TCP.
             counters.truncated += 1
             return await dns.asyncquery.tcp(query, address.host, patience, address.port)
@@ -281,7 +294,7 @@ def _read(message: dns.message.Message, counters: NameServerCounters) -> _Reply:
     code = message.rcode()
     if code != dns.rcode.NOERROR:
         status, column = _STATUS.get(code, (Status.OTHER, "other"))
-        setattr(counters, column, getattr(counters, column) + 1)
+        counters.count(column)
         return _Reply(status, by=counters, settled=status is Status.NX)
     assert isinstance(message, dns.message.QueryMessage)  # the answer to one
     try:
