@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,6 +61,50 @@ def test_networks_come_before_the_family_and_both_before_the_order() -> None:
     assert addresses(Group(HoldTimes(), [("s1", near, None)]).answered(answer, 0.0)) == {"s1": "10.1.2.3"}
     assert addresses(Group(HoldTimes(), [("s1", Resolution("dns"), None)]).answered(answer, 0.0)) == {"s1": "2001:db8::1"}
     assert addresses(Group(HoldTimes(), [("s1", DNS, None)]).answered(answer, 0.0)) == {"s1": "192.0.2.1"}
+
+
+NEAR = Resolution("dns", prefer=4, networks=(ipaddress.ip_network("10.1.0.0/16"),))
+
+
+def test_a_server_moves_into_its_network_and_stays_there() -> None:
+    servers = group(1, NEAR)
+    assert addresses(servers.answered(candidates_of(["10.2.0.1"]), 0.0)) == {"s1": "10.2.0.1"}
+    assert addresses(servers.answered(candidates_of(["10.2.0.1", "10.1.0.1"]), 1.0)) == {"s1": "10.1.0.1"}
+    assert servers.answered(candidates_of(["10.1.0.2", "10.1.0.1"]), 2.0) == []
+    assert addresses(servers.answered(candidates_of(["10.2.0.1"]), 3.0)) == {"s1": "10.2.0.1"}
+
+
+def test_the_address_of_the_start_is_left_for_one_in_the_network() -> None:
+    assert addresses(group(1, NEAR, address="10.2.0.1").answered(candidates_of(["10.2.0.1", "10.1.0.1"]), 0.0)) == {
+        "s1": "10.1.0.1"
+    }
+
+
+@given(st.permutations(["10.2.0.1", "10.2.0.2", "10.1.0.1", "10.1.0.2"]), st.permutations(range(4)))
+def test_who_moves_into_the_network_changes_places_with_nobody(answer: list[str], order: list[int]) -> None:
+    """As many as have place there; the others keep what they have, however the answer is sorted."""
+    servers = group(3, NEAR)
+    now = addresses(servers.answered(candidates_of(["10.2.0.1", "10.2.0.2"]), 0.0))
+    assert now == {"s1": "10.2.0.1", "s2": "10.2.0.2", "s3": None}
+    now |= addresses(servers.answered(candidates_of(answer), 1.0))
+    assert {now["s1"], now["s2"]} == {"10.1.0.1", "10.1.0.2"}
+    assert now["s3"] in ("10.2.0.1", "10.2.0.2")
+    assert servers.answered(candidates_of([answer[position] for position in order]), 2.0) == []
+
+
+def test_a_service_moves_to_the_address_of_its_host_in_the_network() -> None:
+    servers = group(1, NEAR)
+    servers.answered([Candidate("a.example:1", ("10.2.0.1", "10.2.0.2"), 1, 1)], 0.0)
+    assert servers.answered([Candidate("a.example:1", ("10.2.0.2", "10.2.0.1"), 1, 1)], 1.0) == []
+    assert addresses(servers.answered([Candidate("a.example:1", ("10.2.0.1", "10.1.0.1"), 1, 1)], 2.0)) == {"s1": "10.1.0.1"}
+    assert servers.answered([Candidate("a.example:1", ("10.1.0.2", "10.1.0.1"), 1, 1)], 3.0) == []
+
+
+def test_servers_that_may_share_an_address_move_to_one_of_their_own() -> None:
+    servers = group(2, replace(NEAR, allow_duplicates=True))
+    servers.answered(candidates_of(["10.2.0.1"]), 0.0)
+    assert addresses(servers.answered(candidates_of(["10.2.0.1", "10.1.0.1"]), 1.0)) == {"s1": "10.1.0.1"}
+    assert addresses(servers.answered(candidates_of(["10.1.0.2", "10.1.0.1"]), 2.0)) == {"s2": "10.1.0.2"}
 
 
 def test_a_failure_is_held_from_the_last_valid_answer_on() -> None:

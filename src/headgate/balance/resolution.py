@@ -133,6 +133,8 @@ class Group:
     def answered(self, candidates: Sequence[Candidate], now: float) -> list[Change]:
         """A valid answer: each server keeps what it has while it is there, others get what is free.
 
+        Only for an address in its `resolve-net` that is free a server leaves one that is not (5.2).
+
         Args:
             candidates: what the answer lists.
             now: seconds, any clock that does not go back.
@@ -145,7 +147,25 @@ class Group:
                 taken[seat.key] = taken.get(seat.key, 0) + 1
             else:
                 seat.key = None
+        for seat in self._seats:
+            self._move_inside(seat, taken)
         return self._told([self._seated(seat, taken) for seat in self._seats])
+
+    def _move_inside(self, seat: _Seat, taken: dict[str, int]) -> None:
+        """Leave what is outside of its networks when there is something inside that nobody has.
+
+        Servers don't take turns by this: who is inside stays there.
+        """
+        if seat.key is None or not seat.how.networks or _is_inside(self._known[seat.key].candidate, seat.how):
+            return
+        for key, one in self._known.items():
+            if key not in taken and _is_inside(one.candidate, seat.how):
+                taken[seat.key] -= 1
+                if not taken[seat.key]:
+                    del taken[seat.key]
+                taken[key] = 1
+                seat.key = key
+                return
 
     def _learn(self, candidates: Sequence[Candidate], now: float) -> None:
         """What there is to have, by this answer and those before it."""
@@ -174,8 +194,9 @@ class Group:
                 return self._vacated(seat, REASONS[Status.VALID])
             taken[seat.key] = taken.get(seat.key, 0) + 1
         candidate = self._known[seat.key].candidate
-        if seat.address not in candidate.addresses:
-            seat.address = min(candidate.addresses, key=lambda address: _rank(address, seat.how))
+        best = min(candidate.addresses, key=lambda address: _rank(address, seat.how))
+        if seat.address not in candidate.addresses or (_is_outside(seat.address, seat.how) and not _is_outside(best, seat.how)):
+            seat.address = best
         weight = None if seat.how.ignore_weight else candidate.weight
         return Change(seat.name, seat.address, candidate.port, weight)
 
@@ -205,6 +226,14 @@ class Group:
 
 
 def _rank(address: str, how: Resolution) -> tuple[bool, bool]:
+    return _is_outside(address, how), ipaddress.ip_address(address).version != how.prefer
+
+
+def _is_outside(address: str, how: Resolution) -> bool:
+    """There are networks for it to be in, and it is in none of them."""
     ip = ipaddress.ip_address(address)
-    outside = bool(how.networks) and not any(ip in network for network in how.networks if network.version == ip.version)
-    return outside, ip.version != how.prefer
+    return bool(how.networks) and not any(ip in network for network in how.networks if network.version == ip.version)
+
+
+def _is_inside(candidate: Candidate, how: Resolution) -> bool:
+    return not all(_is_outside(address, how) for address in candidate.addresses)
