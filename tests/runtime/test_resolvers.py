@@ -198,6 +198,15 @@ def test_services_with_addresses_beside_them_and_without(zone: NameServer) -> No
     assert ("a.example", "A") not in zone.asked
 
 
+def test_the_case_of_a_host_says_nothing(zone: NameServer) -> None:
+    """Neither for what makes a service the same in the next answer nor for the addresses that come with it."""
+    zone.put("_http._tcp.example", "SRV", ["0 1 80 A.Example."])
+    zone.put("A.Example", "A", ["10.0.0.1"])
+    zone.behaviour = lambda query, _stream: zone.answer(query).to_wire().replace(b"\x01A\x07Example", b"\x01a\x07eXAMPLE", 1)
+    assert resolved(resolver(zone), "_http._tcp.example").candidates == (Candidate("a.example:80", ("10.0.0.1",), 80, 1),)
+    assert zone.asked == [("_http._tcp.example", "SRV")] * 2
+
+
 def test_behind_a_chroot_all_is_loaded(zone: NameServer) -> None:
     zone.put("a.example", "AAAA", ["::1"])
     zone.put("b.example", "A", ["10.0.0.2"])

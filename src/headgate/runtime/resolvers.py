@@ -186,7 +186,7 @@ class Resolver:
         if reply.status is not Status.VALID or reply.message is None:
             return Answer(reply.status, by=reply.by)
         records = [
-            (record.target.to_text(omit_final_dot=True), int(record.port), int(record.weight))
+            (_host(record.target), int(record.port), int(record.weight))
             for record in reply.records
             if isinstance(record, dns.rdtypes.IN.SRV.SRV)
             and record.target != dns.name.root  # RFC 2782: the service is decidedly not available
@@ -316,5 +316,10 @@ def _additional(message: dns.message.Message, kinds: Collection[dns.rdatatype.Rd
     found: dict[str, list[str]] = {}
     for rrset in message.additional:
         if rrset.rdtype in kinds:
-            found.setdefault(rrset.name.to_text(omit_final_dot=True), []).extend(record.to_text() for record in rrset)
+            found.setdefault(_host(rrset.name), []).extend(record.to_text() for record in rrset)
     return found
+
+
+def _host(name: dns.name.Name) -> str:
+    """Without its case, which says nothing and may be another one in each answer (RFC 4343)."""
+    return name.canonicalize().to_text(omit_final_dot=True)
