@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.balance.resolution import Candidate, Change, Group, Status, candidates_of, server_weight
+from headgate.balance.resolution import EVERYTHING, Candidate, Change, Demand, Group, Status, candidates_of, server_weight
 from headgate.config.resolvers import HoldTimes, Resolution
 
 DNS = Resolution("dns", prefer=4)
@@ -168,6 +168,14 @@ def test_a_service_that_is_no_longer_listed_is_not_held() -> None:
     servers.answered([Candidate("a.example:1", ("10.0.0.1",), 1, 1)], 0.0)
     servers.answered([Candidate("a.example:1", (), 1, 1, Status.TIMEOUT)], 1.0)
     assert addresses(servers.answered([], 2.0)) == {"s1": None}
+
+
+def test_no_more_is_wanted_than_servers_can_have() -> None:
+    servers = group(3)
+    assert servers.demand() == Demand(frozenset(), 3)
+    servers.answered([Candidate("a.example:1", ("10.0.0.1",), 1, 1)], 0.0)
+    assert servers.demand() == Demand(frozenset({"a.example:1"}), 3)
+    assert Group(HoldTimes(), [("s1", DNS, None), ("s2", NEAR, None)]).demand() == EVERYTHING
 
 
 def test_weights_of_service_records() -> None:

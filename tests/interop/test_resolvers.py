@@ -139,6 +139,22 @@ def test_service_records(
     wait_until(lambda: answering(started) == {"127.0.0.12"}, "one was removed")
 
 
+def test_hosts_of_service_records_that_no_server_can_have_are_not_looked_up(
+    proxy: StartProxy, zone: NameServer, tmp_path: pathlib.Path, subject: str
+) -> None:
+    hosts = [f"h{number}.example" for number in range(8)]
+    zone.put("_http._tcp.web.example", "SRV", [f"0 1 80 {host}." for host in hosts])
+    for number, host in enumerate(hosts):
+        zone.put(host, "A", [f"127.0.0.{number + 11}"])
+    zone.behaviour = lambda query, _stream: zone.answer(query, additional=False).to_wire()
+    line = "server-template s 2 _http._tcp.web.example resolvers dns init-addr none resolve-prefer ipv4"
+    _, path = start(proxy, zone, tmp_path, line)
+    wait_until(lambda: "-" not in addresses(path), "both have an address")
+    asked = len(zone.asked)
+    wait_until(lambda: zone.asked[asked:].count(("_http._tcp.web.example", "SRV")) > 4, "they are asked for again and again")
+    assert len({name for name, kind in zone.asked if kind == "A"}) == 2
+
+
 def test_a_server_keeps_what_the_system_found_until_a_name_server_says_otherwise(
     proxy: StartProxy, zone: NameServer, stack: contextlib.ExitStack, tmp_path: pathlib.Path, subject: str
 ) -> None:

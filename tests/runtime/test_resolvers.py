@@ -14,7 +14,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from headgate.balance.resolution import Candidate, Status, candidates_of
+from headgate.balance.resolution import EVERYTHING, Candidate, Demand, Status, candidates_of
 from headgate.base.addresses import Address, Family, Transport
 from headgate.config.resolvers import NameServer as Configured
 from headgate.config.resolvers import Resolvers
@@ -228,6 +228,34 @@ def test_hundreds_of_services_are_bounded(zone: NameServer) -> None:
     asking = resolver(zone)
     assert len(resolved(asking, "_http._tcp.example").candidates) == 512
     assert asking.counters["ns1"].truncated == 1
+    had = frozenset(f"a.example:{8000 + number}" for number in range(0, 900, 90))
+    answer = run_loop(asking.resolve("_http._tcp.example", 4, [Demand(had, 10)]))
+    assert had < {one.key for one in answer.candidates}
+
+
+def test_no_more_hosts_are_looked_up_than_servers_can_have(zone: NameServer) -> None:
+    """Those that servers have, wherever they are listed, then as many as are needed: who can't be found is passed over."""
+    hosts = [f"h{number}.example" for number in range(20)]
+    zone.put("_http._tcp.example", "SRV", [f"0 1 80 {host}." for host in hosts])
+    for host in hosts[2:]:
+        zone.put(host, "A", ["10.0.0.1"])
+    zone.behaviour = lambda query, _stream: zone.answer(query, additional=False).to_wire()
+    asking = resolver(zone, payload=2048, accepted=AcceptedFamilies(("ipv4",)))
+
+    def found(*demands: Demand) -> set[str]:
+        zone.asked.clear()
+        answer = run_loop(asking.resolve("_http._tcp.example", 4, demands))
+        looked_up = {name for name, kind in zone.asked if kind == "A"}
+        assert looked_up == {one.key.removesuffix(":80") for one in answer.candidates}
+        return {host.removesuffix(".example") for host in looked_up}
+
+    had = frozenset({"h0.example:80", "h9.example:80", "gone.example:80"})
+    assert found(Demand(had, 2)) == {"h0", "h9"}
+    more = found(Demand(had, 5))
+    assert more > {"h0", "h9"} and len(more - {"h1"}) == 5  # which is found nowhere, and may be listed behind the others
+    both = found(Demand(had, 2), Demand(frozenset({"h8.example:80"}), 4))
+    assert both > {"h0", "h9", "h8"} and len(both - {"h0", "h1"}) == 4
+    assert len(found(EVERYTHING)) == 20
 
 
 def test_what_does_not_fit_is_asked_for_over_tcp(zone: NameServer) -> None:

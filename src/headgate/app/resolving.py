@@ -119,7 +119,7 @@ class Resolving:
         while True:
             try:
                 async with self._places:
-                    answer = await resolver.resolve(name, prefer)
+                    answer = await resolver.resolve(name, prefer, [group.demand() for _, group in self._groups[key]])
                 self._heard(key, answer)
             except Exception as error:
                 self._app.bug(error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -70,6 +71,23 @@ class Change:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What of an answer is of use to a group.
+
+    Attributes:
+        keys: the candidates that servers have.
+        most: how many candidates, these among them.
+    """
+
+    keys: frozenset[str]
+    most: int
+
+
+#: Of those who take what comes.
+EVERYTHING: Final = Demand(frozenset(), sys.maxsize)
+
+
 def candidates_of(addresses: Iterable[str]) -> tuple[Candidate, ...]:
     """The candidates of a name with A and AAAA records."""
     return tuple(Candidate(address, (address,)) for address in dict.fromkeys(addresses))
@@ -120,6 +138,12 @@ class Group:
         self._seats = [_Seat(name, how, address, address) for name, how, address in servers]
         self._known: dict[str, _Known] = {}
         self._valid_at: float | None = None
+
+    def demand(self) -> Demand:
+        """What is of use of the next answer: a candidate for each server, or all where `resolve-net` makes a choice of them."""
+        if any(seat.how.networks for seat in self._seats):
+            return EVERYTHING
+        return Demand(frozenset(seat.key for seat in self._seats if seat.key is not None), len(self._seats))
 
     def failed(self, status: Status, now: float) -> list[Change]:
         """No answer is valid: servers stay as they are for as long as `hold` says, counted from the last valid one."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 
 import dns.asyncquery
 import dns.exception
@@ -20,7 +20,7 @@ import dns.rdatatype
 import dns.rdtypes.IN.SRV
 
 import headgate.runtime.dns_modules  # noqa: F401
-from headgate.balance.resolution import Candidate, Status, candidates_of, server_weight
+from headgate.balance.resolution import EVERYTHING, Candidate, Demand, Status, candidates_of, server_weight
 from headgate.base.addresses import Transport
 from headgate.base.records import dataclass
 from headgate.config.resolvers import NameServer, Resolvers
@@ -92,6 +92,25 @@ class _Reply:
     settled: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """An SRV record."""
+
+    host: str
+    port: int
+    weight: int
+
+    @property
+    def key(self) -> str:
+        """What makes it the same in the next answer."""
+        return f"{self.host}:{self.port}"
+
+    def candidate(self, host: Answer) -> Candidate:
+        """With what was found of its host."""
+        addresses = tuple(address for candidate in host.candidates for address in candidate.addresses)
+        return Candidate(self.key, addresses, self.port, server_weight(self.weight), host.status)
+
+
 @dataclass(slots=True)
 class _Query:
     """What all name servers are asked.
@@ -139,22 +158,25 @@ class Resolver:
         for one in self._streams.values():
             await one.close()
 
-    async def resolve(self, name: str, prefer: int) -> Answer:
-        """All that a name stands for.
+    async def resolve(self, name: str, prefer: int, demands: Sequence[Demand] = (EVERYTHING,)) -> Answer:
+        """All that a name stands for, or as much of it as is wanted.
 
         Args:
             name: a host name, or an SRV label, which begins with an underscore.
             prefer: 4 or 6: the family that is asked for first; the other one when that has nothing, and where it is accepted.
+            demands: of those that share the answer. Of SRV records only as many hosts are looked up.
         """
-        return await self._answer(self._services if name.startswith("_") else self._addresses, name, prefer)
+        if name.startswith("_"):
+            return await self._answer(self._services(name, prefer, demands))
+        return await self._answer(self._addresses(name, prefer))
 
     async def addresses(self, name: str, prefer: int) -> Answer:
         """As `resolve`, for what is a host's name whatever it begins with."""
-        return await self._answer(self._addresses, name, prefer)
+        return await self._answer(self._addresses(name, prefer))
 
-    async def _answer(self, find: Callable[[str, int], Awaitable[Answer]], name: str, prefer: int) -> Answer:
+    async def _answer(self, found: Awaitable[Answer]) -> Answer:
         try:
-            return await find(name, prefer)
+            return await found
         except dns.exception.DNSException:  # a name that can't be written in a query
             return Answer(Status.OTHER)
 
@@ -177,7 +199,7 @@ class Resolver:
                 break
         return Answer(reply.status, by=reply.by)
 
-    async def _services(self, name: str, prefer: int) -> Answer:
+    async def _services(self, name: str, prefer: int, demands: Sequence[Demand]) -> Answer:
         reply = _Reply(Status.TIMEOUT)
         for _ in range(self.section.retries):
             reply = await self._ask(name, dns.rdatatype.SRV)
@@ -185,29 +207,35 @@ class Resolver:
                 break
         if reply.status is not Status.VALID or reply.message is None:
             return Answer(reply.status, by=reply.by)
-        records = [
-            (_host(record.target), int(record.port), int(record.weight))
+        services = [
+            _Service(_host(record.target), int(record.port), int(record.weight))
             for record in reply.records
             if isinstance(record, dns.rdtypes.IN.SRV.SRV)
             and record.target != dns.name.root  # RFC 2782: the service is decidedly not available
-        ][:MOST_CANDIDATES]
-        known = _additional(reply.message, [_ADDRESSES[family] for family in self._accepted.now()])
+        ]
+        had = frozenset().union(*(demand.keys for demand in demands))
+        services = sorted(services, key=lambda one: one.key not in had)[:MOST_CANDIDATES]  # what servers have stays among them
+        hosts = _additional(reply.message, [_ADDRESSES[family] for family in self._accepted.now()])
+        await self._find_hosts(services, hosts, prefer, demands)
+        return Answer(Status.VALID, tuple(one.candidate(hosts[one.host]) for one in services if one.host in hosts), reply.by)
+
+    async def _find_hosts(
+        self, services: Sequence[_Service], hosts: dict[str, Answer], prefer: int, demands: Sequence[Demand]
+    ) -> None:
+        """Look up the hosts of services that servers have, then of others until there is one for each server."""
         places = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
 
-        async def addresses_of(target: str) -> tuple[tuple[str, ...], Status]:
-            if target in known:
-                return tuple(known[target]), Status.VALID
+        async def look_up(host: str) -> None:
             async with places:
-                answer = await self._addresses(target, prefer)
-            return tuple(address for candidate in answer.candidates for address in candidate.addresses), answer.status
+                hosts[host] = await self._addresses(host, prefer)
 
-        targets = list(dict.fromkeys(target for target, _, _ in records))
-        found = dict(zip(targets, await asyncio.gather(*map(addresses_of, targets)), strict=True))
-        candidates = [
-            Candidate(f"{target}:{port}", found[target][0], port, server_weight(weight), found[target][1])
-            for target, port, weight in records
-        ]
-        return Answer(Status.VALID, tuple(candidates), reply.by)
+        had = frozenset().union(*(demand.keys for demand in demands))
+        wanted = {one.host for one in services if one.key in had}
+        await asyncio.gather(*[look_up(host) for host in wanted if host not in hosts])
+        others = [host for host in dict.fromkeys(one.host for one in services) if host not in hosts]
+        while others and (missing := _missing(services, hosts, demands)) > 0:
+            some, others = others[:missing], others[missing:]
+            await asyncio.gather(*map(look_up, some))
 
     # --- one query ---
 
@@ -311,13 +339,20 @@ def _read(message: dns.message.Message, counters: NameServerCounters) -> _Reply:
     return _Reply(Status.VALID, message, tuple(chain.answer), counters)
 
 
-def _additional(message: dns.message.Message, kinds: Collection[dns.rdatatype.RdataType]) -> dict[str, list[str]]:
+def _missing(services: Iterable[_Service], hosts: Mapping[str, Answer], demands: Iterable[Demand]) -> int:
+    """How many more services with an address are of use. One that a server has is of use though its host can't be found."""
+    found = {one.key for one in services if one.host in hosts and hosts[one.host].candidates}
+    listed = {one.key for one in services}
+    return max(demand.most - len(found | (demand.keys & listed)) for demand in demands)
+
+
+def _additional(message: dns.message.Message, kinds: Collection[dns.rdatatype.RdataType]) -> dict[str, Answer]:
     """The addresses of these kinds that an answer brings along, by host."""
     found: dict[str, list[str]] = {}
     for rrset in message.additional:
         if rrset.rdtype in kinds:
             found.setdefault(_host(rrset.name), []).extend(record.to_text() for record in rrset)
-    return found
+    return {host: Answer(Status.VALID, candidates_of(addresses)) for host, addresses in found.items()}
 
 
 def _host(name: dns.name.Name) -> str:
