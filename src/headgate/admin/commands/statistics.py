@@ -105,7 +105,7 @@ def _hidden(server: ServerState, selection: _Selection) -> bool:
 def show_stat(words: Sequence[str], context: Context) -> str:
     selection = _Selection(words, context)
     if selection.domain == "resolvers":
-        return resolver_statistics(selection.format, context)
+        return resolver_statistics(selection.format, context, described=selection.described)
     chosen = rows(selection, context)
     if selection.format == "json":
         return compact_json([json_fields(row) for row in chosen])
