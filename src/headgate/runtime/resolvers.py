@@ -294,7 +294,7 @@ class Resolver:
             wrong = "outdated"
         if wrong:
             counters.count(wrong)
-            return _Reply(Status.OTHER, by=counters)
+            return _Reply(Status.OTHER, by=counters, settled=wrong == "too_big")
         reply = _read(message, counters)
         query.answered = reply.status is Status.VALID
         return reply
