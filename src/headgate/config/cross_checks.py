@@ -22,14 +22,19 @@ MOST_COMPARED = 1000
 
 
 def missing(
-    what: str, name: str, place: Location, known: Mapping[str, Location], report: Report, *, within: str = ""
+    what: str, name: str, place: Location, known: Mapping[str, Location], report: Report, *, within: str = "",
+    allowed: Iterable[str] = (),
 ) -> None:
-    """Report a reference to something that is defined nowhere (`within` a section), with the nearest name and where that is."""
+    """Report a reference to something that is defined nowhere (`within` a section), with the nearest name and where that is.
+
+    Args:
+        allowed: all names that could stand there, where they are few enough to be told.
+    """
     message = f"{what} '{name}' is used in line {place.line} and defined nowhere" + (f" in {within}" if within else "")
     near = nearest_word(name, known) if len(known) <= MOST_COMPARED else None
     if near is not None:
         message += f"; did you mean '{near}' ({where(known[near], place)})?"
-    report.alert(message, place)
+    report.alert(message, place, allowed=tuple(allowed))
 
 
 def check_global(draft: ConfigDraft, report: Report) -> None:
@@ -126,17 +131,17 @@ def _check_resolvers(draft: ConfigDraft, proxies: Iterable[Proxy], report: Repor
                 draft.resolvers[name] = Resolvers(name, _system_name_servers())
                 known[name] = draft.global_.location
             elif name not in known:
-                missing("resolvers", name, place, known, report)
+                missing("resolvers", name, place, known, report, allowed={**known, DEFAULT_RESOLVERS: None})
     client = draft.global_.settings.get("httpclient.resolvers.id")
     if client is not None and client.value not in (*known, DEFAULT_RESOLVERS):
-        missing("resolvers", client.value, client.location, known, report)
+        missing("resolvers", client.value, client.location, known, report, allowed={**known, DEFAULT_RESOLVERS: None})
 
 
 def _named_resolvers(proxy: Proxy) -> Iterator[tuple[str, Location]]:
     """The `resolvers` sections that a proxy names, and where."""
     for server in proxy.servers:
         if server.resolution is not None:
-            yield server.resolution.resolvers, server.location
+            yield server.resolution.resolvers, server.resolution.location or server.location
     for rules in proxy.rules.values():
         for rule in rules:
             if isinstance(rule.action, DoResolve):

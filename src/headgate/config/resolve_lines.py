@@ -160,6 +160,7 @@ def _resolution(settings: Settings) -> Resolution | None:
         # The last of the two that contradict each other holds.
         allow_duplicates=[one for one in options if one.endswith("-dup-ip")][-1:] == ["allow-dup-ip"],
         ignore_weight="ignore-weight" in options,
+        location=settings.place("resolvers"),
     )
 
 

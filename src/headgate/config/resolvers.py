@@ -81,7 +81,7 @@ class Resolution:
     """How the name of a server line is resolved (5.2 resolvers, resolve-prefer, resolve-net, resolve-opts).
 
     Attributes:
-        resolvers: the section's name.
+        resolvers: the section's name; `location`: where it stands.
         prefer: 4 or 6, where the name has addresses of both families.
         networks: addresses in these come first.
         allow_duplicates: servers of one backend may share an address.
@@ -93,3 +93,4 @@ class Resolution:
     networks: tuple[Network, ...] = ()
     allow_duplicates: bool = False
     ignore_weight: bool = False
+    location: Location | None = None

@@ -10,7 +10,7 @@ from headgate.base.regex import regex
 from headgate.config.addresses import parse_address
 from headgate.config.cursor import Cursor, Word
 from headgate.config.drafts import ServerDraft
-from headgate.config.keywords.line_options import comma_list, one_of, read_option, rows, store, text
+from headgate.config.keywords.line_options import HasSettings, comma_list, one_of, read_option, rows, store
 from headgate.config.registry import KEYWORDS, Keyword, Parser, Scope, Status
 from headgate.config.resolvers import NameServer, Network
 from headgate.config.section_drafts import ResolversDraft
@@ -130,6 +130,12 @@ def parse_timeout(cursor: Cursor, draft: ResolversDraft) -> None:
     cursor.finish()
 
 
+def _parse_section_name(cursor: Cursor, draft: HasSettings) -> None:
+    """`resolvers <id>`: errors are shown at the name, once for all servers of a `default-server` line."""
+    word = cursor.next("the name of a resolvers section")
+    draft.settings.put("resolvers", word.text, word.location)
+
+
 def _networks(cursor: Cursor) -> tuple[Network, ...]:
     word = cursor.next("networks, separated by commas")
     found = []
@@ -146,7 +152,7 @@ def _section(name: str, parse: Parser) -> Keyword:
 
 
 _OPTIONS: dict[str, Parser] = {
-    "resolvers": store("resolvers", text("the name of a resolvers section")),
+    "resolvers": _parse_section_name,
     "resolve-prefer": store("resolve-prefer", one_of("address family", {"ipv4": 4, "ipv6": 6})),
     "resolve-net": store("resolve-net", _networks),
     "resolve-opts": store("resolve-opts", comma_list("resolve option", ("allow-dup-ip", "ignore-weight", "prevent-dup-ip"))),
