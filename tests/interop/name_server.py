@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pathlib
 import socket
 import ssl
 import threading
@@ -13,6 +14,8 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+
+from headgate.tls.authority import issue, make_authority
 
 #: Gets the query and whether it came over TCP; answers the bytes to send, None for silence.
 Behaviour = Callable[[dns.message.Message, bool], bytes | None]
@@ -122,6 +125,16 @@ class NameServer:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
             sock.close()
+
+
+def certified(directory: pathlib.Path) -> ssl.SSLContext:
+    """What a name server needs that is dns.example; `ca.pem` in the directory is who says so."""
+    root = make_authority("root")
+    (directory / "ca.pem").write_bytes(root.certificate_pem)
+    (directory / "dns.pem").write_bytes(issue(root, ["dns.example"]).pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "dns.pem")
+    return context
 
 
 def with_code(code: dns.rcode.Rcode) -> Behaviour:

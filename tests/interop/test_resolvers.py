@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import socket
-import ssl
 from collections.abc import Iterator
 
 import dns.rcode
 import pytest
 
 from headgate.runtime.accepted_families import ipv6_has_route
-from headgate.tls.authority import issue, make_authority
 from tests.interop.backends import Backend
 from tests.interop.conftest import DEFAULTS, Proxy, StartProxy
-from tests.interop.name_server import NameServer, garbage, silence, with_code
+from tests.interop.name_server import NameServer, certified, garbage, silence, with_code
 from tests.interop.programs import Program, ask_socket, free_port, headgate_command, wait_until
 from tests.interop.test_servers import ask
 
@@ -265,11 +263,7 @@ def test_a_name_server_that_is_asked_over_tls(
     proxy: StartProxy, stack: contextlib.ExitStack, tmp_path: pathlib.Path, right: bool, workers: int
 ) -> None:
     """On one connection; a name server that is not the one it should be is not believed, and the log says why."""
-    root = make_authority("root")
-    (tmp_path / "ca.pem").write_bytes(root.certificate_pem)
-    (tmp_path / "dns.pem").write_bytes(issue(root, ["dns.example"]).pem)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "dns.pem")
+    context = certified(tmp_path)
     zone = stack.enter_context(contextlib.closing(NameServer(context)))
     farm = Farm(stack, ["127.0.0.11"])
     zone.put("web.example", "A", ["127.0.0.11"])

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import pathlib
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -22,9 +21,8 @@ from headgate.config.tls_options import ServerTls, Verify
 from headgate.runtime.checks.tls_connection import CheckDialler
 from headgate.runtime.loop import run as run_loop
 from headgate.runtime.name_server_streams import NameServerStreams
-from headgate.tls.authority import issue, make_authority
 from headgate.tls.client_context import build_server_context
-from tests.interop.name_server import NameServer, garbage, silence
+from tests.interop.name_server import NameServer, certified, garbage, silence
 
 
 @pytest.fixture
@@ -154,11 +152,7 @@ def test_who_is_silent_or_absent_or_lies(zone: NameServer) -> None:
 @pytest.mark.parametrize("right", [True, False])
 def test_over_tls(tmp_path: pathlib.Path, right: bool) -> None:
     """One handshake, and the certificate is verified by the name that `sni` says."""
-    root = make_authority("root")
-    (tmp_path / "ca.pem").write_bytes(root.certificate_pem)
-    (tmp_path / "dns.pem").write_bytes(issue(root, ["dns.example"]).pem)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "dns.pem")
+    context = certified(tmp_path)
     names = []
     context.sni_callback = lambda _connection, name, _context: names.append(name)
     tls = ServerTls(Verify.REQUIRED, str(tmp_path / "ca.pem"))

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import pathlib
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +23,8 @@ from headgate.config.resolvers import NameServer as Configured
 from headgate.config.tls_options import ServerTls, Verify
 from headgate.runtime.ocsp import names as module
 from headgate.runtime.ocsp.names import Lookup, Names, Place, parse_hosts, resolver_of
-from headgate.tls.authority import issue, make_authority
 from tests.interop.name_server import NameServer as StreamedNameServer
+from tests.interop.name_server import certified
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 Zone = Callable[[str, str], "list[str] | int | None"]
@@ -191,11 +190,7 @@ def test_hosts_file() -> None:
 @pytest.mark.parametrize("right", [True, False])
 def test_a_name_server_with_tls(tmp_path: pathlib.Path, right: bool) -> None:
     """Its certificate is verified by its own options; who is not it, is not believed."""
-    root = make_authority("root")
-    (tmp_path / "ca.pem").write_bytes(root.certificate_pem)
-    (tmp_path / "dns.pem").write_bytes(issue(root, ["dns.example"]).pem)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "dns.pem")
+    context = certified(tmp_path)
     with contextlib.closing(StreamedNameServer(context)) as server:
         server.put("ocsp.example", "A", ["192.0.2.1"])
         address = Address(Family.INET, "127.0.0.1", server.port, server.port)
