@@ -1,7 +1,7 @@
 """What to tell a person about a failed handshake: one or two sentences in terms of this configuration, with the option to write.
 
 One row of a table for each cause; a cause without a row of its own gets its meaning from the list. How the sentences are written
-is in `handshake_sentences`. Pure: everything is in the record.
+is in `handshake_sentences` and `handshake_mismatches`. Pure: everything is in the record.
 """
 
 from __future__ import annotations
@@ -10,16 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from headgate.base.handshake_causes import Cause, similar_failures
-from headgate.tls.handshake_sentences import (
-    client_certificate,
-    configuration,
+from headgate.tls.handshake_mismatches import (
     fallback,
-    header_expected,
-    header_invalid,
-    header_unexpected,
-    in_openssl_words,
-    left,
-    missing,
     no_certificate,
     no_cipher,
     no_group,
@@ -27,6 +19,18 @@ from headgate.tls.handshake_sentences import (
     no_protocol,
     no_signature,
     no_version,
+    sslv2,
+    sslv3,
+)
+from headgate.tls.handshake_sentences import (
+    client_certificate,
+    configuration,
+    header_expected,
+    header_invalid,
+    header_unexpected,
+    in_openssl_words,
+    left,
+    missing,
     not_tls,
     peer_alert,
     plain_http,
@@ -38,8 +42,6 @@ from headgate.tls.handshake_sentences import (
     server_rejected_certificate,
     server_requires_certificate,
     server_unknown_name,
-    sslv2,
-    sslv3,
 )
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from cryptography import x509
 
 from headgate.base.handshake_causes import Cause
 from headgate.tls.alerts import alert_name
-from headgate.tls.handshake_sentences import printable
+from headgate.tls.handshake_words import printable
 from headgate.wire.client_hello import ClientHello, version_name, without_grease
 from headgate.wire.fingerprints import ja3, ja4
 from headgate.wire.tls_names import cipher_name, group_name, signature_name

@@ -1,0 +1,163 @@
+"""Words of the sentences of `handshake_advice`: lines, versions, certificates and names, as people are told of them.
+
+Pure: everything is in the record. What peers have sent is shown escaped and cut short, so that it can't forge log lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+
+if TYPE_CHECKING:
+    from headgate.tls.handshake_record import HandshakeRecord
+    from headgate.tls.line_facts import ShownCertificate
+
+_MOST = 4
+_LONGEST = 100
+VERSIONS: Final = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+KEYS: Final = {"rsa": "RSA", "ecdsa": "ECDSA", "dsa": "DSA", "eddsa": "Ed25519"}
+
+
+def peer_kind(record: HandshakeRecord) -> str:
+    return "server" if record.outgoing else "client"
+
+
+def place(record: HandshakeRecord) -> str:
+    """`haproxy.cfg:14`, or what it is a line of."""
+    if record.location is not None:
+        return record.location.short
+    return "the server line" if record.outgoing else "the bind line"
+
+
+def on_line(record: HandshakeRecord) -> str:
+    return "on that server line" if record.outgoing else "on that bind line"
+
+
+def listed(names: Iterable[str], most: int = _MOST) -> str:
+    """`a, b and c`, `a, b, c, d and 3 more`."""
+    names = [*names]
+    if len(names) > most:
+        return ", ".join(names[:most]) + f" and {len(names) - most} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def spoken(name: str) -> str:
+    return name.replace("TLSv", "TLS ")
+
+
+def plural(word: str, names: Sequence[str]) -> str:
+    """`the group P-256`, `the groups P-256 and P-384`."""
+    return f"the {word}{'' if len(names) == 1 else 's'} {listed(names)}"
+
+
+def version_list(names: Sequence[str]) -> str:
+    """`TLS 1.0 and 1.1`."""
+    return "TLS " + listed([one.removeprefix("TLSv") for one in names], 6)
+
+
+def allowed_versions(names: Sequence[str]) -> str:
+    """`TLS 1.2 and up`, `TLS 1.0 to TLS 1.2`, `TLS 1.3 only`."""
+    if not names:
+        return "no version"
+    lowest, highest = spoken(names[0]), spoken(names[-1])
+    if names[-1] == VERSIONS[-1]:
+        return f"{lowest} and up" if len(names) > 1 else f"{lowest} only"
+    return f"{lowest} to {highest}" if len(names) > 1 else f"{lowest} only"
+
+
+def printable(text: str) -> str:
+    """What a peer sent, for a message: no control characters, no line ends, and not too long."""
+    shown = "".join([one if " " <= one <= "~" else "?" for one in text[:_LONGEST]])
+    return shown + "..." if len(text) > _LONGEST else shown
+
+
+def asked_name(record: HandshakeRecord) -> str:
+    name = record.name
+    return f"the name {printable(name)!r}" if name else "no name"
+
+
+def day_of(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
+
+
+def our_certificates(record: HandshakeRecord) -> tuple[ShownCertificate, ...]:
+    return record.line.certificates if record.line is not None else ()
+
+
+def shown_certificates(record: HandshakeRecord) -> str:
+    """`the certificate site.pem`, of which the client has seen one."""
+    paths = listed([one.path for one in our_certificates(record)])
+    return f"the certificate {paths}" if paths else "our certificate"
+
+
+def key_kinds(record: HandshakeRecord) -> str:
+    return listed(dict.fromkeys(KEYS.get(one.kind, one.kind) for one in our_certificates(record))) or "another"
+
+
+def subject(record: HandshakeRecord) -> str:
+    """`the client's certificate "CN=alice"`, or that of the CA above it that something is wrong with."""
+    findings = record.findings
+    if findings is None or not findings.certificate:
+        return f"the {peer_kind(record)}'s certificate"
+    try:
+        certificate = x509.load_der_x509_certificate(findings.certificate)
+        subject = printable(certificate.subject.rfc4514_string())
+    except ValueError:
+        return f"the {peer_kind(record)}'s certificate"
+    if not findings.depth:
+        return f"""the {peer_kind(record)}'s certificate "{subject}\""""
+    return f'the CA certificate "{subject}", {findings.depth} above its own,'
+
+
+def issuer(record: HandshakeRecord) -> str:
+    findings = record.findings
+    if findings is not None and findings.certificate:
+        try:
+            issuer = x509.load_der_x509_certificate(findings.certificate).issuer.rfc4514_string()
+        except ValueError:
+            return "its issuer"
+        return f'its issuer "{printable(issuer)}"'
+    return "its issuer"
+
+
+def dates(record: HandshakeRecord, *, end: bool) -> str:
+    findings = record.findings
+    if findings is None or not findings.certificate:
+        return ""
+    try:
+        certificate = x509.load_der_x509_certificate(findings.certificate)
+    except ValueError:
+        return ""
+    moment = certificate.not_valid_after_utc if end else certificate.not_valid_before_utc
+    return f" on {moment:%Y-%m-%d}" if end else f" before {moment:%Y-%m-%d}"
+
+
+def presented(record: HandshakeRecord) -> str:
+    """`: it is for a.example and b.example`."""
+    findings = record.findings
+    if findings is None or not findings.certificate:
+        return ""
+    try:
+        extensions = x509.load_der_x509_certificate(findings.certificate).extensions
+        found = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return ": it has no names"
+    names = [*found.get_values_for_type(x509.DNSName), *(str(one) for one in found.get_values_for_type(x509.IPAddress))]
+    return f": it is for {listed([printable(one) for one in names])}" if names else ": it has no names"
+
+
+def ca_file(record: HandshakeRecord) -> str:
+    line = record.line
+    return f"ca-file {line.ca_file}" if line is not None and line.ca_file else "ca-file"
+
+
+def crl_file(record: HandshakeRecord) -> str:
+    line = record.line
+    return f"crl-file {line.crl_file}" if line is not None and line.crl_file else "crl-file"
+
+
+def article(word: str) -> str:
+    return f"an {word}" if word[:1] in "AEIOR" else f"a {word}"
