@@ -7,6 +7,7 @@ import datetime
 import json
 import pathlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,8 +117,11 @@ class Place:
 class Subject:
     """One program with a frontend for each case."""
 
-    def __init__(self, subject: str, directory: pathlib.Path, stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self, subject: str, directory: pathlib.Path, stack: contextlib.ExitStack, cases: Sequence[Case] = CASES
+    ) -> None:
         self.subject = subject
+        self.cases = cases
         self.directory = directory
         self.logs = LogReceiver()
         stack.callback(self.logs.close)
@@ -139,7 +143,7 @@ class Subject:
         cured = (False,) if self.subject == "haproxy" else (False, True)
         wanted = [
             (case, version, after, line)
-            for case in CASES
+            for case in self.cases
             for version in case.versions
             for after in cured
             if (line := case.remedy if after else case.line) is not None
@@ -148,11 +152,18 @@ class Subject:
         lines = _DEFAULTS.format(**values).split("\n")
         for (case, version, after, line), port in zip(wanted, free_ports(len(wanted)), strict=True):
             name = f"{case.name}{'-' if version else ''}{version}{'-cured' if after else ''}"
-            lines += [f"frontend {name}", f"    bind 127.0.0.1:{port} name tls ssl crt {line.crt} {line.options}".rstrip()]
+            options = self._written(f"{line.crt} {line.options}")
+            lines += [f"frontend {name}", f"    bind 127.0.0.1:{port} name tls ssl crt {options}".rstrip()]
             self.places[case.name, version, after] = Place(name, port, len(lines))
-            more = line.frontend.replace("timeout client-hs", "timeout client") if self.subject == "haproxy" else line.frontend
+            more = self._written(line.frontend)
+            if self.subject == "haproxy":
+                more = more.replace("timeout client-hs", "timeout client")
             lines += [f"    {one}" for one in (more, "http-request return status 200 content-type text/plain string ok") if one]
         return "\n".join(lines) + "\n"
+
+    def _written(self, text: str) -> str:
+        """A part of the configuration; `{dir}` is the directory of files, for what has no base."""
+        return text.replace("{dir}", str(self.directory))
 
     def visit(self, case: Case, version: str, *, cured: bool = False) -> Visit:
         return Visit(self.places[case.name, version, cured].port, version, self.directory)
@@ -169,10 +180,13 @@ class Subject:
 class Scene:
     """Both programs."""
 
-    def __init__(self, directory: pathlib.Path, stack: contextlib.ExitStack, subjects: tuple[str, ...] = SUBJECTS) -> None:
+    def __init__(
+        self, directory: pathlib.Path, stack: contextlib.ExitStack, subjects: tuple[str, ...] = SUBJECTS,
+        cases: Sequence[Case] = CASES,
+    ) -> None:
         self.directory = directory
         write_files(directory)
-        self.subjects = {one: Subject(one, directory, stack) for one in subjects}
+        self.subjects = {one: Subject(one, directory, stack, cases) for one in subjects}
         self.headgate = self.subjects["headgate"]
 
     def run(self, case: Case, version: str) -> dict[str, Any]:

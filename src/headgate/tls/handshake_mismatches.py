@@ -48,21 +48,21 @@ def no_version(record: HandshakeRecord) -> str:
         said = f"The {peer} offers {spoken(offered[-1])} at most"  # it says no more than that
     else:
         said = f"The {peer} offers {version_list(offered)} only" if offered else f"The {peer} offers no common TLS version"
-    text = f"{said}; {place(record)} allows {allowed_versions(allowed)}."
     if not known:
+        text = f"{said}; {place(record, 'ssl-min-ver')} allows {allowed_versions(allowed)}."
         return text + " Nothing that this TLS library still speaks: the client must be updated."
     newest = known[-1]
-    if allowed and VERSIONS.index(newest) > VERSIONS.index(allowed[-1]):
-        return f"{text} To serve it anyway: `ssl-max-ver {newest}` {on_line(record)}."
-    old = VERSIONS.index(newest) < 2
-    more = " and `ciphers DEFAULT:@SECLEVEL=0`" if old else ""
-    return f"{text} To serve it anyway: `ssl-min-ver {newest}` {on_line(record)}{more}."
+    option = "ssl-max-ver" if allowed and VERSIONS.index(newest) > VERSIONS.index(allowed[-1]) else "ssl-min-ver"
+    text = f"{said}; {place(record, option)} allows {allowed_versions(allowed)}."
+    more = " and `ciphers DEFAULT:@SECLEVEL=0`" if VERSIONS.index(newest) < 2 else ""
+    return f"{text} To serve it anyway: `{option} {newest}` {on_line(record, option)}{more}."
 
 
 def sslv3(record: HandshakeRecord) -> str:
     return (
-        f"The client speaks SSLv3 at most, which is broken and which this TLS library no longer contains; {place(record)} allows"
-        f" {allowed_versions(record.line.versions if record.line is not None else ())}. The client must be updated."
+        "The client speaks SSLv3 at most, which is broken and which this TLS library no longer contains;"
+        f" {place(record, 'ssl-min-ver')} allows {allowed_versions(record.line.versions if record.line is not None else ())}."
+        " The client must be updated."
     )
 
 
@@ -77,8 +77,8 @@ def no_cipher(record: HandshakeRecord) -> str:
     hello = record.hello
     if record.outgoing or hello is None:
         return (
-            f"The {peer_kind(record)} accepts no cipher suite that {place(record)} allows. See `ciphers` and `ciphersuites`"
-            f" {on_line(record)}."
+            f"The {peer_kind(record)} accepts no cipher suite that {place(record, 'ciphers')} allows. See `ciphers` and"
+            f" `ciphersuites` {on_line(record, 'ciphers')}."
         )
     newest = record.line is not None and negotiated_version(hello, record.line.versions) == "TLSv1.3"
     offered = [cipher_name(one) for one in without_grease(hello.ciphers)]
@@ -88,13 +88,13 @@ def no_cipher(record: HandshakeRecord) -> str:
     if common:  # of the wrong kind of key
         wanted = listed(dict.fromkeys(KEYS.get(cipher_key_type(one), "another") for one in common))
         return (
-            f"The client and {place(record)} have only ciphers for {wanted} keys in common ({listed(common)}), and"
+            f"The client and {place(record, option)} have only ciphers for {wanted} keys in common ({listed(common)}), and"
             f" {shown_certificates(record)} has {article(key_kinds(record))} key. Add `crt` with {article(wanted)} certificate"
             " for the same name."
         )
     what = f"offers {listed(offered)}" if offered else f"offers no cipher suite of {'TLS 1.3' if newest else 'TLS 1.2 or older'}"
-    add = f" To serve it anyway: add one of these to `{option}` {on_line(record)}." if offered else ""
-    return f"The client {what}, none of which {place(record)} allows.{add}"
+    add = f" To serve it anyway: add one of these to `{option}` {on_line(record, option)}." if offered else ""
+    return f"The client {what}, none of which {place(record, option)} allows.{add}"
 
 
 def no_group(record: HandshakeRecord) -> str:
@@ -102,21 +102,21 @@ def no_group(record: HandshakeRecord) -> str:
     allowed = record.line.groups if record.line is not None else ()
     if hello is None:
         return (
-            f"The {peer_kind(record)} supports no key exchange group of {place(record)} ({listed(allowed)}). See `curves`"
-            f" {on_line(record)}."
+            f"The {peer_kind(record)} supports no key exchange group of {place(record, 'curves')} ({listed(allowed)}). See"
+            f" `curves` {on_line(record, 'curves')}."
         )
     offered = [group_name(one) for one in without_grease(hello.groups)]
     add = "" if set(offered) & set(allowed) else next((one for one in offered if not one.startswith("0x")), "")
-    remedies = [f"add {add} to `curves`"] if add else []
-    text = f"The client supports {plural('group', offered)}; {place(record)} allows {listed(allowed)}"
+    remedies = [f"add {add} to `curves` {on_line(record, 'curves')}"] if add else []
+    text = f"The client supports {plural('group', offered)}; {place(record, 'curves')} allows {listed(allowed)}"
     curves = [one.curve for one in our_certificates(record)]
     if record.line is not None and negotiated_version(hello, record.line.versions) != "TLSv1.3" and curves and all(
         curve and curve not in offered for curve in curves
     ):
         # RFC 8422 section 5.1: before TLS 1.3 the list is also that of the curves of certificates.
         text += f", and the key of {shown_certificates(record)} is on {listed(curves)}"
-        remedies.append("add `crt` with an RSA certificate for the same name")
-    return f"{text}. To serve it anyway: {' and '.join(remedies)} {on_line(record)}." if remedies else f"{text}."
+        remedies.append(f"add `crt` with an RSA certificate for the same name {on_line(record)}")
+    return f"{text}. To serve it anyway: {' and '.join(remedies)}." if remedies else f"{text}."
 
 
 def no_signature(record: HandshakeRecord) -> str:
@@ -133,11 +133,11 @@ def no_signature(record: HandshakeRecord) -> str:
 
 
 def no_protocol(record: HandshakeRecord) -> str:
-    ours = listed(record.line.alpn) if record.line is not None else ""
+    ours = ",".join(record.line.alpn) if record.line is not None else ""
     hello = record.hello
     theirs = listed([printable(one.decode("latin-1")) for one in hello.alpn]) if hello is not None else ""
     offers = f"The client offers the ALPN protocols {theirs}" if theirs else f"The {peer_kind(record)} speaks none of ours"
-    return f"{offers}; {place(record)} has `alpn {ours.replace(' and ', ',').replace(', ', ',')}`. Add one of the peer's to it."
+    return f"{offers}; {place(record, 'alpn')} has `alpn {ours}`. Add one of the peer's to it."
 
 
 def no_certificate(record: HandshakeRecord) -> str:

@@ -109,18 +109,20 @@ def rejected_bad(record: HandshakeRecord) -> str:
 
 def missing(record: HandshakeRecord) -> str:
     return (
-        f"The client sent no certificate, and {place(record)} has `verify required` with {ca_file(record)}. Install one of"
-        " that CA in the client, or write `verify optional` and decide in rules with ssl_c_used."
+        f"The client sent no certificate, and {place(record, 'verify')} has `verify required` with {ca_file(record)}."
+        " Install one of that CA in the client, or write `verify optional` and decide in rules with ssl_c_used."
     )
 
 
 def client_certificate(text: str) -> Callable[[HandshakeRecord], str]:
     """Advice about the peer's certificate: `{subject}` is it, or the CA certificate that the trouble is with."""
+    option = next((one for one in ("ca-file", "crl-file") if "{" + one.replace("-", "_") + "}" in text), "verify")
 
     def write(record: HandshakeRecord) -> str:
         filled = text.format(
-            peer=peer_kind(record), subject=subject(record), issuer=issuer(record), ca_file=ca_file(record), where=place(record),
-            crl_file=crl_file(record), until=dates(record, end=True), since=dates(record, end=False), on=on_line(record),
+            peer=peer_kind(record), subject=subject(record), issuer=issuer(record), ca_file=ca_file(record),
+            crl_file=crl_file(record), until=dates(record, end=True), since=dates(record, end=False),
+            where=place(record, option), on=on_line(record, "ciphers"),
             name=record.name or (record.line.verify_host if record.line is not None else ""), presented=presented(record),
         )  # fmt: skip
         return filled[:1].upper() + filled[1:]
@@ -223,4 +225,4 @@ def peer_alert(record: HandshakeRecord) -> str:
 
 
 def configuration(record: HandshakeRecord) -> str:
-    return f"{place(record)} can't serve this ({record.error}). Look at its certificate, key, `ciphers` and `curves`."
+    return f"{place(record, 'ciphers')} can't serve this ({record.error}). Look at its certificate, key, `ciphers` and `curves`."

@@ -25,14 +25,19 @@ def peer_kind(record: HandshakeRecord) -> str:
     return "server" if record.outgoing else "client"
 
 
-def place(record: HandshakeRecord) -> str:
-    """`haproxy.cfg:14`, or what it is a line of."""
-    if record.location is not None:
-        return record.location.short
+def place(record: HandshakeRecord, option: str = "") -> str:
+    """`haproxy.cfg:14`, or what it is a line of; of an option that a line of a crt-list has, the place of that line."""
+    location = record.line.place_of(option) if record.line is not None else None
+    if location is not None:
+        return location.short
     return "the server line" if record.outgoing else "the bind line"
 
 
-def on_line(record: HandshakeRecord) -> str:
+def on_line(record: HandshakeRecord, option: str = "") -> str:
+    """Where to write an option: where it stands now."""
+    listed = record.line.listed if record.line is not None else None
+    if listed is not None and option in listed.names:
+        return f"on {listed.location.short}"
     return "on that server line" if record.outgoing else "on that bind line"
 
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass
+from headgate.config.tls_options import CertificateLine
 from headgate.tls.certified_key import CertifiedKey
 from headgate.wire.tls_names import GROUP_ALIASES
 
@@ -50,12 +51,30 @@ class ShownCertificate:
         return name in self.names or "*." + name.partition(".")[2] in self.names
 
 
+#: Options whose names the configuration's model does not keep.
+_KEYWORDS: Final = {"lowest": "ssl-min-ver", "highest": "ssl-max-ver"}
+
+
+@dataclass(frozen=True, slots=True)
+class ListedOptions:
+    """What a line of a crt-list, or an `ssl-f-use` one, says otherwise than its bind line (manual 5.1 crt-list, 4.2 ssl-f-use).
+
+    Attributes:
+        location: of that line.
+        names: of its options: "ssl-min-ver".
+    """
+
+    location: Location
+    names: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True)
 class LineFacts:
     """One line's side of a handshake.
 
     Attributes:
-        location: of the line.
+        location: of the bind or server line.
+        listed: what another line has put in the place of its options; None for nothing.
         versions: TLS versions that it allows, oldest first: "TLSv1.2".
         groups: names, best first.
         alpn: protocols, best first.
@@ -78,6 +97,18 @@ class LineFacts:
     verify_host: str = ""
     certificates: tuple[ShownCertificate, ...] = ()
     near: Callable[[str], tuple[str, ...]] | None = None
+    listed: ListedOptions | None = None
+
+    def place_of(self, option: str) -> Location | None:
+        """Where an option stands that holds here; the line itself for what is written nowhere."""
+        return self.listed.location if self.listed is not None and option in self.listed.names else self.location
+
+
+def listed_options(line: CertificateLine) -> ListedOptions | None:
+    """What a line of a crt-list says otherwise than its bind line."""
+    if not line.options or line.location is None:
+        return None
+    return ListedOptions(line.location, frozenset(_KEYWORDS.get(name, name.replace("_", "-")) for name, _ in line.options))
 
 
 def shown(one: CertifiedKey) -> ShownCertificate:

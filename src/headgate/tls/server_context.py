@@ -41,7 +41,7 @@ from headgate.tls.forging import Forger
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.installing import install
 from headgate.tls.key_choice import alike, choose
-from headgate.tls.line_facts import LineFacts, group_names, shown
+from headgate.tls.line_facts import LineFacts, group_names, listed_options, shown
 from headgate.tls.openssl import (
     OP_PRIORITIZE_CHACHA,
     Handle,
@@ -205,7 +205,8 @@ class BindContext:
         """Say in a handshake record what applied on our side."""
         tls = self.tls
         choice = self._answer(record.name.encode("ascii", "replace"))
-        policy = choice[0].policy if choice else tls.policy
+        one = self._applied(choice, record.first_bytes) if choice else None
+        policy = one.policy if one is not None else tls.policy
         record.line = LineFacts(
             tls.location,
             tuple(enabled_versions(policy.versions)),
@@ -217,7 +218,12 @@ class BindContext:
             policy.crl_file,
             certificates=tuple(shown(one.entry.contents) for one in choice or ()),
             near=self._near,
+            listed=listed_options(one.line) if one is not None else None,
         )
+
+    def _applied(self, choice: Choice, data: bytes) -> Served:
+        """The one of a choice whose policy held for a client that began with these bytes."""
+        return self._usable(choice, data) if self.selective and len(choice) > 1 else choice[0]
 
     def _near(self, name: str) -> tuple[str, ...]:
         """The names that are served and most resemble one."""

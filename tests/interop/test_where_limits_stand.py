@@ -1,0 +1,107 @@
+"""Advice about limits of a bind line, a line of a crt-list or `ssl-f-use`: it names the line where the limit stands, and helps.
+
+As `test_handshake_causes`, without HAProxy: a client that fails, and the configuration changed as the advice says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from headgate.base.handshake_causes import Cause
+from tests.interop.handshake_cases import ANY, NEW, OLD, Case, Line
+from tests.interop.handshake_clients import python, s_client
+from tests.interop.handshake_scene import Scene
+
+pytestmark = [pytest.mark.xdist_group("handshake-limits"), pytest.mark.needs("openssl")]
+
+#: crt-lists: what each says about the site.
+LISTS = {
+    "new": "ssl-min-ver TLSv1.3", "any": "ssl-min-ver TLSv1.2", "old": "ssl-max-ver TLSv1.2", "p384": "curves P-384",
+    "p384-and-256": "curves P-384:P-256", "aes128": "ciphers ECDHE-ECDSA-AES128-GCM-SHA256",
+    "aes": "ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384",
+    "verified": "verify required ca-file clients.pem", "optional": "verify optional ca-file clients.pem",
+}  # fmt: skip
+
+
+def listed(name: str) -> Line:
+    """A bind line with another certificate and a crt-list."""
+    return Line(f"crt-list {{dir}}/{name}.list", crt="other_name.pem")
+
+
+def own(options: str) -> Line:
+    """A frontend whose certificate has options of its own."""
+    return Line("strict-sni", crt="other_name.pem", frontend=f"ssl-f-use crt site.pem {options}")
+
+
+CASES = (
+    Case(
+        Cause.NO_COMMON_VERSION, "meets a version of a crt-list", s_client("-tls1_2", versioned=False), listed("new"), ANY,
+        ("TLS 1.2 at most; {dir}/new.list:2 allows TLS 1.3 only", "`ssl-min-ver TLSv1.2` on {dir}/new.list:2."), listed("any"),
+    ),
+    Case(
+        Cause.NO_COMMON_VERSION, "meets a version of a crt-list, and there is an RSA certificate as well",
+        s_client("-tls1_2", versioned=False), Line("crt-list {dir}/new.list", crt="site_rsa.pem"), ANY,
+        ("{dir}/new.list:2 allows TLS 1.3 only", "`ssl-min-ver TLSv1.2` on {dir}/new.list:2."),
+        Line("crt-list {dir}/any.list", crt="site_rsa.pem"),
+    ),
+    Case(
+        Cause.NO_COMMON_VERSION, "meets the highest version of a crt-list", s_client("-tls1_3", versioned=False), listed("old"),
+        ANY, ("{dir}/old.list:2 allows TLS 1.2 only", "`ssl-max-ver TLSv1.3` on {dir}/old.list:2."), listed("any"),
+    ),
+    Case(
+        Cause.NO_COMMON_VERSION, "meets a version of ssl-f-use", s_client("-tls1_2", versioned=False),
+        own("ssl-min-ver TLSv1.3"), ANY, ("allows TLS 1.3 only", "`ssl-min-ver TLSv1.2` on {dir}/headgate.cfg:{next}."),
+        own("ssl-min-ver TLSv1.2"),
+    ),
+    Case(
+        Cause.NO_COMMON_GROUP, "meets curves of a crt-list", s_client("-groups", "P-256"), listed("p384"), NEW,
+        ("{dir}/p384.list:2 allows P-384", "add P-256 to `curves` on {dir}/p384.list:2."), listed("p384-and-256"),
+    ),
+    Case(
+        Cause.NO_COMMON_CIPHER, "meets ciphers of a crt-list", s_client("-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+        listed("aes128"), OLD, ("none of which {dir}/aes128.list:2 allows", "to `ciphers` on {dir}/aes128.list:2."),
+        listed("aes"),
+    ),
+    Case(
+        Cause.CLIENT_CERTIFICATE_MISSING, "meets verify of a crt-list", python(), listed("verified"),
+        advice=("{dir}/verified.list:2 has `verify required` with ca-file {dir}/clients.pem",), remedy=listed("optional"),
+    ),
+    Case(
+        Cause.CLIENT_CERTIFICATE_UNKNOWN_CA, "meets a ca-file of a crt-list", python(certificate="stranger.pem"),
+        listed("verified"), advice=("ca-file {dir}/clients.pem ({dir}/verified.list:2)",),
+        repaired=python(certificate="good.pem"),
+    ),
+)  # fmt: skip
+EVERY = pytest.mark.parametrize(
+    ("case", "version"),
+    [pytest.param(case, version, id=f"{case.name}-{version}".rstrip("-")) for case in CASES for version in case.versions],
+)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    directory = tmp_path_factory.mktemp("limits")
+    for name, options in LISTS.items():
+        (directory / f"{name}.list").write_text(f"# what holds for the site\nsite.pem [{options}] site.example\n")
+    with contextlib.ExitStack() as stack:
+        yield Scene(directory, stack, ("headgate",), CASES)
+
+
+@EVERY
+def test_the_place_is_named(scene: Scene, case: Case, version: str) -> None:
+    advice = scene.run(case, version)["advice"]
+    number = scene.headgate.places[case.name, version, False].number
+    line = f"{scene.directory}/headgate.cfg:{number}"
+    for words in case.advice:
+        assert words.format(line=line, dir=scene.directory, next=number + 1) in advice, advice
+
+
+@EVERY
+def test_the_advice_helps(scene: Scene, case: Case, version: str) -> None:
+    if case.remedy is not None:
+        assert case.client(scene.headgate.visit(case, version, cured=True)), "with the line changed as the advice says"
+    if case.repaired is not None:
+        assert case.repaired(scene.headgate.visit(case, version)), "with the client changed as the advice says"
