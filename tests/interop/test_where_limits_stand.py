@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from headgate.base.handshake_causes import Cause
-from tests.interop.handshake_cases import ANY, NEW, OLD, Case, Line
+from tests.interop.handshake_cases import ANY, BOTH, NEW, OLD, Case, Line
 from tests.interop.handshake_clients import python, s_client
 from tests.interop.handshake_scene import Scene
 
@@ -23,12 +23,18 @@ LISTS = {
     "p384-and-256": "curves P-384:P-256", "aes128": "ciphers ECDHE-ECDSA-AES128-GCM-SHA256",
     "aes": "ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384",
     "verified": "verify required ca-file clients.pem", "optional": "verify optional ca-file clients.pem",
+    "signed": "sigalgs ECDSA+SHA384", "any-signed": "sigalgs ECDSA+SHA384:ecdsa_secp256r1_sha256",
 }  # fmt: skip
 
 
 def listed(name: str) -> Line:
     """A bind line with another certificate and a crt-list."""
     return Line(f"crt-list {{dir}}/{name}.list", crt="other_name.pem")
+
+
+def rsa(sigalgs: str) -> Line:
+    """A frontend with an RSA certificate that has `sigalgs` of its own."""
+    return Line("strict-sni", crt="other_name.pem", frontend=f"ssl-f-use crt site_rsa.pem sigalgs {sigalgs}")
 
 
 def own(options: str) -> Line:
@@ -64,6 +70,31 @@ CASES = (
         Cause.NO_COMMON_CIPHER, "meets ciphers of a crt-list", s_client("-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"),
         listed("aes128"), OLD, ("none of which {dir}/aes128.list:2 allows", "to `ciphers` on {dir}/aes128.list:2."),
         listed("aes"),
+    ),
+    Case(
+        Cause.NO_COMMON_SIGNATURE_ALGORITHM, "meets sigalgs of ssl-f-use",
+        s_client("-sigalgs", "RSA-PSS+SHA512"), rsa("RSA-PSS+SHA256"), BOTH,
+        ("accepts the signature algorithm rsa_pss_rsae_sha512, {dir}/headgate.cfg:{next} has `sigalgs` with rsa_pss_rsae_sha256",
+         "add rsa_pss_rsae_sha512 to `sigalgs` on {dir}/headgate.cfg:{next}."),
+        rsa("RSA-PSS+SHA256:rsa_pss_rsae_sha512"),
+    ),
+    Case(
+        Cause.NO_COMMON_SIGNATURE_ALGORITHM, "meets sigalgs for another kind of key", s_client(),
+        Line("sigalgs RSA-PSS+SHA256"), BOTH,
+        ("{line} has `sigalgs` with rsa_pss_rsae_sha256, and the certificate {dir}/site.pem has an ECDSA key",
+         "add ecdsa_secp256r1_sha256 to `sigalgs` on that bind line."),
+        Line("sigalgs RSA-PSS+SHA256:ecdsa_secp256r1_sha256"),
+    ),
+    Case(
+        Cause.NO_COMMON_SIGNATURE_ALGORITHM, "meets sigalgs that are not for our RSA key", s_client(),
+        Line("sigalgs ECDSA+SHA256", crt="site_rsa.pem"), BOTH, ("add rsa_pss_rsae_sha256 to `sigalgs` on that bind line.",),
+        Line("sigalgs ECDSA+SHA256:rsa_pss_rsae_sha256", crt="site_rsa.pem"),
+    ),
+    Case(
+        Cause.NO_COMMON_SIGNATURE_ALGORITHM, "meets sigalgs of a crt-list",
+        s_client("-sigalgs", "ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384"), listed("signed"), NEW,
+        ("{dir}/signed.list:2 has `sigalgs` with ecdsa_secp384r1_sha384",  # TLS 1.3 ties it to the curve of the key
+         "add ecdsa_secp256r1_sha256 to `sigalgs` on {dir}/signed.list:2."), listed("any-signed"),
     ),
     Case(
         Cause.CLIENT_CERTIFICATE_MISSING, "meets verify of a crt-list", python(), listed("verified"),

@@ -13,7 +13,7 @@ from headgate.base.diagnostics import Location
 from headgate.base.handshake_causes import CAUSES, Cause
 from headgate.tls.handshake_diagnosis import offered_versions
 from headgate.tls.handshake_record import HandshakeRecord, Step
-from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names
+from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names, signature_names
 from headgate.wire.client_hello import parse_client_hello
 from tests.wire.test_client_hello import extension, message, records, server_name, vector, words
 
@@ -67,6 +67,7 @@ OLD = ShownCertificate("old.pem", "rsa", ("site.example",), 0.0, 999.0)
 EXPIRED = LineFacts(HERE, ("TLSv1.2", "TLSv1.3"), certificates=(OLD,))
 OTHER_NAME = LineFacts(HERE, ("TLSv1.3",), certificates=(ShownCertificate("x.pem", "rsa", ("x.example",), 0.0, 2000.0),))
 ON_P384 = LineFacts(HERE, ("TLSv1.2",), certificates=(ShownCertificate("site.pem", "ecdsa", (), 0.0, 2000.0, curve="P-384"),))
+SIGNING = LineFacts(HERE, ("TLSv1.2",), certificates=(ECDSA,), signatures=("rsa_pss_rsae_sha256",))
 STRICT = LineFacts(HERE, ("TLSv1.3",), strict_sni=True)
 #: (cause, facts)
 ROWS: list[tuple[Cause, dict[str, Any]]] = [
@@ -86,6 +87,8 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
     (Cause.NO_COMMON_SIGNATURE_ALGORITHM, {"error_number": 193, "first_bytes": hello(signatures=(0x0401, 0x0804))}),
     (Cause.NO_COMMON_SIGNATURE_ALGORITHM, {"error_number": 193, "first_bytes": hello(signatures=(0x0203,))}),
     (Cause.NO_COMMON_SIGNATURE_ALGORITHM, {"error_number": 118}),
+    (Cause.NO_COMMON_SIGNATURE_ALGORITHM, {"error_number": 376, "line": SIGNING}),
+    (Cause.NO_COMMON_SIGNATURE_ALGORITHM, {"error_number": 193, "line": SIGNING}),
     (Cause.NO_COMMON_CIPHER, {"error_number": 193, "first_bytes": b"\x16\x03\x01"}),
     (Cause.NO_COMMON_PROTOCOL, {"error_number": 235}),
     (Cause.NO_CERTIFICATE_FOR_NAME, {"error_number": 234, "line": STRICT}),
@@ -232,3 +235,11 @@ def test_names_of_groups() -> None:
     assert group_names("X25519:prime256v1") == ("X25519", "P-256")
     assert group_names("*X25519MLKEM768/?P-384:-P-384") == ("X25519MLKEM768",)
     assert group_names(None) == group_names("DEFAULT")
+
+
+def test_names_of_signature_algorithms() -> None:
+    assert signature_names("RSA-PSS+SHA256:ECDSA+SHA384:RSA+SHA512:?DSA+SHA256") == (
+        "rsa_pss_rsae_sha256", "ecdsa_secp384r1_sha384", "rsa_pkcs1_sha512", "dsa_sha256",
+    )  # fmt: skip
+    assert signature_names("ed25519:PSS+SHA256:strange+SHA1") == ("ed25519", "rsa_pss_rsae_sha256", "strange+SHA1")
+    assert signature_names(None) == ()

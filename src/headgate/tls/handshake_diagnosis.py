@@ -27,6 +27,7 @@ from headgate.wire.tls_names import (
 
 if TYPE_CHECKING:
     from headgate.tls.handshake_record import HandshakeRecord
+    from headgate.tls.line_facts import LineFacts
 
 _HANDSHAKE_RECORD, _ALERT_RECORD, _SSLV2 = 0x16, 0x15, 0x80
 _HTTP = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI|PROPFIND)(?: |$)")
@@ -87,6 +88,10 @@ _TIMEOUT: Final = {
     "connected": Cause.TIMEOUT_BEFORE_ANY_BYTE, "proxy-header": Cause.TIMEOUT_IN_PROXY_HEADER,
     "client-hello": Cause.TIMEOUT_IN_CLIENT_HELLO, "negotiation": Cause.TIMEOUT_AFTER_CLIENT_HELLO,
     "certificate": Cause.TIMEOUT_AFTER_CERTIFICATE, "established": Cause.CLOSED_WITHOUT_REQUEST,
+}  # fmt: skip
+#: The curve of the keys that make a signature, in TLS 1.3.
+_CURVES_OF_SIGNATURES: Final = {
+    "ecdsa_secp256r1_sha256": "P-256", "ecdsa_secp384r1_sha384": "P-384", "ecdsa_secp521r1_sha512": "P-521",
 }  # fmt: skip
 #: Where we are the client, our hello is sent whole before anything is waited for.
 _OUTGOING: Final = {"connected": "negotiation", "client-hello": "negotiation"}
@@ -250,7 +255,7 @@ def _no_cipher(record: HandshakeRecord) -> Cause:
     if negotiated_version(hello, line.versions) == "TLSv1.3" or not common:
         return Cause.NO_COMMON_CIPHER
     kinds = {one.kind for one in line.certificates}
-    if hello.signature_algorithms and kinds and not _can_sign(hello, kinds):
+    if hello.signature_algorithms and kinds and not _can_sign(hello, line):
         return Cause.NO_COMMON_SIGNATURE_ALGORITHM  # clients leave out the ciphers too that their signatures don't fit
     if kinds:
         common = [one for one in common if cipher_key_type(one) in (*kinds, "")]
@@ -265,12 +270,29 @@ def _no_cipher(record: HandshakeRecord) -> Cause:
     return Cause.NO_COMMON_CIPHER if exchanges and signs else Cause.NO_COMMON_GROUP
 
 
-def _can_sign(hello: ClientHello, kinds: set[str]) -> bool:
-    """Whether keys of these types can make a signature that the client accepts; SHA-1 and MD5 don't pass OpenSSL's level 1."""
-    return any(
-        signature_key_type(one) in kinds and not SIGNATURES.get(one, "").endswith(("sha1", "md5"))
-        for one in hello.signature_algorithms
-    )
+def _can_sign(hello: ClientHello, line: LineFacts) -> bool:
+    """Whether our keys can make a signature that both sides take."""
+    makes = common_signatures(hello, line)
+    return any(one in line.signatures for one in makes) if line.signatures else bool(makes)
+
+
+def common_signatures(hello: ClientHello, line: LineFacts) -> list[str]:
+    """The signature algorithms that the client accepts and our keys can make, whatever `sigalgs` says about them.
+
+    SHA-1 and MD5 don't pass OpenSSL's level 1. TLS 1.3 ties ECDSA to the curve of the key, and has no PKCS #1 and no DSA
+    (RFC 8446 section 4.2.3).
+    """
+    newest = negotiated_version(hello, line.versions) == "TLSv1.3"
+    found = []
+    for number in hello.signature_algorithms:
+        name, kind = SIGNATURES.get(number, ""), signature_key_type(number)
+        curves = [one.curve for one in line.certificates if one.kind == kind]
+        if not curves or name.endswith(("sha1", "md5")) or name.startswith("rsa_pss_pss"):  # of keys that are for that alone
+            continue
+        if newest and (name.startswith(("rsa_pkcs1", "dsa")) or _CURVES_OF_SIGNATURES.get(name, curves[0]) not in curves):
+            continue
+        found.append(name)
+    return found
 
 
 def common_ciphers(hello: ClientHello, record: HandshakeRecord) -> list[str]:
@@ -308,9 +330,9 @@ _Found = Cause | Callable[["HandshakeRecord"], Cause]
 def _reasons() -> dict[int, _Found]:
     families: tuple[tuple[_Found, tuple[int, ...]], ...] = (
         (_no_version, (258, 396, 166, 420, 191, 259)),
-        (_no_cipher, (193, 376)),
+        (_no_cipher, (193,)),
         (Cause.NO_COMMON_GROUP, (101, 295, 410, 378, 315)),
-        (Cause.NO_COMMON_SIGNATURE_ALGORITHM, (118, 297, 333, 370)),
+        (Cause.NO_COMMON_SIGNATURE_ALGORITHM, (118, 376, 297, 333, 370)),
         (Cause.NO_COMMON_PROTOCOL, (235,)),
         (_no_certificate, (234, 226, 275)),
         (Cause.FALLBACK_REFUSED, (373,)),

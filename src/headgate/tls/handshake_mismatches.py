@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headgate.tls.handshake_diagnosis import common_ciphers, known_maximum, negotiated_version, offered_versions
+from headgate.tls.handshake_diagnosis import (
+    common_ciphers,
+    common_signatures,
+    known_maximum,
+    negotiated_version,
+    offered_versions,
+)
 from headgate.tls.handshake_words import (
     KEYS,
     VERSIONS,
@@ -85,12 +91,12 @@ def no_cipher(record: HandshakeRecord) -> str:
     offered = [one for one in offered if is_tls13_cipher(one) is newest and not one.endswith("_SCSV")]
     option = "ciphersuites" if newest else "ciphers"
     common = common_ciphers(hello, record)
-    if common:  # of the wrong kind of key
-        wanted = listed(dict.fromkeys(KEYS.get(cipher_key_type(one), "another") for one in common))
+    wanted = listed(dict.fromkeys(KEYS[kind] for one in common if (kind := cipher_key_type(one))))
+    if wanted and key_kinds(record):  # ciphers of the wrong kind of key
         return (
             f"The client and {place(record, option)} have only ciphers for {wanted} keys in common ({listed(common)}), and"
-            f" {shown_certificates(record)} has {article(key_kinds(record))} key. Add `crt` with {article(wanted)} certificate"
-            " for the same name."
+            f" {shown_certificates(record)} has {article(key_kinds(record))} key. Add `crt` with"
+            f" {article(wanted.replace(' and ', ' or '))} certificate for the same name."
         )
     what = f"offers {listed(offered)}" if offered else f"offers no cipher suite of {'TLS 1.3' if newest else 'TLS 1.2 or older'}"
     add = f" To serve it anyway: add one of these to `{option}` {on_line(record, option)}." if offered else ""
@@ -120,16 +126,23 @@ def no_group(record: HandshakeRecord) -> str:
 
 
 def no_signature(record: HandshakeRecord) -> str:
-    hello = record.hello
-    kinds = key_kinds(record)
-    if hello is None:
-        return f"The {peer_kind(record)} accepts no signature that {shown_certificates(record)} ({kinds}) can make."
+    hello, line = record.hello, record.line
+    key = f"{article(key_kinds(record) or 'unknown')} key"
+    if hello is None or line is None:
+        return f"The {peer_kind(record)} accepts no signature that {shown_certificates(record)} with {key} can make."
     offered = without_grease(hello.signature_algorithms)
     names = plural("signature algorithm", [signature_name(one) for one in offered])
+    common = common_signatures(hello, line)
+    if line.signatures and not set(common) & set(line.signatures):
+        text = (
+            f"The client accepts {names}, {place(record, 'sigalgs')} has `sigalgs` with {listed(line.signatures)}, and"
+            f" {shown_certificates(record)} has {key}: no signature suits all three."
+        )
+        return f"{text} To serve it anyway: add {common[0]} to `sigalgs` {on_line(record, 'sigalgs')}." if common else text
     wanted = list(dict.fromkeys(KEYS[kind] for one in offered if (kind := signature_key_type(one)) in ("rsa", "ecdsa")))
-    wanted = [one for one in wanted if one not in kinds]
+    wanted = [one for one in wanted if one not in key]
     remedy = f" Add `crt` with {article(wanted[0])} certificate for the same name {on_line(record)}." if wanted else ""
-    return f"The client accepts {names} only, and {shown_certificates(record)} has {article(kinds)} key.{remedy}"
+    return f"The client accepts {names} only, and {shown_certificates(record)} has {key}.{remedy}"
 
 
 def no_protocol(record: HandshakeRecord) -> str:

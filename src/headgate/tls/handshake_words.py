@@ -99,7 +99,7 @@ def shown_certificates(record: HandshakeRecord) -> str:
 
 
 def key_kinds(record: HandshakeRecord) -> str:
-    return listed(dict.fromkeys(KEYS.get(one.kind, one.kind) for one in our_certificates(record))) or "another"
+    return listed(dict.fromkeys(KEYS.get(one.kind, one.kind) for one in our_certificates(record)))
 
 
 def subject(record: HandshakeRecord) -> str:
@@ -165,4 +165,4 @@ def crl_file(record: HandshakeRecord) -> str:
 
 
 def article(word: str) -> str:
-    return f"an {word}" if word[:1] in "AEIOR" else f"a {word}"
+    return f"an {word}" if word[:1] in "AEIORu" else f"a {word}"

@@ -15,7 +15,7 @@ from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass
 from headgate.config.tls_options import CertificateLine
 from headgate.tls.certified_key import CertifiedKey
-from headgate.wire.tls_names import GROUP_ALIASES
+from headgate.wire.tls_names import GROUP_ALIASES, signature_of
 
 #: What OpenSSL agrees to where `curves` is not set, best first.
 DEFAULT_GROUPS: Final = (
@@ -77,6 +77,7 @@ class LineFacts:
         listed: what another line has put in the place of its options; None for nothing.
         versions: TLS versions that it allows, oldest first: "TLSv1.2".
         groups: names, best first.
+        signatures: names of signature algorithms, best first; empty: those of the TLS library.
         alpn: protocols, best first.
         strict_sni: a name that no certificate matches ends the handshake.
         requires_certificate: `verify required` on a bind line.
@@ -98,6 +99,7 @@ class LineFacts:
     certificates: tuple[ShownCertificate, ...] = ()
     near: Callable[[str], tuple[str, ...]] | None = None
     listed: ListedOptions | None = None
+    signatures: tuple[str, ...] = ()
 
     def place_of(self, option: str) -> Location | None:
         """Where an option stands that holds here; the line itself for what is written nowhere."""
@@ -142,3 +144,11 @@ def group_names(curves: str | None) -> tuple[str, ...]:
         elif name:
             names[GROUP_ALIASES.get(name, name)] = None
     return tuple(names)
+
+
+def signature_names(sigalgs: str | None) -> tuple[str, ...]:
+    """The signature algorithms of `sigalgs`, under the names of `wire.tls_names`; nothing without it.
+
+    OpenSSL forgives unknown names behind a `?`.
+    """
+    return tuple(dict.fromkeys(signature_of(one.strip(" ?")) for one in (sigalgs or "").split(":") if one))

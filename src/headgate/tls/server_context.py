@@ -41,7 +41,7 @@ from headgate.tls.forging import Forger
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.installing import install
 from headgate.tls.key_choice import alike, choose
-from headgate.tls.line_facts import LineFacts, group_names, listed_options, shown
+from headgate.tls.line_facts import LineFacts, group_names, listed_options, shown, signature_names
 from headgate.tls.openssl import (
     OP_PRIORITIZE_CHACHA,
     Handle,
@@ -219,6 +219,7 @@ class BindContext:
             certificates=tuple(shown(one.entry.contents) for one in choice or ()),
             near=self._near,
             listed=listed_options(one.line) if one is not None else None,
+            signatures=signature_names(policy.sigalgs),
         )
 
     def _applied(self, choice: Choice, data: bytes) -> Served:

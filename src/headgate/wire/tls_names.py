@@ -94,6 +94,10 @@ SIGNATURES: Final = {
     0x081C: "ecdsa_brainpoolP512r1tls13_sha512", 0x0904: "mldsa44", 0x0905: "mldsa65", 0x0906: "mldsa87",
 }  # fmt: skip
 
+#: What OpenSSL's own spellings (`RSA-PSS+SHA256`) begin with.
+_SIGNATURE_SPELLINGS: Final = {
+    "rsa": "rsa_pkcs1_", "rsa-pss": "rsa_pss_rsae_", "pss": "rsa_pss_rsae_", "ecdsa": "ecdsa_", "dsa": "dsa_",
+}  # fmt: skip
 _TLS13_ONLY: Final = "TLS_"
 
 
@@ -129,6 +133,15 @@ def cipher_key_type(name: str) -> str:
 def cipher_needs_group(name: str) -> bool:
     """Whether a cipher suite up to TLS 1.2 agrees on keys over an elliptic curve, and so needs a common group."""
     return name.startswith(("ECDHE-", "AECDH-"))
+
+
+def signature_of(written: str) -> str:
+    """The name of what `sigalgs` lists, which takes names and OpenSSL's spellings: `rsa_pss_rsae_sha256` for `RSA-PSS+SHA256`."""
+    key, plus, digest = written.lower().partition("+")
+    if not plus:
+        return written
+    start = _SIGNATURE_SPELLINGS.get(key, "-")
+    return next((one for one in SIGNATURES.values() if one.startswith(start) and one.endswith(f"_{digest}")), written)
 
 
 def signature_key_type(number: int) -> str:
