@@ -23,6 +23,8 @@ LISTS = {
     "p384-and-256": "curves P-384:P-256", "aes128": "ciphers ECDHE-ECDSA-AES128-GCM-SHA256",
     "aes": "ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384",
     "verified": "verify required ca-file clients.pem", "optional": "verify optional ca-file clients.pem",
+    "old-too": "ssl-min-ver TLSv1.1", "old-too-weak": "ssl-min-ver TLSv1.1 ciphers ECDHE+aECDSA:@SECLEVEL=0",
+    "old-weak": "ssl-min-ver TLSv1.1 ciphers ECDHE+aECDSA",
     "signed": "sigalgs ECDSA+SHA384", "any-signed": "sigalgs ECDSA+SHA384:ecdsa_secp256r1_sha256",
 }  # fmt: skip
 
@@ -42,6 +44,7 @@ def own(options: str) -> Line:
     return Line("strict-sni", crt="other_name.pem", frontend=f"ssl-f-use crt site.pem {options}")
 
 
+OLD_CLIENT = s_client("-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0", versioned=False)
 CASES = (
     Case(
         Cause.NO_COMMON_VERSION, "meets a version of a crt-list", s_client("-tls1_2", versioned=False), listed("new"), ANY,
@@ -61,6 +64,34 @@ CASES = (
         Cause.NO_COMMON_VERSION, "meets a version of ssl-f-use", s_client("-tls1_2", versioned=False),
         own("ssl-min-ver TLSv1.3"), ANY, ("allows TLS 1.3 only", "`ssl-min-ver TLSv1.2` on {dir}/headgate.cfg:{next}."),
         own("ssl-min-ver TLSv1.2"),
+    ),
+    # --- what a version needs beside its number ---
+    Case(
+        Cause.NO_COMMON_VERSION, "meets the security level", OLD_CLIENT, Line("ssl-min-ver TLSv1.0"), ANY,
+        ("{line} allows TLS 1.0 and up, of which OpenSSL's security level leaves TLS 1.2 and up",
+         "To serve it anyway: `ciphers DEFAULT:@SECLEVEL=0` on that bind line."),
+        Line("ssl-min-ver TLSv1.0 ciphers DEFAULT:@SECLEVEL=0"), alert="protocol_version",
+    ),
+    Case(
+        Cause.NO_COMMON_VERSION, "meets the security level of ciphers in a crt-list", OLD_CLIENT, listed("old-weak"), ANY,
+        ("To serve it anyway: `:@SECLEVEL=0` at the end of `ciphers` on {dir}/old-weak.list:2.",), listed("old-too-weak"),
+    ),
+    Case(
+        Cause.NO_COMMON_VERSION, "meets no-tlsv11, the default and the security level", OLD_CLIENT, Line("no-tlsv11"), ANY,
+        ("`ssl-min-ver TLSv1.1` on that bind line, take `no-tlsv11` out of {line} and `ciphers DEFAULT:@SECLEVEL=0`.",),
+        Line("ssl-min-ver TLSv1.1 ciphers DEFAULT:@SECLEVEL=0"),
+    ),
+    Case(
+        Cause.NO_COMMON_VERSION, "does not take the version below no-tlsv11", OLD_CLIENT,
+        Line("ssl-min-ver TLSv1.0 no-tlsv11 ciphers DEFAULT:@SECLEVEL=0"), ANY,
+        ("TLS 1.1 at most and does not take TLS 1.0; {line} allows TLS 1.0, 1.2 and 1.3.", "take `no-tlsv11` out of {line}."),
+        Line("ssl-min-ver TLSv1.0 ciphers DEFAULT:@SECLEVEL=0"),
+    ),
+    Case(
+        Cause.NO_COMMON_VERSION, "does not take a forced old version", s_client("-tls1_2", versioned=False),
+        Line("force-tlsv10 ciphers DEFAULT:@SECLEVEL=0"), ANY,
+        ("TLS 1.2 at most and does not take TLS 1.0; {line} allows TLS 1.0 only.", "`ssl-max-ver TLSv1.2` on that bind line."),
+        Line("force-tlsv10 ciphers DEFAULT:@SECLEVEL=0 ssl-max-ver TLSv1.2"),
     ),
     Case(
         Cause.NO_COMMON_GROUP, "meets curves of a crt-list", s_client("-groups", "P-256"), listed("p384"), NEW,

@@ -13,7 +13,7 @@ from headgate.base.diagnostics import Location
 from headgate.base.handshake_causes import CAUSES, Cause
 from headgate.tls.handshake_diagnosis import offered_versions
 from headgate.tls.handshake_record import HandshakeRecord, Step
-from headgate.tls.line_facts import LineFacts, ShownCertificate, group_names, signature_names
+from headgate.tls.line_facts import LineFacts, ShownCertificate, VersionLimits, group_names, signature_names
 from headgate.wire.client_hello import parse_client_hello
 from tests.wire.test_client_hello import extension, message, records, server_name, vector, words
 
@@ -67,6 +67,7 @@ OLD = ShownCertificate("old.pem", "rsa", ("site.example",), 0.0, 999.0)
 EXPIRED = LineFacts(HERE, ("TLSv1.2", "TLSv1.3"), certificates=(OLD,))
 OTHER_NAME = LineFacts(HERE, ("TLSv1.3",), certificates=(ShownCertificate("x.pem", "rsa", ("x.example",), 0.0, 2000.0),))
 ON_P384 = LineFacts(HERE, ("TLSv1.2",), certificates=(ShownCertificate("site.pem", "ecdsa", (), 0.0, 2000.0, curve="P-384"),))
+FORCED = LineFacts(HERE, ("TLSv1.0",), limits=VersionLimits("TLSv1.0", "TLSv1.0"), ciphers="DEFAULT:@SECLEVEL=0")
 SIGNING = LineFacts(HERE, ("TLSv1.2",), certificates=(ECDSA,), signatures=("rsa_pss_rsae_sha256",))
 STRICT = LineFacts(HERE, ("TLSv1.3",), strict_sni=True)
 #: (cause, facts)
@@ -76,6 +77,11 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
     (Cause.NO_COMMON_VERSION, {"error_number": 258, "first_bytes": hello(legacy=0x0302)}),
     (Cause.NO_COMMON_VERSION, {"error_number": 396, "first_bytes": hello(versions=(0x0301, 0x0302))}),
     (Cause.NO_COMMON_VERSION, {"outgoing": True, "alert": 70}),
+    # the client ended it, in a record of the version that it wants, or with an alert
+    (Cause.NO_COMMON_VERSION, {"error_number": 267, "version": "TLSv1.0", "line": FORCED, **_CERTIFICATE}),
+    (Cause.NO_COMMON_VERSION, {"alert": 70, "version": "TLSv1.0", "line": FORCED, **_CERTIFICATE}),
+    (Cause.MALFORMED_MESSAGE, {"error_number": 267, "version": "TLSv1.2", **_CERTIFICATE}),
+    (Cause.PEER_REJECTED_VERSION, {"alert": 70, "version": "TLSv1.2", **_CERTIFICATE}),
     (Cause.SSLV3_HELLO, {"error_number": 396, "first_bytes": hello(legacy=0x0300)}),
     (Cause.NO_COMMON_CIPHER, {"error_number": 193, "first_bytes": hello(ciphers=(0x002F,))}),
     (Cause.NO_COMMON_CIPHER, {"error_number": 193, "first_bytes": hello(ciphers=(0xC02F,))}),  # RSA only, and the key is ECDSA

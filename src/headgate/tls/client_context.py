@@ -48,6 +48,7 @@ from headgate.tls.policy import (
     new_context,
     set_algorithms,
     set_versions,
+    version_limits,
 )
 from headgate.tls.revocation import add_revocations, check_revocations
 from headgate.tls.server_early_data import ServerEarlyData
@@ -309,6 +310,7 @@ class ServerContext:
         record.line = LineFacts(
             location, tuple(enabled_versions(tls.versions)), group_names(tls.curves), alpn, ca_file=tls.ca_file,
             crl_file=tls.crl_file, verify_host=tls.verify_host or "", certificates=self._shown,
+            limits=version_limits(tls.versions, tls.ciphers), ciphers=tls.ciphers,
         )  # fmt: skip
 
 

@@ -72,7 +72,9 @@ _REFUSED: Final[dict[int, Cause]] = {
 }  # fmt: skip
 #: Alerts that say too little: our own certificate may show more.
 _VAGUE: Final = (42, 46, 112)
-_HANDSHAKE_FAILURE, _NO_RENEGOTIATION, _CERTIFICATE_UNKNOWN = 40, 100, 46
+_HANDSHAKE_FAILURE, _NO_RENEGOTIATION, _PROTOCOL_VERSION = 40, 100, 70
+#: OpenSSL's WRONG_VERSION_NUMBER.
+_WRONG_VERSION: Final = 267
 
 _CLOSED: Final = {
     "connected": Cause.CLOSED_BEFORE_ANY_BYTE, "proxy-header": Cause.CLOSED_IN_PROXY_HEADER,
@@ -136,6 +138,8 @@ def _of_alert(record: HandshakeRecord) -> Cause | None:
     if record.completed and record.version != "TLSv1.3" and alert in (_HANDSHAKE_FAILURE, _NO_RENEGOTIATION):
         # Up to TLS 1.2 a client has accepted all before it said its Finished: what it did not get is another handshake.
         return Cause.RENEGOTIATION_REFUSED
+    if alert == _PROTOCOL_VERSION and chose_too_old(record):
+        return Cause.NO_COMMON_VERSION
     if alert in _VAGUE:
         return _seen_on_certificate(record) or _REJECTED[alert]
     return _REJECTED.get(alert) or _EITHER_WAY.get(alert) or Cause.PEER_ALERT
@@ -242,7 +246,12 @@ def _bad_signature(record: HandshakeRecord) -> Cause:
 
 
 def _not_tls(record: HandshakeRecord) -> Cause:
-    """A record of an unknown version: from a client that speaks TLS as `_of_first_bytes` sees it, a broken one."""
+    """A record of an unknown version: from a client that speaks TLS as `_of_first_bytes` sees it, a broken one.
+
+    Or an alert about the version that was chosen, in a record of the version that the client wants.
+    """
+    if record.error_number == _WRONG_VERSION and chose_too_old(record):
+        return Cause.NO_COMMON_VERSION
     return Cause.NOT_TLS if record.outgoing else _malformed(record)
 
 
@@ -308,6 +317,14 @@ def negotiated_version(hello: ClientHello, allowed: tuple[str, ...]) -> str:
     """The version that both sides would speak, "" when there is none."""
     offered = offered_versions(hello)
     return next((one for one in reversed(allowed) if one in offered), "")
+
+
+def chose_too_old(record: HandshakeRecord) -> bool:
+    """Whether an older version was chosen than the highest, which is all that a client up to TLS 1.2 says; not all take that."""
+    hello = record.hello
+    if record.outgoing or hello is None or not record.version or not known_maximum(hello):
+        return False
+    return record.version != version_name(hello.legacy_version)
 
 
 def known_maximum(hello: ClientHello) -> bool:

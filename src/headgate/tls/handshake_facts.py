@@ -67,8 +67,14 @@ _ciphers: Final[dict[Any, str]] = {}
 
 
 def _known_version(pointer: Any) -> str:
-    name = _versions[pointer] = _text(pointer)
+    name = _versions[pointer] = _version_name(pointer)
     return name
+
+
+def _version_name(pointer: Any) -> str:
+    """OpenSSL's `TLSv1` is `TLSv1.0` everywhere else."""
+    name = _text(pointer)
+    return "TLSv1.0" if name == "TLSv1" else name
 
 
 def _known_cipher(pointer: Any) -> str:
@@ -98,7 +104,7 @@ def note_failure(record: HandshakeRecord, ssl: Any, sock: socket.socket, error: 
     record.verify_error = lib.SSL_get_verify_result(ssl)
     record.step = _step(record, ssl)
     if record.step is Step.CERTIFICATE:
-        record.version = _text(SSL_get_version(ssl))
+        record.version = _version_name(SSL_get_version(ssl))
         cipher = SSL_get_current_cipher(ssl)
         record.cipher = _text(SSL_CIPHER_get_name(cipher)) if cipher else ""
         if _is_done(record, ssl):

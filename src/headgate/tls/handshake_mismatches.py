@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headgate.tls.handshake_diagnosis import (
+    chose_too_old,
     common_ciphers,
     common_signatures,
     known_maximum,
@@ -16,6 +17,7 @@ from headgate.tls.handshake_diagnosis import (
 )
 from headgate.tls.handshake_words import (
     KEYS,
+    OLD_VERSIONS,
     VERSIONS,
     allowed_versions,
     article,
@@ -32,6 +34,7 @@ from headgate.tls.handshake_words import (
     spoken,
     version_list,
 )
+from headgate.tls.line_facts import VersionLimits
 from headgate.wire.client_hello import without_grease
 from headgate.wire.tls_names import cipher_key_type, cipher_name, group_name, is_tls13_cipher, signature_key_type, signature_name
 
@@ -40,35 +43,80 @@ if TYPE_CHECKING:
 
 
 def no_version(record: HandshakeRecord) -> str:
-    peer = peer_kind(record)
-    allowed = record.line.versions if record.line is not None else ()
     if record.outgoing:
+        weak = record.line is not None and record.line.limits.too_weak
+        remedy = f"Write {_security_level(record)}" if weak else "Lower `ssl-min-ver`"
         return (
-            f"The server speaks none of the TLS versions that {place(record)} allows ({allowed_versions(allowed)})."
-            f" Lower `ssl-min-ver` {on_line(record)}, or enable a newer version on the server."
+            f"The server speaks none of the TLS versions that {place(record)} allows ({_leaves(record)})."
+            f" {remedy} {on_line(record)}, or enable a newer version on the server."
         )
     hello = record.hello
     offered = offered_versions(hello) if hello is not None else ()
     known = [one for one in offered if one in VERSIONS]
     if hello is not None and len(hello.versions) == 1 and known_maximum(hello):
-        said = f"The {peer} offers {spoken(offered[-1])} at most"  # it says no more than that
+        said = f"The client offers {spoken(offered[-1])} at most"  # it says no more than that
     else:
-        said = f"The {peer} offers {version_list(offered)} only" if offered else f"The {peer} offers no common TLS version"
+        said = f"The client offers {version_list(offered)} only" if offered else "The client offers no common TLS version"
+    if chose_too_old(record):
+        said += f" and does not take {spoken(record.version)}"
     if not known:
-        text = f"{said}; {place(record, 'ssl-min-ver')} allows {allowed_versions(allowed)}."
+        text = f"{said}; {place(record, 'ssl-min-ver')} allows {_leaves(record)}."
         return text + " Nothing that this TLS library still speaks: the client must be updated."
-    newest = known[-1]
-    option = "ssl-max-ver" if allowed and VERSIONS.index(newest) > VERSIONS.index(allowed[-1]) else "ssl-min-ver"
-    text = f"{said}; {place(record, option)} allows {allowed_versions(allowed)}."
-    more = " and `ciphers DEFAULT:@SECLEVEL=0`" if VERSIONS.index(newest) < 2 else ""
-    return f"{text} To serve it anyway: `{option} {newest}` {on_line(record, option)}{more}."
+    limit, remedies = _for_version(record, known[-1])
+    anyway = f" To serve it anyway: {listed(remedies)}." if remedies else ""
+    return f"{said}; {place(record, limit)} allows {_leaves(record)}.{anyway}"
+
+
+def _leaves(record: HandshakeRecord) -> str:
+    """`TLS 1.2 and up`, and what the security level leaves of it."""
+    line = record.line
+    allowed = allowed_versions(line.versions if line is not None else ())
+    if line is None or not line.limits.too_weak:
+        return allowed
+    left = [one for one in line.versions if one not in line.limits.too_weak]
+    return f"{allowed}, of which OpenSSL's security level leaves {allowed_versions(left)}"
+
+
+def _for_version(record: HandshakeRecord, version: str) -> tuple[str, list[str]]:
+    """The option that keeps a version out, "" for none or `no-*`, and all that must be written to let it in."""
+    line = record.line
+    limits = line.limits if line is not None else VersionLimits()
+    order = VERSIONS.index
+    option, remedies = "", []
+    if order(version) > order(limits.highest):
+        option = "ssl-max-ver"
+    elif order(version) < order(limits.lowest):
+        option = "ssl-min-ver"
+    if option:
+        remedies.append(f"`{option} {version}` {on_line(record, option)}")
+    if version in limits.excluded:
+        remedies.append(_without_exclusion(record, f"no-{version.lower().replace('.', '')}"))
+    if version in OLD_VERSIONS and "@SECLEVEL=0" not in (line.ciphers if line is not None and line.ciphers else ""):
+        level, on = _security_level(record), on_line(record, "ciphers")
+        remedies.append(level if any(one.endswith(on) for one in remedies) else f"{level} {on}")
+    return option, remedies
+
+
+def _without_exclusion(record: HandshakeRecord, option: str) -> str:
+    """`no-tlsv11` stands on the bind line, or is a default: lines of lists can't say it (manual 5.1 crt-list)."""
+    location = record.location
+    if location is not None and option not in location.text.split():
+        return f"take `{option}` out of `ssl-default-bind-options`"
+    return f"take `{option}` out of {place(record)}"
+
+
+def _security_level(record: HandshakeRecord) -> str:
+    """What to write so that OpenSSL lets old versions be negotiated."""
+    ciphers = record.line.ciphers if record.line is not None else None
+    if ciphers is None or ciphers.startswith("DEFAULT:@SECLEVEL="):
+        return "`ciphers DEFAULT:@SECLEVEL=0`"
+    return "`:@SECLEVEL=0` at the end of `ciphers`"
 
 
 def sslv3(record: HandshakeRecord) -> str:
     return (
         "The client speaks SSLv3 at most, which is broken and which this TLS library no longer contains;"
-        f" {place(record, 'ssl-min-ver')} allows {allowed_versions(record.line.versions if record.line is not None else ())}."
-        " The client must be updated."
+        f" {place(record, 'ssl-min-ver')} allows {_leaves(record)}. The client must be updated."
     )
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _MOST = 4
 _LONGEST = 100
 VERSIONS: Final = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+#: They need SHA-1, which OpenSSL's security level forbids unless it is 0.
+OLD_VERSIONS: Final = VERSIONS[:2]
 KEYS: Final = {"rsa": "RSA", "ecdsa": "ECDSA", "dsa": "DSA", "eddsa": "Ed25519"}
 
 
@@ -64,9 +66,11 @@ def version_list(names: Sequence[str]) -> str:
 
 
 def allowed_versions(names: Sequence[str]) -> str:
-    """`TLS 1.2 and up`, `TLS 1.0 to TLS 1.2`, `TLS 1.3 only`."""
+    """`TLS 1.2 and up`, `TLS 1.0 to TLS 1.2`, `TLS 1.3 only`, `TLS 1.0, 1.2 and 1.3`."""
     if not names:
         return "no version"
+    if len(names) <= VERSIONS.index(names[-1]) - VERSIONS.index(names[0]):
+        return version_list(names)
     lowest, highest = spoken(names[0]), spoken(names[-1])
     if names[-1] == VERSIONS[-1]:
         return f"{lowest} and up" if len(names) > 1 else f"{lowest} only"

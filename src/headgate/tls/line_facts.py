@@ -69,13 +69,30 @@ class ListedOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionLimits:
+    """What keeps TLS versions out.
+
+    Attributes:
+        lowest, highest: what `ssl-min-ver` and `ssl-max-ver` leave, or the defaults.
+        excluded: by `no-tlsv10` and the like.
+        too_weak: allowed, but OpenSSL's security level does not let them be negotiated; oldest first.
+    """
+
+    lowest: str = "TLSv1.2"
+    highest: str = "TLSv1.3"
+    excluded: frozenset[str] = frozenset()
+    too_weak: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LineFacts:
     """One line's side of a handshake.
 
     Attributes:
         location: of the bind or server line.
         listed: what another line has put in the place of its options; None for nothing.
-        versions: TLS versions that it allows, oldest first: "TLSv1.2".
+        versions: TLS versions that it allows, oldest first: "TLSv1.2"; limits: what keeps the others out.
+        ciphers: as it was written, None for the default.
         groups: names, best first.
         signatures: names of signature algorithms, best first; empty: those of the TLS library.
         alpn: protocols, best first.
@@ -100,6 +117,8 @@ class LineFacts:
     near: Callable[[str], tuple[str, ...]] | None = None
     listed: ListedOptions | None = None
     signatures: tuple[str, ...] = ()
+    limits: VersionLimits = VersionLimits()
+    ciphers: str | None = None
 
     def place_of(self, option: str) -> Location | None:
         """Where an option stands that holds here; the line itself for what is written nowhere."""

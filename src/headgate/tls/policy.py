@@ -6,6 +6,7 @@ Options that the library can't follow are errors that say so, never ignored. Cal
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cryptography import x509
@@ -13,10 +14,11 @@ from OpenSSL import SSL, crypto
 
 from headgate.base.diagnostics import ConfigError, config_error
 from headgate.config.tls_options import TlsVersions
-from headgate.config.version_limits import version_limits
+from headgate.config.version_limits import version_limits as limits_in_words
 from headgate.config.written_options import WrittenOptions
 from headgate.tls.algorithm_names import CURVES, SIGNATURES, unknown_name
 from headgate.tls.cipher_names import refused_ciphers, refused_suites
+from headgate.tls.line_facts import VersionLimits
 from headgate.tls.openssl import MODE, error_text, ffi, lib
 from headgate.tls.unbound import Unreachable, function
 
@@ -73,6 +75,23 @@ def enabled_versions(versions: TlsVersions) -> list[str]:
     return [one for one in order[start:end] if one not in versions.excluded]
 
 
+def negotiable_versions(versions: TlsVersions, ciphers: str | None) -> list[str]:
+    """Those of the enabled versions that OpenSSL's security level, which a cipher list may set, lets be negotiated.
+
+    >>> negotiable_versions(TlsVersions("TLSv1.0"), None), negotiable_versions(TlsVersions("TLSv1.1"), "DEFAULT:@SECLEVEL=0")
+    (['TLSv1.2', 'TLSv1.3'], ['TLSv1.1', 'TLSv1.2', 'TLSv1.3'])
+    """
+    enabled = enabled_versions(versions)
+    return enabled if "@SECLEVEL=0" in (ciphers or "") else [one for one in enabled if one not in _NEEDS_LEVEL_0]
+
+
+def version_limits(versions: TlsVersions, ciphers: str | None) -> VersionLimits:
+    """What keeps versions out of a line, for those who explain it; not for lines that allow none."""
+    span, negotiable = enabled_versions(replace(versions, excluded=frozenset())), negotiable_versions(versions, ciphers)
+    too_weak = tuple(one for one in enabled_versions(versions) if one not in negotiable)
+    return VersionLimits(span[0], span[-1], versions.excluded, too_weak)
+
+
 def set_versions(context: SSL.Context, versions: TlsVersions, ciphers: str | None, written: WrittenOptions) -> None:
     """Apply `ssl-min-ver`, `ssl-max-ver`, `no-*` and `force-*`.
 
@@ -86,10 +105,10 @@ def set_versions(context: SSL.Context, versions: TlsVersions, ciphers: str | Non
         )
     enabled = enabled_versions(versions)
     if not enabled:
-        limits, place = version_limits(versions, written)
+        limits, place = limits_in_words(versions, written)
         message = "no TLS version is left enabled" + (f": {limits}" if limits else "")
         raise config_error(message, place, remedy="look at ssl-min-ver, ssl-max-ver and no-tlsv1*")
-    if enabled[-1] in _NEEDS_LEVEL_0 and "@SECLEVEL=0" not in (ciphers or ""):
+    if not negotiable_versions(versions, ciphers):
         limit = "ssl-max-ver" if versions.highest in _NEEDS_LEVEL_0 else "excluded versions"
         raise config_error(
             f"{enabled[-1]} can't be negotiated at OpenSSL's security level", written.of(limit, versions.highest or ""),

@@ -54,7 +54,7 @@ from headgate.tls.openssl import (
     string,
     take_any_name,
 )
-from headgate.tls.policy import enabled_versions, new_context, set_common, span_versions
+from headgate.tls.policy import enabled_versions, new_context, set_common, span_versions, version_limits
 from headgate.tls.session_context import give_sessions, limit_cache
 from headgate.tls.storage import CertificateEntry, Entry, Storage
 from headgate.tls.store import CertificateStore, Choice, Served
@@ -220,6 +220,8 @@ class BindContext:
             near=self._near,
             listed=listed_options(one.line) if one is not None else None,
             signatures=signature_names(policy.sigalgs),
+            limits=version_limits(policy.versions, policy.ciphers),
+            ciphers=policy.ciphers,
         )
 
     def _applied(self, choice: Choice, data: bytes) -> Served:
