@@ -42,7 +42,7 @@ class Line:
 
     Attributes:
         options: behind `ssl crt FILE`; words that end in .pem are files.
-        crt: the certificate.
+        crt: the certificate; "" for none.
         frontend: more lines.
     """
 

@@ -152,8 +152,8 @@ class Subject:
         lines = _DEFAULTS.format(**values).split("\n")
         for (case, version, after, line), port in zip(wanted, free_ports(len(wanted)), strict=True):
             name = f"{case.name}{'-' if version else ''}{version}{'-cured' if after else ''}"
-            options = self._written(f"{line.crt} {line.options}")
-            lines += [f"frontend {name}", f"    bind 127.0.0.1:{port} name tls ssl crt {options}".rstrip()]
+            options = self._written(f"crt {line.crt} {line.options}" if line.crt else line.options)
+            lines += [f"frontend {name}", f"    bind 127.0.0.1:{port} name tls ssl {options}".rstrip()]
             self.places[case.name, version, after] = Place(name, port, len(lines))
             more = self._written(line.frontend)
             if self.subject == "haproxy":

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from headgate.base.handshake_causes import Cause
+from headgate.tls.authority import Issued, make_authority
 from tests.interop.handshake_cases import ANY, BOTH, NEW, OLD, Case, Line
 from tests.interop.handshake_clients import python, s_client
 from tests.interop.handshake_scene import Scene
@@ -64,6 +65,13 @@ CASES = (
         Cause.NO_COMMON_VERSION, "meets a version of ssl-f-use", s_client("-tls1_2", versioned=False),
         own("ssl-min-ver TLSv1.3"), ANY, ("allows TLS 1.3 only", "`ssl-min-ver TLSv1.2` on {dir}/headgate.cfg:{next}."),
         own("ssl-min-ver TLSv1.2"),
+    ),
+    # --- no certificate ---
+    Case(
+        Cause.NO_NAME_SENT, "names no host where certificates are made for names", s_client(name=""),
+        Line("generate-certificates ca-sign-file {dir}/signer.pem", crt=""), BOTH,
+        ("{line} only has certificates that are made for names (`generate-certificates`)", "or add `crt` with a default"),
+        Line("generate-certificates ca-sign-file {dir}/signer.pem crt site.pem", crt=""), s_client(),
     ),
     # --- what a version needs beside its number ---
     Case(
@@ -146,6 +154,8 @@ EVERY = pytest.mark.parametrize(
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     directory = tmp_path_factory.mktemp("limits")
+    signer = make_authority("Signer")
+    (directory / "signer.pem").write_bytes(Issued(signer.certificate, signer.key).pem)
     for name, options in LISTS.items():
         (directory / f"{name}.list").write_text(f"# what holds for the site\nsite.pem [{options}] site.example\n")
     with contextlib.ExitStack() as stack:

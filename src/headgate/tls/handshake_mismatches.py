@@ -205,6 +205,11 @@ def no_certificate(record: HandshakeRecord) -> str:
     line = record.line
     near = line.near(record.name) if line is not None and line.near is not None else ()
     known = f" Names most like it: {listed(near)}." if near else ""
+    if line is not None and not line.strict_sni:
+        return (
+            f"The client asks for {asked_name(record)}, and {place(record)} only has certificates that are made for names"
+            " (`generate-certificates`): no host can have this one, or the CA in `ca-sign-file` has expired."
+        )
     return (
         f"The client asks for {asked_name(record)}, which no certificate of {place(record)} matches, and strict-sni is set."
         f"{known} Add a certificate for it, or remove `strict-sni` to answer with the default one."
@@ -212,6 +217,11 @@ def no_certificate(record: HandshakeRecord) -> str:
 
 
 def no_name(record: HandshakeRecord) -> str:
+    if record.line is not None and not record.line.strict_sni:
+        return (
+            f"The client names no host (SNI), and {place(record)} only has certificates that are made for names"
+            " (`generate-certificates`). Let the client send a name, or add `crt` with a default certificate."
+        )
     return (
         f"The client names no host (SNI), and {place(record)} has strict-sni: very old clients, health checks and scanners do"
         " that. Let checks send the name, or remove `strict-sni`."
