@@ -44,6 +44,10 @@ class OptionPlaces:
         setting = self._global.get(f"ssl-default-{side}-{option}")
         if setting is not None:
             return place_on_line(setting.location, f"ssl-default-{side}-{option}", value) or setting.location
+        options = self._global.value(f"ssl-default-{side}-options", Settings())
+        if option in options:
+            place = options.place(option)
+            return place_on_line(place, option, value) or place
         return line
 
 

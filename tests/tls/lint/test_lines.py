@@ -91,6 +91,12 @@ BIND = "bind :1 ssl crt PKI/site.pem"
         ([BIND + " crt PKI/rsa.pem ciphers ECDHE-RSA-AES128-GCM-SHA256"], []),
         ([BIND + " ssl-max-ver TLSv1.1 ciphers DEFAULT:@SECLEVEL=0"], ["tls-old-versions"]),
         ([BIND + " ssl-min-ver TLSv1.0 ciphers DEFAULT:@SECLEVEL=0"], []),
+        ([BIND + " ssl-min-ver TLSv1.0"], ["tls-unavailable-version"]),
+        ([BIND + " ssl-min-ver TLSv1.1 ciphers HIGH"], ["tls-unavailable-version"]),
+        ([BIND + " ssl-min-ver TLSv1.1 ciphers HIGH no-tlsv11"], []),
+        ([BIND + " ssl-min-ver SSLv3"], ["tls-unavailable-version"]),
+        ([BIND + " ssl-min-ver SSLv3 ciphers DEFAULT:@SECLEVEL=0"], ["tls-unavailable-version"]),
+        ([BIND + " no-sslv3"], []),
         (["bind :1 ssl crt PKI/staple.pem"], ["tls-must-staple"]),
     ],
 )
@@ -125,6 +131,9 @@ def test_a_response_beside_the_certificate_is_enough(folder: Path, root: Authori
         ("verify none ca-file PKI/old-ca.pem", []),
         ("verify required ca-file PKI/old-ca.pem verifyhost x.example", ["tls-expired"]),
         ("verify none crt PKI/old.pem", ["tls-expired"]),
+        ("verify none ssl-min-ver TLSv1.0", ["tls-unavailable-version"]),
+        ("verify none ssl-min-ver SSLv3", ["tls-unavailable-version"]),
+        ("verify none ssl-min-ver TLSv1.0 ciphers DEFAULT:@SECLEVEL=0", []),
         ("verify none ciphers HIGH:AES128-GCM-SHA265", ["tls-unknown-algorithm"]),
     ],
 )
@@ -134,6 +143,28 @@ def test_server_lines(line: str, found: list[str], folder: Path) -> None:
     assert [item.code for item in items] == found
     for item in items:
         assert item.location is not None and " server s " in item.location.text
+
+
+@pytest.mark.parametrize(
+    ("lowest", "message"),
+    [
+        ("TLSv1.0", "OpenSSL's security level does not allow TLS 1.0 and 1.1: clients can speak TLS 1.2 and up"),
+        ("SSLv3", "the TLS library does not contain SSLv3 any more: clients can speak TLS 1.2 and up"),
+    ],
+)
+def test_versions_of_the_global_defaults(lowest: str, message: str, folder: Path) -> None:
+    """The manual's own example (3.1 ssl-default-bind-options); what holds for many lines is said once, and there."""
+    start = f"global\n ssl-default-bind-options ssl-min-ver {lowest} no-tls-tickets\n"
+    (item,) = said(folder, start + frontend([BIND, BIND.replace(":1", ":2")]))
+    assert item.message == f"{message} [tls-unavailable-version]" and item.location is not None
+    assert item.location.text[item.location.column - 1 :].startswith(f"{lowest} no-tls")
+
+
+def test_a_list_of_ciphers_in_a_crt_list_has_a_level_of_its_own(folder: Path) -> None:
+    (folder / "sites").write_text(f"{folder}/rsa.pem [ciphers HIGH]\n{folder}/site.pem [curves P-256] shop.example\n")
+    line = "bind :1 ssl crt-list PKI/sites ssl-min-ver TLSv1.1 ciphers DEFAULT:@SECLEVEL=0"
+    (item,) = said(folder, frontend([line]))
+    assert item.code == "tls-unavailable-version" and item.location is not None and item.location.text.endswith("[ciphers HIGH]")
 
 
 def test_in_http_mode_a_server_has_the_name_of_the_request(folder: Path) -> None:

@@ -16,12 +16,13 @@ from headgate.base.findings import Findings
 from headgate.config.lint_rules import asked_names
 from headgate.config.model import Config, Proxy
 from headgate.config.option_places import OptionPlaces
-from headgate.config.tls_options import BindPolicy, ServerTls, Verify
+from headgate.config.tls_options import BindPolicy, ServerTls, TlsVersions, Verify
 from headgate.plan.samples import parse_address
 from headgate.tls.lint.algorithms import unknown_algorithms, usable_with
 from headgate.tls.lint.certificates import CertificateLint
 from headgate.tls.lint.chains import ChainLint
 from headgate.tls.lint.names import lint_filters, lint_rivals
+from headgate.tls.lint.versions import lint_versions
 from headgate.tls.pem import read_authorities, read_certificates
 from headgate.tls.policy import SYSTEM_CA, enabled_versions
 from headgate.tls.server_context import BindContext
@@ -86,7 +87,11 @@ class _TlsLint:
                 if one.entry.contents.leaf not in seen and one not in superseded:
                     seen.add(one.entry.contents.leaf)
                     self._certificate(one)
+            told: set[tuple[TlsVersions, str | None]] = set()  # what a line of a list has from the bind line is said of that one
             for policy, (location, kinds) in _policies(context).items():
+                if (policy.versions, policy.ciphers) not in told:
+                    told.add((policy.versions, policy.ciphers))
+                    lint_versions(policy.versions, policy.ciphers, location, self.places, self.findings)
                 self._policy(policy, location, kinds, context.storage)
             lint_filters(context.store, self.findings)
 
@@ -144,6 +149,7 @@ class _TlsLint:
 
     def server_line(self, kind: str, server: str, line: Location | None, tls: ServerTls) -> None:
         unknown_algorithms(tls.ciphers, tls.ciphersuites, line, self.places, self.findings, side="server")
+        lint_versions(tls.versions, tls.ciphers, line, self.places, self.findings, side="server")
         if tls.certificate is not None:
             name = tls.certificate.path
             place = self.places.find(line, "crt", name, side="server")
