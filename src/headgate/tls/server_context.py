@@ -36,6 +36,7 @@ from headgate.base.records import dataclass
 from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, CertificateLine, CrtList, Verify
 from headgate.tls.applied_policy import AppliedPolicy, put_ecdsa_first
 from headgate.tls.cached_sessions import CachedSessions
+from headgate.tls.certified_key import CertifiedKey
 from headgate.tls.early_data import allow_early_data, sends_early_data
 from headgate.tls.forging import Forger
 from headgate.tls.handshake_record import HandshakeRecord
@@ -277,6 +278,10 @@ class BindContext:
         if not self.early_data and any(policy.allow_0rtt for policy in self.policies):
             self.early_data = True
             allow_early_data(self._session)
+
+    def offers_dhe(self, contents: CertifiedKey) -> bool:
+        """Whether DHE cipher suites can be used with a certificate."""
+        return contents.dh_parameters is not None or self._tuning.offers_dhe
 
     def entries(self) -> set[Entry[Any]]:
         """All of the storage that the line uses."""

@@ -42,6 +42,11 @@ class Tuning:
         if not self.certificate_compression:
             context.set_options(_NO_CERTIFICATE_COMPRESSION)
 
+    @property
+    def offers_dhe(self) -> bool:
+        """Whether there are DH parameters for certificates whose file has none."""
+        return self.dh_parameters is not None or self.dh_most > 0
+
     def offer_dhe(self, context: SSL.Context, key: PrivateKey, ciphers: str | None) -> None:
         """Let a server's context offer DHE where the configuration wants that, or take it out of `ciphers`.
 

@@ -146,7 +146,11 @@ def signature_of(written: str) -> str:
 
 def signature_key_type(number: int) -> str:
     """The type of key that makes a signature: `rsa`, `ecdsa`, `dsa`, `eddsa`; "" for what is not known."""
-    name = SIGNATURES.get(number, "")
+    return signature_kind(SIGNATURES.get(number, ""))
+
+
+def signature_kind(name: str) -> str:
+    """The same for the name of a signature algorithm."""
     for start, kind in (("rsa", "rsa"), ("ecdsa", "ecdsa"), ("dsa", "dsa"), ("ed", "eddsa")):
         if name.startswith(start):
             return kind

@@ -9,7 +9,7 @@ from headgate.base.findings import Findings
 from headgate.config.model import Config, Global
 from headgate.config.option_places import OptionPlaces
 from headgate.tls.cipher_names import cipher_names, unknown_ciphers, unknown_suites
-from headgate.tls.lint.algorithms import unknown_algorithms, usable_with
+from headgate.tls.lint.algorithms import unknown_algorithms
 
 #: Mozilla's "old" list of some years ago, and words from the manual of openssl-ciphers.
 OLD_LIST = (
@@ -68,24 +68,6 @@ def test_each_name_is_underlined_and_has_a_neighbour() -> None:
         start = item.location.column - 1
         assert text[start : start + item.location.width] == word
     assert "is a cipher suite of TLS 1.3: in 'ciphers' it has no effect" in third.message
-
-
-@pytest.mark.parametrize(
-    ("text", "kinds", "usable"),
-    [
-        ("ECDHE-ECDSA-AES128-GCM-SHA256", {"rsa"}, False),
-        ("ECDHE-ECDSA-AES128-GCM-SHA256", {"ecdsa"}, True),
-        ("ECDHE-ECDSA-AES128-GCM-SHA256", {"eddsa"}, True),
-        ("ECDHE-ECDSA-AES128-GCM-SHA256", {"rsa", "ecdsa"}, True),
-        ("ECDHE-RSA-AES128-GCM-SHA256:AES128-SHA", {"ecdsa"}, False),
-        ("AES128-SHA", {"rsa"}, True),
-        ("ECDHE+aECDSA", {"rsa"}, False),
-        ("HIGH", {"rsa"}, True),
-        ("DEFAULT", {"ecdsa"}, True),
-    ],
-)
-def test_ciphers_and_certificates(text: str, kinds: set[str], usable: bool) -> None:
-    assert usable_with(text, kinds) is usable
 
 
 def test_names_of_a_list() -> None:

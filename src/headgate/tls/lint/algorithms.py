@@ -1,4 +1,4 @@
-"""Lists of ciphers: names that OpenSSL passes over in silence, and lists that fit no certificate of the line.
+"""Lists of ciphers: names that OpenSSL passes over in silence.
 
 OpenSSL takes a list as long as one name of it selects something. Lists of curves and of signature algorithms with an unknown name
 are errors already, and so are lists of which nothing is left (`tls.policy`).
@@ -55,24 +55,3 @@ def _add_unknown(
         f"the TLS library knows no '{name}' and passes over it in silence: only the other names of '{option}' count", place,
         nearest=nearest_word(name, known), remedy="correct the name or take it out",
     )
-
-
-def usable_with(text: str, kinds: Collection[str]) -> bool:
-    """Whether a cipher list has a cipher that certificates of these kinds of key can be used with, up to TLS 1.2.
-
-    Args:
-        text: the list.
-        kinds: of `ecdsa`, `rsa`, `dsa`, `eddsa`.
-    """
-    return any(not (needs := _certificate_of(name)) or needs & set(kinds) for name in cipher_names(text))
-
-
-def _certificate_of(cipher: str) -> frozenset[str]:
-    """The kinds of keys that a cipher authenticates with; none for those that need no certificate."""
-    if "ECDSA" in cipher:
-        return frozenset({"ecdsa", "eddsa"})
-    if "DSS" in cipher:
-        return frozenset({"dsa"})
-    if cipher.startswith(("ADH-", "AECDH-", "PSK-", "ECDHE-PSK-", "DHE-PSK-", "SRP-AES")):
-        return frozenset()
-    return frozenset({"rsa"})

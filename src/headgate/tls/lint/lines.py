@@ -18,10 +18,11 @@ from headgate.config.model import Config, Proxy
 from headgate.config.option_places import OptionPlaces
 from headgate.config.tls_options import BindPolicy, ServerTls, TlsVersions, Verify
 from headgate.plan.samples import parse_address
-from headgate.tls.lint.algorithms import unknown_algorithms, usable_with
+from headgate.tls.lint.algorithms import unknown_algorithms
 from headgate.tls.lint.certificates import CertificateLint
 from headgate.tls.lint.chains import ChainLint
 from headgate.tls.lint.names import lint_filters, lint_rivals
+from headgate.tls.lint.unreachable import Key, lint_unreachable
 from headgate.tls.lint.versions import lint_versions
 from headgate.tls.pem import read_authorities, read_certificates
 from headgate.tls.policy import SYSTEM_CA, enabled_versions
@@ -78,8 +79,8 @@ class _TlsLint:
             for path, entry in context.storage.authorities.items():
                 self.authorities[path] = entry.contents
                 self.chains.know(entry.contents, path)
-            for path, keys in context.storage.ticket_keys.items():
-                self.certificates.ticket_keys(path, keys.location)
+            for path, ticket_keys in context.storage.ticket_keys.items():
+                self.certificates.ticket_keys(path, ticket_keys.location)
         seen: set[bytes] = set()
         for context in contexts:
             superseded = lint_rivals(context.store, self.findings, self.now.timestamp())
@@ -88,11 +89,11 @@ class _TlsLint:
                     seen.add(one.entry.contents.leaf)
                     self._certificate(one)
             told: set[tuple[TlsVersions, str | None]] = set()  # what a line of a list has from the bind line is said of that one
-            for policy, (location, kinds) in _policies(context).items():
+            for policy, (location, keys) in _policies(context).items():
                 if (policy.versions, policy.ciphers) not in told:
                     told.add((policy.versions, policy.ciphers))
                     lint_versions(policy.versions, policy.ciphers, location, self.places, self.findings)
-                self._policy(policy, location, kinds, context.storage)
+                self._policy(policy, location, keys, context.storage)
             lint_filters(context.store, self.findings)
 
     def _certificate(self, one: Served) -> None:
@@ -103,8 +104,8 @@ class _TlsLint:
         self.certificates.site(contents, certificate, location, key=files.key, stapled=stapled)
         self.chains.site(contents, certificate, location)
 
-    def _policy(self, policy: BindPolicy, location: Location | None, kinds: set[str], storage: Storage) -> None:
-        """What a bind line, or a line of a crt-list, says to its clients; `kinds` are those of its certificates' keys."""
+    def _policy(self, policy: BindPolicy, location: Location | None, keys: set[Key], storage: Storage) -> None:
+        """What a bind line, or a line of a crt-list, says to its clients; `keys` are those of its certificates."""
         unknown_algorithms(policy.ciphers, policy.ciphersuites, location, self.places, self.findings)
         if policy.verify is not Verify.NONE:
             for option, path in (("ca-file", policy.ca_file), ("ca-verify-file", policy.ca_verify_file)):
@@ -122,14 +123,7 @@ class _TlsLint:
                 self.places.find(location, "ssl-max-ver", policy.versions.highest or ""),
                 remedy="write 'ssl-max-ver TLSv1.3', or take the limit out",
             )
-        if policy.ciphers is not None and kinds and set(versions) - {"TLSv1.3"} and not usable_with(policy.ciphers, kinds):
-            who = "no client at all" if "TLSv1.3" not in versions else "no client with TLS 1.2"
-            self.findings.add(
-                "tls-unusable-ciphers",
-                f"none of these ciphers can be used with a certificate that has {_listed(kinds)}: {who} finds a common one",
-                self.places.find(location, "ciphers", policy.ciphers),
-                remedy="take ciphers for that kind of key into the list, or add a certificate of the kind that the list is for",
-            )
+        lint_unreachable(policy, keys, location, self.places, self.findings)
 
     def _authorities(self, path: str, location: Location | None) -> tuple[x509.Certificate, ...]:
         """The CAs of a file; none for those of the system, which are not the operator's."""
@@ -192,19 +186,14 @@ class _TlsLint:
             )
 
 
-def _policies(context: BindContext) -> dict[BindPolicy, tuple[Location | None, set[str]]]:
-    """The policies of a bind line, with where each was written and the kinds of keys of its certificates."""
-    found: dict[BindPolicy, tuple[Location | None, set[str]]] = {context.tls.policy: (context.tls.location, set())}
+def _policies(context: BindContext) -> dict[BindPolicy, tuple[Location | None, set[Key]]]:
+    """The policies of a bind line, with where each was written and the keys of its certificates."""
+    found: dict[BindPolicy, tuple[Location | None, set[Key]]] = {context.tls.policy: (context.tls.location, set())}
     for one in context.store.served:
-        found.setdefault(one.policy, (one.line.location or one.line.file.location, set()))[1].add(one.kind)
+        contents = one.entry.contents
+        key = Key(contents.kind, contents.curve, context.offers_dhe(contents))
+        found.setdefault(one.policy, (one.line.location or one.line.file.location, set()))[1].add(key)
     return found
-
-
-_KEYS = {"rsa": "an RSA key", "ecdsa": "an ECDSA key", "dsa": "a DSA key", "eddsa": "an EdDSA key"}
-
-
-def _listed(kinds: Iterable[str]) -> str:
-    return " or ".join(_KEYS[kind] for kind in sorted(kinds))
 
 
 def _read(
