@@ -20,6 +20,7 @@ from headgate.tls.lint.certificates import CertificateLint, must_staple
 from headgate.tls.pem import read_certified_key
 from tests.tls.lint.forge import NOW, days, make, revocations, signed_with, valid
 from tests.tls.lint.forge import must_staple as stapling
+from tests.tls.ocsp.ocsp_fixtures import make_response
 
 HERE = Location("x.cfg", 7, 1, 4, "bind")
 
@@ -47,8 +48,8 @@ def loaded(directory: Path, issued: Issued, name: str = "site.pem", more: bytes 
     return read_certified_key(str(path), HERE)
 
 
-def site(one: CertifiedKey, *, key: str | None = None, stapled: bool = False) -> Look:
-    return lambda lint: lint.site(one, one.certificate, HERE, key=key, stapled=stapled)
+def site(one: CertifiedKey, *, key: str | None = None, updated: bool = False) -> Look:
+    return lambda lint: lint.site(one, one.certificate, HERE, key=key, updated=updated)
 
 
 # --- dates ---
@@ -158,7 +159,23 @@ def test_must_staple(root: Authority, tmp_path: Path) -> None:
     assert must_staple(one.certificate)
     (found,) = told(site(one))
     assert "[tls-must-staple]" in found and f"'{one.path}.ocsp'" in found
-    assert told(site(one, stapled=True)) == []
+    assert told(site(one, updated=True)) == []
+
+
+def test_only_a_response_that_can_be_stapled_counts(root: Authority, tmp_path: Path) -> None:
+    """An empty file asks for stapling (5.1 crt), and until the runtime API fills it clients are sent nothing."""
+    issued = make(root, ["a.example"], extensions=[stapling()])
+    one = loaded(tmp_path, issued)
+    one.issuer = root.certificate.public_bytes(Encoding.DER)
+    for ends, found in ((3600.0, ""), (-30.0, "its file has none that can be stapled")):
+        one.ocsp = make_response(root, issued, now=NOW.timestamp(), ends=ends)
+        assert [found in text for text in told(site(one))] == ([True] if found else [])
+    for data, found in ((b"", "has none:"), (b"nonsense", "its file has none that can be stapled:")):
+        one.ocsp = data
+        (text,) = told(site(one))
+        assert found in text
+    one.ocsp = make_response(root, make(root, ["a.example"]), now=NOW.timestamp())  # about another certificate
+    assert len(told(site(one))) == 1
 
 
 def test_another_tls_feature_is_not_must_staple(root: Authority, tmp_path: Path) -> None:
@@ -241,6 +258,6 @@ def test_nothing_of_a_key_is_said(root: Authority, tmp_path: Path) -> None:
 def test_the_time_is_an_argument(root: Authority, tmp_path: Path) -> None:
     one = loaded(tmp_path, valid(root, ["a.example"], -10, 400))
     findings, report = Findings(), Report()
-    CertificateLint(findings, NOW + datetime.timedelta(days=380)).site(one, one.certificate, HERE, key=None, stapled=False)
+    CertificateLint(findings, NOW + datetime.timedelta(days=380)).site(one, one.certificate, HERE, key=None, updated=False)
     findings.tell(report)
     assert [item.code for item in report.items] == ["tls-expires-soon"]

@@ -21,6 +21,7 @@ from headgate.tls.lint.lines import lint_tls
 from headgate.tls.server_context import SessionCache
 from headgate.tls.storage import Entry, Storage
 from tests.tls.lint.forge import days, make, must_staple, revocations
+from tests.tls.ocsp.ocsp_fixtures import make_response
 
 NOW = datetime.datetime.now(datetime.UTC)
 EMPTY = Config(Global(), (), {}, {}, {})
@@ -49,6 +50,7 @@ def folder(root: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for name, data in files.items():
         (path / name).write_bytes(data)
+    (path / "updated").write_text(f"{path}/with.pem [ocsp-update on]\n")
     return path
 
 
@@ -111,12 +113,13 @@ def test_no_client_at_all(folder: Path) -> None:
 
 
 def test_a_response_beside_the_certificate_is_enough(folder: Path, root: Authority) -> None:
-    """An empty file asks for stapling (5.1 crt); the runtime API will fill it."""
     issued = make(root, ["staple.example"], extensions=[must_staple()], now=NOW)
     (folder / "with.pem").write_bytes(issued.pem)
     (folder / "with.pem.issuer").write_bytes(root.certificate_pem)
-    (folder / "with.pem.ocsp").write_bytes(b"")
-    assert codes(folder, "bind :1 ssl crt PKI/with.pem") == []
+    for response, found in ((make_response(root, issued, now=NOW.timestamp()), []), (b"", ["tls-must-staple"])):
+        (folder / "with.pem.ocsp").write_bytes(response)
+        assert codes(folder, "bind :1 ssl crt PKI/with.pem") == found
+    assert codes(folder, "bind :1 ssl crt-list PKI/updated") == []
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from cryptography.x509.oid import ExtensionOID
 from headgate.base.diagnostics import Location
 from headgate.base.findings import Findings
 from headgate.tls.certified_key import CertifiedKey
+from headgate.tls.ocsp import response
+from headgate.tls.ocsp.failures import Failure
 
 #: DER of the identifier of the TLS feature extension (RFC 7633): who has not got it need not be taken apart.
 _TLS_FEATURE = bytes.fromhex("06082b06010505070118")
@@ -44,7 +46,7 @@ class CertificateLint:
         self._reachable: dict[str, bool] = {}
 
     def site(
-        self, one: CertifiedKey, certificate: x509.Certificate, location: Location | None, *, key: str | None, stapled: bool
+        self, one: CertifiedKey, certificate: x509.Certificate, location: Location | None, *, key: str | None, updated: bool
     ) -> None:
         """What a bind line presents.
 
@@ -53,7 +55,7 @@ class CertificateLint:
             certificate: `one.certificate`.
             location: where the configuration names its file.
             key: the file of its private key where the configuration names one.
-            stapled: an OCSP response is, or will be, sent with it.
+            updated: its OCSP response is fetched (`ocsp-update on`).
         """
         named = f"certificate '{one.path}'"
         self._dates(certificate, named, "clients refuse the connection", one.path, location)
@@ -64,10 +66,11 @@ class CertificateLint:
                     what = f"the intermediate {subject_of(above)} in '{one.path}'"
                     self._dates(above, what, "clients can't follow the chain to its root and refuse it", one.path, location)
                     self._strength(above, what, location, "clients refuse the chain, or soon will")
-        if not stapled and _TLS_FEATURE in one.leaf and must_staple(certificate):
+        if not updated and _TLS_FEATURE in one.leaf and must_staple(certificate) and not self._is_stapled(one, certificate):
+            has = "its file has none that can be stapled" if one.ocsp else "has none"
             self._findings.add(
                 "tls-must-staple",
-                f"{named} must come with an OCSP response (RFC 7633) and has none: clients that mind it refuse the connection",
+                f"{named} must come with an OCSP response (RFC 7633) and {has}: clients that mind it refuse the connection",
                 location, remedy=f"put the response into '{one.path}.ocsp', or have it fetched: ocsp-update on",
             )
         self.readable(one.path, key, location)
@@ -101,6 +104,17 @@ class CertificateLint:
             self._early(what, crl.last_update_utc, "all certificates of this CA are refused until then", location)
         elif end is not None:
             self._end(what, end, "all certificates of this CA are refused, revoked or not", location, remedy)
+
+    def _is_stapled(self, one: CertifiedKey, certificate: x509.Certificate) -> bool:
+        """Whether the OCSP response that was loaded may be sent; an empty file only asks for one (manual 5.1 crt)."""
+        issuer = one.signer if one.ocsp else None
+        if not one.ocsp or issuer is None:
+            return False
+        try:
+            response.check_response(one.ocsp, response.subject_of(certificate, issuer), self._now.timestamp())
+        except Failure:
+            return False
+        return True
 
     # --- dates ---
 

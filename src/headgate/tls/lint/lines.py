@@ -100,8 +100,7 @@ class _TlsLint:
         contents, location, files = one.entry.contents, one.line.file.location, one.entry.file.files
         certificate = contents.certificate
         updated = self.updates if files.ocsp_update is None else files.ocsp_update
-        stapled = contents.ocsp is not None or updated
-        self.certificates.site(contents, certificate, location, key=files.key, stapled=stapled)
+        self.certificates.site(contents, certificate, location, key=files.key, updated=updated)
         self.chains.site(contents, certificate, location)
 
     def _policy(self, policy: BindPolicy, location: Location | None, keys: set[Key], storage: Storage) -> None:
