@@ -11,7 +11,6 @@ from typing import Final
 
 from headgate.base.diagnostics import ConfigError, config_error
 from headgate.config.written_options import WrittenOptions
-from headgate.wire import tls_names
 
 #: What `curves` may list (`openssl list -tls-groups`), by the names that the manual and browsers use.
 CURVES: Final = (
@@ -26,32 +25,6 @@ SIGNATURES: Final = (
     "rsa_pkcs1_sha384", "rsa_pkcs1_sha512", "ed25519", "ed448", "mldsa44", "mldsa65", "mldsa87", "ECDSA+SHA256", "ECDSA+SHA384",
     "ECDSA+SHA512", "RSA+SHA256", "RSA+SHA384", "RSA+SHA512", "RSA-PSS+SHA256", "RSA-PSS+SHA384", "RSA-PSS+SHA512",
 )  # fmt: skip
-
-#: Halves of OpenSSL's own spellings, as RFC 5246 section 7.4.1.4.1 numbers them.
-_HASHES: Final = {"SHA1": 2, "SHA224": 3, "SHA256": 4, "SHA384": 5, "SHA512": 6}
-_KEYS: Final = {"RSA": 1, "DSA": 2, "ECDSA": 3}
-#: RSA-PSS by hash, with a key for anything and with one for PSS only (RFC 8446 section 4.2.3).
-_PSS: Final = {"SHA256": (0x0804, 0x0809), "SHA384": (0x0805, 0x080A), "SHA512": (0x0806, 0x080B)}
-_NUMBERS: Final = {name.lower(): number for number, name in tls_names.SIGNATURES.items()}
-
-
-def signature_numbers(value: str) -> frozenset[int]:
-    """The numbers of the signature algorithms that a list such as that of `sigalgs` names; what is not known is left out.
-
-    >>> sorted(hex(one) for one in signature_numbers("RSA-PSS+SHA256:ecdsa_secp256r1_sha256:RSA+SHA512"))
-    ['0x403', '0x601', '0x804', '0x809']
-    """
-    found: set[int] = set()
-    for name in value.split(":"):
-        name = name.lstrip("?")
-        key, plus, hashed = name.upper().partition("+")
-        if not plus:
-            found |= {_NUMBERS[name.lower()]} if name.lower() in _NUMBERS else set()
-        elif key in ("RSA-PSS", "PSS"):
-            found.update(_PSS.get(hashed, ()))
-        elif key in _KEYS and hashed in _HASHES:
-            found.add(_HASHES[hashed] << 8 | _KEYS[key])
-    return frozenset(found)
 
 
 def unknown_name(

@@ -14,11 +14,12 @@ from OpenSSL import SSL
 
 from headgate.config.tls_options import BindPolicy, BindTls
 from headgate.config.written_options import WrittenOptions
-from headgate.tls.algorithm_names import signature_numbers
 from headgate.tls.client_auth import ClientAuth
+from headgate.tls.line_facts import signature_names
 from headgate.tls.openssl import SSL_set1_curves_list, SSL_set_options, ffi, lib
 from headgate.tls.policy import alpn_wire, enabled_versions, new_context, set_algorithms, set_versions, version_mask
 from headgate.tls.storage import Storage
+from headgate.wire.tls_names import SIGNATURES
 
 _OK: Final = 0
 _NOACK: Final = 3
@@ -62,7 +63,8 @@ class AppliedPolicy:
         self.session_id = self._auth.digest
         self.newest = "TLSv1.3" in enabled_versions(policy.versions)
         self.suites = Suites(scratch)
-        self.signatures = signature_numbers(policy.sigalgs) if policy.sigalgs is not None else None
+        names = signature_names(policy.sigalgs)
+        self.signatures = frozenset(number for number, name in SIGNATURES.items() if name in names) if names else None
 
     def _set_algorithms(self, context: SSL.Context, tls: BindTls) -> None:
         policy = self.policy
