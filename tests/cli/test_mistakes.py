@@ -19,7 +19,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from headgate.cli.main import main
-from headgate.tls.authority import Authority, Issued, issue, make_authority
+from headgate.tls.authority import Authority, Issued, issue, make_authority, revoke
 from tests.tls.lint.forge import days, make, must_staple, signed_with
 
 FOLDER = Path(__file__).with_name("mistakes")
@@ -61,6 +61,8 @@ class _Pki:
         weak = rsa.generate_private_key(65537, 1024)
         site = issue(root, ["shop.example", "*.shop.example"])
         self.write("ca.pem", root.certificate_pem)
+        self.write("intermediate-ca.pem", middle.certificate_pem)
+        self.write("intermediate.crl", revoke(middle, next_update=days(99, now)))
         self.write("old-ca.pem", make_authority("Acme Clients", **old).certificate_pem)
         self.write("site.pem", site.pem)
         self.write("rsa.pem", issue(root, ["shop.example"], key="rsa").pem)

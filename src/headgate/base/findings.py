@@ -25,6 +25,8 @@ CODES: dict[str, str] = {
     "tls-old-versions": "neither TLS 1.2 nor TLS 1.3 is allowed",
     "tls-unavailable-version": "the lowest version of a line is one that the TLS library or its security level does not have",
     "tls-must-staple": "a certificate that must come with an OCSP response has none",
+    "tls-no-client-root": "client certificates are verified with CAs, and no root is among them",
+    "tls-no-revocation-list": "a CA of client certificates has no list in the `crl-file`",
     "tls-key-readable": "everybody on the machine can read a private key, or keys of tickets",
     "tls-no-server-name": "a server's certificate is verified, and for no name",
     "tls-verify-unused": "client certificates are optional, and nothing looks whether one came",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import os
 import stat
+from collections.abc import Callable
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -25,6 +26,8 @@ from headgate.tls.ocsp.failures import Failure
 _TLS_FEATURE = bytes.fromhex("06082b06010505070118")
 #: What is left of a certificate's life when it is spoken of.
 SOON = datetime.timedelta(days=30)
+#: X509_V_ERR_CRL_NOT_YET_VALID and X509_V_ERR_CRL_HAS_EXPIRED.
+_LIST_TOO_EARLY, _LIST_EXPIRED = 11, 12
 _SHORTEST_RSA = 2048
 _SHORTEST_CURVE = 224
 _RENEW = "renew it; look at it with: openssl x509 -noout -dates -subject -in {path}"
@@ -95,14 +98,20 @@ class CertificateLint:
             what = f"the CA {subject_of(certificate)} in '{path}'"
             self._dates(certificate, what, f"the {whose} certificates that it issued are refused", path, location)
 
-    def revocations(self, crl: x509.CertificateRevocationList, path: str, location: Location | None) -> None:
-        """A list of a crl-file."""
+    def revocations(
+        self,
+        crl: x509.CertificateRevocationList,
+        path: str,
+        location: Location | None,
+        forgiven: Callable[[int], bool] = lambda number: False,
+    ) -> None:
+        """A list of a crl-file; `forgiven` says whether certificates are let in that meet this error of OpenSSL's."""
         what = f"the revocation list of {crl.issuer.rfc4514_string()} in '{path}'"
         remedy = f"fetch a new one from the CA; look at it with: openssl crl -noout -nextupdate -in {path}"
         end = crl.next_update_utc
-        if self._now < crl.last_update_utc:
+        if self._now < crl.last_update_utc and not forgiven(_LIST_TOO_EARLY):
             self._early(what, crl.last_update_utc, "all certificates of this CA are refused until then", location)
-        elif end is not None:
+        elif end is not None and not forgiven(_LIST_EXPIRED):
             self._end(what, end, "all certificates of this CA are refused, revoked or not", location, remedy)
 
     def _is_stapled(self, one: CertifiedKey, certificate: x509.Certificate) -> bool:
@@ -244,6 +253,14 @@ def must_staple(certificate: x509.Certificate) -> bool:
     except x509.ExtensionNotFound:
         return False
     return isinstance(feature, x509.TLSFeature) and x509.TLSFeatureType.status_request in feature
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether it is a CA's; a server's own certificate in a ca-file is a name already."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, ValueError, x509.DuplicateExtension):
+        return False
 
 
 def subject_of(certificate: x509.Certificate) -> str:

@@ -19,7 +19,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID
 from headgate.base.diagnostics import ConfigError, Location
 from headgate.base.findings import Findings
 from headgate.tls.certified_key import CertifiedKey
-from headgate.tls.lint.certificates import subject_of
+from headgate.tls.lint.certificates import is_authority, subject_of
 from headgate.tls.pem import read_authorities
 
 _APPEND = "append the CA's bundle behind the certificate: cat ca-bundle.crt >> site.pem"
@@ -136,7 +136,7 @@ class ChainLint:
         except OSError:
             return
         for file in sorted(files)[:_MOST_NEIGHBOURS]:
-            self.know((one for one in _certificates(file) if _is_authority(one)), file)
+            self.know((one for one in _certificates(file) if is_authority(one)), file)
 
 
 def _is_small(entry: os.DirEntry[str]) -> bool:
@@ -159,14 +159,6 @@ def _certificates(path: str) -> tuple[x509.Certificate, ...]:
 def _named(certificate: x509.Certificate) -> str:
     """The issuer, short enough for a message."""
     return certificate.issuer.rfc4514_string()[:120]
-
-
-def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        constraints = certificate.extensions.get_extension_for_oid(ExtensionOID.BASIC_CONSTRAINTS).value
-    except (x509.ExtensionNotFound, ValueError, x509.DuplicateExtension):
-        return False
-    return isinstance(constraints, x509.BasicConstraints) and constraints.ca
 
 
 def _issuing_key(leaf: bytes) -> bytes | None:

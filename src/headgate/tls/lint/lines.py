@@ -16,11 +16,12 @@ from headgate.base.findings import Findings
 from headgate.config.lint_rules import asked_names
 from headgate.config.model import Config, Proxy
 from headgate.config.option_places import OptionPlaces
-from headgate.config.tls_options import BindPolicy, ServerTls, TlsVersions, Verify
+from headgate.config.tls_options import BindPolicy, BindTls, ServerTls, TlsVersions, Verify
 from headgate.plan.samples import parse_address
 from headgate.tls.lint.algorithms import unknown_algorithms
-from headgate.tls.lint.certificates import CertificateLint
+from headgate.tls.lint.certificates import CertificateLint, is_authority
 from headgate.tls.lint.chains import ChainLint
+from headgate.tls.lint.client_authorities import forgives, lint_missing_lists, lint_roots
 from headgate.tls.lint.names import lint_filters, lint_rivals
 from headgate.tls.lint.unreachable import Key, lint_unreachable
 from headgate.tls.lint.versions import lint_versions
@@ -93,7 +94,7 @@ class _TlsLint:
                 if (policy.versions, policy.ciphers) not in told:
                     told.add((policy.versions, policy.ciphers))
                     lint_versions(policy.versions, policy.ciphers, location, self.places, self.findings)
-                self._policy(policy, location, keys, context.storage)
+                self._policy(policy, context.tls, location, keys, context.storage)
             lint_filters(context.store, self.findings)
 
     def _certificate(self, one: Served) -> None:
@@ -103,17 +104,13 @@ class _TlsLint:
         self.certificates.site(contents, certificate, location, key=files.key, updated=updated)
         self.chains.site(contents, certificate, location)
 
-    def _policy(self, policy: BindPolicy, location: Location | None, keys: set[Key], storage: Storage) -> None:
+    def _policy(
+        self, policy: BindPolicy, tls: BindTls, location: Location | None, keys: set[Key], storage: Storage
+    ) -> None:
         """What a bind line, or a line of a crt-list, says to its clients; `keys` are those of its certificates."""
         unknown_algorithms(policy.ciphers, policy.ciphersuites, location, self.places, self.findings)
         if policy.verify is not Verify.NONE:
-            for option, path in (("ca-file", policy.ca_file), ("ca-verify-file", policy.ca_verify_file)):
-                for authority in self._authorities(path, location) if path is not None else ():
-                    self.certificates.authority(authority, path or "", self.places.find(location, option, path or ""), "client")
-            entry = storage.revocations.get(policy.crl_file) if policy.crl_file is not None else None
-            for crl in entry.contents if entry is not None else ():
-                place = self.places.find(location, "crl-file", policy.crl_file or "")
-                self.certificates.revocations(crl, policy.crl_file or "", place)
+            self._client_authorities(policy, tls, location, storage)
         versions = enabled_versions(policy.versions)
         if versions and _OLD.issuperset(versions):
             self.findings.add(
@@ -123,6 +120,26 @@ class _TlsLint:
                 remedy="write 'ssl-max-ver TLSv1.3', or take the limit out",
             )
         lint_unreachable(policy, keys, location, self.places, self.findings)
+
+    def _client_authorities(self, policy: BindPolicy, tls: BindTls, location: Location | None, storage: Storage) -> None:
+        """What client certificates are verified with."""
+        trusted: list[x509.Certificate] = []
+        named = (("ca-file", policy.ca_file), ("ca-verify-file", policy.ca_verify_file))
+        files = [(option, path) for option, path in named if path is not None]
+        for option, path in files:
+            place = self.places.find(location, option, path)
+            for authority in self._authorities(path, location):
+                self.certificates.authority(authority, path, place, "client")
+                trusted.append(authority)
+        if files and SYSTEM_CA not in (policy.ca_file, policy.ca_verify_file):
+            option, path = files[0]
+            lint_roots(tls, path, trusted, self.places.find(location, option, path), self.findings)
+        entry = storage.revocations.get(policy.crl_file) if policy.crl_file is not None else None
+        if entry is not None and policy.crl_file is not None:
+            place = self.places.find(location, "crl-file", policy.crl_file)
+            for crl in entry.contents:
+                self.certificates.revocations(crl, policy.crl_file, place, partial(forgives, tls))
+            lint_missing_lists(tls, policy.crl_file, entry.contents, trusted, place, self.findings)
 
     def _authorities(self, path: str, location: Location | None) -> tuple[x509.Certificate, ...]:
         """The CAs of a file; none for those of the system, which are not the operator's."""
@@ -154,7 +171,7 @@ class _TlsLint:
         place = self.places.find(line, "ca-file", tls.ca_file, side="server")
         for authority in authorities:
             self.certificates.authority(authority, tls.ca_file, place, "server")
-        if tls.sni is None and not tls.verify_host and (tls.ca_file == SYSTEM_CA or any(map(_issues_others, authorities))):
+        if tls.sni is None and not tls.verify_host and (tls.ca_file == SYSTEM_CA or any(map(is_authority, authorities))):
             whose = "any public CA" if tls.ca_file == SYSTEM_CA else f"a CA in '{tls.ca_file}'"
             self.findings.add(
                 "tls-no-server-name",
@@ -203,11 +220,3 @@ def _read(
         return tuple(read(path, location))
     except ConfigError:
         return ()
-
-
-def _issues_others(certificate: x509.Certificate) -> bool:
-    """Whether it is a CA; a server's own certificate in a ca-file is a name already."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
