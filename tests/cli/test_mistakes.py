@@ -29,7 +29,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
 HAPROXY = "2.6."
 
 #: The crt-lists of some.
-LISTS = {"pki/filters.txt": "pki/site.pem shop.example blog.example", "pki/deep.txt": "pki/site.pem a.b.shop.example"}
+LISTS = {
+    "pki/filters.txt": "pki/site.pem shop.example blog.example", "pki/deep.txt": "pki/site.pem a.b.shop.example",
+    "pki/twice.txt": "pki/site.pem shop.example\npki/site.pem [verify required ca-file pki/ca.pem] shop.example",
+}  # fmt: skip
 
 Check = Callable[..., tuple[int, str]]
 
@@ -134,7 +137,7 @@ def test_is_said_with_line_consequence_and_remedy(name: str) -> None:
     match = re.match(r"\[(ALERT|WARNING)\] +: config : parsing \[(\S+):(\d+)\] : (.*)", first)
     assert match is not None
     file = FOLDER / match[2]
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else [LISTS[match[2]]]
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else LISTS[match[2]].splitlines()
     shown = rest[0].removeprefix("   | ").strip()
     assert shown in lines[int(match[3]) - 1]
     assert "^" in rest[1]

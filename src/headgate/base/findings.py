@@ -17,7 +17,7 @@ CODES: dict[str, str] = {
     "tls-expires-soon": "a certificate, one of its intermediates, a CA or a revocation list ends within 30 days",
     "tls-weak-key": "an RSA key has less than 2048 bits, or an elliptic curve less than 224",
     "tls-weak-signature": "a certificate is signed with MD5 or SHA-1",
-    "tls-name-twice": "two certificates of one type of key answer to one name",
+    "tls-name-twice": "two certificates of one type of key answer to one name, or one with different options",
     "tls-filter-not-covered": "an SNI filter of a crt-list names something that its certificate is not valid for",
     "tls-unknown-algorithm": "a list of ciphers, curves or signature algorithms has a name that the TLS library does not know",
     "tls-unusable-ciphers": "no certificate of the line can be used with any of its ciphers",

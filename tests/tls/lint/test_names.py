@@ -8,7 +8,7 @@ import pytest
 
 from headgate.base.diagnostics import Diagnostic, Location, Report
 from headgate.base.findings import Findings
-from headgate.config.tls_options import BindPolicy, CertificateFile, CertificateLine
+from headgate.config.tls_options import BindPolicy, CertificateFile, CertificateLine, TlsVersions
 from headgate.tls.authority import Authority, Issued, make_authority
 from headgate.tls.lint.names import lint_filters, lint_rivals
 from headgate.tls.pem import read_certified_key
@@ -17,6 +17,7 @@ from headgate.tls.store import CertificateStore, Served
 from tests.tls.lint.forge import NOW, valid
 
 HERE = Location("list.txt", 3, 1, 8, "site.pem *.a.example !no.a.example b.example")
+_NO_OPTIONS = BindPolicy()
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +25,11 @@ def root() -> Authority:
     return make_authority("Root")
 
 
-def served(directory: Path, name: str, issued: Issued, *filters: str) -> Served:
+def served(directory: Path, name: str, issued: Issued, *filters: str, policy: BindPolicy = _NO_OPTIONS) -> Served:
     path = directory / f"{name}.pem"
     path.write_bytes(issued.pem)
     line = CertificateLine(CertificateFile(str(path), HERE), filters)
-    return Served(Entry(str(path), read_certified_key(str(path), HERE), HERE), BindPolicy(), line)
+    return Served(Entry(str(path), read_certified_key(str(path), HERE), HERE), policy, line)
 
 
 def rivals(directory: Path, *ones: Served) -> list[str]:
@@ -46,6 +47,22 @@ def test_the_first_of_two_is_used(root: Authority, tmp_path: Path) -> None:
         "'b.example' stands in two certificates with the same kind of key (ecdsa): 'one.pem' is used, the first of the two, and "
         "'two.pem' is not [tls-name-twice]"
     ]
+
+
+def test_one_certificate_with_different_options(root: Authority, tmp_path: Path) -> None:
+    site, strict = valid(root, ["a.example", "b.example"]), BindPolicy(versions=TlsVersions("TLSv1.3"))
+    one, two = served(tmp_path, "one", site, "a.example"), served(tmp_path, "one", site, "a.example", policy=strict)
+    said = (
+        "'a.example' stands twice with certificate 'one.pem', and with different options: those of list.txt:3 hold, and these do"
+        " not [tls-name-twice]"
+    )
+    assert rivals(tmp_path, one, two) == rivals(tmp_path, two, one) == [said]
+    assert rivals(tmp_path, one, served(tmp_path, "one", site, "a.example")) == []
+    everything = served(tmp_path, "one", site)
+    assert rivals(tmp_path, everything, two) == [said]
+    assert rivals(tmp_path, two, everything) == []  # for b.example
+    both = served(tmp_path, "one", site, "a.example", "b.example", policy=strict)
+    assert rivals(tmp_path, both, everything) == [said]
 
 
 def test_a_valid_one_is_used_in_the_place_of_an_expired_one(root: Authority, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Names on a bind line: two certificates for one, and SNI filters that their certificate does not cover."""
+"""Names on a bind line: two certificates for one, two sets of options, and SNI filters that their certificate does not cover."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from headgate.tls.store import CertificateStore, Choice, Served
 
 
 def lint_rivals(store: CertificateStore, findings: Findings, now: float) -> set[Served]:
-    """Two certificates of one kind of key for one name: which one is used, and why. The same one twice is nobody's mistake.
+    """Two certificates of one kind of key for one name: which one is used, and why.
+
+    The same one twice is nobody's mistake, unless the lines say different things to its clients.
 
     Args:
         store: of the bind line.
@@ -27,7 +29,8 @@ def lint_rivals(store: CertificateStore, findings: Findings, now: float) -> set[
     for one in store.served:
         for name in one.names:
             other = first.setdefault((name, one.kind), one)
-            if other is one or other.entry.contents.leaf == one.entry.contents.leaf:
+            same = other.entry.contents.leaf == one.entry.contents.leaf
+            if other is one or (same and other.policy == one.policy):
                 continue
             chosen = _chosen(store, name)
             winner, loser = (one, other) if one in chosen else (other, one)
@@ -35,6 +38,10 @@ def lint_rivals(store: CertificateStore, findings: Findings, now: float) -> set[
             if winner not in chosen or (winner, loser) in told:
                 continue  # another filter decides for that name, or it has been said for another one
             told.add((winner, loser))
+            if same:
+                if not _is_for_the_rest(store, winner, loser):
+                    _add_options_twice(name, winner, loser, findings)
+                continue
             losers.add(loser)
             why = "the other one has expired" if loser.entry.contents.not_after < now else "the first of the two"
             findings.add(
@@ -46,6 +53,24 @@ def lint_rivals(store: CertificateStore, findings: Findings, now: float) -> set[
             )
     default = store.default or ()
     return {one for one in losers if one not in default and not any(one in _chosen(store, name) for name in one.names)}
+
+
+def _is_for_the_rest(store: CertificateStore, winner: Served, loser: Served) -> bool:
+    """Whether a line without filters is for the names of its certificate that a line with filters has not taken."""
+    if loser.line.filters or not winner.line.filters:
+        return False
+    return loser in (store.default or ()) or any(loser in _chosen(store, name) for name in loser.names)
+
+
+def _add_options_twice(name: bytes, winner: Served, loser: Served, findings: Findings) -> None:
+    holds = winner.line.location or winner.line.file.location
+    findings.add(
+        "tls-name-twice",
+        f"'{name.decode('ascii', 'replace')}' stands twice with certificate '{loser.entry.contents.path}', and with different "
+        f"options: those of {holds.short} hold, and these do not",
+        loser.line.location or loser.line.file.location,
+        remedy="write the name once, with the options that are meant",
+    )
 
 
 def _chosen(store: CertificateStore, name: bytes) -> Choice:
