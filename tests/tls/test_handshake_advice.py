@@ -52,5 +52,19 @@ def test_the_example_of_the_manual() -> None:
     )
 
 
+def test_only_suites_that_our_keys_can_be_used_with_are_proposed() -> None:
+    from tests.tls.test_handshake_diagnosis import hello
+
+    ecdsa, rsa = 0xC02C, 0xC030
+    for offered, expected in (
+        ((ecdsa, rsa), "add one of ECDHE-ECDSA-AES256-GCM-SHA384 to `ciphers` on that bind line."),
+        ((rsa,), "add one of these to `ciphers` on that bind line and add `crt` with an RSA certificate for the same name."),
+        ((ecdsa,), "add one of these to `ciphers` on that bind line."),
+    ):
+        allowed = ("ECDHE-ECDSA-AES128-GCM-SHA256",)
+        found = record(error_number=193, line=LINE, first_bytes=hello(ciphers=offered), allowed=allowed)
+        assert found.cause is Cause.NO_COMMON_CIPHER and found.advice.endswith(expected), found.advice
+
+
 if __name__ == "__main__":
     print("\n".join(written()))

@@ -5,6 +5,7 @@ Pure: everything is in the record.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from headgate.tls.handshake_diagnosis import (
@@ -147,8 +148,20 @@ def no_cipher(record: HandshakeRecord) -> str:
             f" {article(wanted.replace(' and ', ' or '))} certificate for the same name."
         )
     what = f"offers {listed(offered)}" if offered else f"offers no cipher suite of {'TLS 1.3' if newest else 'TLS 1.2 or older'}"
-    add = f" To serve it anyway: add one of these to `{option}` {on_line(record, option)}." if offered else ""
+    add = _to_add(record, offered, option) if offered else ""
     return f"The client {what}, none of which {place(record, option)} allows.{add}"
+
+
+def _to_add(record: HandshakeRecord, offered: Sequence[str], option: str) -> str:
+    """What lets a client in that offers these suites, none of which is allowed: only those that our keys can be used with."""
+    kinds = {"ecdsa" if one.kind == "eddsa" else one.kind for one in our_certificates(record)}  # RFC 8422 section 5.10
+    usable = [one for one in offered if not kinds or cipher_key_type(one) in ("", *kinds)]
+    which = "one of these" if len(usable) in (0, len(offered)) else f"one of {listed(usable)}"
+    text = f" To serve it anyway: add {which} to `{option}` {on_line(record, option)}"
+    if usable:
+        return text + "."
+    needed = listed(dict.fromkeys(KEYS[cipher_key_type(one)] for one in offered))
+    return f"{text} and add `crt` with {article(needed.replace(' and ', ' or '))} certificate for the same name."
 
 
 def no_group(record: HandshakeRecord) -> str:
