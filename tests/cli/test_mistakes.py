@@ -64,8 +64,9 @@ class _Pki:
         weak = rsa.generate_private_key(65537, 1024)
         site = issue(root, ["shop.example", "*.shop.example"])
         self.write("ca.pem", root.certificate_pem)
-        self.write("intermediate-ca.pem", middle.certificate_pem)
-        self.write("intermediate.crl", revoke(middle, next_update=days(99, now)))
+        (self.folder / "clients").mkdir()  # not beside the certificates, where the chain that lacks it would find it
+        self.write("clients/intermediate-ca.pem", middle.certificate_pem)
+        self.write("clients/intermediate.crl", revoke(middle, next_update=days(99, now)))
         self.write("old-ca.pem", make_authority("Acme Clients", **old).certificate_pem)
         self.write("site.pem", site.pem)
         self.write("rsa.pem", issue(root, ["shop.example"], key="rsa").pem)

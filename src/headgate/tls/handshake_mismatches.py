@@ -174,7 +174,8 @@ def no_group(record: HandshakeRecord) -> str:
         )
     offered = [group_name(one) for one in without_grease(hello.groups)]
     add = "" if set(offered) & set(allowed) else next((one for one in offered if not one.startswith("0x")), "")
-    remedies = [f"add {add} to `curves` {on_line(record, 'curves')}"] if add else []
+    here, there = on_line(record, "curves"), on_line(record)
+    remedies = [f"add {add} to `curves`"] if add else []
     text = f"The client supports {plural('group', offered)}; {place(record, 'curves')} allows {listed(allowed)}"
     curves = [one.curve for one in our_certificates(record)]
     if record.line is not None and negotiated_version(hello, record.line.versions) != "TLSv1.3" and curves and all(
@@ -182,8 +183,10 @@ def no_group(record: HandshakeRecord) -> str:
     ):
         # RFC 8422 section 5.1: before TLS 1.3 the list is also that of the curves of certificates.
         text += f", and the key of {shown_certificates(record)} is on {listed(curves)}"
-        remedies.append(f"add `crt` with an RSA certificate for the same name {on_line(record)}")
-    return f"{text}. To serve it anyway: {' and '.join(remedies)}." if remedies else f"{text}."
+        remedies = [f"{one} {here}" if here != there else one for one in remedies]
+        remedies.append("add `crt` with an RSA certificate for the same name")
+        here = there
+    return f"{text}. To serve it anyway: {' and '.join(remedies)} {here}." if remedies else f"{text}."
 
 
 def no_signature(record: HandshakeRecord) -> str:
