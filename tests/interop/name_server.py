@@ -103,7 +103,9 @@ class NameServer:
                 connection, _ = self._stream.accept()
                 self.connections += 1
                 self._open.add(connection)
-                threading.Thread(target=self._serve_stream, args=(connection,), daemon=True).start()
+                thread = threading.Thread(target=self._serve_stream, args=(connection,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def _serve_stream(self, accepted: socket.socket) -> None:
         with contextlib.suppress(OSError), accepted, contextlib.ExitStack() as stack:
@@ -120,11 +122,14 @@ class NameServer:
         self._open.discard(accepted)
 
     def close(self) -> None:
-        """Stop answering."""
+        """Stop answering; when this is done, nothing of it is left."""
         for sock in (self._stream, self._datagrams, *list(self._open)):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
+        self._stream.close()
+        self._datagrams.close()
+        for thread in self._threads:
+            thread.join(self.patience + 1.0)
 
 
 def certified(directory: pathlib.Path) -> ssl.SSLContext:
