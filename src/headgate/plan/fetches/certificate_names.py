@@ -116,31 +116,40 @@ def alternative_names(certificate: Certificate) -> list[str] | None:
     Raises:
         ValueError: they can't be decoded.
     """
-    from cryptography import x509
+    from cryptography.x509 import ExtensionNotFound, SubjectAlternativeName
 
     try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
+        extension = certificate.extensions.get_extension_for_class(SubjectAlternativeName)
+    except ExtensionNotFound:
         return None
     return [_alternative(name) for name in extension.value]
 
 
 def _alternative(name: GeneralName) -> str:
-    from cryptography import x509
+    # Each by its name: in compiled code a module that is imported here may not be there yet.
+    from cryptography.x509 import (
+        DirectoryName,
+        DNSName,
+        IPAddress,
+        OtherName,
+        RegisteredID,
+        RFC822Name,
+        UniformResourceIdentifier,
+    )
 
-    if isinstance(name, x509.IPAddress):
+    if isinstance(name, IPAddress):
         address = name.value
         if getattr(address, "version", 0) == 6:
             packed = address.packed  # type: ignore[union-attr]
             return "IP Address:" + ":".join(f"{int.from_bytes(packed[at : at + 2], 'big'):X}" for at in range(0, 16, 2))
         return f"IP Address:{address}"
-    if isinstance(name, x509.DirectoryName):
+    if isinstance(name, DirectoryName):
         return f"DirName:{(oneline(name.value) or b'').decode('utf-8', 'backslashreplace')}"
-    if isinstance(name, x509.RegisteredID):
+    if isinstance(name, RegisteredID):
         return f"Registered ID:{name.value.dotted_string}"
-    if isinstance(name, x509.OtherName):
+    if isinstance(name, OtherName):
         kind = name.type_id.dotted_string
         text = _contents(name.value).decode("utf-8", "replace") if name.value[:1] and name.value[0] in _TEXT_TAGS else None
         return f"othername: {_OTHER.get(kind, kind)}::{text if text is not None else '<unsupported>'}"
-    kinds = {x509.DNSName: "DNS", x509.RFC822Name: "email", x509.UniformResourceIdentifier: "URI"}
+    kinds = {DNSName: "DNS", RFC822Name: "email", UniformResourceIdentifier: "URI"}
     return f"{kinds.get(type(name), type(name).__name__)}:{name.value}"
