@@ -19,7 +19,7 @@ from headgate.tls.line_facts import signature_names
 from headgate.tls.openssl import SSL_set1_curves_list, SSL_set_options, ffi, lib
 from headgate.tls.policy import alpn_wire, enabled_versions, new_context, set_algorithms, set_versions, version_mask
 from headgate.tls.storage import Storage
-from headgate.wire.tls_names import SIGNATURES
+from headgate.wire.tls_names import SIGNATURES, cipher_key_type
 
 _OK: Final = 0
 _NOACK: Final = 3
@@ -122,8 +122,8 @@ class Suites(dict[int, str]):
         cipher = lib.SSL_CIPHER_find(self._ssl, number.to_bytes(2, "big"))
         name = ffi.string(lib.SSL_CIPHER_get_name(cipher)) if cipher else b""
         kind = ""
-        if name in self.enabled and not name.startswith((b"ADH", b"AECDH")) and b"PSK" not in name:
-            kind = "ecdsa" if b"ECDSA" in name else "dsa" if b"DSS" in name else "rsa"
+        if name in self.enabled and b"PSK" not in name:
+            kind = cipher_key_type(name.decode())
         self[number] = kind
         return kind
 

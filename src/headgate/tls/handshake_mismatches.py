@@ -37,7 +37,15 @@ from headgate.tls.handshake_words import (
 )
 from headgate.tls.line_facts import VersionLimits
 from headgate.wire.client_hello import without_grease
-from headgate.wire.tls_names import cipher_key_type, cipher_name, group_name, is_tls13_cipher, signature_key_type, signature_name
+from headgate.wire.tls_names import (
+    cipher_key_type,
+    cipher_name,
+    group_name,
+    is_tls13_cipher,
+    signature_key_type,
+    signature_name,
+    suite_key_type,
+)
 
 if TYPE_CHECKING:
     from headgate.tls.handshake_record import HandshakeRecord
@@ -154,7 +162,7 @@ def no_cipher(record: HandshakeRecord) -> str:
 
 def _to_add(record: HandshakeRecord, offered: Sequence[str], option: str) -> str:
     """What lets a client in that offers these suites, none of which is allowed: only those that our keys can be used with."""
-    kinds = {"ecdsa" if one.kind == "eddsa" else one.kind for one in our_certificates(record)}  # RFC 8422 section 5.10
+    kinds = {suite_key_type(one.kind) for one in our_certificates(record)}
     usable = [one for one in offered if not kinds or cipher_key_type(one) in ("", *kinds)]
     which = "one of these" if len(usable) in (0, len(offered)) else f"one of {listed(usable)}"
     text = f" To serve it anyway: add {which} to `{option}` {on_line(record, option)}"

@@ -13,6 +13,7 @@ from headgate.config.tls_options import BindPolicy
 from headgate.tls.applied_policy import AppliedPolicy
 from headgate.tls.store import Choice, Served
 from headgate.wire.client_hello import ClientHello
+from headgate.wire.tls_names import suite_key_type
 
 _TLS_1_3: Final = 0x0304
 #: What comes first where the client can use several: as OpenSSL would choose.
@@ -56,7 +57,7 @@ def _usable_13(one: Served, hello: ClientHello, applied: AppliedPolicy) -> bool:
 
 def _usable_12(one: Served, hello: ClientHello, applied: AppliedPolicy) -> bool:
     kind, curve = one.kind, one.entry.contents.curve
-    needed = "ecdsa" if kind == "eddsa" else kind  # RFC 8422 section 5.10: EdDSA goes with the suites of ECDSA
+    needed = suite_key_type(kind)
     if not any(applied.suites[number] == needed for number in hello.ciphers):
         return False
     offered = _common(hello, applied)

@@ -130,6 +130,11 @@ def cipher_key_type(name: str) -> str:
     return "dsa" if "-DSS-" in name else "rsa"
 
 
+def suite_key_type(kind: str) -> str:
+    """What cipher suites call a type of key: EdDSA goes with those for ECDSA (RFC 8422 section 5.10)."""
+    return "ecdsa" if kind == "eddsa" else kind
+
+
 def cipher_needs_group(name: str) -> bool:
     """Whether a cipher suite up to TLS 1.2 agrees on keys over an elliptic curve, and so needs a common group."""
     return name.startswith(("ECDHE-", "AECDH-"))

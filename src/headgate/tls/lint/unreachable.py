@@ -16,7 +16,7 @@ from headgate.config.tls_options import BindPolicy
 from headgate.tls.cipher_names import cipher_names
 from headgate.tls.line_facts import signature_names
 from headgate.tls.policy import negotiable_versions
-from headgate.wire.tls_names import signature_kind
+from headgate.wire.tls_names import cipher_key_type, signature_kind, suite_key_type
 
 _NEWEST = "TLSv1.3"
 _KEYS = {"rsa": "an RSA key", "ecdsa": "an ECDSA key", "dsa": "a DSA key", "eddsa": "an EdDSA key"}
@@ -88,22 +88,13 @@ def usable_with(ciphers: str | None, keys: Iterable[Key]) -> bool:
     for name in cipher_names(ciphers or "DEFAULT"):
         if "PSK" in name or name.startswith("SRP"):
             continue  # for keys and passwords that both sides know: there are none here
-        needs = _certificate_of(name)
+        needs = cipher_key_type(name)
         if not needs and not unsafe:
             continue  # anonymous ones are below OpenSSL's security level
         dhe = name.startswith(("DHE-", "ADH-"))
-        if any((not needs or key.kind in needs) and (key.dhe or not dhe) for key in known):
+        if any(needs in ("", suite_key_type(key.kind)) and (key.dhe or not dhe) for key in known):
             return True
     return False
-
-
-def _certificate_of(cipher: str) -> frozenset[str]:
-    """The kinds of keys that a cipher authenticates with; none for those that need no certificate."""
-    if "ECDSA" in cipher:
-        return frozenset({"ecdsa", "eddsa"})
-    if "DSS" in cipher:
-        return frozenset({"dsa"})
-    return frozenset() if cipher.startswith(("ADH-", "AECDH-")) else frozenset({"rsa"})
 
 
 def _signs(signatures: Collection[str], key: Key) -> bool:
