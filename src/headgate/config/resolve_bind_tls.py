@@ -35,7 +35,7 @@ from headgate.config.tls_options import (
     TlsVersions,
     Verify,
 )
-from headgate.config.version_limits import version_limits
+from headgate.config.version_limits import limits_in_words
 from headgate.config.written_options import TOLD, WrittenOptions
 
 
@@ -241,7 +241,7 @@ def tls_versions(settings: Settings, place: Location, report: Report) -> TlsVers
         message = f"no TLS version is left between {lowest} and {highest}: nobody could connect"
         remedy = f"write 'ssl-min-ver {highest} ssl-max-ver {lowest}', or leave one of them out"
         first, second = settings.place("ssl-min-ver"), settings.place("ssl-max-ver")
-        limits, chosen = version_limits(TlsVersions(lowest, highest), WrittenOptions(place, settings.places(TOLD)))
+        limits, chosen = limits_in_words(TlsVersions(lowest, highest), WrittenOptions(place, settings.places(TOLD)))
         if (first.file, first.line) != (second.file, second.line):
             message, remedy = f"{message}: {limits}", "change one of them, or leave it out"
         report.alert(message, chosen, remedy=remedy)

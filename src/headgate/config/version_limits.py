@@ -10,7 +10,7 @@ from headgate.config.tls_options import TlsVersions
 from headgate.config.written_options import WrittenOptions
 
 
-def version_limits(versions: TlsVersions, written: WrittenOptions) -> tuple[str, Location | None]:
+def limits_in_words(versions: TlsVersions, written: WrittenOptions) -> tuple[str, Location | None]:
     """Each limit with its line, and the place of one: on the line itself where one stands there.
 
     Args:

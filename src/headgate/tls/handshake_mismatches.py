@@ -18,7 +18,6 @@ from headgate.tls.handshake_diagnosis import (
 )
 from headgate.tls.handshake_words import (
     KEYS,
-    OLD_VERSIONS,
     VERSIONS,
     allowed_versions,
     article,
@@ -35,7 +34,7 @@ from headgate.tls.handshake_words import (
     spoken,
     version_list,
 )
-from headgate.tls.line_facts import VersionLimits
+from headgate.tls.line_facts import OLD_VERSIONS, VersionLimits, at_level_0
 from headgate.wire.client_hello import without_grease
 from headgate.wire.tls_names import (
     cipher_key_type,
@@ -100,7 +99,7 @@ def _for_version(record: HandshakeRecord, version: str) -> tuple[str, list[str]]
         remedies.append(f"`{option} {version}` {on_line(record, option)}")
     if version in limits.excluded:
         remedies.append(_without_exclusion(record, f"no-{version.lower().replace('.', '')}"))
-    if version in OLD_VERSIONS and "@SECLEVEL=0" not in (line.ciphers if line is not None and line.ciphers else ""):
+    if version in OLD_VERSIONS and not at_level_0(line.ciphers if line is not None else None):
         level, on = _security_level(record), on_line(record, "ciphers")
         remedies.append(level if any(one.endswith(on) for one in remedies) else f"{level} {on}")
     return option, remedies

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 _MOST = 4
 _LONGEST = 100
 VERSIONS: Final = ("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
-#: They need SHA-1, which OpenSSL's security level forbids unless it is 0.
-OLD_VERSIONS: Final = VERSIONS[:2]
 KEYS: Final = {"rsa": "RSA", "ecdsa": "ECDSA", "dsa": "DSA", "eddsa": "Ed25519"}
 
 

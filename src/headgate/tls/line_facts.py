@@ -51,6 +51,8 @@ class ShownCertificate:
         return name in self.names or "*." + name.partition(".")[2] in self.names
 
 
+#: TLS versions whose handshakes need SHA-1, which OpenSSL's security level forbids unless it is 0.
+OLD_VERSIONS: Final = ("TLSv1.0", "TLSv1.1")
 #: Options whose names the configuration's model does not keep.
 _KEYWORDS: Final = {"lowest": "ssl-min-ver", "highest": "ssl-max-ver"}
 
@@ -163,6 +165,11 @@ def group_names(curves: str | None) -> tuple[str, ...]:
         elif name:
             names[GROUP_ALIASES.get(name, name)] = None
     return tuple(names)
+
+
+def at_level_0(ciphers: str | None) -> bool:
+    """Whether a cipher list sets OpenSSL's security level to 0, which lets through what is not safe today."""
+    return "@SECLEVEL=0" in (ciphers or "")
 
 
 def signature_names(sigalgs: str | None) -> tuple[str, ...]:

@@ -14,11 +14,11 @@ from OpenSSL import SSL, crypto
 
 from headgate.base.diagnostics import ConfigError, config_error
 from headgate.config.tls_options import TlsVersions
-from headgate.config.version_limits import version_limits as limits_in_words
+from headgate.config.version_limits import limits_in_words
 from headgate.config.written_options import WrittenOptions
 from headgate.tls.algorithm_names import CURVES, SIGNATURES, unknown_name
 from headgate.tls.cipher_names import refused_ciphers, refused_suites
-from headgate.tls.line_facts import VersionLimits
+from headgate.tls.line_facts import OLD_VERSIONS, VersionLimits, at_level_0
 from headgate.tls.openssl import MODE, error_text, ffi, lib
 from headgate.tls.unbound import Unreachable, function
 
@@ -41,9 +41,6 @@ _EXCLUDE: dict[str, int] = {
 _SET_CLIENT_SIGALGS_LIST = 102
 #: Lowest version where nothing is said (manual 5.1 ssl-min-ver).
 DEFAULT_LOWEST = "TLSv1.2"
-
-#: Below this, handshakes need SHA-1 signatures, which OpenSSL's security level 1 refuses.
-_NEEDS_LEVEL_0 = ("TLSv1.0", "TLSv1.1")
 
 
 def new_context(method: int) -> SSL.Context:
@@ -82,7 +79,7 @@ def negotiable_versions(versions: TlsVersions, ciphers: str | None) -> list[str]
     (['TLSv1.2', 'TLSv1.3'], ['TLSv1.1', 'TLSv1.2', 'TLSv1.3'])
     """
     enabled = enabled_versions(versions)
-    return enabled if "@SECLEVEL=0" in (ciphers or "") else [one for one in enabled if one not in _NEEDS_LEVEL_0]
+    return enabled if at_level_0(ciphers) else [one for one in enabled if one not in OLD_VERSIONS]
 
 
 def version_limits(versions: TlsVersions, ciphers: str | None) -> VersionLimits:
@@ -109,7 +106,7 @@ def set_versions(context: SSL.Context, versions: TlsVersions, ciphers: str | Non
         message = "no TLS version is left enabled" + (f": {limits}" if limits else "")
         raise config_error(message, place, remedy="look at ssl-min-ver, ssl-max-ver and no-tlsv1*")
     if not negotiable_versions(versions, ciphers):
-        limit = "ssl-max-ver" if versions.highest in _NEEDS_LEVEL_0 else "excluded versions"
+        limit = "ssl-max-ver" if versions.highest in OLD_VERSIONS else "excluded versions"
         raise config_error(
             f"{enabled[-1]} can't be negotiated at OpenSSL's security level", written.of(limit, versions.highest or ""),
             remedy="add `ciphers DEFAULT:@SECLEVEL=0` if you must serve such clients",

@@ -14,7 +14,7 @@ from headgate.base.findings import Findings
 from headgate.config.option_places import OptionPlaces
 from headgate.config.tls_options import BindPolicy
 from headgate.tls.cipher_names import cipher_names
-from headgate.tls.line_facts import signature_names
+from headgate.tls.line_facts import at_level_0, signature_names
 from headgate.tls.policy import negotiable_versions
 from headgate.wire.tls_names import cipher_key_type, signature_kind, suite_key_type
 
@@ -84,7 +84,7 @@ def _reason(policy: BindPolicy, keys: Collection[Key], old_fails: bool, signs: b
 def usable_with(ciphers: str | None, keys: Iterable[Key]) -> bool:
     """Whether a cipher list, or the default one, has a cipher that goes with one of these keys, up to TLS 1.2."""
     known = [*keys]
-    unsafe = "@SECLEVEL=0" in (ciphers or "")
+    unsafe = at_level_0(ciphers)
     for name in cipher_names(ciphers or "DEFAULT"):
         if "PSK" in name or name.startswith("SRP"):
             continue  # for keys and passwords that both sides know: there are none here
