@@ -144,7 +144,7 @@ def _check_verify(
     policy: BindPolicy, certificates: Iterable[CertificateLine | CrtList], settings: Settings, report: Report
 ) -> None:
     """`verify` without a CA: on the line itself, and on the lines of its lists."""
-    if policy.verify is not Verify.NONE and not _trusts(policy):
+    if policy.verify is not Verify.NONE and not policy.authority_files:
         report.alert(
             f"'verify {policy.verify.value}' needs 'ca-file': there is nothing to verify with", settings.place("verify"),
             remedy=_NEEDS_CA,
@@ -155,15 +155,11 @@ def _check_verify(
         for line in item.lines if isinstance(item, CrtList) else ():
             own = policy.overlaid(line.options)
             policies.append(own)
-            if own.verify is not Verify.NONE and not _trusts(own):
+            if own.verify is not Verify.NONE and not own.authority_files:
                 message = f"'verify {own.verify.value}' needs 'ca-file': there is nothing to verify with"
                 report.alert(message, WrittenOptions(line.location, line.places).of("verify"), remedy=_NEEDS_CA)
     if all(one.verify is Verify.NONE for one in policies):
         _warn_unverified(settings, report)
-
-
-def _trusts(policy: BindPolicy) -> bool:
-    return policy.ca_file is not None or policy.ca_verify_file is not None
 
 
 #: Options that say how client certificates are verified: nothing without `verify`.

@@ -51,6 +51,12 @@ class BindPolicy:
     verify: Verify = Verify.NONE
     versions: TlsVersions = TlsVersions()
 
+    @property
+    def authority_files(self) -> tuple[tuple[str, str], ...]:
+        """What client certificates are verified with: the options that name files of CAs, and the files."""
+        named = (("ca-file", self.ca_file), ("ca-verify-file", self.ca_verify_file))
+        return tuple((option, path) for option, path in named if path is not None)
+
     def overlaid(self, options: PolicyOptions) -> BindPolicy:
         """This policy with what a crt-list line writes in the place of what it inherits."""
         if not options:

@@ -145,7 +145,7 @@ def _verification(policy: BindPolicy) -> tuple[object, ...]:
 
 
 def _check_trust(policy: BindPolicy, tls: BindTls, report: Report) -> None:
-    if policy.verify is not Verify.NONE and policy.ca_file is None and policy.ca_verify_file is None:
+    if policy.verify is not Verify.NONE and not policy.authority_files:
         report.add(
             config_error(
                 f"verify {policy.verify.value} is set but there is no ca-file to verify client certificates with",
@@ -153,7 +153,7 @@ def _check_trust(policy: BindPolicy, tls: BindTls, report: Report) -> None:
                 remedy="add ca-file FILE with the CA that issues your client certificates",
             ).diagnostic
         )
-    for option, path in (("ca-file", policy.ca_file), ("ca-verify-file", policy.ca_verify_file)):
+    for option, path in policy.authority_files:
         if path == SYSTEM_CA and policy.verify is not Verify.NONE:
             report.warn(
                 f"{option} @system-ca on a bind line accepts client certificates of every public CA",

@@ -52,11 +52,8 @@ class ClientAuth:
     def __init__(self, policy: BindPolicy, tls: BindTls, storage: Storage) -> None:
         self.digest = hashlib.sha256(b"none").digest()
         # Also where nothing is verified: a file that can't be loaded is an error in any case, as it is in HAProxy.
-        named = (("ca-file", policy.ca_file), ("ca-verify-file", policy.ca_verify_file))
         authorities = {
-            path: storage.authority(path, tls.written.of(option))
-            for option, path in named
-            if path is not None and path != SYSTEM_CA
+            path: storage.authority(path, tls.written.of(option)) for option, path in policy.authority_files if path != SYSTEM_CA
         }
         lists = storage.revocation(policy.crl_file, tls.written.of("crl-file")) if policy.crl_file is not None else None
         self.entries: list[Entry[Any]] = [*authorities.values()]
@@ -91,11 +88,11 @@ class ClientAuth:
         store = lib.SSL_CTX_get_cert_store(trust._context)
         digest = hashlib.sha256(f"{policy.verify.value} {tls.ca_ignore_err} {tls.crt_ignore_err}".encode())
         anchors: list[x509.Certificate] = []
-        for path in (policy.ca_file, policy.ca_verify_file):
+        for _, path in policy.authority_files:
             if path == SYSTEM_CA:
                 trust.set_default_verify_paths()
                 digest.update(SYSTEM_CA.encode())
-            elif path is not None:
+            else:
                 anchors += authorities[path].contents
                 if path == policy.ca_file and not policy.no_ca_names:
                     self._named = authorities[path].contents

@@ -124,14 +124,13 @@ class _TlsLint:
     def _client_authorities(self, policy: BindPolicy, tls: BindTls, location: Location | None, storage: Storage) -> None:
         """What client certificates are verified with."""
         trusted: list[x509.Certificate] = []
-        named = (("ca-file", policy.ca_file), ("ca-verify-file", policy.ca_verify_file))
-        files = [(option, path) for option, path in named if path is not None]
+        files = policy.authority_files
         for option, path in files:
             place = self.places.find(location, option, path)
             for authority in self._authorities(path, location):
                 self.certificates.authority(authority, path, place, "client")
                 trusted.append(authority)
-        if files and SYSTEM_CA not in (policy.ca_file, policy.ca_verify_file):
+        if files and all(path != SYSTEM_CA for _, path in files):
             option, path = files[0]
             lint_roots(tls, path, trusted, self.places.find(location, option, path), self.findings)
         entry = storage.revocations.get(policy.crl_file) if policy.crl_file is not None else None
