@@ -17,17 +17,17 @@ FORMS: Final = ("none", "be:[<backend>]", "srv:[<backend>/]<server>")
 _IDENTITY: Final = ("id", "cookie", "disabled", "init-addr", "redir")
 
 
-def read_origin(cursor: Cursor, draft: ProxyDraft) -> Settings | None:
+def read_origin(cursor: Cursor, draft: ProxyDraft, otherwise: Settings) -> Settings:
     """Read `from <origin>` if it comes next.
 
     Returns:
-        A copy of the settings that it names, None without it.
+        A copy of the settings that it names, or without it of those to begin with otherwise.
 
     Raises:
         ConfigError: there is no such origin.
     """
     if cursor.take("from") is None:
-        return None
+        return Settings(otherwise)
     word = cursor.next(f"what to begin with: {', '.join(FORMS)}")
     try:
         return find_origin(word.text, draft)

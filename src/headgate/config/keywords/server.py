@@ -50,8 +50,7 @@ def parse_server(cursor: Cursor, draft: ProxyDraft) -> None:
     if name.text in draft.default_servers:
         raise cursor.wrong(name, f"'{name.text}' is the name of a default-server")
     address = _address(cursor, name)
-    origin = read_origin(cursor, draft)
-    settings = Settings(draft.default_server) if origin is None else origin
+    settings = read_origin(cursor, draft, draft.default_server)
     server = ServerDraft(name.text, name.location, address, settings, is_whole=False)
     # Before its options: a server with a bad one is not "defined nowhere" for those who name it.
     draft.servers.append(server)
@@ -92,9 +91,8 @@ def parse_default_server(cursor: Cursor, draft: ProxyDraft) -> None:
     name = _name(cursor, "a name", "the name") if cursor.take("name") else None
     if name is not None and any(server.name == name.text for server in draft.servers):
         raise cursor.wrong(name, f"'{name.text}' is the name of a server")
-    settings = read_origin(cursor, draft)
-    if settings is None:
-        settings = Settings(draft.default_server if name is None else draft.default_servers.get(name.text, Settings()))
+    before = draft.default_server if name is None else draft.default_servers.get(name.text, Settings())
+    settings = read_origin(cursor, draft, before)
     line = ServerDraft("", cursor.keyword.location, settings=settings)
     line.settings.pop("id", None)
     read_options(cursor, Scope.SERVER, line)
@@ -114,8 +112,7 @@ def parse_template(cursor: Cursor, draft: ProxyDraft) -> None:
     address = parse_address(word, allow_offset=True)
     if address.family is not Family.NAME:
         raise cursor.wrong(word, f"a template's servers are found by a host name, not by '{word.text}'")
-    origin = read_origin(cursor, draft)
-    settings = Settings(draft.default_server) if origin is None else origin
+    settings = read_origin(cursor, draft, draft.default_server)
     first = ServerDraft(f"{prefix.text}{numbers[0]}", prefix.location, address, settings)
     read_options(cursor, Scope.SERVER, first)
     if "id" in first.settings and len(numbers) > 1:
