@@ -17,9 +17,9 @@ from headgate.config.model import Config, Proxy
 
 #: Never shown, whatever holds them.
 _SECRETS = frozenset({"password", "dynamic_cookie_key", "ca_sign_pass"})
+#: They, and mappings of nothing but places.
+_HIDDEN = _SECRETS | {"places"}
 
-#: Mappings of nothing but places.
-_PLACES = frozenset({"places"})
 
 #: What the path says already.
 _OBVIOUS = {"Proxy": ("name", "kind", "mode"), "Rule": ("ruleset",), "Userlist": ("name",), "Ring": ("name",)}
@@ -44,7 +44,7 @@ def _facts(path: str, value: Any) -> Iterator[str]:
         yield f"{path}.mode = {value.mode.value}"
     for field in fields(value):
         content = getattr(value, field.name)
-        if field.name in _SECRETS | _PLACES or isinstance(content, Location) or _is_default(field, content):
+        if field.name in _HIDDEN or isinstance(content, Location) or _is_default(field, content):
             continue
         if content is None or field.name in _OBVIOUS.get(type(value).__name__, ()):
             continue
