@@ -40,6 +40,11 @@ class Location:
         return f"{self.file}:{self.line}"
 
     @property
+    def underlined(self) -> str:
+        """What stands there."""
+        return self.text[self.column - 1 :][: self.width]
+
+    @property
     def excerpt(self) -> str:
         """The line below a message; "" for one that holds a password."""
         return "" if _SECRET_LINE.search(self.text) else self.text

@@ -62,6 +62,11 @@ class Cursor:
         last = self.words[-1].location
         return Location(last.file, last.line, last.column + last.width + 1, 1, last.text)
 
+    @property
+    def last(self) -> Word:
+        """The word that was read last."""
+        return self.words[self.position - 1]
+
     def peek(self) -> str | None:
         """The next word's text without reading it, or None at the end."""
         return self.words[self.position].text if self.position < len(self.words) else None
@@ -82,7 +87,7 @@ class Cursor:
         """Read the next word if it is one of `texts`, else leave it and answer None."""
         if self.position < len(self.words) and self.words[self.position].text in texts:
             self.position += 1
-            return self.words[self.position - 1]
+            return self.last
         return None
 
     def take_all(self) -> Sequence[Word]:

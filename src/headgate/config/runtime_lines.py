@@ -113,7 +113,7 @@ def _read_line(cursor: Cursor, draft: ProxyDraft) -> ServerDraft:
         parse_server(cursor, draft)
     except ConfigError as error:
         word = cursor.words[min(cursor.position, len(cursor.words) - 1)].text
-        before = cursor.words[cursor.position - 1].text
+        before = cursor.last.text
         if error.diagnostic.message.startswith("unknown option"):
             raise config_error(f"unknown keyword '{word}'.", None) from None
         found = KEYWORDS.find(Scope.SERVER, [before])

@@ -15,8 +15,7 @@ _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 def piece_of(word: Word, start: int, stop: int) -> Location:
     """Where the characters [start, stop) of a word's text stand in its line."""
     place = word.location
-    begin = place.column - 1
-    raw = place.text[begin : begin + place.width]
+    raw = place.underlined
     if raw == word.text:
         return Location(place.file, place.line, place.column + start, max(1, stop - start), place.text)
     columns = _columns(raw, word.text)

@@ -46,7 +46,7 @@ class WrittenOptions:
         place = self.places.get(option)
         if place is None:
             return option
-        word = place.text[place.column - 1 :][: place.width]
+        word = place.underlined
         return word if _WORD.fullmatch(word) else option
 
 

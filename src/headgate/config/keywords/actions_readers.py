@@ -211,7 +211,7 @@ def read_capture(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> Capture
         in_request = ruleset in (Ruleset.HTTP_REQUEST, Ruleset.TCP_REQUEST_CONTENT)
         if not in_request or not (draft.is_frontend or draft.is_defaults):
             remedy = "use 'declare capture' in the frontend and 'id' here"
-            raise cursor.wrong(cursor.words[cursor.position - 1], "'len' works in request rules of frontends only", remedy=remedy)
+            raise cursor.wrong(cursor.last, "'len' works in request rules of frontends only", remedy=remedy)
         return Capture(expression, cursor.integer("a length", 1, 65535), None)
     return Capture(expression, None, cursor.integer("a slot", 0, 65535))
 

@@ -70,7 +70,7 @@ def read_protocol(cursor: Cursor) -> str:
 def _alpn(cursor: Cursor) -> Protocols:
     """`alpn <protocols>`."""
     names = protocols(cursor)
-    word = cursor.words[cursor.position - 1]
+    word = cursor.last
     if not names:
         raise cursor.wrong(word, "'alpn' names no protocol", remedy="write for example 'alpn http/1.1'")
     return Protocols(names, word.location)
@@ -225,7 +225,7 @@ def _request(cursor: Cursor, kind: str) -> RequestRule:
             case "hdr":
                 name = header_name(cursor)
                 if name.lower() == "host" and any(other.lower() == "host" for other, _ in headers):
-                    raise cursor.wrong(cursor.words[cursor.position - 1], "a request has one Host")
+                    raise cursor.wrong(cursor.last, "a request has one Host")
                 value = cursor.next("a header value")
                 # 4.2: "this header or Transfer-encoding should not be present ... it will be ignored"
                 if name.lower() not in ("content-length", "transfer-encoding"):
@@ -286,7 +286,7 @@ def _matched(cursor: Cursor, formatted: bool, what: str) -> tuple[Text, str]:
     if cursor.take("-m") is not None:
         way = cursor.choice("matching method", {word: word for word in _FIELD_METHODS})
         if formatted and way == "reg":
-            raise cursor.wrong(cursor.words[cursor.position - 1], "a regular expression can't be a log format here")
+            raise cursor.wrong(cursor.last, "a regular expression can't be a log format here")
     if formatted:
         return read_logformat(cursor), way
     return text_bytes(regular_expression(cursor) if way == "reg" else cursor.next(what).text), way

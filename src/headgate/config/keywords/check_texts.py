@@ -46,7 +46,7 @@ def log_format(cursor: Cursor) -> LogFormat:
 def hexadecimal_format(cursor: Cursor) -> LogFormat:
     """A log format that gives hexadecimal digits, where what is fixed in it can be some."""
     format_ = log_format(cursor)
-    word = cursor.words[cursor.position - 1]
+    word = cursor.last
     fixed = [item.text for item in format_.items if isinstance(item, Literal)]
     if len(fixed) == len(format_.items):
         _digits(cursor, word, "".join(fixed))

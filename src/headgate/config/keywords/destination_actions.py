@@ -19,7 +19,7 @@ _FORM = "do-resolve(<var>,<resolvers>[,ipv4|ipv6])"
 
 def read_do_resolve(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> DoResolve:
     """`do-resolve(<var>,<resolvers>[,ipv4|ipv6]) <expr>`."""
-    before = cursor.words[cursor.position - 1]
+    before = cursor.last
     word = before if before.text == "do-resolve" else cursor.next("an action in parentheses")
     opening = word.text.find("(")
     arguments, end = parse_arguments(word, opening) if opening >= 0 else ((), 0)

@@ -63,7 +63,7 @@ def store(key: str, read: Callable[[Cursor], Any]) -> Parser:
     """A parser that reads a value and stores it under `key`."""
 
     def parse(cursor: Cursor, draft: HasSettings) -> None:
-        place = cursor.words[cursor.position - 1].location
+        place = cursor.last.location
         draft.settings.put(key, read(cursor), place)
 
     return parse

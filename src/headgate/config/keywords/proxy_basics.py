@@ -22,7 +22,7 @@ def setting(name: str, read: Callable[[Cursor], Any]) -> Parser:
 
     def parse(cursor: Cursor, draft: ProxyDraft) -> None:
         value = read(cursor)
-        place = cursor.words[cursor.position - 1].location
+        place = cursor.last.location
         cursor.finish()
         draft.settings.put(name, value, place)
 

@@ -100,7 +100,7 @@ def read_reply(cursor: Cursor, config: ConfigDraft, *, default_pages: bool) -> R
     if content is None and default_pages:
         fields["default_errorfiles"] = True
     if (fields.get("body") or fields.get("body_format")) and "content_type" not in fields:
-        raise cursor.wrong(cursor.words[cursor.position - 1], "a reply with a body needs 'content-type'",
+        raise cursor.wrong(cursor.last, "a reply with a body needs 'content-type'",
                            remedy="for example 'content-type text/plain'")
     return ReplySpec(headers=tuple(headers), **fields)
 

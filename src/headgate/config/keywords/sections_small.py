@@ -31,7 +31,7 @@ def parse_user(cursor: Cursor, draft: UserlistDraft) -> None:
         elif option.text == "groups":
             for group in _names(cursor, "group names, separated by commas"):
                 user.groups.append(group)
-                draft.memberships.append((user.name, group, cursor.words[cursor.position - 1].location))
+                draft.memberships.append((user.name, group, cursor.last.location))
         else:
             message = f"unknown option '{option.text}' of a user"
             raise cursor.wrong(option, message, allowed=("password", "insecure-password", "groups"))
@@ -54,7 +54,7 @@ def parse_group(cursor: Cursor, draft: UserlistDraft) -> None:
     draft.groups[word.text] = word.location
     if cursor.take("users") is not None:
         for user in _names(cursor, "user names, separated by commas"):
-            draft.members.append((user, word.text, cursor.words[cursor.position - 1].location))
+            draft.members.append((user, word.text, cursor.last.location))
     cursor.finish()
 
 

@@ -61,7 +61,7 @@ def _interval(what: str) -> Callable[[Cursor], float]:
     def read(cursor: Cursor) -> float:
         seconds = cursor.time(what)
         if seconds < _LEAST_INTERVAL:
-            word = cursor.words[cursor.position - 1]
+            word = cursor.last
             raise cursor.wrong(word, f"{what} must be at least 1 ms, not '{word.text}'", remedy="2s is the default of 'inter'")
         return seconds
 

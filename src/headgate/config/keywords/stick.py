@@ -89,7 +89,7 @@ def _peers(cursor: Cursor, table: _Table) -> None:
 
 
 def _recv_only(cursor: Cursor, table: _Table) -> None:
-    word = cursor.words[cursor.position - 1]
+    word = cursor.last
     raise cursor.wrong(word, "stick-table: 'recv-only' is known but not yet supported: nobody fills it", remedy="leave it out")
 
 

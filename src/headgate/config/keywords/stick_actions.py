@@ -36,7 +36,7 @@ def _slot(cursor: Cursor, word: Word, text: str, draft: ProxyDraft) -> int:
 
 def read_track(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> TrackCounter:
     """`track-sc<n> <key> [table <table>]`; the cursor stands behind the name."""
-    word = cursor.words[cursor.position - 1]
+    word = cursor.last
     slot = _slot(cursor, word, word.text.removeprefix("track-sc"), draft)
     expression = read_expression(cursor)
     table = cursor.next("a table name").text if cursor.take("table") is not None else None
@@ -45,7 +45,7 @@ def read_track(cursor: Cursor, draft: ProxyDraft, ruleset: Ruleset) -> TrackCoun
 
 def _numbers(cursor: Cursor, draft: ProxyDraft, names: tuple[str, ...]) -> list[int]:
     """The numbers in the parentheses of the word that the cursor stands on (behind it, when there are none)."""
-    before = cursor.words[cursor.position - 1]
+    before = cursor.last
     word = before if before.text.startswith("sc-") else cursor.next("an action in parentheses")
     opening = word.text.find("(")
     action = word.text if opening < 0 else word.text[:opening]

@@ -43,7 +43,7 @@ def _use_backend(cursor: Cursor, draft: ProxyDraft) -> None:
     """`use_backend <backend> [{if | unless} <condition>]`."""
     check_order(cursor, draft, "use_backend")
     name, form = _name_or_format(cursor, "a backend name")
-    place = cursor.words[cursor.position - 1].location
+    place = cursor.last.location
     draft.use_backends.append(UseBackend(name, form, read_condition(cursor), place))
 
 
@@ -51,7 +51,7 @@ def _use_server(cursor: Cursor, draft: ProxyDraft) -> None:
     """`use-server <server> {if | unless} <condition>`."""
     check_order(cursor, draft, "use-server")
     name, form = _name_or_format(cursor, "a server name")
-    place = cursor.words[cursor.position - 1].location
+    place = cursor.last.location
     draft.use_servers.append(UseServer(name, form, _needed_condition(cursor), place))
 
 

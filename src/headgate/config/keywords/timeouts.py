@@ -29,7 +29,7 @@ def _timeout(which: str, *, removed: bool = False) -> Parser:
 
     def parse(cursor: Cursor, draft: ProxyDraft) -> None:
         seconds = cursor.time("a time")
-        written = cursor.words[cursor.position - 1].text
+        written = cursor.last.text
         cursor.finish()
         draft.settings.put(f"timeout {which}", seconds, cursor.keyword.location)
         if removed:

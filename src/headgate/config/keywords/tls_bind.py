@@ -19,10 +19,10 @@ _ALL_OR_SOME = "write 'all' to ignore every error, or the ones to be ignored wit
 
 def _ecdhe(cursor: Cursor, draft: HasSettings) -> None:
     """`ecdhe <named curve>`: `curves` of one; beside `curves` it is ignored."""
-    option = cursor.words[cursor.position - 1]
+    option = cursor.last
     value = cursor.next("a named curve").text
     earlier = draft.settings.place("curves")
-    if earlier.text[earlier.column - 1 :][: earlier.width] == "curves":
+    if earlier.underlined == "curves":
         cursor.report.warn("'ecdhe' has no effect beside 'curves'", option.location, remedy="leave it out")
     else:
         draft.settings.put("curves", value, option.location)

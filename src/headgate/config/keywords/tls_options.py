@@ -42,7 +42,7 @@ def _exclude(version: str) -> Parser:
     """`no-tlsv10`: leaves a version out."""
 
     def parse(cursor: Cursor, draft: HasSettings) -> None:
-        place = cursor.words[cursor.position - 1].location
+        place = cursor.last.location
         draft.settings.put("excluded versions", draft.settings.value("excluded versions", frozenset()) | {version}, place)
 
     return parse
@@ -52,7 +52,7 @@ def _force(version: str) -> Parser:
     """`force-tlsv12`: exactly this version."""
 
     def parse(cursor: Cursor, draft: HasSettings) -> None:
-        place = cursor.words[cursor.position - 1].location
+        place = cursor.last.location
         draft.settings.put("ssl-min-ver", version, place)
         draft.settings.put("ssl-max-ver", version, place)
 
