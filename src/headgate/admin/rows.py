@@ -239,6 +239,7 @@ def _agent_cells(server: ServerState, context: Context) -> dict[str, Value]:
 
 
 def _tracked(server: ServerState, context: Context) -> tuple[BackendState, ServerState] | None:
+    """The server that one tracks; workers show the statistics, too, and have no checks to ask."""
     side = context.backends.get(server.spec.track[0]) if server.spec.track is not None else None
     found = side.state.server(server.spec.track[1]) if side is not None and server.spec.track is not None else None
     return (side.state, found) if side is not None and found is not None else None
@@ -247,8 +248,7 @@ def _tracked(server: ServerState, context: Context) -> tuple[BackendState, Serve
 def server_status(server: ServerState, context: Context) -> str:
     """The `status` cell: a server on its way up or down shows how far it is, as in "UP 1/3"."""
     state = server.state
-    tracked = _tracked(server, context)
-    has = Admin.READY if tracked is None else inherited(tracked[1], partial(_tracked, context=context))
+    has = inherited(server, partial(_tracked, context=context))
     if has & Admin.MAINT and not server.admin & Admin.OUT:
         return f"MAINT (via {'/'.join(server.spec.track or ())})"
     if has & Admin.DRAIN and state in ("NOLB", "DRAIN"):

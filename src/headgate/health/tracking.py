@@ -28,14 +28,12 @@ class Following:
 
 
 def inherited(server: ServerState, tracked: Tracked) -> Admin:
-    """What those who track a server have of its administrative state. Configurations with loops are refused."""
+    """What a server has of the administrative states of those that it tracks. Configurations with loops are refused."""
     admin = Admin.READY
-    while True:
-        admin |= (Admin.MAINT if server.admin & Admin.OUT else Admin.READY) | server.admin & Admin.DRAIN
-        found = tracked(server)
-        if found is None:
-            return admin
+    while (found := tracked(server)) is not None:
         server = found[1]
+        admin |= (Admin.MAINT if server.admin & Admin.OUT else Admin.READY) | server.admin & Admin.DRAIN
+    return admin
 
 
 def follow_line(

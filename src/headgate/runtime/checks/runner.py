@@ -337,7 +337,7 @@ class CheckRunner:
         answers = agent is None or agent.health.up
         tracked = self._tracked(server)
         if tracked is not None:
-            draining = bool(inherited(tracked[1], self._tracked) & Admin.DRAIN)
+            draining = bool(inherited(server, self._tracked) & Admin.DRAIN)
             return tracked[1].usable() and answers, tracked[1].stopping or draining
         health = checked.health if checked is not None and checked.enabled else None
         return (health is None or health.up) and answers, health is not None and health.status is ServerStatus.NOLB
@@ -366,6 +366,10 @@ class CheckRunner:
             line = events.stopping(backend.name, name, is_backup, reason, now)
         else:
             line = events.up(backend.name, name, is_backup, reason, now)
+        self._announce(backend, server, line, now)
+
+    def _announce(self, backend: BackendState, server: ServerState, line: tuple[int, str], now: events.Farm) -> None:
+        """A server went up or down, or took a state over: say so, and let follow what depends on it."""
         self._log_event(backend, *line)
         self._on_alert(backend, *line)
         self.survey(backend, now)
@@ -378,11 +382,10 @@ class CheckRunner:
 
     def _follow(self, backend: BackendState, server: ServerState) -> None:
         """Do as the tracked server does, and say so: its administrative state is this one's, too."""
-        tracked = self._tracked(server)
-        if tracked is None:
+        if self._tracked(server) is None:
             return
         before = Following(server.up, server.stopping, self._followings.get(server, Admin.READY))
-        after = Following(*self._found(server), inherited(tracked[1], self._tracked))
+        after = Following(*self._found(server), inherited(server, self._tracked))
         if after == before:
             return
         self._followings[server] = after.admin
@@ -394,12 +397,9 @@ class CheckRunner:
         now = farm.count(
             backend.servers, sessions=server.sessions, requeued=waiting if not after.up else 0, queued=backend.queued
         )
-        via = f"{tracked[0].name}/{tracked[1].name}"
+        via = "/".join(server.spec.track or ())
         line = follow_line(backend.name, server.name, server.backup, via, before, after, now)
-        self._log_event(backend, *line)
-        self._on_alert(backend, *line)
-        self.survey(backend, now)
-        self._followed(backend, server)
+        self._announce(backend, server, line, now)
 
     def survey(self, backend: BackendState, now: events.Farm | None = None) -> None:
         """Look whether `backend` still has servers, after any change of one; says so in the log when it has none."""
@@ -454,10 +454,7 @@ class CheckRunner:
         now = farm.count(backend.servers, sessions=server.sessions, queued=backend.queued)
         say, reason = (events.up, "no longer checked") if server.up else (events.down, "not checked yet")
         line = say(backend.name, server.name, server.backup, reason, now)
-        self._log_event(backend, *line)
-        self._on_alert(backend, *line)
-        self.survey(backend, now)
-        self._followed(backend, server)
+        self._announce(backend, server, line, now)
 
     def force(self, server: ServerState, status: ServerStatus) -> bool:
         """`set server health`: put a server into a state until checks say otherwise; False when it is not checked."""
