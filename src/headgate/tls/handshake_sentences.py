@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from headgate.base.handshake_causes import Cause
 from headgate.tls.alerts import alert_name
 from headgate.tls.handshake_words import (
+    alert_behind,
     asked_name,
     ca_file,
     crl_file,
@@ -47,7 +48,7 @@ _OUTGOING_STEPS: Final = {
 
 def rejected(what: str, remedy: str) -> Callable[[HandshakeRecord], str]:
     def write(record: HandshakeRecord) -> str:
-        alert = f" (alert {alert_name(record.alert)})" if record.alert is not None else ""
+        alert = alert_behind(record)
         said = what.format(shown=shown_certificates(record), name=asked_name(record))
         return f"The client {said}{alert}.{remedy.format(where=place(record))}"
 
@@ -56,7 +57,7 @@ def rejected(what: str, remedy: str) -> Callable[[HandshakeRecord], str]:
 
 def rejected_ca(record: HandshakeRecord) -> str:
     certificates = our_certificates(record)
-    alert = f" (alert {alert_name(record.alert)})" if record.alert is not None else ""
+    alert = alert_behind(record)
     text = f"The client does not know the CA of {shown_certificates(record)}{alert}."
     if any(one.self_signed for one in certificates):
         return f"{text} It is self-signed: use one of a CA that clients trust, or give it to them."
@@ -75,7 +76,7 @@ def rejected_name(record: HandshakeRecord) -> str:
     names = listed(dict.fromkeys(name for one in our_certificates(record) for name in one.names))
     valid = f" is valid for {names}" if names else " is for another name"
     asked = f"asked for {asked_name(record)}" if record.name else "asked for no name"
-    alert = f" (alert {alert_name(record.alert)})" if record.alert is not None else ""
+    alert = alert_behind(record)
     return (
         f"The client {asked} and rejects {shown_certificates(record)}, which{valid}{alert}. Add `crt` with a certificate for it"
         f" on {place(record)}."
@@ -84,7 +85,7 @@ def rejected_name(record: HandshakeRecord) -> str:
 
 def rejected_expired(record: HandshakeRecord) -> str:
     old = [one for one in our_certificates(record) if one.not_after and one.not_after < record.at]
-    alert = f" (alert {alert_name(record.alert)})" if record.alert is not None else ""
+    alert = alert_behind(record)
     if old:
         return f"The client rejects the certificate {old[0].path}{alert}: it has expired on {day_of(old[0].not_after)}. Renew it."
     return (
@@ -96,7 +97,7 @@ def rejected_expired(record: HandshakeRecord) -> str:
 def rejected_bad(record: HandshakeRecord) -> str:
     early = [one for one in our_certificates(record) if one.not_before > record.at]
     if early:
-        alert = f" (alert {alert_name(record.alert)})" if record.alert is not None else ""
+        alert = alert_behind(record)
         day = day_of(early[0].not_before)
         return (
             f"The client rejects the certificate {early[0].path}{alert}: it is not valid before {day}. Use an older one until"

@@ -5,11 +5,13 @@ Pure: everything is in the record. What peers have sent is shown escaped and cut
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
+
+from headgate.tls.alerts import alert_name
 
 if TYPE_CHECKING:
     from headgate.tls.handshake_record import HandshakeRecord
@@ -90,6 +92,11 @@ def day_of(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
 
 
+def alert_behind(record: HandshakeRecord) -> str:
+    """` (alert unknown_ca)` behind what the peer did; nothing where it sent none."""
+    return f" (alert {alert_name(record.alert)})" if record.alert is not None else ""
+
+
 def our_certificates(record: HandshakeRecord) -> tuple[ShownCertificate, ...]:
     return record.line.certificates if record.line is not None else ()
 
@@ -104,42 +111,37 @@ def key_kinds(record: HandshakeRecord) -> str:
     return listed(dict.fromkeys(KEYS.get(one.kind, one.kind) for one in our_certificates(record)))
 
 
-def subject(record: HandshakeRecord) -> str:
-    """`the client's certificate "CN=alice"`, or that of the CA above it that something is wrong with."""
+def _told(record: HandshakeRecord, tell: Callable[[x509.Certificate], str], unknown: str) -> str:
+    """What is to be told of the certificate that something is wrong with; `unknown` where that can't be read."""
     findings = record.findings
     if findings is None or not findings.certificate:
-        return f"the {peer_kind(record)}'s certificate"
+        return unknown
     try:
-        certificate = x509.load_der_x509_certificate(findings.certificate)
-        subject = printable(certificate.subject.rfc4514_string())
+        return tell(x509.load_der_x509_certificate(findings.certificate))
     except ValueError:
-        return f"the {peer_kind(record)}'s certificate"
-    if not findings.depth:
-        return f"""the {peer_kind(record)}'s certificate "{subject}\""""
-    return f'the CA certificate "{subject}", {findings.depth} above its own,'
+        return unknown
+
+
+def subject(record: HandshakeRecord) -> str:
+    """`the client's certificate "CN=alice"`, or that of the CA above it that something is wrong with."""
+    whose = f"the {peer_kind(record)}'s certificate"
+    depth = record.findings.depth if record.findings is not None else 0
+
+    def tell(certificate: x509.Certificate) -> str:
+        name = printable(certificate.subject.rfc4514_string())
+        return f'the CA certificate "{name}", {depth} above its own,' if depth else f'{whose} "{name}"'
+
+    return _told(record, tell, whose)
 
 
 def issuer(record: HandshakeRecord) -> str:
-    findings = record.findings
-    if findings is not None and findings.certificate:
-        try:
-            issuer = x509.load_der_x509_certificate(findings.certificate).issuer.rfc4514_string()
-        except ValueError:
-            return "its issuer"
-        return f'its issuer "{printable(issuer)}"'
-    return "its issuer"
+    return _told(record, lambda one: f'its issuer "{printable(one.issuer.rfc4514_string())}"', "its issuer")
 
 
 def dates(record: HandshakeRecord, *, end: bool) -> str:
-    findings = record.findings
-    if findings is None or not findings.certificate:
-        return ""
-    try:
-        certificate = x509.load_der_x509_certificate(findings.certificate)
-    except ValueError:
-        return ""
-    moment = certificate.not_valid_after_utc if end else certificate.not_valid_before_utc
-    return f" on {moment:%Y-%m-%d}" if end else f" before {moment:%Y-%m-%d}"
+    if end:
+        return _told(record, lambda one: f" on {one.not_valid_after_utc:%Y-%m-%d}", "")
+    return _told(record, lambda one: f" before {one.not_valid_before_utc:%Y-%m-%d}", "")
 
 
 def presented(record: HandshakeRecord) -> str:
