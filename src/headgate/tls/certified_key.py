@@ -89,8 +89,7 @@ class CertifiedKey:
     def chain(self) -> tuple[x509.Certificate, ...]:
         """The issuers that are sent with it, nearest first; a self-signed root is left out: peers have it or don't trust it."""
         leaf = self.certificate
-        chain = ordered_chain(leaf, map(x509.load_der_x509_certificate, self.others))
-        return chain if chain or self.issuers is None else self.issuers.of(leaf)
+        return chain_among(leaf, map(x509.load_der_x509_certificate, self.others), self.issuers)
 
     @property
     def signer(self) -> x509.Certificate | None:
@@ -177,7 +176,7 @@ def names_of(certificate: x509.Certificate) -> list[bytes]:
     return list(found)
 
 
-def ordered_chain(leaf: x509.Certificate, certificates: Iterable[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+def _ordered_chain(leaf: x509.Certificate, certificates: Iterable[x509.Certificate]) -> tuple[x509.Certificate, ...]:
     """The issuers of `leaf`, nearest first. Certificates that don't lead upwards from it are left out."""
     rest = [one for one in dict.fromkeys(certificates) if one != leaf]
     chain: list[x509.Certificate] = []
@@ -190,6 +189,14 @@ def ordered_chain(leaf: x509.Certificate, certificates: Iterable[x509.Certificat
         rest.remove(above)
         current = above
     return tuple(chain)
+
+
+def chain_among(
+    leaf: x509.Certificate, certificates: Iterable[x509.Certificate], issuers: IssuerChains | None
+) -> tuple[x509.Certificate, ...]:
+    """The issuers of `leaf` among these, nearest first; where none is, those of `issuers-chain-path`."""
+    chain = _ordered_chain(leaf, certificates)
+    return chain if chain or issuers is None else issuers.of(leaf)
 
 
 def signer_among(

@@ -181,20 +181,26 @@ def _self_signed(certified: CertifiedKey) -> bool:
 
 def _read_sctl(path: str, location: Location | None) -> bytes:
     data = read_file(path, location, "list of signed certificate timestamps")
-    if not is_timestamp_list(data):
-        raise config_error(f"{path!r} is not a list of signed certificate timestamps as RFC 6962 has it", location)
+    check_timestamps(path, location, data)
     return data
 
 
-def is_timestamp_list(data: bytes) -> bool:
-    """Whether this is a SignedCertificateTimestampList: two bytes of length, then timestamps with two each (RFC 6962 3.3)."""
+def check_timestamps(name: str, location: Location | None, data: bytes) -> None:
+    """Find out whether this is a SignedCertificateTimestampList: two bytes of length, then timestamps with two each.
+
+    RFC 6962 section 3.3.
+
+    Raises:
+        ConfigError: it is not.
+    """
     at = 2
     while at + 2 < len(data):
         size = int.from_bytes(data[at : at + 2], "big")
         if not size:
             break
         at += 2 + size
-    return len(data) >= 4 and int.from_bytes(data[:2], "big") == len(data) - 2 and at == len(data)
+    if len(data) < 4 or int.from_bytes(data[:2], "big") != len(data) - 2 or at != len(data):
+        raise config_error(f"{name!r} is not a list of signed certificate timestamps as RFC 6962 has it", location)
 
 
 def read_issuers(directory: NamedFile, report: Report) -> IssuerChains:

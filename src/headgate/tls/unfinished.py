@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 
 from headgate.base.diagnostics import config_error
 from headgate.base.records import dataclass
-from headgate.tls.certified_key import IssuerChains, ordered_chain, signer_among
-from headgate.tls.loading import is_timestamp_list
+from headgate.tls.certified_key import IssuerChains, chain_among, signer_among
+from headgate.tls.loading import check_timestamps
 from headgate.tls.ocsp.certificate_id import certificate_id
 from headgate.tls.ocsp.failures import Failure
 from headgate.tls.ocsp.response import check_response, subject_of
@@ -39,8 +39,7 @@ class Unfinished:
         if b"CERTIFICATE-----" not in pem:
             raise config_error(f"there is no certificate for {name!r} yet: set it first", None)
         self.certificate, others = leaf_of(name, None, pem)
-        chain = ordered_chain(self.certificate, others)
-        self.chain = chain if chain or issuers is None else issuers.of(self.certificate)
+        self.chain = chain_among(self.certificate, others, issuers)
         beside = authorities_of(f"{name}.issuer", None, issuer)[:1] if issuer else ()
         self.signer = signer_among(self.certificate, (*others, *beside), issuers)
 
@@ -94,8 +93,7 @@ def _check_response(part: Part) -> None:
 
 
 def _check_timestamps(part: Part) -> None:
-    if not is_timestamp_list(part.data):
-        raise config_error(f"{part.name!r} is not a list of signed certificate timestamps as RFC 6962 has it", None)
+    check_timestamps(part.name, None, part.data)
 
 
 #: By suffix; each raises ConfigError for what is of no use.
