@@ -26,8 +26,8 @@ def add_findings(config: Config, contexts: Mapping[int, BindContext], report: Re
     """
     findings = Findings(config.global_.lint_ignore)
     lint_rules(config, findings)
-    asked_over_tls = any(one.tls is not None for section in config.resolvers.values() for one in section.name_servers)
-    if contexts or asked_over_tls or any(server.tls is not None for proxy in config.proxies for server in proxy.servers):
+    asked = any(section.has_tls for section in config.resolvers.values())
+    if contexts or asked or any(server.tls is not None for proxy in config.proxies for server in proxy.servers):
         from headgate.tls.lint.lines import lint_tls
 
         lint_tls(config, contexts, findings, now)

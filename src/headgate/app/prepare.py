@@ -145,7 +145,7 @@ def _read_file(path: str) -> bytes:
 def _speaks_tls(config: Config) -> bool:
     bound = any(bind.tls is not None for proxy in config.proxies for bind in proxy.binds)
     servers = [(proxy, server) for proxy in config.proxies for server in proxy.servers]
-    asked = any(one.tls is not None for section in config.resolvers.values() for one in section.name_servers)
+    asked = any(section.has_tls for section in config.resolvers.values())
     if bound or asked or config.certificates:
         return True
     return any(server.tls is not None or _checked_over_tls(proxy, server) for proxy, server in servers)

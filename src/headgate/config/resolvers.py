@@ -71,6 +71,11 @@ class Resolvers:
     location: Location | None = None
 
     @property
+    def has_tls(self) -> bool:
+        """Whether one of its name servers is asked over TLS."""
+        return any(one.tls is not None for one in self.name_servers)
+
+    @property
     def patience(self) -> float:
         """How long a resolution takes where no name server answers, seconds."""
         return self.retries * self.timeout_retry
