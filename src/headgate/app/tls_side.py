@@ -119,7 +119,7 @@ class ProcessTls:
         self._changed(kind, name)
 
     def followed(self, kind: str, name: str) -> None:
-        self._changed(kind, name)
+        self._show_anew()
         self._forget(kind, name)
 
     def deleted(self, kind: str, name: str) -> None:
@@ -132,7 +132,10 @@ class ProcessTls:
 
     def _changed(self, kind: str, name: str) -> None:
         self._changes[kind, name] = time.time()
-        self._app.control.__dict__.pop("certificates", None)  # shown anew
+        self._show_anew()
+
+    def _show_anew(self) -> None:
+        self._app.control.__dict__.pop("certificates", None)
 
     @property
     def changes(self) -> Sequence[str]:
