@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from headgate.admin.context import Context, TlsSide
 from headgate.admin.registry import CommandError
-from headgate.admin.tls.files import FROM_FILE, asked_for, committing, is_used, one_name, with_index
+from headgate.admin.tls.files import FROM_FILE, asked_for, committing, is_used, one_name, told_of_removal, with_index
 from headgate.admin.tls.texts import certificate_lines, revocation_lines
 from headgate.base.records import dataclass
 from headgate.tls.transactions import Refused, parsed
@@ -64,7 +64,7 @@ class _Commands:
         }
         self.tellers: dict[str, _Teller] = {
             f"commit ssl {word}": self._told,
-            f"del ssl {word}": lambda words, _: ("remove", "ssl", word, *words[:1]),
+            f"del ssl {word}": lambda words, _: told_of_removal(word, words),
         }
 
     def _show(self, words: Sequence[str], side: TlsSide, _: Context) -> str:

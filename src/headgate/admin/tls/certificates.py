@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from headgate.admin import responses
 from headgate.admin.context import Context, TlsSide
 from headgate.admin.registry import CommandError
-from headgate.admin.tls.files import FROM_FILE, asked_for, committing, is_used, listing, one_name
+from headgate.admin.tls.files import FROM_FILE, asked_for, committing, is_used, listing, one_name, told_of_removal
 from headgate.admin.tls.texts import certificate_lines
 from headgate.tls.certified_key import CertifiedKey
 from headgate.tls.transactions import CertificateText, Refused, certified, decoded
@@ -138,10 +138,6 @@ def _delete(words: Sequence[str], side: TlsSide, context: Context) -> str:
     return f"Certificate '{name}' deleted!"
 
 
-def _told_of_deletion(words: Sequence[str], _: TlsSide) -> Sequence[str]:
-    return ("remove", "ssl", "cert", *words[:1])
-
-
 def _remove(words: Sequence[str], side: TlsSide, _: Context) -> str:
     """`remove ssl cert <name>`: what `del ssl cert` becomes everywhere; of an empty one only one process knows."""
     name = one_name(words, "remove ssl cert")
@@ -175,4 +171,4 @@ HANDLERS = {
     "remove ssl cert": _remove,
     "dump ssl cert": _dump,
 }
-TELLERS = {"commit ssl cert": _told, "del ssl cert": _told_of_deletion}
+TELLERS = {"commit ssl cert": _told, "del ssl cert": lambda words, _: told_of_removal("cert", words)}

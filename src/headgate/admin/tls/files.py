@@ -46,6 +46,11 @@ def committing(name: str, entry: Entry[Any], side: TlsSide) -> str:
     return f"Committing {name}{'.' * sum(line.instances(entry) for line in side.lines)}"
 
 
+def told_of_removal(word: str, words: Sequence[str]) -> Sequence[str]:
+    """What `del ssl <word> <name>` becomes for the other processes."""
+    return ("remove", "ssl", word, *words[:1])
+
+
 def one_name(words: Sequence[str], command: str) -> str:
     """The only argument."""
     if not words or not words[0]:
