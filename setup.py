@@ -41,7 +41,7 @@ COMPILED = (
     "tls/key_choice.py", "tls/key_log.py", "tls/key_updates.py", "tls/openssl.py", "tls/peer.py", "tls/server_context.py",
     "tls/server_early_data.py", "tls/server_verification.py", "tls/session_context.py", "tls/session_der.py",
     "tls/session_store.py", "tls/shared_sessions.py",
-    "wire/client_hello.py", "wire/errors.py", "wire/fingerprints.py", "wire/hello_*.py", "wire/proxy_protocol.py",
+    "wire/client_hello.py", "wire/der.py", "wire/errors.py", "wire/fingerprints.py", "wire/hello_*.py", "wire/proxy_protocol.py",
     "wire/tls_names.py", "wire/http1/*.py",
 )  # fmt: skip
 

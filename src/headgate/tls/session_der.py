@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from headgate.base.records import dataclass
 from headgate.tls.openssl import ffi, lib
+from headgate.wire.der import element
 
 #: TLS 1.3 on the wire.
 TLS_1_3: Final = 0x0304
@@ -118,14 +119,3 @@ def read_session_id(encoded: bytes) -> bytes:
         at = start + size
     start, size = element(encoded, at)
     return encoded[start : start + size] if encoded[at : at + 1] == _OCTETS_TAG else b""
-
-
-def element(data: bytes, at: int) -> tuple[int, int]:
-    """Where the content of a DER element starts, and its length."""
-    if at + 2 > len(data):
-        return len(data), 0
-    first = data[at + 1]
-    if first < 0x80:
-        return at + 2, first
-    more = first & 0x7F
-    return at + 2 + more, int.from_bytes(data[at + 2 : at + 2 + more], "big")

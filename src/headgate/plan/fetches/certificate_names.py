@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from headgate.wire.der import element
+
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate, GeneralName, Name, NameAttribute
 
@@ -68,30 +70,10 @@ def _encoded(attribute: NameAttribute[str | bytes]) -> bytes:
     """The value's DER: in a name of one attribute it stands in two sequences and a set, behind the identifier."""
     from cryptography.x509 import Name
 
-    data = Name([attribute]).public_bytes()
-    for _ in range(3):
-        data = _contents(data)
-    return _behind(data)
-
-
-def _contents(data: bytes) -> bytes:
-    """What is in a DER element."""
-    size, start = _length(data)
-    return data[start : start + size]
-
-
-def _behind(data: bytes) -> bytes:
-    """What follows a DER element."""
-    size, start = _length(data)
+    data, start, size = Name([attribute]).public_bytes(), 0, 0
+    for _ in range(4):
+        start, size = element(data, start)
     return data[start + size :]
-
-
-def _length(data: bytes) -> tuple[int, int]:
-    """How long the contents of a DER element are, and where they begin."""
-    if data[1] < 0x80:
-        return data[1], 2
-    more = data[1] & 0x7F
-    return int.from_bytes(data[2 : 2 + more], "big"), 2 + more
 
 
 def short_name(attribute: NameAttribute[str | bytes]) -> str:
@@ -149,7 +131,10 @@ def _alternative(name: GeneralName) -> str:
         return f"Registered ID:{name.value.dotted_string}"
     if isinstance(name, OtherName):
         kind = name.type_id.dotted_string
-        text = _contents(name.value).decode("utf-8", "replace") if name.value[:1] and name.value[0] in _TEXT_TAGS else None
-        return f"othername: {_OTHER.get(kind, kind)}::{text if text is not None else '<unsupported>'}"
+        text = "<unsupported>"
+        if name.value[:1] and name.value[0] in _TEXT_TAGS:
+            start, size = element(name.value, 0)
+            text = name.value[start : start + size].decode("utf-8", "replace")
+        return f"othername: {_OTHER.get(kind, kind)}::{text}"
     kinds = {DNSName: "DNS", RFC822Name: "email", UniformResourceIdentifier: "URI"}
     return f"{kinds.get(type(name), type(name).__name__)}:{name.value}"
