@@ -53,7 +53,7 @@ def place(diagnostic: Diagnostic) -> tuple[str, int, str]:
     """File, line and the text that is underlined."""
     location = diagnostic.location
     assert location is not None
-    return location.file, location.line, location.text[location.column - 1 :][: location.width]
+    return location.file, location.line, location.underlined
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_what_is_left_out(value: str, spoken: tuple[str, ...], said: str, word: 
     (one,) = report.items
     place = one.location
     assert one.message == said and one.nearest == near and place is not None
-    assert place.text[place.column - 1 :][: place.width] == word
+    assert place.underlined == word
     assert (one.severity, one.allowed) == ((Severity.WARNING, ()) if spoken else (Severity.ALERT, SPOKEN))
 
 

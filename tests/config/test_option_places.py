@@ -19,7 +19,7 @@ BARE = OptionPlaces(Config(Global(), (), {}, {}, {}))
 
 def underlined(place: Location | None) -> str:
     assert place is not None
-    return place.text[place.column - 1 : place.column - 1 + place.width]
+    return place.underlined
 
 
 @pytest.mark.parametrize(

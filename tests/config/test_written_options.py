@@ -14,7 +14,7 @@ WRITTEN = WrittenOptions(LINE, {"curves": ECDHE})
 
 def underlined(place: Location | None) -> str:
     assert place is not None
-    return place.text[place.column - 1 :][: place.width]
+    return place.underlined
 
 
 def test_the_word_that_stands_there() -> None:

@@ -30,7 +30,7 @@ def test_the_cipher_that_was_meant(value: str, wrong: str, near: str) -> None:
 
 def test_the_wrong_cipher_is_underlined() -> None:
     place = ciphers("ECDHE-RSA-AES128-GCM-SHA265").location
-    assert place is not None and place.text[place.column - 1 :][: place.width] == "ECDHE-RSA-AES128-GCM-SHA265"
+    assert place is not None and place.underlined == "ECDHE-RSA-AES128-GCM-SHA265"
 
 
 def test_a_suite_of_tls_1_3_is_no_cipher() -> None:
