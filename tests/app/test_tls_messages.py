@@ -62,7 +62,7 @@ def place(diagnostic: Diagnostic) -> tuple[str, int, str]:
         ("ssl-default-bind-curves X25519:P-257", "P-257"), ("ssl-default-bind-ciphers FOO", "FOO"),
         ("ssl-default-bind-ciphersuites FOO", "FOO"), ("ssl-default-bind-sigalgs FOO", "FOO"),
         ("ssl-default-bind-client-sigalgs FOO", "FOO"), ("ssl-default-bind-options force-sslv3", "force-sslv3"),
-        ("ssl-default-bind-options no-tlsv12 no-tlsv13", "no-tlsv13"),
+        ("ssl-default-bind-options no-tlsv12 no-tlsv13", "no-tlsv12"),
         ("ssl-default-bind-options ssl-max-ver TLSv1.1", "TLSv1.1"),
     ],
 )  # fmt: skip
@@ -91,6 +91,13 @@ def test_versions_that_two_lines_leave_none_of(folder: Path, bind: str, server: 
     assert one.message.endswith(f": 'ssl-min-ver TLSv1.3' in line 2 and 'ssl-max-ver TLSv1.2' in line {line}")
 
 
+def test_versions_left_out_on_a_line_and_by_default_add_up(folder: Path) -> None:
+    assert found(f"{SSL} no-tlsv11", globals_="ssl-default-bind-options no-tlsv12") == []
+    (one,) = found(f"{SSL} no-tlsv13", globals_="ssl-default-bind-options no-tlsv12")
+    assert place(one) == ("x.cfg", 8, "no-tlsv13")
+    assert one.message.endswith(": 'no-tlsv12' in line 2 and 'no-tlsv13' in line 8")
+
+
 WRONG = [
     ("verify required ca-file nosuch", "ca-file"), ("verify required ca-file ca.pem ca-verify-file nosuch", "ca-verify-file"),
     ("verify required ca-file ca.pem crl-file nosuch", "crl-file"), ("ciphers FOO", "FOO"), ("sigalgs FOO", "FOO"),
@@ -100,7 +107,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("options", "word"), [*WRONG, ("force-tlsv11", "force-tlsv11"), ("no-tlsv12 no-tlsv13", "no-tlsv13")])
+@pytest.mark.parametrize(("options", "word"), [*WRONG, ("force-tlsv11", "force-tlsv11"), ("no-tlsv12 no-tlsv13", "no-tlsv12")])
 def test_options_of_bind_lines(folder: Path, options: str, word: str) -> None:
     (one,) = found(f"{SSL} {options}")
     assert place(one) == ("x.cfg", 8, word)

@@ -42,7 +42,7 @@ def test_limits_of_versions_are_named_with_their_lines() -> None:
 def test_a_forced_version_is_one_limit() -> None:
     forced = Location("x.cfg", 9, 14, 12, " bind :1 ssl force-tlsv12 no-tlsv12")
     excluded = Location("x.cfg", 9, 27, 9, forced.text)
-    places = {"ssl-min-ver": forced, "ssl-max-ver": forced, "excluded versions": excluded}
+    places = {"ssl-min-ver": forced, "ssl-max-ver": forced, "no-tlsv12": excluded}
     limits = limits_in_words(TlsVersions("TLSv1.2", "TLSv1.2", frozenset({"TLSv1.2"})), WrittenOptions(LINE, places))
     assert limits == ("'force-tlsv12' in line 9 and 'no-tlsv12' in line 9", forced)
 

@@ -14,7 +14,6 @@ from headgate.base.records import dataclass, field
 from headgate.config.alpn import offered
 from headgate.config.client_auth import NOTHING_IGNORED
 from headgate.config.drafts import BindDraft, CertificateDraft, CrtListFile, Settings
-from headgate.config.keywords.tls_options import VERSIONS
 from headgate.config.model import Mode
 from headgate.config.resolve_certificates import (
     Certificates,
@@ -36,7 +35,7 @@ from headgate.config.tls_options import (
     Verify,
 )
 from headgate.config.version_limits import limits_in_words
-from headgate.config.written_options import TOLD, WrittenOptions
+from headgate.config.written_options import EXCLUSIONS, TOLD, VERSIONS, WrittenOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,4 +240,4 @@ def tls_versions(settings: Settings, place: Location, report: Report) -> TlsVers
         if (first.file, first.line) != (second.file, second.line):
             message, remedy = f"{message}: {limits}", "change one of them, or leave it out"
         report.alert(message, chosen, remedy=remedy)
-    return TlsVersions(lowest, highest, settings.value("excluded versions", frozenset()))
+    return TlsVersions(lowest, highest, frozenset(version for word, version in EXCLUSIONS.items() if settings.is_on(word)))

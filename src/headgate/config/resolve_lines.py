@@ -20,7 +20,7 @@ from headgate.config.resolve_certificates import Certificates, FrontendCertifica
 from headgate.config.resolve_checks import build_agent, build_check
 from headgate.config.resolvers import Resolution
 from headgate.config.tls_options import CertificateFile, ServerTls, Verify
-from headgate.config.written_options import TOLD, WrittenOptions
+from headgate.config.written_options import EXCLUSIONS, TOLD, WrittenOptions
 
 
 def line_defaults(settings: Settings) -> LineDefaults:
@@ -82,7 +82,7 @@ def build_binds(
 #: Options of bind lines that say nothing without `ssl`, by the names of settings.
 _OF_TLS = (
     "allow-0rtt", "alpn", "ca-file", "ca-ignore-err", "ca-sign-file", "ca-sign-pass", "ca-verify-file", "ciphers", "ciphersuites",
-    "client-sigalgs", "crl-file", "crt", "crt-ignore-err", "curves", "excluded versions", "generate-certificates", "no-ca-names",
+    "client-sigalgs", "crl-file", "crt", "crt-ignore-err", "curves", "generate-certificates", "no-ca-names", *EXCLUSIONS,
     "prefer-client-ciphers", "sigalgs", "ssl-max-ver", "ssl-min-ver", "strict-sni", "tls-ticket-keys", "verify",
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from headgate.base.diagnostics import Location, where
 from headgate.config.tls_options import TlsVersions
-from headgate.config.written_options import WrittenOptions
+from headgate.config.written_options import EXCLUSIONS, WrittenOptions
 
 
 def limits_in_words(versions: TlsVersions, written: WrittenOptions) -> tuple[str, Location | None]:
@@ -17,14 +17,14 @@ def limits_in_words(versions: TlsVersions, written: WrittenOptions) -> tuple[str
         versions: what is left.
         written: where its options stand.
     """
-    excluded = [f"no-{one.lower().replace('.', '')}" for one in sorted(versions.excluded)]
-    values = {"ssl-min-ver": versions.lowest, "ssl-max-ver": versions.highest, "excluded versions": " ".join(excluded)}
-    found: dict[str, Location] = {}
+    values = {"ssl-min-ver": versions.lowest, "ssl-max-ver": versions.highest}
+    texts: dict[str, str] = {}
     for option, value in values.items():
-        place = written.places.get(option)
-        if value and place is not None:
-            word = written.word(option)
-            found[f"{word} {value}" if word == option else value if word.startswith("no-") else word] = place
+        word = written.word(option)
+        if value:
+            texts[option] = f"{word} {value}" if word == option else word
+    texts |= {word: word for word, version in EXCLUSIONS.items() if version in versions.excluded}
+    found = {text: written.places[option] for option, text in texts.items() if option in written.places}
     line = written.line
     own = [place for place in found.values() if line is not None and (place.file, place.line) == (line.file, line.line)]
     chosen = next(iter([*own, *found.values()]), line)

@@ -13,11 +13,26 @@ from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass, field
 from headgate.base.regex import regex
 
+#: Lowest to highest, as `ssl-min-ver` writes them.
+VERSIONS = ("SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+
+
+def exclusion_of(version: str) -> str:
+    """The word that leaves a version out.
+
+    >>> exclusion_of("TLSv1.2")
+    'no-tlsv12'
+    """
+    return f"no-{version.lower().replace('.', '')}"
+
+
+#: Words that leave a version out, lowest first. Each is an option by itself: those of a line add to the global section's.
+EXCLUSIONS = {exclusion_of(version): version for version in VERSIONS}
 #: What OpenSSL is told of, by the names of settings.
-TOLD = frozenset(
+TOLD = EXCLUSIONS.keys() | set(
     "alpn ca-file ca-verify-file check-alpn ciphers ciphersuites client-sigalgs crl-file curves sigalgs ssl-max-ver ssl-min-ver"
     " verify verifyhost".split()
-) | {"excluded versions"}
+)
 _WORD = regex(r"[\w.-]+")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from headgate.config.written_options import exclusion_of
 from headgate.tls.handshake_diagnosis import (
     chose_too_old,
     common_ciphers,
@@ -98,7 +99,7 @@ def _for_version(record: HandshakeRecord, version: str) -> tuple[str, list[str]]
     if option:
         remedies.append(f"`{option} {version}` {on_line(record, option)}")
     if version in limits.excluded:
-        remedies.append(_without_exclusion(record, f"no-{version.lower().replace('.', '')}"))
+        remedies.append(_without_exclusion(record, exclusion_of(version)))
     if version in OLD_VERSIONS and not at_level_0(line.ciphers if line is not None else None):
         level, on = _security_level(record), on_line(record, "ciphers")
         remedies.append(level if any(one.endswith(on) for one in remedies) else f"{level} {on}")

@@ -15,7 +15,7 @@ from OpenSSL import SSL, crypto
 from headgate.base.diagnostics import ConfigError, config_error
 from headgate.config.tls_options import TlsVersions
 from headgate.config.version_limits import limits_in_words
-from headgate.config.written_options import WrittenOptions
+from headgate.config.written_options import WrittenOptions, exclusion_of
 from headgate.tls.algorithm_names import CURVES, SIGNATURES, unknown_name
 from headgate.tls.cipher_names import refused_ciphers, refused_suites
 from headgate.tls.line_facts import OLD_VERSIONS, VersionLimits, at_level_0
@@ -106,9 +106,11 @@ def set_versions(context: SSL.Context, versions: TlsVersions, ciphers: str | Non
         message = "no TLS version is left enabled" + (f": {limits}" if limits else "")
         raise config_error(message, place, remedy="look at ssl-min-ver, ssl-max-ver and no-tlsv1*")
     if not negotiable_versions(versions, ciphers):
-        limit = "ssl-max-ver" if versions.highest in OLD_VERSIONS else "excluded versions"
+        place = written.of("ssl-max-ver", versions.highest or "")
+        if versions.highest not in OLD_VERSIONS:  # then it is that what is newer was left out
+            place = written.of(exclusion_of(list(_VERSIONS)[list(_VERSIONS).index(enabled[-1]) + 1]))
         raise config_error(
-            f"{enabled[-1]} can't be negotiated at OpenSSL's security level", written.of(limit, versions.highest or ""),
+            f"{enabled[-1]} can't be negotiated at OpenSSL's security level", place,
             remedy="add `ciphers DEFAULT:@SECLEVEL=0` if you must serve such clients",
         )
     span_versions(context, (versions,))

@@ -9,12 +9,7 @@ from headgate.config.addresses import split_commas
 from headgate.config.cursor import Cursor
 from headgate.config.keywords.line_options import HasSettings, flag, one_of, store, text
 from headgate.config.registry import Parser
-
-#: Lowest to highest, as `ssl-min-ver` writes them.
-VERSIONS = ("SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
-
-#: `no-<short>` and `force-<short>`.
-SHORT_VERSIONS = {"sslv3": "SSLv3", "tlsv10": "TLSv1.0", "tlsv11": "TLSv1.1", "tlsv12": "TLSv1.2", "tlsv13": "TLSv1.3"}
+from headgate.config.written_options import EXCLUSIONS, VERSIONS
 
 _PROTOCOL_MOST = 255
 _KTLS = "the TLS library that the Python binding carries is built without kernel TLS; it would take a build of OpenSSL with it"
@@ -38,16 +33,6 @@ def kernel_tls(cursor: Cursor, draft: object) -> None:
         raise cursor.wrong(word, f"ktls must be 'on' or 'off', not '{word.text}'", allowed=("on", "off"))
 
 
-def _exclude(version: str) -> Parser:
-    """`no-tlsv10`: leaves a version out."""
-
-    def parse(cursor: Cursor, draft: HasSettings) -> None:
-        place = cursor.last.location
-        draft.settings.put("excluded versions", draft.settings.value("excluded versions", frozenset()) | {version}, place)
-
-    return parse
-
-
 def _force(version: str) -> Parser:
     """`force-tlsv12`: exactly this version."""
 
@@ -66,9 +51,9 @@ def version_options() -> dict[str, Parser]:
         "ssl-min-ver": store("ssl-min-ver", one_of("TLS version", known)),
         "ssl-max-ver": store("ssl-max-ver", one_of("TLS version", known)),
     }
-    for short, version in SHORT_VERSIONS.items():
-        options[f"no-{short}"] = _exclude(version)
-        options[f"force-{short}"] = _force(version)
+    for word, version in EXCLUSIONS.items():
+        options[word] = flag(word)
+        options[word.replace("no", "force", 1)] = _force(version)
     return options
 
 
