@@ -36,6 +36,7 @@ class Broken:
         "stranger": ("server-certificate-unknown-ca", 'its issuer "CN=nobody you know"'),
         "expired": ("server-certificate-expired", "has expired on 20"),
         "name": ("server-certificate-wrong-name", "for the name 'www.example' that is verified: it is for other.example"),
+        "address": ("server-certificate-wrong-name", "for the name '192.0.2.1' that is verified: it is for other.example"),
         "version": ("no-common-version", "Lower `ssl-min-ver`"),
         "certificate": ("server-requires-certificate", "Add `crt` with one that it accepts"),
         "certificate13": ("server-requires-certificate", "Add `crt` with one that it accepts"),
@@ -56,6 +57,7 @@ class Broken:
         for name, one in issued.items():
             (directory / f"{name}.pem").write_bytes(one.pem)
         contexts = {name: server_context(directory / f"{name}.pem") for name in ("stranger", "expired", "name")}
+        contexts["address"] = contexts["name"]
         contexts["version"] = server_context(directory / "good.pem", ssl.TLSVersion.TLSv1_2)
         # In TLS 1.3 a server says what it thinks of our certificate when our handshake is done.
         for name, version in (("certificate", ssl.TLSVersion.TLSv1_2), ("certificate13", ssl.TLSVersion.TLSv1_3)):
@@ -72,9 +74,11 @@ class Broken:
         self.ports["plain"] = plain.port
 
     def config(self, directory: pathlib.Path, options: str, log: int) -> str:
+        named = "verifyhost www.example no-sni-auto check-sni www.example"
+        # An address is verified, and not sent.
+        own = {"version": f"{named} ssl-min-ver TLSv1.3", "address": "sni str(192.0.2.1) check-sni 192.0.2.1"}
         lines = "\n".join(
-            f"    server {name} 127.0.0.1:{port} ssl ca-file {self.ca} verifyhost www.example no-sni-auto check-sni www.example"
-            f" {'ssl-min-ver TLSv1.3' if name == 'version' else ''} {options}"
+            f"    server {name} 127.0.0.1:{port} ssl ca-file {self.ca} {own.get(name, named)} {options}"
             for name, port in self.ports.items()
         )
         return f"""
@@ -124,6 +128,7 @@ def test_in_the_status_of_checks(
         assert line["failed"] and not line["resumed"] and line["full"] <= 1, line
     records = json.loads(ask_socket(tmp_path / "stats.sock", "show ssl handshakes failed json"))
     assert {(one["listener"], one["cause"]) for one in records} == {(name, cause) for name, (cause, _) in broken.expected.items()}
+    assert {one["listener"] for one in records if one["sni"] is None} == {"address"}
     assert all("such failure" not in one["advice"] or "address" not in one["advice"] for one in records)
 
     def counted() -> set[str]:

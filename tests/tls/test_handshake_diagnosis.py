@@ -133,7 +133,7 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
     # the server's
     (
         Cause.SERVER_CERTIFICATE_NAME,
-        {"outgoing": True, "sni": b"app.example", "error_number": 134, "verify_error": 62, **_CERTIFICATE},
+        {"outgoing": True, "expected": b"app.example", "error_number": 134, "verify_error": 62, **_CERTIFICATE},
     ),
     (Cause.SERVER_CERTIFICATE_EXPIRED, {"outgoing": True, "error_number": 134, "verify_error": 10, **_CERTIFICATE}),
     (Cause.SERVER_REQUIRES_CERTIFICATE, {"outgoing": True, "alert": 116}),

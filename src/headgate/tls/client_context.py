@@ -285,8 +285,7 @@ class ServerContext:
         record.describe = self.describe if handle.protocols is None else partial(self.describe, protocols=handle.protocols)
         note_failure(record, handle.ssl, sock, error)
         record.findings = self._verification.take(handle.ssl)
-        if handle.name:
-            record.sni = handle.name  # what is verified, also when it is an address, which is not sent
+        record.expected = handle.name
         if record.alert is not None:
             handle.awaits_ticket = False  # that a server which does not take us gives no session says nothing of its sessions
         return record

@@ -75,6 +75,8 @@ class HandshakeRecord:
         completed: whether it succeeded.
         first_bytes: what was first received from a client, at least the ClientHello when it came whole; ours for servers: b"".
         sni: the name asked for, as OpenSSL has it; see `name`.
+        expected: of a server, what its certificate must be valid for, also an address, which is not sent as SNI; b"" for the
+            line's `verifyhost`.
         version, cipher, group, alpn: what was chosen; "" when it did not come to that.
         resumed: an earlier session was taken up.
         step: how far it came; ended: who ended it.
@@ -94,7 +96,7 @@ class HandshakeRecord:
     __slots__ = (
         "_advice", "_cause", "_line", "address", "alert", "alert_sent", "allowed", "alpn", "at", "bytes_in", "bytes_out",
         "cipher", "client", "client_port", "closed", "completed", "describe", "ended", "errno", "error", "error_number",
-        "findings", "first_bytes", "group", "header", "late", "line_name", "milliseconds", "number",
+        "expected", "findings", "first_bytes", "group", "header", "late", "line_name", "milliseconds", "number",
         "outgoing", "port", "proxy", "resumed", "similar", "sni", "sources", "step", "timeout", "verify_error", "version",
     )  # fmt: skip
 
@@ -112,6 +114,7 @@ class HandshakeRecord:
         self.line_name = ""
         self.first_bytes = b""
         self.sni: bytes | None = None
+        self.expected = b""
         self.version = ""
         self.cipher = ""
         self.group = ""

@@ -18,6 +18,7 @@ from headgate.tls.handshake_words import (
     crl_file,
     dates,
     day_of,
+    expected_name,
     issuer,
     listed,
     on_line,
@@ -124,7 +125,7 @@ def client_certificate(text: str) -> Callable[[HandshakeRecord], str]:
             peer=peer_kind(record), subject=subject(record), issuer=issuer(record), ca_file=ca_file(record),
             crl_file=crl_file(record), until=dates(record, end=True), since=dates(record, end=False),
             where=place(record, option), on=on_line(record, "ciphers"),
-            name=record.name or (record.line.verify_host if record.line is not None else ""), presented=presented(record),
+            name=expected_name(record), presented=presented(record),
         )  # fmt: skip
         return filled[:1].upper() + filled[1:]
 

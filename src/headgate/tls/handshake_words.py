@@ -144,6 +144,12 @@ def dates(record: HandshakeRecord, *, end: bool) -> str:
     return _told(record, lambda one: f" before {one.not_valid_before_utc:%Y-%m-%d}", "")
 
 
+def expected_name(record: HandshakeRecord) -> str:
+    """What the server's certificate must be valid for."""
+    name = record.expected.decode("ascii", "backslashreplace")
+    return name or (record.line.verify_host if record.line is not None else "")
+
+
 def presented(record: HandshakeRecord) -> str:
     """`: it is for a.example and b.example`."""
     findings = record.findings
