@@ -63,11 +63,12 @@ listen web
 
 
 def start(
-    proxy: StartProxy, zone: NameServer, tmp_path: pathlib.Path, server: str, *, more: str = "", workers: int = 1
+    proxy: StartProxy, zone: NameServer, tmp_path: pathlib.Path, server: str, *, more: str = "", workers: int = 1,
+    resolve: str = "100ms",
 ) -> tuple[Proxy, pathlib.Path]:
     path = tmp_path / "stats.sock"
     text = SECTION.format(dns=zone.port, socket=path, server=server, more=more, workers=workers)
-    return proxy(text), path
+    return proxy(text.replace("timeout resolve 100ms", f"timeout resolve {resolve}")), path
 
 
 def addresses(path: pathlib.Path) -> list[str]:
@@ -174,6 +175,20 @@ def test_a_checked_server_is_checked_where_it_is_now(
     line = f"server s1 web.example:{farm.port} check inter 100ms fall 1 rise 1 resolvers dns init-addr none resolve-prefer ipv4"
     started, _ = start(proxy, zone, tmp_path, line)
     wait_until(lambda: answering(started, 1) == {"503"}, "it is down")
+    zone.put("web.example", "A", ["127.0.0.11"])
+    wait_until(lambda: answering(started, 1) == {"127.0.0.11"}, "it is up at the new place")
+
+
+def test_a_server_that_answers_no_connection_is_looked_up_at_once(
+    proxy: StartProxy, zone: NameServer, stack: contextlib.ExitStack, tmp_path: pathlib.Path, subject: str
+) -> None:
+    farm = Farm(stack, ["127.0.0.11"])
+    full = stack.enter_context(socket.create_server(("127.0.0.14", farm.port), backlog=0))
+    stack.enter_context(socket.create_connection(full.getsockname()))  # a backlog that is full answers no SYN
+    zone.put("web.example", "A", ["127.0.0.14"])
+    line = f"server s1 web.example:{farm.port} check inter 200ms fall 1 rise 1 resolvers dns init-addr none resolve-prefer ipv4"
+    started, path = start(proxy, zone, tmp_path, line, resolve="1h")
+    wait_until(lambda: addresses(path) == ["127.0.0.14"], "the address is known")
     zone.put("web.example", "A", ["127.0.0.11"])
     wait_until(lambda: answering(started, 1) == {"127.0.0.11"}, "it is up at the new place")
 

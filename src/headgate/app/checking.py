@@ -28,15 +28,18 @@ if TYPE_CHECKING:
 Tell = Callable[[BackendState, ServerState, str], None]
 #: Has a command of the runtime API run, in every process; told its answer.
 Command = Callable[[str, Callable[[str], None]], None]
+#: Has the name of a server resolved again, if it has one.
+LookUp = Callable[[BackendState, ServerState], None]
 
 
-def build_checks(live: Live, tell: Tell, command: Command) -> CheckRunner:
+def build_checks(live: Live, tell: Tell, command: Command, look_up: LookUp) -> CheckRunner:
     """The check runner of a process, not yet started.
 
     Args:
         live: whose servers are checked; they follow the results.
         tell: told behind each change.
         command: for what agents want.
+        look_up: told which servers do not answer.
     """
 
     def changed(backend: BackendState, server: ServerState, up: bool, reason: str) -> None:
@@ -81,6 +84,7 @@ def build_checks(live: Live, tell: Tell, command: Command) -> CheckRunner:
         tls_client=tls_client,
         on_stopping=stopping,
         on_checked=live.warm_up,
+        on_silence=look_up,
         on_agent=wanted,
         on_alert=alert,
         spread=settings.spread_checks,

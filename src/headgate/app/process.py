@@ -390,8 +390,12 @@ class App:
         if self.checks is None:
             from headgate.app.checking import build_checks
 
-            self.checks = build_checks(self.live, self._server_told, self._ask)
+            self.checks = build_checks(self.live, self._server_told, self._ask, self._look_up)
         return self.checks
+
+    def _look_up(self, backend: BackendState, server: ServerState) -> None:
+        if self.resolving is not None:
+            self.resolving.hasten(backend.name, server.name)
 
     def checks_seen(self) -> Checks:
         """The checks as commands see them."""

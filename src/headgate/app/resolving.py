@@ -6,6 +6,7 @@ Servers that share a name, a `resolvers` section and a preferred family share it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -43,6 +44,12 @@ def resolved_servers(config: Config) -> list[tuple[str, Server]]:
     ]
 
 
+def _key(server: Server) -> _Key:
+    how = server.resolution
+    assert how is not None
+    return how.resolvers, server.address.host, how.prefer
+
+
 class Resolving:
     """Keeps the addresses of servers up to date.
 
@@ -59,7 +66,9 @@ class Resolving:
         self.resolvers = {
             name: Resolver(section, accepted, self._streams(section)) for name, section in app.config.resolvers.items()
         }
+        self._keys = {(backend, server.name): _key(server) for backend, server in resolved_servers(app.config)}
         self._groups = self._grouped()
+        self._hastened = {key: asyncio.Event() for key in self._groups}
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -84,10 +93,7 @@ class Resolving:
     def _grouped(self) -> Mapping[_Key, Sequence[tuple[str, Group]]]:
         members: dict[_Key, dict[str, list[Server]]] = {}
         for backend, server in resolved_servers(self._app.config):
-            how = server.resolution
-            assert how is not None
-            key = (how.resolvers, server.address.host, how.prefer)
-            members.setdefault(key, {}).setdefault(backend, []).append(server)
+            members.setdefault(_key(server), {}).setdefault(backend, []).append(server)
         return {key: [self._group(key[0], *item) for item in backends.items()] for key, backends in members.items()}
 
     def _group(self, section: str, backend: str, servers: Sequence[Server]) -> tuple[str, Group]:
@@ -123,7 +129,22 @@ class Resolving:
                 self._heard(key, answer)
             except Exception as error:
                 self._app.bug(error)
-            await asyncio.sleep(resolver.section.timeout_resolve)
+            await self._pause(key, resolver.section)
+
+    async def _pause(self, key: _Key, section: Resolvers) -> None:
+        """Until it is time for the next resolution, or somebody wants it before; `timeout retry` goes by in any case."""
+        at_least = min(section.timeout_retry, section.timeout_resolve)
+        await asyncio.sleep(at_least)
+        hastened = self._hastened[key]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(hastened.wait(), section.timeout_resolve - at_least)
+        hastened.clear()
+
+    def hasten(self, backend: str, server: str) -> None:
+        """Resolve the name of a server soon, if it has one: a check got no connection there, so it may have moved (5.3)."""
+        key = self._keys.get((backend, server))
+        if key is not None:
+            self._hastened[key].set()
 
     def _heard(self, key: _Key, answer: Answer) -> None:
         now = time.monotonic()

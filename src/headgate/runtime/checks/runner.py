@@ -70,6 +70,7 @@ class CheckRunner:
         tls_client: what makes TLS connections to a server; asked once for each server checked over TLS.
         on_stopping: told of `disable-on-404` changes; must put them into effect.
         on_checked: told after every check, so that slowstart can follow the time.
+        on_silence: told when a server has not answered our connection in time: it may be somewhere else by now (5.3).
         on_agent: told what agents want of a server's administrative state, weight and maxconn.
         on_alert: events that are mailed (4.2 email-alert level).
         address_of: the address that a server has now.
@@ -96,6 +97,7 @@ class CheckRunner:
         tls_client: Callable[[BackendState, ServerState], TlsClient] = _no_tls,
         on_stopping: OnStopping = _nobody,
         on_checked: Callable[[BackendState], None] = _nobody,
+        on_silence: Callable[[BackendState, ServerState], None] = _nobody,
         on_agent: OnAgent = _nobody,
         on_alert: LogEvent = _nobody,
         address_of: Callable[[BackendState, ServerState], Address] = _configured_address,
@@ -108,6 +110,7 @@ class CheckRunner:
         self._on_change = on_change
         self._on_stopping = on_stopping
         self._on_checked = on_checked
+        self._on_silence = on_silence
         self._on_agent = on_agent
         self._on_alert = on_alert
         self._log_event = log_event
@@ -244,6 +247,8 @@ class CheckRunner:
         # A server's state may also come from a process before this one, which knew more than we did.
         if entered is not None or self._found(checked.server)[0] is not checked.server.up:
             self._settle(checked.backend, checked.server, result.reason)
+        if result.status is CheckStatus.L4TOUT:
+            self._on_silence(checked.backend, checked.server)
         self._ends(checked)
 
     def _ends(self, checked: Checked) -> None:
