@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tests.interop.programs import listening
+
 DEADLINE = 20.0
 
 
@@ -203,7 +205,7 @@ class Backend:
         self._changed = threading.Condition()
         self._wires: list[Wire] = []
         self._threads: list[threading.Thread] = []
-        self._listener = listener or socket.create_server(("127.0.0.1", 0), backlog=256)
+        self._listener = listener or listening()
         address = self._listener.getsockname()
         self.port: int = address[1] if isinstance(address, tuple) else 0
         self._acceptor = threading.Thread(target=self._accept, daemon=True)

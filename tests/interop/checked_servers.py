@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.interop.programs import Program, ask_socket, free_port
+from tests.interop.programs import Program, ask_socket, free_port, listening
 
 Handler = Callable[[socket.socket], None]
 
@@ -29,7 +29,7 @@ class Liar:
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listener = listening(128)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

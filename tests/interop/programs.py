@@ -75,6 +75,14 @@ def free_port() -> int:
     return free_ports(1)[0]
 
 
+def listening(backlog: int = 256) -> socket.socket:
+    """A listening socket on a port of ours: one of the kernel's may have been a server's, which the proxy of another process of
+    tests still tries to reach."""
+    while True:
+        with contextlib.suppress(OSError):
+            return socket.create_server(("127.0.0.1", free_port()), backlog=backlog)
+
+
 def wait_until(condition: Callable[[], object], what: str | Callable[[], str], seconds: float = DEADLINE) -> None:
     """Poll until the condition holds; AssertionError with `what`, or what that says by then, when it never does."""
     end = time.monotonic() + seconds

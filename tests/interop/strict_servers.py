@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.interop.backends import DEADLINE
-from tests.interop.programs import Program, free_ports
+from tests.interop.programs import Program, free_ports, listening
 
 #: What is answered to a request; None: nothing is, whatever comes.
 Answer = Callable[[bytes], bytes]
@@ -78,7 +78,7 @@ class StrictServer:
         self._names: dict[ssl.SSLObject | ssl.SSLSocket, str | None] = {}
         context.sni_callback = self._named
         self.changed = threading.Condition()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._listener = listening(1024)
         self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()

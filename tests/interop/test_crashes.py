@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.interop.programs import Program, children, free_port, headgate_command, wait_until
+from tests.interop.programs import Program, children, free_port, headgate_command, listening, wait_until
 
 _CONFIG = """
 global
@@ -43,7 +43,7 @@ class Origin:
         self.lets_go = threading.Event()
         self.lets_go.set()
         self.waiting = 0
-        self._sock = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._sock = listening(128)
         self.port = self._sock.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
