@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import itertools
+import os
 import pathlib
 import select
 import socket
@@ -14,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from OpenSSL import SSL
 
 from headgate.tls.authority import Authority, issue, make_authority
-from tests.interop.backends import read_response
+from tests.interop.backends import Wire, read_response
 from tests.interop.checked_servers import await_rows
 from tests.interop.conftest import DEFAULTS, StartProxy
 from tests.interop.programs import Program, ask_socket, check_config, free_port, headgate_command
@@ -61,6 +63,63 @@ frontend www
     newest.minimum_version = ssl.TLSVersion.TLSv1_3
     assert shown(started.port, "b", newest) == "TLSV1_ALERT_PROTOCOL_VERSION"
     assert shown(started.port, "a", newest) == "a"
+
+
+def test_files_beside_the_configuration(proxy: StartProxy, tmp_path: pathlib.Path, root: Authority, subject: str) -> None:
+    """`default-path config`: nothing is found from where the process is started. Names in a crt-list start there, too."""
+    for name, text in {"lists/one": "pem/b.pem\n", "maps/hosts": "home first\n", "maps/known": "a\nhome\n"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "pem").mkdir()
+    for name in ("b", "ca"):
+        (tmp_path / f"{name}.pem").rename(tmp_path / "pem" / f"{name}.pem")
+    (tmp_path / "pem" / "a.pem").write_bytes(issue(root, ["a", "home"]).pem)
+    (tmp_path / "pem" / "client.pem").write_bytes(issue(root, ["client"], client=True).pem)
+    started = proxy(
+        """
+global
+    default-path config
+frontend www
+    bind 127.0.0.1:{port} ssl crt pem/a.pem crt-list lists/one verify optional ca-file pem/ca.pem
+    http-request deny deny_status 404 unless { ssl_fc_sni -f maps/known }
+    http-request return status 200 hdr x-mapped %[ssl_fc_sni,map(maps/hosts,none)] if { ssl_c_used }
+    default_backend again
+backend again
+    server one 127.0.0.1:{port} ssl ca-file pem/ca.pem verifyhost home crt pem/client.pem sni str(home)
+"""
+    )
+    client = context(tmp_path / "pem")
+    assert [shown(started.port, name, client) for name in ("a", "b", "c")] == ["a", "b", "a"]
+    for name, status, mapped in (("a", 200, "first"), ("c", 404, None)):
+        with client.wrap_socket(socket.create_connection(("127.0.0.1", started.port), 20), server_hostname=name) as tls:
+            wire = Wire(tls)
+            wire.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            answer = read_response(wire)
+        assert (answer.status, answer.one("x-mapped")) == (status, mapped)
+
+
+def test_crt_stores_beside_the_configuration(proxy: StartProxy, tmp_path: pathlib.Path, root: Authority) -> None:
+    (tmp_path / "keys").mkdir()
+    apart = issue(root, ["apart"])
+    (tmp_path / "apart.crt").write_bytes(apart.certificate_pem)
+    (tmp_path / "keys" / "apart.key").write_bytes(apart.key_pem)
+    (tmp_path / "tickets").write_text("".join(f"{base64.b64encode(os.urandom(48)).decode()}\n" for _ in range(3)))
+    started = proxy(
+        """
+global
+    default-path config
+crt-store
+    load crt a.pem
+crt-store web
+    key-base keys
+    load crt apart.crt key apart.key
+frontend www
+    bind 127.0.0.1:{port} ssl crt a.pem crt @web/apart.crt tls-ticket-keys tickets
+    ssl-f-use crt b.pem verify optional ca-file ca.pem
+    http-request return status 200
+"""
+    )
+    assert [shown(started.port, name, context(tmp_path)) for name in ("a", "apart", "b")] == ["a", "apart", "b"]
 
 
 def test_encrypted_keys(proxy: StartProxy, tmp_path: pathlib.Path, root: Authority) -> None:

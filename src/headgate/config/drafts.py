@@ -236,7 +236,8 @@ class ConfigDraft:
 
     Attributes:
         proxies: frontend, backend and listen sections, in order; `defaults` the defaults sections.
-        path_base: directory that relative file names start from (`default-path`); "" is the working directory.
+        path_base: directory that relative file names of the file being read start from (`default-path`); "" is the working one.
+        path_bases: the same for each file.
         named_sections: (section keyword, name) -> place, for every section that has a name, for cross references.
         name_server_lines: (resolvers section, name) -> the line of a name server that has options.
     """
@@ -254,6 +255,12 @@ class ConfigDraft:
     named_sections: dict[tuple[str, str], Location] = field(default_factory=dict)
     crt_stores: list[CrtStoreDraft] = field(default_factory=list)
     path_base: str = ""
+    path_bases: dict[str, str] = field(default_factory=dict)
+
+    def start_paths(self, file: str, base: str) -> None:
+        """From here on, relative names in `file` start at `base`."""
+        self.path_base = base
+        self.path_bases |= {file: base}
 
     def path(self, written: str) -> str:
         """A file name as it must be opened."""

@@ -91,7 +91,7 @@ class _Loader:
             self._complain(error)
 
     def _read_file(self, file: str) -> None:
-        self.drafts.path_base = self.paths.base(file)
+        self.drafts.start_paths(file, self.paths.base(file))
         try:
             for number, text in read_lines(file):
                 self._read_line(text, file, number)

@@ -534,7 +534,13 @@ class Global:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole configuration, checked. `warnings` were reported already; the count is for the closing line of `-c`."""
+    """A whole configuration, checked. `warnings` were reported already; the count is for the closing line of `-c`.
+
+    Attributes:
+        certificates: of crt-stores.
+        path_bases: directory that relative names of pattern files and maps start from, by configuration file (`default-path`).
+        origin: what the sections were parsed into, for servers and backends that are added while running (see `runtime_lines`).
+    """
 
     global_: Global
     proxies: tuple[Proxy, ...]
@@ -542,8 +548,8 @@ class Config:
     rings: Mapping[str, Ring]
     error_sections: Mapping[str, ErrorSection]
     resolvers: Mapping[str, Resolvers] = field(default_factory=dict)
-    certificates: tuple[CertificateFile, ...] = ()  # of crt-stores
-    #: what the sections were parsed into, for servers and backends that are added while running (see `runtime_lines`)
+    certificates: tuple[CertificateFile, ...] = ()
+    path_bases: Mapping[str, str] = field(default_factory=dict, repr=False)
     origin: object = field(default=None, repr=False, compare=False)
 
     def proxy(self, name: str, *, backend: bool) -> Proxy | None:

@@ -40,7 +40,7 @@ def resolve(draft: ConfigDraft, report: Report) -> Config | None:
     cross_checks.check_defaults_usage(draft, report)
     check_delays(draft.global_.settings, report)
     certificates = build_certificates(draft, report)
-    lines = replace(line_defaults(draft.global_.settings), certificates=certificates)
+    lines = replace(line_defaults(draft), certificates=certificates)
     proxies: list[Proxy] = []
     for proxy, identifier in zip(draft.proxies, _ids(draft.proxies, report), strict=True):
         built = _build(proxy, identifier, lines, report)
@@ -61,6 +61,7 @@ def resolve(draft: ConfigDraft, report: Report) -> Config | None:
         error_sections=dict(draft.error_sections),
         resolvers=resolvers,
         certificates=tuple(dict.fromkeys(certificates.stored.values())),
+        path_bases=draft.path_bases,
         origin=draft,
     )
 

@@ -5,7 +5,8 @@ Called by `resolve_lines`; knows one line at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,7 +41,10 @@ from headgate.config.written_options import EXCLUSIONS, TOLD, VERSIONS, WrittenO
 
 @dataclass(frozen=True, slots=True)
 class LineDefaults:
-    """What the global section says about all lines: `ssl-default-*` and `unix-bind` as settings, and base directories."""
+    """What the global section says about all lines: `ssl-default-*` and `unix-bind` as settings, and base directories.
+
+    `path_bases`: where relative names start that no other option gives a directory, by configuration file (`default-path`).
+    """
 
     bind: Settings
     server: Settings
@@ -49,6 +53,14 @@ class LineDefaults:
     server_verify: Verify = Verify.REQUIRED
     unix: Settings = field(default_factory=Settings)
     security_level: int | None = None
+    path_bases: Mapping[str, str] = field(default_factory=dict)
+    path_base: str = ""
+
+    def at(self, place: Location) -> LineDefaults:
+        """The same for a line, with what `default-path` says where it stands."""
+        base = self.path_bases.get(place.file, "")
+        certificates = self.certificates.at(base)
+        return replace(self, ca_base=self.ca_base or base, certificates=certificates, path_base=base) if base else self
 
 
 #: Options that `BindPolicy` has as they were written, by keyword.
@@ -99,20 +111,20 @@ def bind_tls(
         ca_ignore_err=settings.value("ca-ignore-err", NOTHING_IGNORED),
         crt_ignore_err=settings.value("crt-ignore-err", NOTHING_IGNORED),
         generate=_generate(settings, defaults, report),
-        ticket_keys=_ticket_keys(settings, report),
+        ticket_keys=_ticket_keys(settings, defaults, report),
         location=place,
         places=settings.places(TOLD),
     )
 
 
-def _ticket_keys(settings: Settings, report: Report) -> NamedFile | None:
+def _ticket_keys(settings: Settings, defaults: LineDefaults, report: Report) -> NamedFile | None:
     path = settings.value("tls-ticket-keys")
     if path is None:
         return None
     place = settings.place("tls-ticket-keys")
     if not settings.value("tls-tickets", True):
         report.warn("'tls-ticket-keys' has no effect with 'no-tls-tickets'", place, remedy="leave one of them out")
-    return NamedFile(path, place)
+    return NamedFile(os.path.join(defaults.path_base, path), place)
 
 
 def _certificates(settings: Settings, defaults: LineDefaults, report: Report) -> list[CertificateLine | CrtList]:

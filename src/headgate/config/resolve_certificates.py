@@ -26,12 +26,18 @@ class Certificates:
         crt_base, key_base: directories of relative names.
         stored: certificates of crt-stores, by all the names that refer to them.
         lists: crt-list files that were read, by name.
+        path_base: directory of their relative names (`default-path`).
     """
 
     crt_base: str = ""
     key_base: str = ""
     stored: Mapping[str, CertificateFile] = field(default_factory=dict)
     lists: dict[str, list[CertificateDraft]] = field(default_factory=dict)
+    path_base: str = ""
+
+    def at(self, base: str) -> Certificates:
+        """The same where relative names start at `base` unless another option gives them a directory."""
+        return Certificates(self.crt_base or base, self.key_base or base, self.stored, self.lists, base)
 
 
 _NO_FILES = LoadFiles()
@@ -52,13 +58,18 @@ def build_certificates(draft: ConfigDraft, report: Report) -> Certificates:
     crt_base, key_base = settings.value("crt-base", "") or "", settings.value("key-base", "") or ""
     stored: dict[str, CertificateFile] = {}
     for store in draft.crt_stores:
-        _fill(stored, store, crt_base, key_base, report)
+        base = draft.path_bases.get(store.location.file, "")
+        _fill(stored, store, _base(store, "crt-base", base, crt_base), _base(store, "key-base", base, key_base), report)
     return Certificates(crt_base, key_base, stored)
 
 
+def _base(store: CrtStoreDraft, option: str, start: str, common: str) -> str:
+    """The directory of a crt-store: its own, that of the global section, or what `default-path` says."""
+    own = store.settings.value(option)
+    return os.path.join(start, own) if own else common or start
+
+
 def _fill(stored: dict[str, CertificateFile], store: CrtStoreDraft, crt_base: str, key_base: str, report: Report) -> None:
-    crt_base = store.settings.value("crt-base", crt_base)
-    key_base = store.settings.value("key-base", key_base)
     for load in store.loads:
         alias = load.settings.value("alias", "")
         source = based(load.path, crt_base) or ""
@@ -175,12 +186,13 @@ def crt_list(
     Raises:
         ConfigError: the file can't be read.
     """
-    drafts = known.lists.get(item.path)
+    path = os.path.join(known.path_base, item.path)
+    drafts = known.lists.get(path)
     if drafts is None:
         try:
-            lines = list(read_lines(item.path))
+            lines = list(read_lines(path))
         except ConfigError as error:
             message = error.diagnostic.message.replace("configuration file", "crt-list")
             raise config_error(message, error.diagnostic.location or item.location) from None
-        drafts = known.lists[item.path] = read_crt_list(lines, item.path, report)
-    return CrtList(item.path, certificate_lines(drafts, known, options, report), item.location)
+        drafts = known.lists[path] = read_crt_list(lines, path, report)
+    return CrtList(path, certificate_lines(drafts, known, options, report), item.location)

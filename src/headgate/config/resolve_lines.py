@@ -12,7 +12,7 @@ from typing import Any
 from headgate.base.addresses import Family
 from headgate.base.diagnostics import ConfigError, Report
 from headgate.config.cursor import Word
-from headgate.config.drafts import BindDraft, ServerDraft, Settings
+from headgate.config.drafts import BindDraft, ConfigDraft, ServerDraft, Settings
 from headgate.config.model import Bind, Mode, ProxyProtocolSend, Server, UnixPermissions
 from headgate.config.parse_expression import parse_expression
 from headgate.config.resolve_bind_tls import LineDefaults, at_security_level, bind_tls, tls_versions
@@ -23,8 +23,9 @@ from headgate.config.tls_options import CertificateFile, ServerTls, Verify
 from headgate.config.written_options import EXCLUSIONS, TOLD, WrittenOptions
 
 
-def line_defaults(settings: Settings) -> LineDefaults:
+def line_defaults(draft: ConfigDraft) -> LineDefaults:
     """Collect them from the global section's settings (3.1)."""
+    settings = draft.global_.settings
     return LineDefaults(
         _side_defaults(settings, "bind"),
         _side_defaults(settings, "server"),
@@ -33,6 +34,7 @@ def line_defaults(settings: Settings) -> LineDefaults:
         settings.value("ssl-server-verify", Verify.REQUIRED),
         settings.value("unix-bind", Settings()),
         settings.value("ssl-security-level"),
+        draft.path_bases,
     )
 
 
@@ -50,7 +52,7 @@ def build_binds(
     draft: BindDraft, mode: Mode, defaults: LineDefaults, report: Report, frontend: FrontendCertificates = ("", ())
 ) -> list[Bind]:
     """One `Bind` for each address of the line; `frontend`: see `resolve_bind_tls.bind_tls`."""
-    settings = draft.settings
+    settings, defaults = draft.settings, defaults.at(draft.location)
     if not draft.is_whole:
         return list(draft.addresses)
     tls = bind_tls(draft, mode, defaults, report, frontend) if settings.is_on("ssl") else None
@@ -112,7 +114,7 @@ def _unix(bind: Bind, settings: Settings, common: Settings) -> Bind:
 
 def build_server(draft: ServerDraft, number: int, mode: Mode, defaults: LineDefaults, report: Report) -> Server:
     """A server of a backend; `number` is its automatic id."""
-    settings = draft.settings
+    settings, defaults = draft.settings, defaults.at(draft.location)
     tls = _server_tls(draft, mode, defaults, report)
     check = build_check(draft, tls, mode, report)
     optional = {

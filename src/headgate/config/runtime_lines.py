@@ -79,7 +79,7 @@ def read_server(config: Config, proxy: Proxy, words: Sequence[str], servers: Seq
     if identifier in taken:
         raise config_error(f"'id' : custom id {identifier} already used by server '{taken[identifier].name}'.", None)
     number = next(number for number in range(1, len(taken) + 2) if number not in taken)
-    built = build_server(server, number, proxy.mode, line_defaults(draft.global_.settings), report)
+    built = build_server(server, number, proxy.mode, line_defaults(draft), report)
     built = with_healthcheck(built, server, draft.healthchecks, report)
     check_rules_fit(built, server, built.check_spec or proxy.check, report)
     if report.alerts:
@@ -216,7 +216,7 @@ def read_backend(config: Config, name: str, defaults: str, mode: str | None, ide
     scratch = ConfigDraft(
         source.global_, defaults=source.defaults, userlists=source.userlists, rings=source.rings,
         error_sections=source.error_sections, healthchecks=source.healthchecks, mailers=source.mailers,
-        named_sections=source.named_sections, path_base=source.path_base,
+        named_sections=source.named_sections, path_base=source.path_base, path_bases=source.path_bases,
     )
     draft = scratch.new_proxy(Scope.BACKEND, name, place, found[0], explicit=True)
     if mode is not None:
@@ -225,7 +225,7 @@ def read_backend(config: Config, name: str, defaults: str, mode: str | None, ide
         raise config_error("Only TCP and HTTP proxies can be created.", None)
     report = Report()
     mode_checks.drop_what_mode_ignores(draft, report)
-    built = build_proxy(draft, identifier, line_defaults(source.global_.settings), report)
+    built = build_proxy(draft, identifier, line_defaults(source), report)
     if report.alerts:
         raise ConfigError(report.alerts[0])
     return replace(built, location=place)
@@ -249,5 +249,5 @@ def read_crt_list_line(config: Config, text: str, name: str, number: int) -> Cer
     draft = parse_crt_list_line(text, name, number, report)
     if draft is None:
         raise config_error("the line names no certificate", None)
-    defaults = line_defaults(_draft(config, name).global_.settings)
+    defaults = line_defaults(_draft(config, name))
     return certificate_line(draft, defaults.certificates, lambda settings: policy_options(settings, Mode.TCP, defaults, report))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -99,6 +100,8 @@ class Scope:
             kind, name = "file", path
         if kind == "virt":
             return b""
+        if location is not None:
+            name = os.path.join(self.config.path_bases.get(location.file, ""), name)
         if name not in self.files:
             try:
                 self.files[name] = self.surroundings.read_file(name)

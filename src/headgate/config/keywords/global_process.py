@@ -134,7 +134,7 @@ def parse_default_path(cursor: Cursor, section: GlobalSection) -> None:
     if section.paths.kind == "origin":
         section.paths.origin = cursor.next("a directory").text
     cursor.finish()
-    section.config.path_base = section.paths.base(section.file)
+    section.config.start_paths(section.file, section.paths.base(section.file))
 
 
 # --- environment (2.3) -----------------------------------------------------------------------------------------------

@@ -57,20 +57,15 @@ def _directory(name: str) -> Keyword:
     return implemented(name, parse)
 
 
-def _issuers(cursor: Cursor, section: GlobalSection) -> None:
-    """`issuers-chain-path <dir>`"""
-    word = cursor.next("a directory")
-    cursor.finish()
-    chains = NamedFile(section.config.path(word.text), word.location)
-    section.settings.put("issuers-chain-path", chains, cursor.keyword.location)
+def _file(name: str, what: str) -> Keyword:
+    """`issuers-chain-path <dir>`, `ssl-dh-param-file <file>`"""
 
-
-def _file(what: str) -> Callable[[Cursor], NamedFile]:
-    def read(cursor: Cursor) -> NamedFile:
+    def parse(cursor: Cursor, section: GlobalSection) -> None:
         word = cursor.next(what)
-        return NamedFile(word.text, word.location)
+        cursor.finish()
+        section.settings.put(name, NamedFile(section.config.path(word.text), word.location), cursor.keyword.location)
 
-    return read
+    return implemented(name, parse)
 
 
 def _word(what: str) -> Callable[[Cursor], str]:
@@ -123,7 +118,7 @@ KEYWORDS.add(
     _directory("ca-base"),
     _directory("crt-base"),
     _directory("key-base"),
-    implemented("issuers-chain-path", _issuers),
+    _file("issuers-chain-path", "a directory"),
     implemented("ssl-load-extra-files", _extra_files),
     switch("ssl-load-extra-del-ext"),
     implemented("ssl-passphrase-cmd", _command),
@@ -144,7 +139,7 @@ KEYWORDS.add(
     value("ssl-default-server-sigalgs", _word("a list of signature algorithms")),
     implemented("ssl-default-server-options", _options("ssl-default-server-options", _SERVER_OPTIONS)),
     value("ssl-server-verify", lambda cursor: cursor.choice("verify", {"none": Verify.NONE, "required": Verify.REQUIRED})),
-    value("ssl-dh-param-file", _file("a file with DH parameters")),
+    _file("ssl-dh-param-file", "a file with DH parameters"),
     value("ssl-security-level", lambda cursor: cursor.integer("security level", 0, 5)),
     *without_effect("kernel TLS is not used", "noktls"),
     *without_effect("asynchronous engines are gone from OpenSSL, nothing would wait for them", "ssl-mode-async"),
