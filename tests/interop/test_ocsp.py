@@ -20,6 +20,8 @@ from OpenSSL import SSL
 
 from headgate.tls.authority import make_authority
 from headgate.tls.ocsp.insertion import named_in, over_at
+from tests.interop.name_server import NameServer as StreamedNameServer
+from tests.interop.name_server import certified
 from tests.interop.ocsp_site import Site, can_mount, never_expired
 from tests.interop.programs import children, free_port, start_subject, wait_until
 from tests.interop.test_tls_commands import say
@@ -385,6 +387,23 @@ def test_name_servers_of_a_section(site: Site) -> None:
     site.start(text=f"{text}\nresolvers mine\n    nameserver ns 127.0.0.1:{server.port}\n")
     site.await_staple()
     assert ("ocsp.test.", "AAAA") in server.asked
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_name_server_that_is_asked_over_tls(site: Site, tmp_path: pathlib.Path, workers: int) -> None:
+    """With the options of its line, and behind a wall, where none of its files can be read any more."""
+    good = site.responder()
+    site.add("a", f"http://ocsp.test:{good.port}")
+    server = site.stack.enter_context(contextlib.closing(StreamedNameServer(certified(tmp_path))))
+    server.put("ocsp.test", "A", ["127.0.0.1"])
+    jail = tmp_path / "jail"
+    jail.mkdir()
+    options = f"ssl ca-file {tmp_path}/ca.pem verifyhost dns.example ssl-min-ver TLSv1.3 maxconn 1"
+    settings = f"ocsp-update.mode on\n    httpclient.resolvers.id mine\n    chroot {jail}\n    user nobody\n    group nogroup"
+    text = f"{site.config(settings, workers=workers)}\nresolvers mine\n    nameserver ns tcp@127.0.0.1:{server.port} {options}\n"
+    site.start(text=text)
+    site.await_staple()
+    assert server.connections == 1
 
 
 # --- who takes part --------------------------------------------------------------------------------------------------

@@ -8,13 +8,14 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from headgate.app.name_servers import streams_of
 from headgate.app.ocsp_state import OcspState, tls_context
 from headgate.base.addresses import Family
 from headgate.runtime.accepted_families import AcceptedFamilies
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from headgate.app.controller import Member
     from headgate.app.ocsp import Ocsp
     from headgate.app.process import App
+    from headgate.runtime.name_server_streams import NameServerStreams
 
 assert concurrent.futures.thread
 T = TypeVar("T")
@@ -66,6 +68,7 @@ class Updates:
         self._state = state
         self._ocsp = ocsp
         self._fetcher: Fetcher | None = None
+        self._streams: Mapping[str, NameServerStreams] = {}
         self._updater: Updater | None = None
         self._under_way: dict[str, asyncio.Future[None]] = {}
         self._cannot_write = ""
@@ -103,13 +106,8 @@ class Updates:
         section = self._app.config.resolvers.get(self._state.client.resolvers)
         if section is None or section.location is None:
             return None
-        servers = [one for one in section.name_servers if one.address.family in _NUMERIC]
-        try:
-            return resolver_of(servers)
-        except OSError as error:
-            text = f"resolvers '{section.name}': a file of a name server's TLS can't be read for OCSP ({error.strerror or error})"
-            log_event(self._app.logs.process, _ALERT, text)
-            return resolver_of([one for one in servers if one.tls is None])
+        self._streams = streams_of(self._app, section)
+        return resolver_of([one for one in section.name_servers if one.address.family in _NUMERIC], self._streams)
 
     # --- when ---
 
@@ -141,6 +139,8 @@ class Updates:
         """End, and what is under way."""
         if self._updater is not None:
             await self._updater.stop()
+        for one in self._streams.values():
+            await one.close()
 
     def begin(self, entry: Entry) -> None:
         """A certificate takes part from now on."""

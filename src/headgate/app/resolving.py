@@ -9,21 +9,19 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
+from headgate.app.name_servers import streams_of
 from headgate.balance.resolution import Change, Group, Status
-from headgate.base.addresses import Family, Transport
+from headgate.base.addresses import Family
 from headgate.runtime.accepted_families import AcceptedFamilies
 from headgate.runtime.logs.emitters import log_event
-from headgate.runtime.name_server_streams import NameServerStreams
 from headgate.runtime.resolvers import Answer, Resolver
 
 if TYPE_CHECKING:
     from headgate.app.process import App
     from headgate.config.model import Config, Server
-    from headgate.config.resolvers import NameServer, Resolvers
-    from headgate.runtime.checks.connection import TlsClient
+    from headgate.config.resolvers import Resolvers
 
 _WARNING = 4
 #: Names that are resolved at the same time: each may have a query to every name server under way.
@@ -64,31 +62,13 @@ class Resolving:
         self._app = app
         accepted = AcceptedFamilies(app.config.global_.dns_accept_family)
         self.resolvers = {
-            name: Resolver(section, accepted, self._streams(section)) for name, section in app.config.resolvers.items()
+            name: Resolver(section, accepted, streams_of(app, section)) for name, section in app.config.resolvers.items()
         }
         self._keys = {(backend, server.name): _key(server) for backend, server in resolved_servers(app.config)}
         self._groups = self._grouped()
         self._hastened = {key: asyncio.Event() for key in self._groups}
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._tasks: list[asyncio.Task[None]] = []
-
-    def _streams(self, section: Resolvers) -> dict[str, NameServerStreams]:
-        """To those of its name servers that are asked over a stream."""
-        return {
-            one.name: NameServerStreams(one, self._tls_client(section.name, one), partial(self._failed, section.name, one.name))
-            for one in section.name_servers
-            if one.address.transport is Transport.STREAM
-        }
-
-    def _tls_client(self, section: str, server: NameServer) -> TlsClient | None:
-        if server.tls is None:
-            return None
-        from headgate.runtime.checks.tls_connection import CheckDialler  # with OpenSSL: only where it is needed
-
-        return CheckDialler(self._app.prepared.name_server_contexts[section, server.name], connections=self._app.live.shared.tls)
-
-    def _failed(self, section: str, server: str, why: str) -> None:
-        log_event(self._app.logs.process, _WARNING, f"Name server {section}/{server} can't be asked: {why}")
 
     def _grouped(self) -> Mapping[_Key, Sequence[tuple[str, Group]]]:
         members: dict[_Key, dict[str, list[Server]]] = {}

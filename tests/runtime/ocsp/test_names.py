@@ -21,10 +21,12 @@ import pytest
 from headgate.base.addresses import Address, Family, Transport
 from headgate.config.resolvers import NameServer as Configured
 from headgate.config.tls_options import ServerTls, Verify
+from headgate.runtime.loop import run as run_loop
 from headgate.runtime.ocsp import names as module
 from headgate.runtime.ocsp.names import Lookup, Names, Place, parse_hosts, resolver_of
 from tests.interop.name_server import NameServer as StreamedNameServer
 from tests.interop.name_server import certified
+from tests.runtime.test_name_server_streams import streams
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 Zone = Callable[[str, str], "list[str] | int | None"]
@@ -65,7 +67,7 @@ class NameServer:
 
     def names(self, hosts: str = "", *, enabled: bool = True) -> Names:
         address = Address(Family.INET, "127.0.0.1", self.port, self.port, transport=Transport.DATAGRAM)
-        return Names(resolver_of([Configured("one", address)]), lambda: hosts, enabled=enabled)
+        return Names(resolver_of([Configured("one", address)], {}), lambda: hosts, enabled=enabled)
 
 
 @pytest.fixture
@@ -187,21 +189,22 @@ def test_hosts_file() -> None:
     assert found == {"a": [Place(V6, "::1"), Place(V4, "127.0.0.1")], "b": [Place(V4, "127.0.0.1")]}
 
 
-@pytest.mark.parametrize("right", [True, False])
-def test_a_name_server_with_tls(tmp_path: pathlib.Path, right: bool) -> None:
-    """Its certificate is verified by its own options; who is not it, is not believed."""
-    context = certified(tmp_path)
-    with contextlib.closing(StreamedNameServer(context)) as server:
+@pytest.mark.parametrize("tls", ["", "right", "wrong"])
+def test_a_name_server_over_a_stream(tmp_path: pathlib.Path, tls: str) -> None:
+    """It is asked over connections that serve the names of servers, too; who is not what the line says is not believed."""
+    with contextlib.closing(StreamedNameServer(certified(tmp_path) if tls else None)) as server:
         server.put("ocsp.example", "A", ["192.0.2.1"])
-        address = Address(Family.INET, "127.0.0.1", server.port, server.port)
-        tls = ServerTls(Verify.REQUIRED, str(tmp_path / "ca.pem"), verify_host="dns.example" if right else "other.example")
-        names = Names(resolver_of([Configured("one", address, tls=tls)]), lambda: "", enabled=True)
+        name = "dns.example" if tls == "right" else "other.example"
+        options = ServerTls(Verify.REQUIRED, str(tmp_path / "ca.pem"), verify_host=name)
+        by, _ = streams(server, tls=options if tls else None)
+        names = Names(resolver_of([by.server], {by.server.name: by}), lambda: "", enabled=True)
 
         async def wait() -> Lookup:
             lookup, tasks = names.begin("ocsp.example")
             await asyncio.gather(*tasks)
-            await asyncio.sleep(0.1)  # asyncio closes its TLS transports a moment later
+            await by.close()
             return lookup
 
-        lookup = asyncio.run(wait())
-    assert [place.host for place in lookup.places] == (["192.0.2.1"] if right else [])
+        lookup = run_loop(wait())
+        assert server.connections
+    assert [place.host for place in lookup.places] == ([] if tls == "wrong" else ["192.0.2.1"])

@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-import ssl
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dns.asyncquery
 import dns.asyncresolver
 import dns.exception
 import dns.message
@@ -22,11 +20,13 @@ import dns.resolver
 
 import headgate.runtime.dns_modules  # noqa: F401
 from headgate.base.records import dataclass
-from headgate.config.resolvers import NameServer
-from headgate.config.tls_options import Verify
 from headgate.runtime.accepted_families import ANY, AcceptedFamilies
 from headgate.tls.ocsp import failures
 from headgate.tls.ocsp.failures import Failure
+
+if TYPE_CHECKING:
+    from headgate.config.resolvers import NameServer
+    from headgate.runtime.name_server_streams import NameServerStreams
 
 #: How long the name servers have, seconds.
 PATIENCE = 4.0
@@ -83,13 +83,15 @@ class Lookup:
         self.changed.set()
 
 
-def resolver_of(name_servers: Iterable[NameServer]) -> Callable[[], dns.asyncresolver.Resolver]:
-    """Makes what asks these name servers and no others. What their TLS needs of files is read now.
-
-    Raises:
-        OSError: a `ca-file` or `crt` can't be read; ssl.SSLError is one, too.
-    """
-    asked = [_asked(one) for one in name_servers]
+def resolver_of(
+    name_servers: Iterable[NameServer], streams: Mapping[str, NameServerStreams]
+) -> Callable[[], dns.asyncresolver.Resolver]:
+    """Makes what asks these name servers and no others; `streams`, by name, are to those that are not asked with datagrams."""
+    asked = [
+        _OverStream(one, streams[one.name]) if one.name in streams
+        else dns.nameserver.Do53Nameserver(one.address.host, one.address.port)
+        for one in name_servers
+    ]
 
     def make() -> dns.asyncresolver.Resolver:
         made = dns.asyncresolver.Resolver(configure=False)
@@ -99,40 +101,27 @@ def resolver_of(name_servers: Iterable[NameServer]) -> Callable[[], dns.asyncres
     return make
 
 
-def _asked(server: NameServer) -> dns.nameserver.Nameserver:
-    host, port, tls = server.address.host, server.address.port, server.tls
-    if tls is None:
-        return dns.nameserver.Do53Nameserver(host, port)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    name = tls.verify_host or server.sni
-    context.check_hostname = tls.verify is Verify.REQUIRED and name is not None
-    if tls.verify is Verify.NONE:
-        context.verify_mode = ssl.CERT_NONE
-    elif tls.ca_file is None or tls.ca_file == "@system-ca":
-        context.load_default_certs()
-    else:
-        context.load_verify_locations(tls.ca_file)
-    if tls.certificate is not None:
-        context.load_cert_chain(tls.certificate.path)
-    return _OverTls(host, port, name, context)
+class _OverStream(dns.nameserver.AddressAndPortNameserver):
+    """By connections of ours, for which all options of the line count."""
 
+    def __init__(self, server: NameServer, streams: NameServerStreams) -> None:
+        super().__init__(server.address.host, server.address.port)
+        self._streams = streams
 
-class _OverTls(dns.nameserver.DoTNameserver):
-    """With the TLS options of its line; dnspython's own has a context of its own for each query."""
+    def kind(self) -> str:
+        """What dnspython calls it."""
+        return "stream"
 
-    def __init__(self, address: str, port: int, hostname: str | None, context: ssl.SSLContext) -> None:
-        super().__init__(address, port, hostname)
-        self._context = context
+    def is_always_max_size(self) -> bool:
+        """Nothing is truncated."""
+        return True
 
     async def async_query(
         self, request: dns.message.QueryMessage, timeout: float,  # noqa: ASYNC109  # dnspython's
         source: str | None, source_port: int, max_size: bool, backend: Any, one_rr_per_rrset: bool = False,
         ignore_trailing: bool = False,
     ) -> dns.message.Message:
-        return await dns.asyncquery.tls(
-            request, self.address, timeout, self.port, source, source_port, one_rr_per_rrset, ignore_trailing,
-            backend=backend, ssl_context=self._context, server_hostname=self.hostname,
-        )  # fmt: skip
+        return await self._streams.exchange(request, timeout)
 
 
 class Names:
