@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from hypothesis import strategies as st
 
 from headgate.base.diagnostics import Location
 from headgate.base.handshake_causes import CAUSES, Cause
-from headgate.tls.handshake_diagnosis import offered_versions
+from headgate.tls.handshake_diagnosis import common_signatures, offered_versions
 from headgate.tls.handshake_record import HandshakeRecord, Step
 from headgate.tls.line_facts import LineFacts, ShownCertificate, VersionLimits, group_names, signature_names
-from headgate.wire.client_hello import parse_client_hello
+from headgate.wire.client_hello import ClientHello, parse_client_hello
 from tests.wire.test_client_hello import extension, message, records, server_name, vector, words
 
 HERE = Location("haproxy.cfg", 14)
@@ -249,3 +250,13 @@ def test_names_of_signature_algorithms() -> None:
     )  # fmt: skip
     assert signature_names("ed25519:PSS+SHA256:strange+SHA1") == ("ed25519", "rsa_pss_rsae_sha256", "strange+SHA1")
     assert signature_names(None) == ()
+
+
+@pytest.mark.parametrize(
+    ("version", "common"),
+    [("TLSv1.2", ["ecdsa_secp256r1_sha256", "ecdsa_secp384r1_sha384"]), ("TLSv1.3", ["ecdsa_secp384r1_sha384"])],
+)
+def test_in_tls_1_3_the_curve_of_a_key_decides_what_it_signs(version: str, common: list[str]) -> None:
+    offer = parse_client_hello(hello(versions=(0x0304, 0x0303), signatures=(0x0403, 0x0503, 0x0804)))
+    assert isinstance(offer, ClientHello)
+    assert common_signatures(offer, replace(ON_P384, versions=(version,))) == common

@@ -22,6 +22,7 @@ from headgate.wire.tls_names import (
     cipher_needs_group,
     group_name,
     is_tls13_cipher,
+    newest_signatures,
     signature_key_type,
 )
 
@@ -90,10 +91,6 @@ _TIMEOUT: Final = {
     "connected": Cause.TIMEOUT_BEFORE_ANY_BYTE, "proxy-header": Cause.TIMEOUT_IN_PROXY_HEADER,
     "client-hello": Cause.TIMEOUT_IN_CLIENT_HELLO, "negotiation": Cause.TIMEOUT_AFTER_CLIENT_HELLO,
     "certificate": Cause.TIMEOUT_AFTER_CERTIFICATE, "established": Cause.CLOSED_WITHOUT_REQUEST,
-}  # fmt: skip
-#: The curve of the keys that make a signature, in TLS 1.3.
-_CURVES_OF_SIGNATURES: Final = {
-    "ecdsa_secp256r1_sha256": "P-256", "ecdsa_secp384r1_sha384": "P-384", "ecdsa_secp521r1_sha512": "P-521",
 }  # fmt: skip
 #: Where we are the client, our hello is sent whole before anything is waited for.
 _OUTGOING: Final = {"connected": "negotiation", "client-hello": "negotiation"}
@@ -288,17 +285,16 @@ def _can_sign(hello: ClientHello, line: LineFacts) -> bool:
 def common_signatures(hello: ClientHello, line: LineFacts) -> list[str]:
     """The signature algorithms that the client accepts and our keys can make, whatever `sigalgs` says about them.
 
-    SHA-1 and MD5 don't pass OpenSSL's level 1. TLS 1.3 ties ECDSA to the curve of the key, and has no PKCS #1 and no DSA
-    (RFC 8446 section 4.2.3).
+    SHA-1 and MD5 don't pass OpenSSL's level 1.
     """
     newest = negotiated_version(hello, line.versions) == "TLSv1.3"
     found = []
     for number in hello.signature_algorithms:
         name, kind = SIGNATURES.get(number, ""), signature_key_type(number)
-        curves = [one.curve for one in line.certificates if one.kind == kind]
-        if not curves or name.endswith(("sha1", "md5")) or name.startswith("rsa_pss_pss"):  # of keys that are for that alone
+        keys = [one for one in line.certificates if one.kind == kind]
+        if not keys or name.endswith(("sha1", "md5")) or name.startswith("rsa_pss_pss"):  # of keys that are for that alone
             continue
-        if newest and (name.startswith(("rsa_pkcs1", "dsa")) or _CURVES_OF_SIGNATURES.get(name, curves[0]) not in curves):
+        if newest and not any(number in newest_signatures(kind, one.curve) for one in keys):
             continue
         found.append(name)
     return found

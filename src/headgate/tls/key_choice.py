@@ -13,14 +13,11 @@ from headgate.config.tls_options import BindPolicy
 from headgate.tls.applied_policy import AppliedPolicy
 from headgate.tls.store import Choice, Served
 from headgate.wire.client_hello import ClientHello
-from headgate.wire.tls_names import suite_key_type
+from headgate.wire.tls_names import RSA_PSS, newest_signatures, suite_key_type
 
 _TLS_1_3: Final = 0x0304
 #: What comes first where the client can use several: as OpenSSL would choose.
 _PREFERENCE: Final = ("ecdsa", "eddsa", "rsa", "dsa")
-#: Signature schemes of TLS 1.3 (RFC 8446 section 4.2.3) by the curve of the key.
-_SCHEMES: Final = {"secp256r1": 0x0403, "secp384r1": 0x0503, "secp521r1": 0x0603, "ed25519": 0x0807, "ed448": 0x0808}
-_RSA_PSS: Final = frozenset({0x0804, 0x0805, 0x0806})
 #: Groups (RFC 8422 section 5.1.1) that a client of TLS 1.2 must know to verify with a key on that curve.
 _GROUPS: Final = {"secp256r1": 23, "secp384r1": 24, "secp521r1": 25}
 #: Low byte of the signature algorithms of TLS 1.2 (RFC 5246 section 7.4.1.4.1).
@@ -51,8 +48,7 @@ def _common(hello: ClientHello, applied: AppliedPolicy) -> Collection[int]:
 
 
 def _usable_13(one: Served, hello: ClientHello, applied: AppliedPolicy) -> bool:
-    common = _common(hello, applied)
-    return not _RSA_PSS.isdisjoint(common) if one.kind == "rsa" else _SCHEMES.get(one.entry.contents.curve) in common
+    return not newest_signatures(one.kind, one.entry.contents.curve).isdisjoint(_common(hello, applied))
 
 
 def _usable_12(one: Served, hello: ClientHello, applied: AppliedPolicy) -> bool:
@@ -64,13 +60,13 @@ def _usable_12(one: Served, hello: ClientHello, applied: AppliedPolicy) -> bool:
     if hello.signature_algorithms and not offered:
         return False
     if kind == "eddsa":
-        return _SCHEMES.get(curve) in offered
+        return not newest_signatures(kind, curve).isdisjoint(offered)
     if kind == "ecdsa" and hello.groups and _GROUPS.get(curve) not in hello.groups:
         return False
     low = _SIGNATURES[kind]
     # None at all: an old client, for which SHA-1 is implied.
     return not offered or any(number & 0xFF == low and number >> 8 <= 6 for number in offered) or (
-        kind == "rsa" and not _RSA_PSS.isdisjoint(offered)
+        kind == "rsa" and not RSA_PSS.isdisjoint(offered)
     )
 
 

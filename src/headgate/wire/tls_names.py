@@ -6,6 +6,7 @@ what a line allows; nothing is negotiated by these tables. A number without a na
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 CIPHERS: Final = {
@@ -94,6 +95,10 @@ SIGNATURES: Final = {
     0x081C: "ecdsa_brainpoolP512r1tls13_sha512", 0x0904: "mldsa44", 0x0905: "mldsa65", 0x0906: "mldsa87",
 }  # fmt: skip
 
+#: Those that TLS 1.3 has (RFC 8446 section 4.2.3) for keys on a curve: one for each. For RSA it has PSS, for DSA nothing.
+_OF_CURVES: Final = {"P-256": 0x0403, "P-384": 0x0503, "P-521": 0x0603, "ed25519": 0x0807, "ed448": 0x0808}
+RSA_PSS: Final = frozenset({0x0804, 0x0805, 0x0806})
+
 #: What OpenSSL's own spellings (`RSA-PSS+SHA256`) begin with.
 _SIGNATURE_SPELLINGS: Final = {
     "rsa": "rsa_pkcs1_", "rsa-pss": "rsa_pss_rsae_", "pss": "rsa_pss_rsae_", "ecdsa": "ecdsa_", "dsa": "dsa_",
@@ -160,3 +165,18 @@ def signature_kind(name: str) -> str:
         if name.startswith(start):
             return kind
     return ""
+
+
+@functools.cache
+def newest_signatures(kind: str, curve: str) -> frozenset[int]:
+    """The signature algorithms that a key can sign with in TLS 1.3.
+
+    Args:
+        kind: see `signature_key_type`.
+        curve: of the key, by OpenSSL's name or ours; "" for any.
+    """
+    if kind == "rsa":
+        return RSA_PSS
+    curve = GROUP_ALIASES.get(curve, curve)
+    found = _OF_CURVES.values() if not curve else [_OF_CURVES[curve]] if curve in _OF_CURVES else []
+    return frozenset(number for number in found if signature_key_type(number) == kind)

@@ -16,7 +16,7 @@ from headgate.config.tls_options import BindPolicy
 from headgate.tls.cipher_names import cipher_names
 from headgate.tls.line_facts import at_level_0, signature_names
 from headgate.tls.policy import negotiable_versions
-from headgate.wire.tls_names import cipher_key_type, signature_kind, suite_key_type
+from headgate.wire.tls_names import cipher_key_type, newest_signatures, signature_kind, signature_name, suite_key_type
 
 _NEWEST = "TLSv1.3"
 _KEYS = {"rsa": "an RSA key", "ecdsa": "an ECDSA key", "dsa": "a DSA key", "eddsa": "an EdDSA key"}
@@ -103,11 +103,9 @@ def _signs(signatures: Collection[str], key: Key) -> bool:
 
 
 def _signs_newest(signatures: Collection[str], key: Key) -> bool:
-    """The same for TLS 1.3, which has no DSA and no PKCS #1, and ties ECDSA to the curve of the key."""
-    if key.kind == "dsa" or not signatures:
-        return key.kind != "dsa"
-    starts = {"rsa": "rsa_pss_rsae", "ecdsa": f"ecdsa_{key.curve}"}.get(key.kind, key.curve)
-    return any(one.startswith(starts) for one in signatures)
+    """The same for TLS 1.3."""
+    makes = {signature_name(one) for one in newest_signatures(key.kind, key.curve)}
+    return bool(makes) and not (signatures and makes.isdisjoint(signatures))
 
 
 def _listed(keys: Iterable[Key]) -> str:
