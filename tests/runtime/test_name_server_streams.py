@@ -18,7 +18,7 @@ from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import Report
 from headgate.config.resolvers import NameServer as Configured
 from headgate.config.tls_options import ServerTls, Verify
-from headgate.runtime.checks.tls_connection import CheckDialler
+from headgate.runtime.checks.tls_connection import TlsDialler
 from headgate.runtime.loop import run as run_loop
 from headgate.runtime.name_server_streams import NameServerStreams
 from headgate.tls.client_context import build_server_context
@@ -41,7 +41,7 @@ def streams(zone: NameServer, *, maxconn: int = 0, tls: ServerTls | None = None,
     assert not report.alerts
     address = Address(Family.INET, "127.0.0.1", zone.port, zone.port)
     server = Configured("ns1", address, maxconn=maxconn, tls=tls, sni=sni)
-    return NameServerStreams(server, CheckDialler(context) if context is not None else None, told.append), told
+    return NameServerStreams(server, TlsDialler(context) if context is not None else None, told.append), told
 
 
 def ask(by: NameServerStreams, patience: float = 5.0) -> Awaitable[dns.message.Message]:

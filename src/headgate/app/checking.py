@@ -60,11 +60,11 @@ def build_checks(live: Live, tell: Tell, command: Command, look_up: LookUp) -> C
 
     def tls_client(backend: BackendState, server: ServerState) -> TlsClient:
         from headgate.app.server_handshakes import ServerHandshakes
-        from headgate.runtime.checks.tls_connection import CheckDialler  # with OpenSSL: only where it is needed
+        from headgate.runtime.checks.tls_connection import TlsDialler  # with OpenSSL: only where it is needed
 
         context = live.prepared.check_contexts[id(server.spec)]
         failures = ServerHandshakes(live, backend.name, server)
-        return CheckDialler(context, server.check_exchanges, live.check_keys, live.shared.tls, failures.check_failed)
+        return TlsDialler(context, server.check_exchanges, live.check_keys, live.shared.tls, failures.check_failed)
 
     def wanted(backend: BackendState, server: ServerState, what: str) -> None:
         name = f"{backend.name}/{server.name}"

@@ -32,9 +32,9 @@ def streams_of(app: App, section: Resolvers) -> dict[str, NameServerStreams]:
 def _tls_client(app: App, section: str, server: NameServer) -> TlsClient | None:
     if server.tls is None:
         return None
-    from headgate.runtime.checks.tls_connection import CheckDialler  # with OpenSSL: only where it is needed
+    from headgate.runtime.checks.tls_connection import TlsDialler  # with OpenSSL: only where it is needed
 
-    return CheckDialler(app.prepared.name_server_contexts[section, server.name], connections=app.live.shared.tls)
+    return TlsDialler(app.prepared.name_server_contexts[section, server.name], connections=app.live.shared.tls)
 
 
 def _failed(app: App, section: str, server: str, why: str) -> None:

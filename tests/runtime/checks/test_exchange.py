@@ -22,7 +22,7 @@ from headgate.observe.full_handshakes import Cause
 from headgate.plan.frontends import BackendPlan
 from headgate.runtime.checks.exchange import run_check
 from headgate.runtime.checks.plans import CheckPlan, plan_check, wants_tls
-from headgate.runtime.checks.tls_connection import CheckDialler, TlsConnection
+from headgate.runtime.checks.tls_connection import TlsConnection, TlsDialler
 from headgate.runtime.loop import run as run_loop
 from headgate.runtime.reactor import Reactor
 from headgate.tls.authority import issue, make_authority
@@ -270,7 +270,7 @@ def test_unix_socket(tmp_path: Path) -> None:
 # --- TLS ---
 
 
-class Client(CheckDialler):
+class Client(TlsDialler):
     """Makes client connections as for a server line that trusts everybody, and notes the names that were asked for."""
 
     def __init__(self) -> None:
@@ -341,7 +341,7 @@ def test_server_name_of_http_checks(tls_server_context: ssl.SSLContext, lines: l
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 def test_protocols_of_connect_rules(tls_server_context: ssl.SSLContext, version: ssl.TLSVersion) -> None:
     """What a rule offers, else what the server line does; a session of one is not offered with another."""
-    client = CheckDialler(ServerContext(ServerTls(verify=Verify.NONE, alpn=("http/1.1",), location=HERE)))
+    client = TlsDialler(ServerContext(ServerTls(verify=Verify.NONE, alpn=("http/1.1",), location=HERE)))
     tls_server_context.set_alpn_protocols(["ftp", "http/1.0", "http/1.1"])
     spoken: list[str | None] = []
 

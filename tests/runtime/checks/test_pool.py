@@ -17,7 +17,7 @@ from headgate.health.results import CheckStatus
 from headgate.runtime.checks.exchange import run_check
 from headgate.runtime.checks.plans import CheckPlan, plan_check
 from headgate.runtime.checks.pool import CheckPool
-from headgate.runtime.checks.tls_connection import CheckDialler
+from headgate.runtime.checks.tls_connection import TlsDialler
 from headgate.runtime.loop import run as run_loop
 from headgate.tls.authority import issue, make_authority
 from headgate.tls.client_context import ServerContext
@@ -92,7 +92,7 @@ async def serving(peer: Peer, tls: ssl.SSLContext | None = None) -> AsyncIterato
         await peer.until(lambda: peer.ended == len(peer.asked))
 
 
-def plan_of(port: int, options: str = "", *lines: str, client: CheckDialler | None = None) -> CheckPlan:
+def plan_of(port: int, options: str = "", *lines: str, client: TlsDialler | None = None) -> CheckPlan:
     rules = lines or ("option httpchk", "http-check send ver HTTP/1.1 hdr host a.example")
     backend = backend_plan(*rules, server=f"server s1 127.0.0.1:{port} check inter 5s check-reuse-pool {options}")
     (server,) = backend.spec.servers
@@ -304,7 +304,7 @@ def test_one_handshake_for_all_checks(tmp_path: Path, version: ssl.TLSVersion) -
 
     async def scenario() -> None:
         peer = Peer((OK,), (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", b"ok"), (OK,))
-        client = CheckDialler(ServerContext(ServerTls(verify=Verify.NONE)))
+        client = TlsDialler(ServerContext(ServerTls(verify=Verify.NONE)))
         async with serving(peer, context) as port:
             plan = plan_of(port, "ssl verify none", client=client)
             for _ in range(5):

@@ -19,7 +19,7 @@ from headgate.health.results import CheckResult, CheckStatus
 from headgate.runtime.checks import exchange
 from headgate.runtime.checks.exchange import run_check
 from headgate.runtime.checks.plans import plan_check
-from headgate.runtime.checks.tls_connection import CheckDialler
+from headgate.runtime.checks.tls_connection import TlsDialler
 from headgate.runtime.loop import run as run_loop
 from headgate.tls.authority import issue, make_authority
 from headgate.tls.client_context import build_server_context
@@ -51,7 +51,7 @@ def checked(tmp_path: Path, tls: ServerTls, sni: str | None) -> tuple[CheckResul
         proxy = Proxy("app", ProxyKind.BACKEND, 1, HERE, servers=(server,))
         context = build_server_context(tls, Report())
         assert context is not None
-        client = CheckDialler(context)
+        client = TlsDialler(context)
         peer = asyncio.create_task(asyncio.to_thread(strict, listening))
         result = await run_check(plan_check(proxy, server, timing, client), server.address, clock=time.monotonic)
         await client.settle()
@@ -116,14 +116,14 @@ class Asking:
             except OSError:
                 accepted.close()
 
-    def checks(self, tls: ServerTls, times: int = 1, client: CheckDialler | None = None) -> list[CheckResult]:
+    def checks(self, tls: ServerTls, times: int = 1, client: TlsDialler | None = None) -> list[CheckResult]:
         """So many checks, one after the other has left."""
         timing = ServerCheck(inter=20.0)
         server = Server("s1", Address(Family.INET, "127.0.0.1", self.port, self.port), HERE, 1, check=timing, tls=tls)
         proxy = Proxy("app", ProxyKind.BACKEND, 1, HERE, servers=(server,))
         context = build_server_context(tls, Report())
         assert context is not None
-        client = client or CheckDialler(context)
+        client = client or TlsDialler(context)
 
         async def scenario() -> list[CheckResult]:
             peer = asyncio.create_task(asyncio.to_thread(self.serve, times))
@@ -160,7 +160,7 @@ def test_a_server_that_takes_us_passes(tmp_path: Path, monkeypatch: pytest.Monke
     tls = ServerTls(verify=Verify.NONE, certificate=CertificateFile(str(tmp_path / "client.pem"), HERE), location=HERE)
     context = build_server_context(tls, Report())
     assert context is not None
-    client = CheckDialler(context)
+    client = TlsDialler(context)
     assert [result.status for result in asking.checks(tls, 2, client)] == [CheckStatus.L6OK] * 2
     assert client.silent is (not tickets)
 
@@ -171,7 +171,7 @@ def test_a_server_that_refuses_late_fails_the_next_check(tmp_path: Path) -> None
     tls = ServerTls(verify=Verify.NONE, location=HERE)
     context = build_server_context(tls, Report())
     assert context is not None
-    client = CheckDialler(context)
+    client = TlsDialler(context)
     client.silent = True
     assert [result.status for result in asking.checks(tls, 2, client)] == [CheckStatus.L6OK, CheckStatus.L6RSP]
 
@@ -215,7 +215,7 @@ def test_a_server_that_goes_in_the_handshake(last: bytes, resets: bool, said: st
         context = build_server_context(tls, Report())
         assert context is not None
         peer = asyncio.create_task(asyncio.to_thread(go, listening))
-        result = await run_check(plan_check(proxy, server, timing, CheckDialler(context)), address, clock=time.monotonic)
+        result = await run_check(plan_check(proxy, server, timing, TlsDialler(context)), address, clock=time.monotonic)
         await peer
         return result
 

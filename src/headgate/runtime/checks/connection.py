@@ -231,7 +231,7 @@ class TlsLayer(Connection, abc.ABC):
 
 
 class TlsClient(Protocol):
-    """What makes the TLS connections of one server's checks; `runtime.checks.tls_connection.CheckDialler`."""
+    """What makes the TLS connections of one server's checks; `runtime.checks.tls_connection.TlsDialler`."""
 
     @property
     def policy(self) -> bytes:

@@ -60,11 +60,11 @@ def _untold(record: HandshakeRecord) -> None:
     """Nobody wants to know."""
 
 
-class CheckDialler:
-    """Makes the TLS connections of one server's checks (`runtime.checks.connection.TlsClient`).
+class TlsDialler:
+    """Makes the TLS connections of one server's checks, or those to one name server (`runtime.checks.connection.TlsClient`).
 
     Args:
-        context: of the server's checks.
+        context: of the server.
         exchanges: where handshakes are counted for the server.
         keys: where they are counted for the process.
         connections: among which each connection counts while there is one; no limit concerns it.
@@ -146,7 +146,7 @@ class TlsConnection(TlsLayer):
     )  # fmt: skip
 
     def __init__(
-        self, reactor: Reactor, sock: socket.socket, proceed: Callable[[], None], dialler: CheckDialler, sni: bytes | None,
+        self, reactor: Reactor, sock: socket.socket, proceed: Callable[[], None], dialler: TlsDialler, sni: bytes | None,
         where: Hashable, protocols: Protocols | None = None,
     ) -> None:
         super().__init__(reactor, sock, proceed)
