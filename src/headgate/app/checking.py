@@ -32,6 +32,51 @@ Command = Callable[[str, Callable[[str], None]], None]
 LookUp = Callable[[BackendState, ServerState], None]
 
 
+class _Results:
+    """What becomes of what the runner finds.
+
+    Args:
+        live, tell, command: see `build_checks`.
+    """
+
+    def __init__(self, live: Live, tell: Tell, command: Command) -> None:
+        self._live = live
+        self._tell = tell
+        self._command = command
+        self.mails = build_mails(live)
+
+    def changed(self, backend: BackendState, server: ServerState, up: bool, reason: str) -> None:
+        self._live.server_changed(backend, server, up)
+        self._tell(backend, server, reason)
+
+    def stopping(self, backend: BackendState, server: ServerState, stops: bool) -> None:
+        self._live.server_stopping(backend, server, stops)
+        self._tell(backend, server, "")
+
+    def log(self, backend: BackendState, level: int, text: str) -> None:
+        if not self._live.quiet:
+            log_event(self._live.emitters[backend.name], level, text)
+
+    def alert(self, backend: BackendState, level: int, text: str) -> None:
+        if self.mails is not None and not self._live.quiet:
+            self.mails.event(backend.plan.spec.email_alert, level, text)
+
+    def wanted(self, runner: CheckRunner, backend: BackendState, server: ServerState, what: str) -> None:
+        name = f"{backend.name}/{server.name}"
+        number = what.removeprefix("maxconn ")
+        words = f"set maxconn server {name} {number}" if number != what else f"set server {name} {what}"
+        self._command(words, lambda answer: runner.agent_refused(server, answer) if answer else None)
+
+
+def _tls_client(live: Live, backend: BackendState, server: ServerState) -> TlsClient:
+    from headgate.app.server_handshakes import ServerHandshakes
+    from headgate.runtime.checks.tls_connection import TlsDialler  # with OpenSSL: only where it is needed
+
+    context = live.prepared.check_contexts[id(server.spec)]
+    failures = ServerHandshakes(live, backend.name, server)
+    return TlsDialler(context, server.check_exchanges, live.check_keys, live.shared.tls, failures.check_failed)
+
+
 def build_checks(live: Live, tell: Tell, command: Command, look_up: LookUp) -> CheckRunner:
     """The check runner of a process, not yet started.
 
@@ -41,60 +86,28 @@ def build_checks(live: Live, tell: Tell, command: Command, look_up: LookUp) -> C
         command: for what agents want.
         look_up: told which servers do not answer.
     """
-
-    def changed(backend: BackendState, server: ServerState, up: bool, reason: str) -> None:
-        live.server_changed(backend, server, up)
-        tell(backend, server, reason)
-
-    def stopping(backend: BackendState, server: ServerState, stops: bool) -> None:
-        live.server_stopping(backend, server, stops)
-        tell(backend, server, "")
-
-    def log(backend: BackendState, level: int, text: str) -> None:
-        if not live.quiet:
-            log_event(live.emitters[backend.name], level, text)
-
-    def alert(backend: BackendState, level: int, text: str) -> None:
-        if mails is not None and not live.quiet:
-            mails.event(backend.plan.spec.email_alert, level, text)
-
-    def tls_client(backend: BackendState, server: ServerState) -> TlsClient:
-        from headgate.app.server_handshakes import ServerHandshakes
-        from headgate.runtime.checks.tls_connection import TlsDialler  # with OpenSSL: only where it is needed
-
-        context = live.prepared.check_contexts[id(server.spec)]
-        failures = ServerHandshakes(live, backend.name, server)
-        return TlsDialler(context, server.check_exchanges, live.check_keys, live.shared.tls, failures.check_failed)
-
-    def wanted(backend: BackendState, server: ServerState, what: str) -> None:
-        name = f"{backend.name}/{server.name}"
-        number = what.removeprefix("maxconn ")
-        words = f"set maxconn server {name} {number}" if number != what else f"set server {name} {what}"
-        command(words, lambda answer: runner.agent_refused(server, answer) if answer else None)
-
-    settings = live.config.global_
-    mails = build_mails(live)
+    settings, results = live.config.global_, _Results(live, tell, command)
     runner = CheckRunner(
         live.world.backends.values(),
-        on_change=changed,
-        log_event=log,
+        on_change=results.changed,
+        log_event=results.log,
         clock=time.monotonic,
         random=random.random,
         make_stream=stream_maker(live.world),
-        tls_client=tls_client,
-        on_stopping=stopping,
+        tls_client=partial(_tls_client, live),
+        on_stopping=results.stopping,
         on_checked=live.warm_up,
         on_silence=look_up,
-        on_agent=wanted,
-        on_alert=alert,
+        on_agent=lambda *wish: results.wanted(runner, *wish),
+        on_alert=results.alert,
         spread=settings.spread_checks,
         most_spread=settings.max_spread_checks,
         node=settings.node or socket.gethostname(),
         limit=settings.bufsize,
         preserve_environment=settings.external_check == "preserve-env",
     )
-    if mails is not None:
-        runner.on_stop = mails.stop
+    if results.mails is not None:
+        runner.on_stop = results.mails.stop
     return runner
 
 
