@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography import x509
 
 from headgate.base.handshake_causes import Cause
+from headgate.plan.fetches.certificate_names import readable
 from headgate.tls.alerts import alert_name
 from headgate.tls.handshake_words import printable
 from headgate.wire.client_hello import ClientHello, version_name, without_grease
@@ -105,7 +106,7 @@ def _verification(record: HandshakeRecord) -> Facts | None:
     subject = ""
     if findings is not None and findings.certificate:
         try:
-            subject = printable(x509.load_der_x509_certificate(findings.certificate).subject.rfc4514_string())
+            subject = printable(readable(x509.load_der_x509_certificate(findings.certificate).subject))
         except ValueError:
             pass
     return {"error": number, "depth": findings.depth if findings is not None else 0, "subject": subject}

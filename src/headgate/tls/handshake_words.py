@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
+from headgate.plan.fetches.certificate_names import readable
 from headgate.tls.alerts import alert_name
 
 if TYPE_CHECKING:
@@ -128,14 +129,14 @@ def subject(record: HandshakeRecord) -> str:
     depth = record.findings.depth if record.findings is not None else 0
 
     def tell(certificate: x509.Certificate) -> str:
-        name = printable(certificate.subject.rfc4514_string())
+        name = printable(readable(certificate.subject))
         return f'the CA certificate "{name}", {depth} above its own,' if depth else f'{whose} "{name}"'
 
     return _told(record, tell, whose)
 
 
 def issuer(record: HandshakeRecord) -> str:
-    return _told(record, lambda one: f'its issuer "{printable(one.issuer.rfc4514_string())}"', "its issuer")
+    return _told(record, lambda one: f'its issuer "{printable(readable(one.issuer))}"', "its issuer")
 
 
 def dates(record: HandshakeRecord, *, end: bool) -> str:

@@ -20,6 +20,7 @@ from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from headgate.base.diagnostics import ConfigError, Location, config_error
 from headgate.base.records import dataclass
+from headgate.plan.fetches.certificate_names import readable
 from headgate.tls.certified_key import PRIVATE_KEYS, CertifiedKey, PrivateKey, kind_of
 
 #: What `cryptography` says of bytes that are no certificate, or no revocation list.
@@ -341,7 +342,7 @@ def _spki(key: object) -> bytes:
 
 
 def _described(certificate: x509.Certificate) -> str:
-    return certificate.subject.rfc4514_string()[:200] or "the certificate"
+    return readable(certificate.subject)[:200] or "the certificate"
 
 
 def short(error: Exception) -> str:

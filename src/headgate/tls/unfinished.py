@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from headgate.base.diagnostics import config_error
 from headgate.base.records import dataclass
+from headgate.plan.fetches.certificate_names import readable
 from headgate.tls.certified_key import IssuerChains, chain_among, signer_among
 from headgate.tls.loading import check_timestamps
 from headgate.tls.ocsp.certificate_id import certificate_id
@@ -77,7 +78,7 @@ def _check_key(part: Part) -> None:
 def _check_issuer(part: Part) -> None:
     issuer = authorities_of(part.name, None, part.data)[0]
     if signer_among(part.of().certificate, (issuer,), None) is None:
-        subject = issuer.subject.rfc4514_string()[:200]
+        subject = readable(issuer.subject)[:200]
         raise config_error(f"the certificate in {part.name!r} ({subject}) has not issued this one", None)
 
 

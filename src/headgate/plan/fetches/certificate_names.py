@@ -1,6 +1,6 @@
 """Names in X.509 certificates as OpenSSL writes them: distinguished names in its one line and by RFC 2253, alternative names.
 
-Pure functions over `cryptography.x509`, for sample fetches (manual 7.3.4) and for `show ssl cert`.
+Pure functions over `cryptography.x509`, for sample fetches (manual 7.3.4), `show ssl cert` and messages.
 """
 
 from __future__ import annotations
@@ -46,6 +46,13 @@ def rfc2253(name: Name) -> bytes | None:
         return None
     parts = [b"+".join(_escaped(attribute) for attribute in reversed(list(part))) for part in reversed(name.rdns)]
     return b",".join(parts)
+
+
+def readable(name: Name) -> str:
+    """A distinguished name for messages: as RFC 4514 has it, with the names of attributes that OpenSSL knows."""
+    from cryptography.x509 import ObjectIdentifier
+
+    return name.rfc4514_string({ObjectIdentifier(number): short for number, short in _SHORT.items()})
 
 
 def _escaped(attribute: NameAttribute[str | bytes]) -> bytes:

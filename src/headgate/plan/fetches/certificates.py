@@ -130,8 +130,8 @@ def dn_reader(issuer: bool, entry: bytes | None, position: int | None, form: byt
 
     Args:
         issuer: the issuer's and not the subject's.
-        entry: `CN`, `OU`...: the value of that entry; None or b"" for the whole name.
-        position: which of several, from the beginning (1...) or the end (-1...).
+        entry: `CN`, `OU`..., in any case: the value of that entry; None or b"" for the whole name.
+        position: which of several, from the beginning (1...) or the end (-1...); None for the first.
         form: b"rfc2253" for that order and escaping; None for OpenSSL's `/C=FR/CN=x`.
 
     Raises:
@@ -139,8 +139,8 @@ def dn_reader(issuer: bool, entry: bytes | None, position: int | None, form: byt
     """
     if form not in (None, b"", b"rfc2253"):
         raise config_error(f"the format of a distinguished name can only be rfc2253, not '{form.decode('latin-1')}'", None)
-    wanted = entry.decode("latin-1") if entry else None
-    occurrence = position or 1
+    wanted = entry.decode("latin-1").lower() if entry else None
+    occurrence = 1 if position is None else position
 
     def read(certificate: Certificate) -> Value:
         name = certificate.issuer if issuer else certificate.subject
@@ -152,10 +152,8 @@ def dn_reader(issuer: bool, entry: bytes | None, position: int | None, form: byt
 
 
 def _entry(name: Name, wanted: str, occurrence: int) -> bytes | None:
-    found = [attribute for attribute in name if wanted in (short_name(attribute), attribute.oid.dotted_string)]
-    index = occurrence - 1 if occurrence > 0 else occurrence
-    try:
-        attribute = found[index]
-    except IndexError:
+    found = [attribute for attribute in name if wanted in (short_name(attribute).lower(), attribute.oid.dotted_string)]
+    if not 0 < abs(occurrence) <= len(found):
         return None
+    attribute = found[occurrence - 1 if occurrence > 0 else occurrence]
     return None if nul_inside(attribute) else value_of(attribute)

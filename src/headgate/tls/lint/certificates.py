@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtensionOID
 
 from headgate.base.diagnostics import Location
 from headgate.base.findings import Findings
+from headgate.plan.fetches.certificate_names import readable
 from headgate.tls.certified_key import CertifiedKey
 from headgate.tls.ocsp import response
 from headgate.tls.ocsp.failures import Failure
@@ -106,7 +107,7 @@ class CertificateLint:
         forgiven: Callable[[int], bool] = lambda number: False,
     ) -> None:
         """A list of a crl-file; `forgiven` says whether certificates are let in that meet this error of OpenSSL's."""
-        what = f"the revocation list of {crl.issuer.rfc4514_string()} in '{path}'"
+        what = f"the revocation list of {readable(crl.issuer)} in '{path}'"
         remedy = f"fetch a new one from the CA; look at it with: openssl crl -noout -nextupdate -in {path}"
         end = crl.next_update_utc
         if self._now < crl.last_update_utc and not forgiven(_LIST_TOO_EARLY):
@@ -265,7 +266,7 @@ def is_authority(certificate: x509.Certificate) -> bool:
 
 def subject_of(certificate: x509.Certificate) -> str:
     """A certificate's subject, short enough for a message."""
-    return f"'{certificate.subject.rfc4514_string()[:120]}'"
+    return f"'{readable(certificate.subject)[:120]}'"
 
 
 def _days(span: datetime.timedelta) -> str:

@@ -18,6 +18,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID
 
 from headgate.base.diagnostics import ConfigError, Location
 from headgate.base.findings import Findings
+from headgate.plan.fetches.certificate_names import readable
 from headgate.tls.certified_key import CertifiedKey
 from headgate.tls.lint.certificates import is_authority, subject_of
 from headgate.tls.pem import read_authorities
@@ -158,7 +159,7 @@ def _certificates(path: str) -> tuple[x509.Certificate, ...]:
 
 def _named(certificate: x509.Certificate) -> str:
     """The issuer, short enough for a message."""
-    return certificate.issuer.rfc4514_string()[:120]
+    return readable(certificate.issuer)[:120]
 
 
 def _issuing_key(leaf: bytes) -> bytes | None:

@@ -12,6 +12,7 @@ from cryptography import x509
 from headgate.base.diagnostics import Location
 from headgate.base.findings import Findings
 from headgate.config.tls_options import BindTls
+from headgate.plan.fetches.certificate_names import readable
 from headgate.tls.lint.certificates import is_authority, subject_of
 
 #: X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, X509_V_ERR_UNABLE_TO_GET_CRL.
@@ -40,7 +41,7 @@ def lint_roots(
     known = next((one for one in authorities if is_authority(one)), None)
     what, remedy = f"'{path}' has no CA in it", "name the file with the CA that issues your client certificates, up to its root"
     if known is not None:
-        above = known.issuer.rfc4514_string()[:120]
+        above = readable(known.issuer)[:120]
         what = f"the CA {subject_of(known)} in '{path}' was issued by '{above}', and no root is there"
         remedy = f"append the certificates above it, up to the root: cat root.pem >> {path}"
     findings.add("tls-no-client-root", f"{what}: all client certificates are refused", place, remedy=remedy)
