@@ -295,6 +295,23 @@ def test_what_is_new_and_deleted_leaves_nothing(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+def test_certificates_of_stores_are_added_to_lists(site: Site, proxy: StartProxy, workers: int) -> None:
+    """By alias or by file, and those that were made at run time under such a name."""
+    site.write("stored.pem", issue(site.authority, ["stored.example"]))
+    text = CONFIG.format(directory=site.directory, second=free_port(), workers=workers, settings="")
+    proxy(f"{text}\ncrt-store web\n    crt-base {site.directory}\n    load crt stored.pem alias it\n")
+    socket, listing = site.directory / "stats.sock", site.path("list.txt")
+    made = issue(site.authority, ["made.example"]).pem
+    for command, payload in (("new ssl cert @web/new", b""), ("set ssl cert @web/new", made), ("commit ssl cert @web/new", b"")):
+        say(socket, command, payload)
+    for name in ("@web/it", "@web/stored.pem", "@web/new"):
+        assert say(socket, f"add ssl crt-list {listing} {name}").endswith("Success!")
+    shown = say(socket, "show ssl sni")
+    assert "\tstored.example\t" in shown and "\tmade.example\t" in shown
+    assert "no crt-store loads '@web/nope'" in say(socket, f"add ssl crt-list {listing} @web/nope")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_line_that_is_none_is_refused(site: Site, proxy: StartProxy, workers: int) -> None:
     running = Running(site, proxy, workers)
     listing, other = site.path("list.txt"), site.path("other.pem")
@@ -302,6 +319,9 @@ def test_a_line_that_is_none_is_refused(site: Site, proxy: StartProxy, workers: 
     answer = running.says(f"add ssl crt-list {listing}", f"{other} one.example\n{other} two.example".encode())
     assert "only one line of a crt-list" in answer
     assert "in a payload only" in running.says(f"add ssl crt-list {listing} {other} [verify required] zzz.example")
+    for option, value in (("key", site.path("site.pem")), ("sctl", "/nosuch"), ("ocsp-update", "on")):
+        answer = running.says(f"add ssl crt-list {listing}", f"{other} [{option} {value}] zzz.example".encode())
+        assert f"is used with different values of '{option}'" in answer
     assert running.says(f"show ssl crt-list -n {listing}") == before
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
+import pytest
+
 from headgate.base.diagnostics import Report, Severity
 from headgate.config.tls_options import BindTls, CertificateFile, CertificateLine, CrtList, LoadFiles
 from headgate.tls.authority import issue
@@ -172,6 +174,21 @@ def test_one_bad_file_among_many(pki: Pki, tmp_path: Path) -> None:
         assert item.severity is (Severity.WARNING if skipped else Severity.ALERT)
         assert ("its names are not served" in item.message) is skipped
         assert len(served) == (named == str(tmp_path))
+
+
+@pytest.mark.parametrize("option", ["key", "ocsp", "issuer", "sctl"])
+def test_one_certificate_with_two_ideas_of_its_files(pki: Pki, option: str) -> None:
+    path = pki.path("a.pem")
+    other = CertificateLine(CertificateFile(path, HERE, LoadFiles(**{option: "/nosuch"})))  # type: ignore[arg-type]
+    _, report = listed(line(path), other)
+    assert f"different values of '{option}'" in report.alerts[0].message
+
+
+def test_who_names_no_files_takes_those_of_the_first_use(pki: Pki) -> None:
+    path = pki.path("a.pem")
+    first = CertificateLine(CertificateFile(path, HERE, LoadFiles(key=path)))
+    _, report = listed(first, line(path, "b.x"))
+    assert not report.items
 
 
 def test_one_certificate_with_two_ideas_of_ocsp_update(pki: Pki) -> None:

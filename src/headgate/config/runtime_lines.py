@@ -5,7 +5,7 @@ They are read by the same rows as those of the configuration; what they inherit 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from headgate.base.diagnostics import ConfigError, Location, Report, config_error
@@ -17,12 +17,12 @@ from headgate.config.keywords.server import SERVER_NAME, parse_server
 from headgate.config.model import Config, Mode, Proxy, Server
 from headgate.config.registry import BACK, KEYWORDS, Scope, Status
 from headgate.config.resolve_bind_tls import policy_options
-from headgate.config.resolve_certificates import certificate_line
+from headgate.config.resolve_certificates import build_certificates, certificate_line
 from headgate.config.resolve_checks import check_rules_fit, names_port, with_healthcheck
 from headgate.config.resolve_lines import build_server, has_port, line_defaults
 from headgate.config.resolve_proxies import build_proxy
 from headgate.config.server_origins import FORMS, find_origin
-from headgate.config.tls_options import CertificateLine
+from headgate.config.tls_options import CertificateFile, CertificateLine
 
 #: Options that make no sense on a server that is added while running: its name is not looked up, and it has no redirects.
 _NOT_DYNAMIC = ("init-addr", "redir", "resolve-net", "resolve-opts", "resolve-prefer", "resolvers")
@@ -231,7 +231,9 @@ def read_backend(config: Config, name: str, defaults: str, mode: str | None, ide
     return replace(built, location=place)
 
 
-def read_crt_list_line(config: Config, text: str, name: str, number: int) -> CertificateLine:
+def read_crt_list_line(
+    config: Config, text: str, name: str, number: int, certificates: Collection[str] = ()
+) -> CertificateLine:
     """A line for a crt-list, as `add ssl crt-list` has it.
 
     Args:
@@ -239,6 +241,7 @@ def read_crt_list_line(config: Config, text: str, name: str, number: int) -> Cer
         text: the line.
         name: of the list.
         number: the line's.
+        certificates: names of those that are loaded; some may have been made at run time.
 
     Raises:
         ConfigError: an unknown option, a filter that can't match, more than one line, or nothing at all.
@@ -249,5 +252,9 @@ def read_crt_list_line(config: Config, text: str, name: str, number: int) -> Cer
     draft = parse_crt_list_line(text, name, number, report)
     if draft is None:
         raise config_error("the line names no certificate", None)
-    defaults = line_defaults(_draft(config, name))
-    return certificate_line(draft, defaults.certificates, lambda settings: policy_options(settings, Mode.TCP, defaults, report))
+    source = _draft(config, name)
+    defaults = line_defaults(source)
+    known = build_certificates(source, Report()).at(source.path_base)
+    made = {one: CertificateFile(one, draft.location) for one in certificates if one.startswith("@")}
+    known = replace(known, stored={**made, **known.stored})
+    return certificate_line(draft, known, lambda settings: policy_options(settings, Mode.TCP, defaults, report))

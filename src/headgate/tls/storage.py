@@ -135,17 +135,33 @@ class Storage:
         """The certificate of a file, read now unless it is there already.
 
         Raises:
-            ConfigError: one of its files is wrong, or it was loaded with another `ocsp-update` (12.7.1).
+            ConfigError: one of its files is wrong, or see `known`.
         """
         entry = self.certificates.get(file.path)
         if entry is None:
             entry = self.certificates[file.path] = CertificateEntry(file, self.reader.read(file))
-        elif self._is_updated(file) is not self._is_updated(entry.file):
+        elif (option := self._disagreement(entry.file, file)) is not None:
             raise config_error(
-                f"certificate {file.path!r} is used with different values of 'ocsp-update': first in {entry.file.location.short}",
+                f"certificate {file.path!r} is used with different values of '{option}': first in {entry.file.location.short}",
                 file.location, remedy="say the same wherever it is used, or load it in a crt-store, which says it once",
             )
         return entry
+
+    def known(self, file: CertificateFile) -> CertificateEntry | None:
+        """A certificate that is there already; None if it is not.
+
+        Raises:
+            ConfigError: it was loaded with other files, or another `ocsp-update` (12.7.1).
+        """
+        return self.certificate(file) if file.path in self.certificates else None
+
+    def _disagreement(self, first: CertificateFile, file: CertificateFile) -> str | None:
+        """The load option of a further use that is not what the first one says. Who names no files means those."""
+        for option in ("key", "ocsp", "issuer", "sctl"):
+            wanted = getattr(file.files, option)
+            if wanted is not None and wanted != getattr(first.files, option):
+                return option
+        return "ocsp-update" if self._is_updated(file) is not self._is_updated(first) else None
 
     @property
     def staples(self) -> Staples:

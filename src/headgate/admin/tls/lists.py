@@ -60,10 +60,10 @@ def _next_number(found: LoadedList) -> int:
 
 def _insert(found: LoadedList, written: str, number: int, side: TlsSide) -> None:
     try:
-        line = read_crt_list_line(side.config, written, found.name, number)
+        line = read_crt_list_line(side.config, written, found.name, number, side.storage.certificates)
+        entry = side.storage.known(line.file)
     except ConfigError as error:
         raise CommandError(f"Can't edit the crt-list: {error.diagnostic.message}!") from None
-    entry = side.storage.certificates.get(line.file.path)
     if entry is None:
         raise CommandError(f"Can't edit the crt-list: certificate '{line.file.path}' does not exist!")
     found.lines.append(LoadedLine(line, entry))
@@ -79,20 +79,29 @@ def _told_of_line(words: Sequence[str], side: TlsSide) -> Sequence[str]:
     """The line with its number, and the certificate: a worker that comes later may not know it yet."""
     if len(words) < 2 or words[0] not in side.storage.lists or not words[1].strip():
         return ("insert", "ssl", "crt-list", *words)
-    entry = side.storage.certificates.get(words[1].split()[0])
-    text = text_of(entry.contents) if entry is not None else CertificateText()
     number = _next_number(side.storage.lists[words[0]])
-    return ("insert", "ssl", "crt-list", words[0], str(number), words[1], text.pem, text.issuer, text.ocsp, text.sctl)
+    name = _certificate_of(words[1].strip(), words[0], number, side)
+    entry = side.storage.certificates.get(name)
+    text = text_of(entry.contents) if entry is not None else CertificateText()
+    return ("insert", "ssl", "crt-list", words[0], str(number), words[1], name, text.pem, text.issuer, text.ocsp, text.sctl)
+
+
+def _certificate_of(written: str, listing: str, number: int, side: TlsSide) -> str:
+    """What the certificate of a line is called in the storage: not always as it is written (`crt-base`, aliases)."""
+    try:
+        return read_crt_list_line(side.config, written, listing, number, side.storage.certificates).file.path
+    except ConfigError:
+        return ""  # refused here, where it is executed as well
 
 
 def _inserted(words: Sequence[str], side: TlsSide, _: Context) -> str:
-    """`insert ssl crt-list <list> <number> <line> <certificate's texts>`: what `add ssl crt-list` becomes everywhere."""
-    if len(words) != 7:
-        raise CommandError("'insert ssl crt-list' expects a list, a number, a line and four texts")
+    """`insert ssl crt-list <list> <number> <line> <certificate> <its texts>`: what `add ssl crt-list` becomes everywhere."""
+    if len(words) != 8:
+        raise CommandError("'insert ssl crt-list' expects a list, a number, a line, a name and four texts")
     found = _list(words[0], side, f"crt-list '{words[0]}' does not exist!")
-    certificate = words[2].split()[0]
-    if certificate not in side.storage.certificates:
-        side.transactions.install_certificate(certificate, CertificateText(*words[3:]))
+    certificate = words[3]
+    if certificate and certificate not in side.storage.certificates:
+        side.transactions.install_certificate(certificate, CertificateText(*words[4:]))
     _insert(found, words[2].strip(), int(words[1]), side)
     return ""
 
