@@ -491,6 +491,30 @@ def test_with_a_directory_a_certificate_outlasts_reload_and_restart(
     again.shows(renewed)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reload_without_the_directory_says_what_it_takes_back(
+    site: Site, stack: contextlib.ExitStack, workers: int
+) -> None:
+    """Also what was installed before the reload before."""
+    settings = f"crt-state-dir {site.directory}/states"
+    running = Mastered(site, stack, settings, workers)
+    running.install(site, issue(site.authority, ["a.example", "*.b.example"]))
+    for command in ("new ssl cert /no/file", "set ssl cert /no/file", "commit ssl cert /no/file"):
+        say(running.socket, command, site.other.pem if command.startswith("set") else b"")
+    before = say(running.socket, "show ssl changes")
+    assert before.count("cert kept") == 2
+    running.reload()
+    wait_until(lambda: "Status: Unused" in say(running.socket, "show ssl cert /no/file"), "the new generation answers")
+    assert sorted(say(running.socket, "show ssl changes").splitlines()) == sorted(before.splitlines())
+    config = site.directory / "site.cfg"
+    config.write_text(config.read_text().replace(settings, ""))
+    answer = running.reload()
+    assert re.search(r"certificate '\S+site\.pem' was changed at run time on .* goes back to what its file holds", answer), answer
+    assert re.search(r"certificate '/no/file' was changed at run time on .* forgets it: no file has it", answer), answer
+    running.shows(site.site)
+    assert say(running.socket, "show ssl changes") == ""
+
+
 @pytest.mark.parametrize("keeps", [False, True])
 def test_a_chain_that_was_added_outlasts_a_reload_or_is_named(site: Site, stack: contextlib.ExitStack, keeps: bool) -> None:
     """The certificate itself stays the same."""

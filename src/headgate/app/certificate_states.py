@@ -125,6 +125,7 @@ def restore_certificates(directory: str, storage: Storage, report: Report) -> No
         if entry is None:
             # Unused, but within reach of the commands: one of them may have made it.
             storage.put_certificate(kept.name, made)
+            storage.kept[kept.name] = kept.installed
             report.warn(
                 f"the certificate '{kept.name}' was installed at run time on {when}; nothing names it now, and it does not serve",
                 None, remedy="name it in the configuration or with 'add ssl crt-list', or forget it with"
@@ -135,6 +136,7 @@ def restore_certificates(directory: str, storage: Storage, report: Report) -> No
             made.ocsp = entry.contents.ocsp  # fetched since
         if _identity(made) == _identity(entry.contents):
             continue  # the files have followed
+        storage.kept[kept.name] = None
         if max(map(_written, storage.reader.paths(entry.file))) > kept.installed:
             report.note(
                 Severity.NOTICE,
@@ -143,6 +145,7 @@ def restore_certificates(directory: str, storage: Storage, report: Report) -> No
             )
         else:
             storage.replace(entry, made)
+            storage.kept[kept.name] = kept.installed
             report.note(
                 Severity.NOTICE,
                 f"certificate '{kept.name}': what was installed at run time on {when} serves, not what its file holds",
@@ -160,21 +163,27 @@ def drifted(changes: str, storage: Storage) -> list[str]:
     found = []
     for line in changes.splitlines():
         kind, state, at, digest, name = (line.split(" ", 4) + [""] * 5)[:5]
-        if state != "lost" or digest == digest_of(kind, name, storage):
+        if state not in ("kept", "lost") or (state == "kept" and name in storage.kept):
+            continue
+        now = digest_of(kind, name, storage)
+        if digest == now:
             continue
         when = date(float(at), 0) if at.isdecimal() else "?"
-        found.append(
-            f"{_CALLED.get(kind, kind)} '{name}' was changed at run time on {when}; this reload goes back to what its file holds"
-            f" ({'crt-state-dir keeps such certificates' if kind == 'cert' else 'write the change to the file too'})"
-        )
+        remedy = "crt-state-dir keeps such certificates" if kind == "cert" else "write the change to the file too"
+        becomes = "goes back to what its file holds" if now != _NOTHING else "forgets it: no file has it"
+        found.append(f"{_CALLED.get(kind, kind)} '{name}' was changed at run time on {when}; this reload {becomes} ({remedy})")
     return found
+
+
+#: The digest of what is not there.
+_NOTHING = "-"
 
 
 _CALLED = {"cert": "certificate", "ca-file": "CA file", "crl-file": "CRL file", "tls-keys": "ticket key file"}
 
 
 def digest_of(kind: str, name: str, storage: Storage) -> str:
-    """What makes what stands behind a name the same, in words of `show ssl changes`; "-" for nothing."""
+    """What makes what stands behind a name the same, in words of `show ssl changes`; `_NOTHING` for nothing."""
     digest = hashlib.sha256()
     if kind == "cert" and name in storage.certificates:
         for part in _identity(storage.certificates[name].contents):
@@ -189,7 +198,7 @@ def digest_of(kind: str, name: str, storage: Storage) -> str:
             text = f"{one.entry.name} {one.line.written} {' '.join(one.line.filters)}\n"
             digest.update(text.encode("utf-8", "surrogateescape"))
     else:
-        return "-"
+        return _NOTHING
     return digest.hexdigest()[:32]
 
 

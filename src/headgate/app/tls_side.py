@@ -76,7 +76,7 @@ class ProcessTls:
         self.transactions = Transactions(storage)
         self.lines: Sequence[BoundLine] = _lines(app)
         self._states = self._open_states()
-        self._changes: dict[tuple[str, str], float] = {}
+        self._changes = {("cert", name): at for name, at in storage.kept.items() if at is not None}
         self._unkept: set[str] = set()  # certificates that crt-state-dir did not take
 
     def _open_states(self) -> CertificateStates | None:

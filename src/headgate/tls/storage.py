@@ -113,10 +113,12 @@ class Storage:
         reader: reads certificates.
         certificates, authorities, revocations, ticket_keys: entries by name, in the order of their loading.
         lists: crt-lists and directories by name.
+        kept: certificates of `crt-state-dir`, by name: when they were installed (Unix time), None where the file serves instead.
     """
 
     __slots__ = (
-        "_memberships", "_ocsp_mode", "_staples", "authorities", "certificates", "lists", "reader", "revocations", "ticket_keys",
+        "_memberships", "_ocsp_mode", "_staples", "authorities", "certificates", "kept", "lists", "reader", "revocations",
+        "ticket_keys",
     )  # fmt: skip
 
     def __init__(self, reader: CertificateReader | None = None, *, ocsp_mode: bool = False) -> None:
@@ -127,6 +129,7 @@ class Storage:
         self.revocations: dict[str, RevocationsEntry] = {}
         self.ticket_keys: dict[str, Entry[TicketKeys]] = {}
         self.lists: dict[str, LoadedList] = {}
+        self.kept: dict[str, float | None] = {}
         self._staples: Staples | None = None
         self._ocsp_mode = ocsp_mode
         self._memberships: WeakSet[Membership] = WeakSet()
