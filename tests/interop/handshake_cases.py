@@ -546,7 +546,7 @@ NOT_BY_CLIENTS: dict[Cause, str] = {
     Cause.RESET_AFTER_CLIENT_HELLO: "as the one above",
     Cause.TIMEOUT_AFTER_CLIENT_HELLO: "as the one above",
     **{one: _OURS for one in Cause if one.code.startswith("server-")},
-    Cause.CONFIGURATION: "what makes each handshake fail is refused at the start",
+    Cause.CONFIGURATION: "what makes each handshake fail is refused at the start, or found by `-c`",
     Cause.INTERNAL: "an error of our own, or of the TLS library",
     Cause.UNKNOWN: "what no table knows",
 }

@@ -38,6 +38,16 @@ LINES = {
     "crt ecdsa.pem sigalgs ECDSA+SHA384": ("tls-unusable-sigalgs", "1.2"),
     "crt ecdsa.pem sigalgs ECDSA+SHA256": ("", "1.2 1.3"),
     "crt ecdsa.pem crt rsa.pem sigalgs RSA-PSS+SHA256": ("", "1.2 1.3"),
+    "crt ecdsa.pem curves X25519MLKEM768 ssl-max-ver TLSv1.2": ("tls-unusable-groups", ""),
+    "crt ecdsa.pem curves SecP256r1MLKEM768:ffdhe2048": ("tls-unusable-groups", "1.3"),
+    "crt ecdsa.pem curves X25519MLKEM768:P-256": ("", "1.2 1.3"),
+    "crt rsa.pem curves ffdhe2048": ("", "1.2 1.3"),  # with RSA alone, which needs no group
+    "crt rsa.pem curves ffdhe2048 ciphers ECDHE+AESGCM": ("tls-unusable-groups", "1.3"),
+    'crt ecdsa.pem ciphersuites ""': ("tls-unusable-ciphers", ""),
+    'crt ecdsa.pem ciphersuites "" ssl-max-ver TLSv1.2': ("", "1.2"),
+    "crt ecdsa.pem verify optional ca-file ca.pem client-sigalgs RSA+SHA256": ("tls-unusable-sigalgs", "1.2"),
+    "crt ecdsa.pem verify optional ca-file ca.pem client-sigalgs RSA+SHA256:RSA-PSS+SHA256": ("", "1.2 1.3"),
+    "crt ecdsa.pem client-sigalgs RSA+SHA256": ("", "1.2 1.3"),  # nobody is asked
 }
 #: The same with `tune.ssl.default-dh-param 2048`.
 WITH_PARAMETERS = {
@@ -52,7 +62,10 @@ WITH_PARAMETERS = {
 def directory(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     path = tmp_path_factory.mktemp("unreachable")
     root = make_authority("Root")
-    files = {"ecdsa.pem": issue(root, [NAME]).pem, "rsa.pem": issue(root, [NAME], key="rsa").pem, "dsa.pem": _dsa()}
+    files = {
+        "ca.pem": root.certificate_pem, "ecdsa.pem": issue(root, [NAME]).pem,
+        "rsa.pem": issue(root, [NAME], key="rsa").pem, "dsa.pem": _dsa(),
+    }  # fmt: skip
     for name, data in files.items():
         (path / name).touch(0o600)
         (path / name).write_bytes(data)
@@ -71,7 +84,8 @@ def _dsa() -> bytes:
 
 
 def _config(directory: pathlib.Path, options: list[str], ports: list[int], start: str) -> str:
-    lines = ["global", f"    crt-base {directory}", f"    {start}".rstrip(), "defaults", "    mode http"]
+    lines = ["global", f"    crt-base {directory}", f"    ca-base {directory}", f"    {start}".rstrip()]
+    lines += ["defaults", "    mode http"]
     lines += [f"    timeout {one} 10s" for one in ("client", "server", "connect")]
     for number, (one, port) in enumerate(zip(options, ports, strict=True)):
         lines += [f"frontend f{number}", f"    bind 127.0.0.1:{port} ssl {one}"]

@@ -45,6 +45,7 @@ def own(options: str) -> Line:
     return Line("strict-sni", crt="other_name.pem", frontend=f"ssl-f-use crt site.pem {options}")
 
 
+_OPTIONAL = "verify optional ca-file clients.pem client-sigalgs"
 OLD_CLIENT = s_client("-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0", versioned=False)
 CASES = (
     Case(
@@ -65,6 +66,17 @@ CASES = (
         Cause.NO_COMMON_VERSION, "meets a version of ssl-f-use", s_client("-tls1_2", versioned=False),
         own("ssl-min-ver TLSv1.3"), ANY, ("allows TLS 1.3 only", "`ssl-min-ver TLSv1.2` on {dir}/headgate.cfg:{next}."),
         own("ssl-min-ver TLSv1.2"),
+    ),
+    # --- our own fault ---
+    Case(
+        Cause.CONFIGURATION, "meets client-sigalgs that TLS 1.3 does not have", s_client(), own(f"{_OPTIONAL} RSA+SHA256"), NEW,
+        ("{dir}/headgate.cfg:{next} can't serve this", "`client-sigalgs`: add ecdsa_secp256r1_sha256 and rsa_pss_rsae_sha256"),
+        own(f"{_OPTIONAL} RSA+SHA256:ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256"), alert="internal_error",
+    ),
+    Case(
+        Cause.CONFIGURATION, "meets no cipher suite of TLS 1.3", s_client(), Line('ciphersuites ""'), NEW,
+        ("{line} can't serve this", "Its `ciphersuites` leave none for TLS 1.3"), Line("ciphersuites TLS_AES_256_GCM_SHA384"),
+        alert="handshake_failure",
     ),
     # --- no certificate ---
     Case(

@@ -21,6 +21,7 @@ CODES: dict[str, str] = {
     "tls-filter-not-covered": "an SNI filter of a crt-list names something that its certificate is not valid for",
     "tls-unknown-algorithm": "a list of ciphers, curves or signature algorithms has a name that the TLS library does not know",
     "tls-unusable-ciphers": "no certificate of the line can be used with any of its ciphers",
+    "tls-unusable-groups": "TLS 1.2 is allowed, and no group of the line is one that it has",
     "tls-unusable-sigalgs": "no certificate of the line can make any of its signatures",
     "tls-old-versions": "neither TLS 1.2 nor TLS 1.3 is allowed",
     "tls-unavailable-version": "the lowest version of a line is one that the TLS library or its security level does not have",

@@ -55,6 +55,7 @@ def find_alert(data: bytes) -> int | None:
 _SENT: Final = {
     258: 70, 396: 70,  # unsupported protocol, version too low
     193: 40, 101: 40, 118: 40,  # no shared cipher, no suitable key share, no suitable signature algorithm
+    181: 40,  # no ciphers available
     234: 112, 226: 112,  # the callback for names, under strict-sni
     235: 120,  # no application protocol
     373: 86,  # inappropriate fallback

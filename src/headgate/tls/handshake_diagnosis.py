@@ -276,6 +276,11 @@ def _no_cipher(record: HandshakeRecord) -> Cause:
     return Cause.NO_COMMON_CIPHER if exchanges and signs else Cause.NO_COMMON_GROUP
 
 
+def _no_signature(record: HandshakeRecord) -> Cause:
+    """For our certificate, or in what a client's certificate is asked for with, which is our own fault."""
+    return Cause.NO_COMMON_SIGNATURE_ALGORITHM if record.line is None or record.line.can_ask else Cause.CONFIGURATION
+
+
 def _can_sign(hello: ClientHello, line: LineFacts) -> bool:
     """Whether our keys can make a signature that both sides take."""
     makes = common_signatures(hello, line)
@@ -345,7 +350,8 @@ def _reasons() -> dict[int, _Found]:
         (_no_version, (258, 396, 166, 420, 191, 259)),
         (_no_cipher, (193,)),
         (Cause.NO_COMMON_GROUP, (101, 295, 410, 378, 315)),
-        (Cause.NO_COMMON_SIGNATURE_ALGORITHM, (118, 376, 297, 333, 370)),
+        (_no_signature, (118,)),
+        (Cause.NO_COMMON_SIGNATURE_ALGORITHM, (376, 297, 333, 370)),
         (Cause.NO_COMMON_PROTOCOL, (235,)),
         (_no_certificate, (234, 226, 275)),
         (Cause.FALLBACK_REFUSED, (373,)),

@@ -20,6 +20,10 @@ from headgate.tls.openssl import TlsError
 from headgate.wire.client_hello import ClientHello, parse_client_hello
 from headgate.wire.errors import ProtocolViolation
 
+#: OpenSSL's reason when there is nothing to sign with, and the alert that it sends when that is about the client's certificate.
+_NO_SIGNATURE = 118
+_INTERNAL_ERROR = 80
+
 
 class Step(enum.Enum):
     """How far a handshake came."""
@@ -82,7 +86,7 @@ class HandshakeRecord:
         step: how far it came; ended: who ended it.
         error, error_number, errno: OpenSSL's own words, its reason code, and the system's error; "" and 0 for none.
         closed: the peer closed the connection without a word.
-        alert: number of the alert that the peer sent, None for none; alert_sent: of ours.
+        alert: number of the alert that the peer sent, None for none.
         verify_error: OpenSSL's number for what is wrong with the peer's certificate, 0 for nothing; findings: where that was.
         timeout: how long was waited, seconds, 0.0 when it was not a timeout.
         header: what is known of a PROXY header that failed; "" for nothing.
@@ -94,7 +98,7 @@ class HandshakeRecord:
     """
 
     __slots__ = (
-        "_advice", "_cause", "_line", "address", "alert", "alert_sent", "allowed", "alpn", "at", "bytes_in", "bytes_out",
+        "_advice", "_alert_sent", "_cause", "_line", "address", "alert", "allowed", "alpn", "at", "bytes_in", "bytes_out",
         "cipher", "client", "client_port", "closed", "completed", "describe", "ended", "errno", "error", "error_number",
         "expected", "findings", "first_bytes", "group", "header", "late", "line_name", "milliseconds", "number",
         "outgoing", "port", "proxy", "resumed", "similar", "sni", "sources", "step", "timeout", "verify_error", "version",
@@ -127,7 +131,7 @@ class HandshakeRecord:
         self.errno = 0
         self.closed = False
         self.alert: int | None = None
-        self.alert_sent: int | None = None
+        self._alert_sent: int | None = None
         self.verify_error = 0
         self.findings: Findings | None = None
         self.timeout = 0.0
@@ -199,6 +203,17 @@ class HandshakeRecord:
     def cause(self, cause: Cause) -> None:
         self._cause = cause
         self._advice = None
+
+    @property
+    def alert_sent(self) -> int | None:
+        """Number of the alert by which we ended it, None for none."""
+        if self.error_number == _NO_SIGNATURE and self.cause is Cause.CONFIGURATION:
+            return _INTERNAL_ERROR
+        return self._alert_sent
+
+    @alert_sent.setter
+    def alert_sent(self, number: int | None) -> None:
+        self._alert_sent = number
 
     def waited(self, seconds: float) -> None:
         """The peer was waited for in vain, for that long."""

@@ -227,4 +227,20 @@ def peer_alert(record: HandshakeRecord) -> str:
 
 
 def configuration(record: HandshakeRecord) -> str:
-    return f"{place(record, 'ciphers')} can't serve this ({record.error}). Look at its certificate, key, `ciphers` and `curves`."
+    """With the option that is to blame, where OpenSSL's reason says it."""
+    option, remedy = _BLAMED.get(record.error_number, ("ciphers", "Look at its certificate, key, `ciphers` and `curves`."))
+    return f"{place(record, option)} can't serve this ({record.error}). {remedy}"
+
+
+#: By reason.
+_BLAMED: Final = {
+    118: (
+        "client-sigalgs",
+        "TLS 1.3 can't ask for a certificate with any of the signature algorithms of its `client-sigalgs`: add"
+        " ecdsa_secp256r1_sha256 and rsa_pss_rsae_sha256 to them, or leave the option out.",
+    ),
+    181: (
+        "ciphersuites",
+        "Its `ciphersuites` leave none for TLS 1.3: name some, leave the option out, or write `ssl-max-ver TLSv1.2`.",
+    ),
+}  # fmt: skip

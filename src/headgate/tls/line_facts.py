@@ -15,7 +15,7 @@ from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass
 from headgate.config.tls_options import CertificateLine
 from headgate.tls.certified_key import CertifiedKey
-from headgate.wire.tls_names import GROUP_ALIASES, signature_of
+from headgate.wire.tls_names import GROUP_ALIASES, is_newest_signature, signature_of
 
 #: What OpenSSL agrees to where `curves` is not set, best first.
 DEFAULT_GROUPS: Final = (
@@ -97,6 +97,7 @@ class LineFacts:
         ciphers: as it was written, None for the default.
         groups: names, best first.
         signatures: names of signature algorithms, best first; empty: those of the TLS library.
+        asked_signatures: those of `client-sigalgs`, where certificates are asked for; empty as `signatures`.
         alpn: protocols, best first.
         strict_sni: a name that no certificate matches ends the handshake.
         requires_certificate: `verify required` on a bind line.
@@ -119,8 +120,14 @@ class LineFacts:
     near: Callable[[str], tuple[str, ...]] | None = None
     listed: ListedOptions | None = None
     signatures: tuple[str, ...] = ()
+    asked_signatures: tuple[str, ...] = ()
     limits: VersionLimits = VersionLimits()
     ciphers: str | None = None
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether a client of TLS 1.3 can be asked for a certificate; otherwise OpenSSL ends each of its handshakes."""
+        return not self.asked_signatures or any(is_newest_signature(one) for one in self.asked_signatures)
 
     def place_of(self, option: str) -> Location | None:
         """Where an option stands that holds here; the line itself for what is written nowhere."""

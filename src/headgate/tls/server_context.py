@@ -221,6 +221,7 @@ class BindContext:
             near=self._near,
             listed=listed_options(one.line) if one is not None else None,
             signatures=signature_names(policy.sigalgs),
+            asked_signatures=signature_names(policy.client_sigalgs) if policy.verify is not Verify.NONE else (),
             limits=version_limits(policy.versions, policy.ciphers),
             ciphers=policy.ciphers,
         )

@@ -167,6 +167,16 @@ def signature_kind(name: str) -> str:
     return ""
 
 
+def is_newest_signature(name: str) -> bool:
+    """Whether handshakes of TLS 1.3 may be signed with it: not with PKCS #1, DSA, SHA-1 or SHA-224 (RFC 8446 section 4.2.3)."""
+    return not name.startswith(("rsa_pkcs1", "dsa")) and not name.endswith(("md5", "sha1", "sha224"))
+
+
+def is_old_group(name: str) -> bool:
+    """Whether TLS 1.2 can agree on keys in a group: not in those of ML-KEM, nor in those that RFC 8446 and 8734 made anew."""
+    return "MLKEM" not in name and not name.startswith("ffdhe") and not name.endswith("tls13")
+
+
 @functools.cache
 def newest_signatures(kind: str, curve: str) -> frozenset[int]:
     """The signature algorithms that a key can sign with in TLS 1.3.

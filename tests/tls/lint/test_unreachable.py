@@ -8,7 +8,7 @@ from headgate.base.diagnostics import Location, Report
 from headgate.base.findings import Findings
 from headgate.config.model import Config, Global
 from headgate.config.option_places import OptionPlaces
-from headgate.config.tls_options import BindPolicy, TlsVersions
+from headgate.config.tls_options import BindPolicy, TlsVersions, Verify
 from headgate.tls.lint.unreachable import Key, lint_unreachable, usable_with
 
 HERE = Location("x.cfg", 3, 9, 3, "bind :1 ssl crt x.pem")
@@ -97,6 +97,23 @@ def test_ciphers_and_certificates(text: str | None, keys: list[Key], usable: boo
         (BindPolicy(sigalgs="RSA+SHA256:RSA-PSS+SHA256"), [RSA], ""),
         (BindPolicy(sigalgs="ECDSA+SHA256:ecdsa_secp384r1_sha384"), [ECDSA, P384], ""),
         (BindPolicy(sigalgs="ed25519"), [EDDSA], ""),
+        (
+            BindPolicy(curves="X25519MLKEM768"), [ECDSA],
+            "all of these groups are for TLS 1.3 alone: no client with TLS 1.2 can agree on a key [tls-unusable-groups]",
+        ),
+        (BindPolicy(curves="X25519MLKEM768", versions=NEW), [ECDSA], ""),
+        (BindPolicy(curves="X25519MLKEM768"), [RSA], ""),
+        (
+            BindPolicy(ciphersuites=""), [ECDSA],
+            "there are no cipher suites of TLS 1.3, which is allowed: no client at all can connect [tls-unusable-ciphers]",
+        ),
+        (BindPolicy(ciphersuites="", versions=OLD), [ECDSA], ""),
+        (
+            BindPolicy(client_sigalgs="RSA+SHA256", verify=Verify.REQUIRED), [ECDSA],
+            "TLS 1.3 can't ask for a certificate with any of these signatures: no client with TLS 1.3 can connect, with one or"
+            " without [tls-unusable-sigalgs]",
+        ),
+        (BindPolicy(client_sigalgs="RSA+SHA256"), [ECDSA], ""),
     ],
 )
 def test_what_is_said(policy: BindPolicy, keys: list[Key], said: str) -> None:

@@ -12,17 +12,29 @@ from typing import NamedTuple
 from headgate.base.diagnostics import Location
 from headgate.base.findings import Findings
 from headgate.config.option_places import OptionPlaces
-from headgate.config.tls_options import BindPolicy
+from headgate.config.tls_options import BindPolicy, Verify
 from headgate.tls.cipher_names import cipher_names
-from headgate.tls.line_facts import at_level_0, signature_names
+from headgate.tls.line_facts import at_level_0, group_names, signature_names
 from headgate.tls.policy import negotiable_versions
-from headgate.wire.tls_names import cipher_key_type, newest_signatures, signature_kind, signature_name, suite_key_type
+from headgate.wire.tls_names import (
+    cipher_key_type,
+    cipher_needs_group,
+    is_newest_signature,
+    is_old_group,
+    newest_signatures,
+    signature_kind,
+    signature_name,
+    suite_key_type,
+)
 
 _NEWEST = "TLSv1.3"
 _KEYS = {"rsa": "an RSA key", "ecdsa": "an ECDSA key", "dsa": "a DSA key", "eddsa": "an EdDSA key"}
 _OTHER_CIPHERS = "take ciphers for that kind of key into the list, or add a certificate of the kind that the list is for"
 _OTHER_SIGNATURES = "take signature algorithms for that kind of key into the list, or leave it out"
 _PARAMETERS = "take ECDHE ciphers into the list, or write 'tune.ssl.default-dh-param 2048' into the global section"
+_OTHER_GROUPS = "add a group that TLS 1.2 has to 'curves', X25519 for instance, or write 'ssl-min-ver TLSv1.3'"
+_SUITES = "name some in 'ciphersuites', leave it out, or write 'ssl-max-ver TLSv1.2'"
+_ASKING = "add ecdsa_secp256r1_sha256 and rsa_pss_rsae_sha256 to 'client-sigalgs', or leave it out"
 _DSA = "DSA goes with DHE-DSS ciphers up to TLS 1.2 only: replace the certificate by one with an ECDSA or RSA key"
 
 
@@ -53,41 +65,93 @@ def lint_unreachable(
         findings: where it says what it found.
     """
     versions = negotiable_versions(policy.versions, policy.ciphers)
-    signatures = signature_names(policy.sigalgs)
-    old, new = bool(set(versions) - {_NEWEST}), _NEWEST in versions
-    old_fails = old and not any(usable_with(policy.ciphers, [key]) and _signs(signatures, key) for key in keys)
-    new_fails = new and not any(_signs_newest(signatures, key) for key in keys)
-    if not keys or not (old_fails or new_fails):
+    sides = []
+    if set(versions) - {_NEWEST}:
+        sides.append(("1.2", _no_suites(policy, versions) or _old_obstacle(policy, keys)))
+    if _NEWEST in versions:
+        sides.append(("1.3", _no_suites(policy, versions) or _newest_obstacle(policy, keys)))
+    found = [(version, obstacle) for version, obstacle in sides if obstacle is not None]
+    if not keys or not found:
         return
-    everybody = old_fails is old and new_fails is new
-    who = "no client at all" if everybody else f"no client with TLS {'1.2' if old_fails else '1.3'}"
-    code, option, written, message, remedy = _reason(policy, keys, old_fails, bool(signatures))
-    findings.add(code, message.format(keys=_listed(keys), who=who), places.find(line, option, written), remedy=remedy)
+    version, obstacle = found[0]
+    who = "no client at all" if len(found) == len(sides) else f"no client with TLS {version}"
+    message = obstacle.message.format(keys=_listed(keys), who=who)
+    findings.add(obstacle.code, message, places.find(line, obstacle.option, obstacle.written), remedy=obstacle.remedy)
 
 
-def _reason(policy: BindPolicy, keys: Collection[Key], old_fails: bool, signs: bool) -> tuple[str, str, str, str, str]:
-    """What keeps them out: the code of the finding, the option and its value, message and remedy."""
+class _Obstacle(NamedTuple):
+    """What keeps clients out: the code of the finding, the option and its value, message and remedy."""
+
+    code: str
+    option: str
+    written: str
+    message: str
+    remedy: str
+
+
+def _no_suites(policy: BindPolicy, versions: Collection[str]) -> _Obstacle | None:
+    """OpenSSL speaks no older version either when there is no cipher suite for the highest one."""
+    if _NEWEST not in versions or policy.ciphersuites is None or policy.ciphersuites.strip(" :"):
+        return None
+    message = "there are no cipher suites of TLS 1.3, which is allowed: {who} can connect"
+    return _Obstacle("tls-unusable-ciphers", "ciphersuites", "", message, _SUITES)
+
+
+def _old_obstacle(policy: BindPolicy, keys: Collection[Key]) -> _Obstacle | None:
+    """What keeps out those that speak TLS 1.2 at most."""
     ciphers = "tls-unusable-ciphers", "ciphers", policy.ciphers or ""
-    if old_fails and not usable_with(policy.ciphers, [key._replace(dhe=True) for key in keys]):
+    if not usable_with(policy.ciphers, [key._replace(dhe=True) for key in keys]):
         which = "the default" if policy.ciphers is None else "these"
         message = f"none of {which} ciphers can be used with a certificate that has {{keys}}: {{who}} finds a common one"
-        return *ciphers, message, _DSA if policy.ciphers is None else _OTHER_CIPHERS
-    if old_fails and not usable_with(policy.ciphers, keys):
+        return _Obstacle(*ciphers, message, _DSA if policy.ciphers is None else _OTHER_CIPHERS)
+    if not usable_with(policy.ciphers, keys):
         message = "the ciphers for a certificate that has {keys} are all for DHE, without DH parameters: {who} finds a common one"
-        return *ciphers, message, _PARAMETERS
-    if signs:
-        message = "none of these signatures can be made with a certificate that has {keys}: {who} can connect"
-        return "tls-unusable-sigalgs", "sigalgs", policy.sigalgs or "", message, _OTHER_SIGNATURES
-    return *ciphers, "TLS 1.3 has no signatures for a certificate that has {keys}: {who} can connect", _DSA
+        return _Obstacle(*ciphers, message, _PARAMETERS)
+    signatures = signature_names(policy.sigalgs)
+    signing = [key for key in keys if not signatures or any(signature_kind(one) == key.kind for one in signatures)]
+    if not usable_with(policy.ciphers, signing):
+        return _unsigned(policy)
+    grouped = any(is_old_group(one) for one in group_names(policy.curves))
+    if not grouped and not usable_with(policy.ciphers, signing, grouped=False):
+        message = "all of these groups are for TLS 1.3 alone: {who} can agree on a key"
+        return _Obstacle("tls-unusable-groups", "curves", policy.curves or "", message, _OTHER_GROUPS)
+    return None
 
 
-def usable_with(ciphers: str | None, keys: Iterable[Key]) -> bool:
-    """Whether a cipher list, or the default one, has a cipher that goes with one of these keys, up to TLS 1.2."""
+def _newest_obstacle(policy: BindPolicy, keys: Collection[Key]) -> _Obstacle | None:
+    """What keeps out those that speak TLS 1.3."""
+    makes = {signature_name(one) for key in keys for one in newest_signatures(key.kind, key.curve)}
+    signatures = signature_names(policy.sigalgs)
+    if signatures and makes.isdisjoint(signatures):
+        return _unsigned(policy)
+    if not makes:
+        message = "TLS 1.3 has no signatures for a certificate that has {keys}: {who} can connect"
+        return _Obstacle("tls-unusable-ciphers", "ciphers", policy.ciphers or "", message, _DSA)
+    asked = signature_names(policy.client_sigalgs) if policy.verify is not Verify.NONE else ()
+    if asked and not any(is_newest_signature(one) for one in asked):
+        message = "TLS 1.3 can't ask for a certificate with any of these signatures: {who} can connect, with one or without"
+        return _Obstacle("tls-unusable-sigalgs", "client-sigalgs", policy.client_sigalgs or "", message, _ASKING)
+    return None
+
+
+def _unsigned(policy: BindPolicy) -> _Obstacle:
+    message = "none of these signatures can be made with a certificate that has {keys}: {who} can connect"
+    return _Obstacle("tls-unusable-sigalgs", "sigalgs", policy.sigalgs or "", message, _OTHER_SIGNATURES)
+
+
+def usable_with(ciphers: str | None, keys: Iterable[Key], *, grouped: bool = True) -> bool:
+    """Whether a cipher list, or the default one, has a cipher that goes with one of these keys, up to TLS 1.2.
+
+    Args:
+        grouped: there are groups for those that need one.
+    """
     known = [*keys]
     unsafe = at_level_0(ciphers)
     for name in cipher_names(ciphers or "DEFAULT"):
         if "PSK" in name or name.startswith("SRP"):
             continue  # for keys and passwords that both sides know: there are none here
+        if not grouped and cipher_needs_group(name):
+            continue
         needs = cipher_key_type(name)
         if not needs and not unsafe:
             continue  # anonymous ones are below OpenSSL's security level
@@ -95,17 +159,6 @@ def usable_with(ciphers: str | None, keys: Iterable[Key]) -> bool:
         if any(needs in ("", suite_key_type(key.kind)) and (key.dhe or not dhe) for key in known):
             return True
     return False
-
-
-def _signs(signatures: Collection[str], key: Key) -> bool:
-    """Whether a key makes one of these signatures, up to TLS 1.2; without a list all that there are."""
-    return not signatures or any(signature_kind(one) == key.kind for one in signatures)
-
-
-def _signs_newest(signatures: Collection[str], key: Key) -> bool:
-    """The same for TLS 1.3."""
-    makes = {signature_name(one) for one in newest_signatures(key.kind, key.curve)}
-    return bool(makes) and not (signatures and makes.isdisjoint(signatures))
 
 
 def _listed(keys: Iterable[Key]) -> str:
