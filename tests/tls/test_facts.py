@@ -259,3 +259,16 @@ def test_before_the_handshake_there_is_nothing() -> None:
     assert (UNBEGUN.version, UNBEGUN.cipher) == ("", "(NONE)")
     assert (UNBEGUN.cipher_name(0x1301), UNBEGUN.cipher_name(0x0A0A)) == ("TLS_AES_128_GCM_SHA256", "")
     assert UNBEGUN.failure is ConnectionFailure.SSL_EMPTY
+
+
+@pytest.mark.parametrize("outgoing", [False, True])
+def test_all_can_be_asked_of_a_connection_that_has_seen_no_byte(outgoing: bool, world: World, pki: Pki) -> None:
+    """A client that fails at once is logged, with whatever fields the log has."""
+    near, _ = world.pair()
+    bind, server = bind_context(pki, "a.pem"), server_context(ca_file=pki.ca)
+    handle = server.dial(near, None, ("192.0.2.1", 443), 0.0) if outgoing else bind.connection(near)
+    facts = ConnectionFacts(handle.ssl, None if outgoing else bind, outgoing=outgoing, established=False)
+    asked = [name for name, kind in vars(ConnectionFacts).items() if isinstance(kind, property)]
+    assert len(asked) > 20
+    for name in asked:
+        assert not getattr(facts, name) or name in ("cipher", "failure"), name  # `(NONE)`, and that it sent nothing

@@ -84,7 +84,7 @@ def bind_tls(
         report: where errors and warnings go.
         frontend: name of the frontend, and its `ssl-f-use` lines.
     """
-    settings = Settings({**defaults.bind, **draft.settings})
+    settings = Settings({**defaults.bind, **_with_default_curves(draft.settings, defaults, report)})
     place = draft.settings.place("ssl")
     strict = settings.is_on("strict-sni")
     name, shared = frontend
@@ -115,6 +115,14 @@ def bind_tls(
         location=place,
         places=settings.places(TOLD),
     )
+
+
+def _with_default_curves(own: Settings, defaults: LineDefaults, report: Report) -> Settings:
+    """A line's settings without an `ecdhe` that has no effect: `curves` go before it, those of the global section too (5.1)."""
+    if own.place("curves").underlined != "ecdhe" or "curves" not in defaults.bind:
+        return own
+    report.warn("'ecdhe' has no effect beside 'ssl-default-bind-curves'", own.place("curves"), remedy="leave it out")
+    return Settings({name: setting for name, setting in own.items() if name != "curves"})
 
 
 def _ticket_keys(settings: Settings, defaults: LineDefaults, report: Report) -> NamedFile | None:

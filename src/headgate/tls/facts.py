@@ -162,6 +162,8 @@ class ConnectionFacts:
     @property
     def group(self) -> bytes | None:
         """OpenSSL's name of the key exchange group, None when there was none (RSA key exchange)."""
+        if not lib.SSL_get_session(self.ssl):
+            return None  # OpenSSL would look for it there without looking whether it is there
         name = lib.SSL_get0_group_name(self.ssl)
         return bytes(ffi.string(name)) if name else None
 
