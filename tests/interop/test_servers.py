@@ -294,6 +294,26 @@ def test_tls_to_the_server(
     assert bool(server.requests) == (status == 200)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:80", ""])
+def test_where_no_name_is_sent_the_static_one_is_verified(
+    host: str, proxy: StartProxy, backend: MakeBackend, certificates: pathlib.Path
+) -> None:
+    """An address in the Host field is not sent as SNI, nor is a field without a value (5.2 sni-auto, verifyhost)."""
+    names: list[str | None] = []
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificates / "site.pem")
+    tls.sni_callback = lambda sock, name, context: names.append(name)
+    server = backend(tls=tls)
+    for name, status in (("elsewhere.example", 503), ("site.example", 200)):
+        line = f"ssl verify required ca-file {certificates}/ca.pem verifyhost {name}"
+        started = proxy(farm({"one": (server.port, line)}, "retries 0"))
+        wire = started.connect()
+        wire.send(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert read_response(wire).status == status
+        assert not server.requests or status == 200
+    assert set(names) == {None}
+
+
 def test_soft_stop_finishes_what_runs(proxy: StartProxy, backend: MakeBackend, subject: str) -> None:
     go: list[bool] = []
 

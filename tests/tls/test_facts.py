@@ -157,6 +157,8 @@ def test_a_certificate_that_is_not_trusted(world: World, pki: Pki) -> None:
     [
         (b"wrong.example", None, ConnectionFailure.SSL_MISMATCH_SNI),
         (None, "wrong.example", ConnectionFailure.SSL_MISMATCH),
+        (b"", "wrong.example", ConnectionFailure.SSL_MISMATCH),
+        (b"127.0.0.1", "wrong.example", ConnectionFailure.SSL_MISMATCH),  # an address is not sent
     ],
 )
 def test_another_name(

@@ -196,11 +196,12 @@ class ServerContext:
         ssl = new_ssl(self._pointer, sock.fileno())
         SSL_set_connect_state(ssl)
         tls = self.tls
-        sni = _usable(sni)
-        if sni is not None and not _is_address(sni):
+        empty = sni is not None and not sni  # a Host field without a value: then no name is sent (5.2 sni-auto)
+        sni = None if empty and (tls.verify_host or tls.verify is Verify.NONE) else _usable(sni)
+        if sni is not None and not empty and not _is_address(sni):
             SSL_set_tlsext_host_name(ssl, sni)
         if tls.verify is Verify.REQUIRED:
-            _expect_name(ssl, sni if sni is not None else _relative(tls.verify_host.encode()) if tls.verify_host else None)
+            _expect_name(ssl, self._expected(sni or b""))
         handle = Dialled(ssl, sni or b"")
         alpn = self._alpn
         if protocols is not None:
@@ -215,6 +216,14 @@ class ServerContext:
             if group:
                 self._foretell(ssl, group)
         return handle
+
+    def _expected(self, name: bytes) -> bytes:
+        """What the server's certificate must be valid for: the name that is sent, and `verifyhost` where none is (5.2).
+
+        An address is not sent.
+        """
+        static = self.tls.verify_host
+        return _relative(static.encode()) if static and (not name or _is_address(name)) else name
 
     def _foretell(self, ssl: Any, group: bytes) -> None:
         """With a session, make a key for the group alone that the server chose last time; all others are still listed.
@@ -285,7 +294,7 @@ class ServerContext:
         record.describe = self.describe if handle.protocols is None else partial(self.describe, protocols=handle.protocols)
         note_failure(record, handle.ssl, sock, error)
         record.findings = self._verification.take(handle.ssl)
-        record.expected = handle.name
+        record.expected = self._expected(handle.name)
         if record.alert is not None:
             handle.awaits_ticket = False  # that a server which does not take us gives no session says nothing of its sessions
         return record
@@ -308,7 +317,7 @@ class ServerContext:
         location, alpn = (tls.location, tls.alpn) if protocols is None else (protocols.location, protocols.names)
         record.line = LineFacts(
             location, tuple(enabled_versions(tls.versions)), group_names(tls.curves), alpn, ca_file=tls.ca_file,
-            crl_file=tls.crl_file, verify_host=tls.verify_host or "", certificates=self._shown,
+            crl_file=tls.crl_file, certificates=self._shown,
             limits=version_limits(tls.versions, tls.ciphers), ciphers=tls.ciphers,
         )  # fmt: skip
 
@@ -412,7 +421,7 @@ def _no_ca(location: Location | None) -> ConfigError:
     )
 
 
-def _expect_name(ssl: Any, name: bytes | None) -> None:
+def _expect_name(ssl: Any, name: bytes) -> None:
     """Let verification check the server's certificate against a name or an address."""
     if not name:
         return

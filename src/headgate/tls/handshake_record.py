@@ -79,8 +79,7 @@ class HandshakeRecord:
         completed: whether it succeeded.
         first_bytes: what was first received from a client, at least the ClientHello when it came whole; ours for servers: b"".
         sni: the name asked for, as OpenSSL has it; see `name`.
-        expected: of a server, what its certificate must be valid for, also an address, which is not sent as SNI; b"" for the
-            line's `verifyhost`.
+        expected: of a server, what its certificate must be valid for: also an address, which is not sent as SNI, or `verifyhost`.
         version, cipher, group, alpn: what was chosen; "" when it did not come to that.
         resumed: an earlier session was taken up.
         step: how far it came; ended: who ended it.

@@ -147,8 +147,7 @@ def dates(record: HandshakeRecord, *, end: bool) -> str:
 
 def expected_name(record: HandshakeRecord) -> str:
     """What the server's certificate must be valid for."""
-    name = record.expected.decode("ascii", "backslashreplace")
-    return name or (record.line.verify_host if record.line is not None else "")
+    return record.expected.decode("ascii", "backslashreplace")
 
 
 def presented(record: HandshakeRecord) -> str:

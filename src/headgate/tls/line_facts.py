@@ -102,7 +102,6 @@ class LineFacts:
         strict_sni: a name that no certificate matches ends the handshake.
         requires_certificate: `verify required` on a bind line.
         ca_file, crl_file: where the trust comes from, None for none.
-        verify_host: the name that a server's certificate is verified for, "" for none.
         certificates: those that the name asked for is answered with; of a server line the client certificate.
         near: the names that are served and most resemble one, for messages.
     """
@@ -115,7 +114,6 @@ class LineFacts:
     requires_certificate: bool = False
     ca_file: str | None = None
     crl_file: str | None = None
-    verify_host: str = ""
     certificates: tuple[ShownCertificate, ...] = ()
     near: Callable[[str], tuple[str, ...]] | None = None
     listed: ListedOptions | None = None
