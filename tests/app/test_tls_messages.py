@@ -98,6 +98,12 @@ def test_versions_left_out_on_a_line_and_by_default_add_up(folder: Path) -> None
     assert one.message.endswith(": 'no-tlsv12' in line 2 and 'no-tlsv13' in line 8")
 
 
+def test_default_curves_go_before_ecdhe(folder: Path) -> None:
+    (one,) = found(f"{SSL} ecdhe P-521", globals_="ssl-default-bind-curves P-384")
+    assert place(one) == ("x.cfg", 8, "ecdhe")
+    assert one.message == "'ecdhe' has no effect beside 'ssl-default-bind-curves'"
+
+
 WRONG = [
     ("verify required ca-file nosuch", "ca-file"), ("verify required ca-file ca.pem ca-verify-file nosuch", "ca-verify-file"),
     ("verify required ca-file ca.pem crl-file nosuch", "crl-file"), ("ciphers FOO", "FOO"), ("sigalgs FOO", "FOO"),

@@ -326,19 +326,20 @@ def test_a_line_that_is_none_is_refused(site: Site, proxy: StartProxy, workers: 
 
 
 @pytest.mark.parametrize(
-    ("line", "default"),
+    ("line", "defaults"),
     [
-        ("crt {site}", "site.pem"), ("crt {site} strict-sni", None), ("crt {other} default-crt {site} strict-sni", "site.pem"),
+        ("crt {site}", ["site.pem"]), ("crt {site} strict-sni", []), ("crt {other} default-crt {site} strict-sni", ["site.pem"]),
+        ("crt {other} default-crt {site}", ["other.pem", "site.pem"]),  # of one kind: only the first one serves
     ],
 )  # fmt: skip
 def test_the_asterisk_stands_for_default_certificates(
-    site: Site, proxy: StartProxy, line: str, default: str | None
+    site: Site, proxy: StartProxy, line: str, defaults: list[str]
 ) -> None:
     bind = line.format(site=site.path("site.pem"), other=site.path("other.pem"))
     socket_line = f"global\n stats socket {site.directory}/stats.sock level admin\n"
     proxy(f"{socket_line}{DEFAULTS}frontend f\n bind 127.0.0.1:{{port}} ssl {bind}\n http-request return status 200\n")
     rows = [row.split("\t") for row in say(site.directory / "stats.sock", "show ssl sni").splitlines()[1:]]
-    assert [row[4] for row in rows if row[1] == "*"] == ([] if default is None else [site.path(default)])
+    assert [row[4] for row in rows if row[1] == "*"] == [site.path(name) for name in defaults]
     assert any(row[1] == "a.example" for row in rows)
 
 

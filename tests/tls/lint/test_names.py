@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from headgate.base.diagnostics import Diagnostic, Location, Report
 from headgate.base.findings import Findings
 from headgate.config.tls_options import BindPolicy, CertificateFile, CertificateLine, TlsVersions
 from headgate.tls.authority import Authority, Issued, make_authority
-from headgate.tls.lint.names import lint_filters, lint_rivals
+from headgate.tls.lint.names import lint_defaults, lint_filters, lint_rivals
 from headgate.tls.pem import read_certified_key
 from headgate.tls.storage import Entry
 from headgate.tls.store import CertificateStore, Served
@@ -92,6 +93,21 @@ def test_what_is_not_twice(root: Authority, tmp_path: Path) -> None:
 def test_three_are_two_mistakes(root: Authority, tmp_path: Path) -> None:
     found = rivals(tmp_path, *(served(tmp_path, name, valid(root, ["a.example"])) for name in ("one", "two", "three")))
     assert len(found) == 2 and all("'one.pem' is used" in text for text in found)
+
+
+def test_a_default_that_another_one_comes_before(root: Authority, tmp_path: Path) -> None:
+    first = served(tmp_path, "first", valid(root, ["a.example"]))
+    rsa = served(tmp_path, "rsa", valid(root, ["b.example"], key="rsa"))
+    second = served(tmp_path, "second", valid(root, ["c.example"]))
+    rsa, second = (Served(one.entry, one.policy, replace(one.line, is_default=True)) for one in (rsa, second))
+    findings, report = Findings(), Report()
+    lint_defaults(CertificateStore([first, rsa, second]), findings)
+    findings.tell(report)
+    (found,) = report.items
+    assert found.message.replace(f"{tmp_path}/", "") == (
+        "'second.pem' is a default certificate, and who asks for no name gets 'first.pem', since it is the first of the line: it"
+        " has the same kind of key (ecdsa) [tls-name-twice]"
+    )
 
 
 # --- filters ---

@@ -215,7 +215,8 @@ def _rows(line: TlsLine) -> Iterator[tuple[Served, list[str]]]:
         excluded = " ".join(f"!{name.decode('ascii', 'replace')}" for name in sorted(one.excluded))
         for name in one.names:
             yield one, _row(line, one, name.decode("utf-8", "replace"), excluded if name.startswith(b"*.") and excluded else "-")
-    for one in (one for one in store.served if one.line.is_default) if line.strict_sni else store.default or ():
+    defaults = () if line.strict_sni else store.default or ()
+    for one in (one for one in store.served if one.line.is_default or one in defaults):
         yield one, _row(line, one, "*", "-")
 
 

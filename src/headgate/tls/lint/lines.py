@@ -22,7 +22,7 @@ from headgate.tls.lint.algorithms import unknown_algorithms
 from headgate.tls.lint.certificates import CertificateLint, is_authority
 from headgate.tls.lint.chains import ChainLint
 from headgate.tls.lint.client_authorities import forgives, lint_missing_lists, lint_roots
-from headgate.tls.lint.names import lint_filters, lint_rivals
+from headgate.tls.lint.names import lint_defaults, lint_filters, lint_rivals
 from headgate.tls.lint.unreachable import Key, lint_unreachable
 from headgate.tls.lint.versions import lint_versions
 from headgate.tls.pem import read_authorities, read_certificates
@@ -85,6 +85,8 @@ class _TlsLint:
         seen: set[bytes] = set()
         for context in contexts:
             superseded = lint_rivals(context.store, self.findings, self.now.timestamp())
+            if not context.tls.strict_sni:
+                lint_defaults(context.store, self.findings)
             for one in context.store.served:
                 if one.entry.contents.leaf not in seen and one not in superseded:
                     seen.add(one.entry.contents.leaf)

@@ -55,6 +55,22 @@ def lint_rivals(store: CertificateStore, findings: Findings, now: float) -> set[
     return {one for one in losers if one not in default and not any(one in _chosen(store, name) for name in one.names)}
 
 
+def lint_defaults(store: CertificateStore, findings: Findings) -> None:
+    """What is written as a default certificate and never serves as one."""
+    for one in store.served:
+        if not one.line.is_default or one in (store.default or ()):
+            continue
+        first = next((other for other in store.default or () if other.kind == one.kind), None)
+        if first is not None and first.entry.contents.leaf != one.entry.contents.leaf:
+            implicit = "" if first.line.is_default else ", since it is the first of the line"
+            findings.add(
+                "tls-name-twice",
+                f"'{one.entry.contents.path}' is a default certificate, and who asks for no name gets"
+                f" '{first.entry.contents.path}'{implicit}: it has the same kind of key ({one.kind})",
+                one.line.location or one.line.file.location, remedy="take one of them out, or put the one that is wanted first",
+            )
+
+
 def _is_for_the_rest(store: CertificateStore, winner: Served, loser: Served) -> bool:
     """Whether a line without filters is for the names of its certificate that a line with filters has not taken."""
     if loser.line.filters or not winner.line.filters:
