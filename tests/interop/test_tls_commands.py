@@ -144,6 +144,7 @@ def dialogue(site: Site) -> list[tuple[str, bytes]]:
         (f"del ssl crt-list {listing} new.pem:4", b""),
         ("del ssl cert new.pem", b""),
         (f"del ssl crt-list {listing} new.pem:0", b""),
+        (f"del ssl crt-list {listing} {site.path('site.pem')}:1", b""),  # the default one of a bind line
         ("del ssl cert new.pem", b""),
         ("new ssl ca-file x.pem", b""),
         ("set ssl ca-file x.pem", site.authority.certificate_pem),
@@ -168,7 +169,7 @@ def test_answers_are_haproxys(site: Site, proxy: StartProxy) -> None:
     lines = dialogue(site)
     for subject in ("haproxy", "headgate"):
         running = Running(site, proxy, subject=subject)
-        answers = [running.says(command, payload).strip() for command, payload in lines]
+        answers = [running.says(command, payload).strip().replace(f"{subject}.cfg", "its.cfg") for command, payload in lines]
         said[subject] = ["\n".join(line for line in one.splitlines() if not _LEFT_OUT.fullmatch(line)) for one in answers]
         running.proxy.program.stop()
     for (command, _), theirs, ours in zip(lines, said["haproxy"], said["headgate"], strict=True):

@@ -60,7 +60,7 @@ def verify_error_number(name: str) -> int | None:
     (10, 23, 12)
     """
     if name.isascii() and name.isdecimal() and len(name) < 5:
-        return int(name)
+        return int(name) if int(name) in VERIFY_ERRORS else None
     upper = name.upper()
     number = _NUMBERS.get(upper)
     return _NUMBERS.get(PREFIX + upper) if number is None else number

@@ -14,7 +14,8 @@ from headgate.config.drafts import CertificateDraft
 from headgate.config.keywords.line_options import read_options
 from headgate.config.registry import Scope
 
-#: A file or option, or a bracket: one of its own only where the format has one.
+#: A file, up to a bracket or a blank; a filter; an option, or the bracket behind the last one.
+_FILE = regex(r"[^ \t\[]+|\S+")
 _WORD = regex(r"[^ \t]+")
 _IN_BRACKETS = regex(r"[^ \t\]]+|\]")
 
@@ -47,7 +48,7 @@ def parse_crt_list_line(text: str, file: str, number: int, report: Report) -> Ce
     """
     if not text.strip() or text.lstrip().startswith("#"):
         return None
-    path = _WORD.search(text)
+    path = _FILE.search(text)
     assert path is not None
     draft = CertificateDraft(path[0], _place(path.start(), path[0], text, file, number), line=number)
     rest = path.end()
@@ -62,11 +63,11 @@ def parse_crt_list_line(text: str, file: str, number: int, report: Report) -> Ce
         elif "[" in match[0] or "]" in match[0]:
             raise config_error("options in brackets stand between the file and the filters", place)
         elif match[0] == "!":
-            raise config_error("a '!' without a name", place)
-        elif "*" in match[0] and match[0] != "*" and (not match[0].startswith("*.") or "*" in match[0][1:]):
-            message = f"filter '{match[0]}' can't match: a wildcard stands for the first label only"
-            raise config_error(message, place, remedy="as in *.example.org")
+            report.warn("a '!' without a name excludes nothing", place, remedy="leave it out")
         else:
+            if "*" in match[0] and match[0] != "*" and (not match[0].startswith("*.") or "*" in match[0][1:]):
+                message = f"filter '{match[0]}' can't match: a wildcard stands for the first label only"
+                report.warn(message, place, remedy="as in *.example.org")
             filters.append(match[0])
     draft.filters = tuple(filters)
     draft.is_default = "*" in filters

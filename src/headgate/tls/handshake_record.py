@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from headgate.base.diagnostics import Location
 from headgate.base.handshake_causes import Cause
@@ -21,8 +21,8 @@ from headgate.wire.client_hello import ClientHello, parse_client_hello
 from headgate.wire.errors import ProtocolViolation
 
 #: OpenSSL's reason when there is nothing to sign with, and the alert that it sends when that is about the client's certificate.
-_NO_SIGNATURE = 118
-_INTERNAL_ERROR = 80
+_NO_SIGNATURE: Final = 118
+_INTERNAL_ERROR: Final = 80
 
 
 class Step(enum.Enum):

@@ -112,9 +112,22 @@ def _delete(words: Sequence[str], side: TlsSide, context: Context) -> str:
         raise CommandError("'del ssl crt-list' expects a filename and a certificate name")
     found = _list(words[0], side, f"Can't delete the entry: crt-list '{words[0]}' does not exist!")
     name, number = _chosen(words[1], found)
+    users = [line.place for line in side.lines if line.uses(found.name) and _is_default(line, name, number)]
+    if users:
+        listed = "".join(f"\t- {place.partition('/')[2]}\n" for place in users)
+        raise CommandError(
+            f"Can't delete the entry: certificate '{name}' cannot be deleted, it is used as default certificate by the following"
+            f" frontends:\n{listed}"
+        )
     found.lines = [one for one in found.lines if not (one.entry.name == name and one.line.line == number)]
     side.relist(found.name)
     return f"Entry '{name}' deleted in crtlist '{found.name}'!"
+
+
+def _is_default(line: TlsLine, name: str, number: int) -> bool:
+    """Whether a bind line answers with this line of a list who asks for no name that it knows."""
+    defaults = () if line.strict_sni else line.store.default or ()
+    return any(one.entry.name == name and one.line.line == number for one in defaults)
 
 
 def _chosen(written: str, found: LoadedList) -> tuple[str, int]:

@@ -70,10 +70,7 @@ def read_protocol(cursor: Cursor) -> str:
 def _alpn(cursor: Cursor) -> Protocols:
     """`alpn <protocols>`."""
     names = protocols(cursor)
-    word = cursor.last
-    if not names:
-        raise cursor.wrong(word, "'alpn' names no protocol", remedy="write for example 'alpn http/1.1'")
-    return Protocols(names, word.location)
+    return Protocols(names, cursor.last.location)
 
 
 _FLAGS = {"default": "default", "send-proxy": "send_proxy", "via-socks4": "via_socks4", "ssl": "ssl", "linger": "linger"}

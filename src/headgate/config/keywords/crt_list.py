@@ -33,6 +33,8 @@ def load_options() -> dict[str, Parser]:
 def _certificate(cursor: Cursor, draft: HasSettings) -> None:
     """`crt <file>` of an `ssl-f-use` line."""
     word = cursor.next("a certificate file")
+    if "crt" in draft.settings:
+        raise cursor.wrong(word, "an 'ssl-f-use' line has one certificate", remedy="write a line for each")
     draft.settings.put("crt", word.text, word.location)
 
 

@@ -17,7 +17,10 @@ _KTLS = "the TLS library that the Python binding carries is built without kernel
 
 def protocols(cursor: Cursor) -> tuple[str, ...]:
     """Names of ALPN protocols, as they can be sent: a length of one byte goes before each (RFC 7301 section 3.1)."""
-    names = [name for name in split_commas(cursor.next("an ALPN protocol list")) if name.text]
+    option, word = cursor.last.text, cursor.next("an ALPN protocol list")
+    names = [name for name in split_commas(word) if name.text]
+    if not names:
+        raise cursor.wrong(word, f"'{option}' names no protocol", remedy=f"write for example '{option} http/1.1'")
     for name in names:
         if not name.text.isascii() or len(name.text) > _PROTOCOL_MOST:
             raise cursor.wrong(name, f"'{name.text}' can't be an ALPN protocol")
