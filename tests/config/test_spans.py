@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.base.diagnostics import Location
+from headgate.config import spans
 from headgate.config.cursor import Word
 from headgate.config.spans import piece_of
 
@@ -33,3 +34,11 @@ def test_finds_a_piece_behind_quotes_and_escapes(raw: str, text: str, piece: tup
 def test_stays_on_the_line_whatever_the_word_is(raw: str, text: str, start: int, stop: int) -> None:
     place = piece_of(Word(text, Location("test.cfg", 1, 1, len(raw), raw)), start, stop)
     assert place.column >= 1 and place.width >= 0
+
+
+def test_a_long_word_is_read_once_for_all_of_its_pieces() -> None:
+    text = "%[src]," * 500
+    word = Word(text, Location("test.cfg", 1, 5, len(text) + 2, f'log "{text}"'))
+    before = spans._columns.cache_info().misses
+    assert [piece_of(word, at, at + 6).underlined for at in range(0, 3500, 7)] == ["%[src]"] * 500
+    assert spans._columns.cache_info().misses == before + 1

@@ -6,6 +6,9 @@ has its column. Where it does not (a variable was expanded), the whole word is t
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+
 from headgate.base.diagnostics import Location
 from headgate.config.cursor import Word
 
@@ -26,7 +29,9 @@ def piece_of(word: Word, start: int, stop: int) -> Location:
     return Location(place.file, place.line, place.column + first, max(1, behind - first), place.text)
 
 
-def _columns(raw: str, text: str) -> list[int] | None:
+# All pieces of a log format are looked for in turn, and there are some with hundreds.
+@functools.lru_cache(maxsize=8)
+def _columns(raw: str, text: str) -> Sequence[int] | None:
     """For each character of `text`, and for its end, the offset in `raw`; None when `raw` does not spell `text`."""
     columns: list[int] = []
     read: list[str] = []

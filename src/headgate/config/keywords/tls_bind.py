@@ -36,7 +36,7 @@ def _ignored_errors(cursor: Cursor) -> IgnoredErrors:
     numbers = set()
     for part in split_commas(word):
         if not part.text:
-            raise config_error("an error is missing beside a comma", part.location, remedy=_ALL_OR_SOME)
+            raise config_error("an error is missing beside a comma", part.location, remedy="take the comma out")
         if part.text == "all":
             raise config_error("'all' stands alone: no other error is left to ignore", part.location, remedy=_ALL_OR_SOME)
         number = verify_error_number(part.text)
