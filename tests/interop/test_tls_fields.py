@@ -30,7 +30,7 @@ TLS_1_1, TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.
 #: Not in HAProxy 2.6: that they are there is enough.
 NEWER = """
     ssl_fc_curve ssl_fc_crtname ssl_c_r_dn ssl_c_san ssl_c_policies ssl_fc_sigalgs_bin,hex ssl_fc_supported_versions_bin,hex
-    fc_err_name ssl_fc_ja3 ssl_fc_ja4 ssl_fc_cause ssl_fc_early_rcvd ssl_fc_has_early ssl_fc_hsk_err ssl_fc_hsk_err_str
+    fc_err_name ssl_fc_ja3 ssl_fc_ja4 ssl_fc_cause ssl_fc_early_rcvd ssl_fc_hsk_err ssl_fc_hsk_err_str
 """.split()
 #: In HAProxy 2.6 and in headgate.
 FIELDS = """
@@ -41,7 +41,7 @@ FIELDS = """
     ssl_fc_eclist_bin,hex ssl_fc_ecformats_bin,hex ssl_c_chain_der,hex ssl_c_der,hex ssl_c_i_dn ssl_c_s_dn ssl_c_s_dn(CN)
     ssl_c_s_dn(CN,-1) ssl_c_s_dn(,0,rfc2253) ssl_c_key_alg ssl_c_notafter ssl_c_notbefore ssl_c_serial,hex ssl_c_sha1,hex
     ssl_c_sig_alg ssl_c_version ssl_f_i_dn ssl_f_s_dn ssl_f_key_alg ssl_f_notafter ssl_f_notbefore ssl_f_serial,hex ssl_f_sha1,hex
-    ssl_f_sig_alg ssl_f_version ssl_f_der,hex
+    ssl_f_sig_alg ssl_f_version ssl_f_der,hex ssl_fc_has_early
 """.split()
 #: Different in each connection.
 UNIQUE = (
