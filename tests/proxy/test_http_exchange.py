@@ -18,6 +18,7 @@ backend be
     server s1 192.0.2.10:80
     server s2 192.0.2.11:80
 """
+ALONE = SIMPLE.replace("    server s2 192.0.2.11:80\n", "")
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -42,7 +43,7 @@ def test_a_request_is_forwarded_unchanged_and_so_is_its_response(tmp_path: Path)
 
 
 def test_the_second_request_of_a_session_reuses_the_connection(tmp_path: Path) -> None:
-    play = Playbook(SIMPLE.replace("    server s2 192.0.2.11:80\n", ""), tmp_path)
+    play = Playbook(ALONE, tmp_path)
     client = play.client()
     client.sends(GET)
     server = play.server()
@@ -75,7 +76,7 @@ def test_head_and_body_split_anywhere_give_the_same_conversation(tmp_path: Path)
 
 
 def test_pipelined_requests_are_answered_in_order_one_at_a_time(tmp_path: Path) -> None:
-    play = Playbook(SIMPLE.replace("    server s2 192.0.2.11:80\n", ""), tmp_path)
+    play = Playbook(ALONE, tmp_path)
     client = play.client()
     client.sends(GET + GET.replace(b"/a", b"/b"))
     server = play.server()
@@ -164,7 +165,7 @@ def test_interim_responses_are_passed_on(tmp_path: Path, status: int) -> None:
 
 
 def test_head_responses_have_no_body(tmp_path: Path) -> None:
-    play = Playbook(SIMPLE.replace("    server s2 192.0.2.11:80\n", ""), tmp_path)
+    play = Playbook(ALONE, tmp_path)
     client = play.client()
     client.sends(GET.replace(b"GET", b"HEAD"))
     server = play.server()
@@ -367,7 +368,7 @@ def test_keep_alive_timeout_closes_without_a_word(tmp_path: Path) -> None:
 
 
 def test_a_stale_idle_connection_is_replaced_without_the_client_noticing(tmp_path: Path) -> None:
-    play = Playbook(SIMPLE.replace("    server s2 192.0.2.11:80\n", ""), tmp_path)
+    play = Playbook(ALONE, tmp_path)
     client = play.client()
     client.sends(GET)
     old = play.server()
@@ -379,10 +380,11 @@ def test_a_stale_idle_connection_is_replaced_without_the_client_noticing(tmp_pat
     assert new.got() == GET
     new.sends(OK)
     assert client.got() == OK
+    assert play.backends["be"].state.servers[0].counters.retries == 1
 
 
 def test_a_post_is_not_repeated_on_a_stale_connection(tmp_path: Path) -> None:
-    play = Playbook(SIMPLE.replace("    server s2 192.0.2.11:80\n", ""), tmp_path)
+    play = Playbook(ALONE, tmp_path)
     client = play.client()
     client.sends(GET)
     old = play.server()
@@ -391,7 +393,36 @@ def test_a_post_is_not_repeated_on_a_stale_connection(tmp_path: Path) -> None:
     client.sends(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
     old.shuts()
     assert not play.connector.attempts
-    assert client.got().startswith(b"HTTP/1.1 502 ")
+    # The client sees what it would see of a server of its own, and may decide to repeat it.
+    assert client.got() == b"" and client.channel.fate == "closed"
+    assert " SH-- " in play.log.lines[-1]
+
+
+def test_a_first_request_on_a_stale_connection_is_answered(tmp_path: Path) -> None:
+    play = Playbook(ALONE.replace("    balance", "    http-reuse always\n    balance"), tmp_path)
+    client = play.client()
+    client.sends(GET)
+    old = play.server()
+    old.sends(OK)
+    client.got()
+    other = play.client()
+    other.sends(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+    old.shuts()
+    assert other.got().startswith(b"HTTP/1.1 502 ")
+
+
+@pytest.mark.parametrize("forbids", ["    retry-on none\n", "    retries 0\n", "    http-request disable-l7-retry\n"])
+def test_what_forbids_retries_forbids_those_of_stale_connections(tmp_path: Path, forbids: str) -> None:
+    play = Playbook(ALONE.replace("    balance", f"{forbids}    balance"), tmp_path)
+    client = play.client()
+    client.sends(GET)
+    old = play.server()
+    old.sends(OK)
+    client.got()
+    client.sends(GET)
+    old.shuts()
+    assert not play.connector.attempts
+    assert client.got() == b"" and client.channel.fate == "closed"
 
 
 def test_an_idle_connection_that_speaks_is_closed(tmp_path: Path) -> None:

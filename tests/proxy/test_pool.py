@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from headgate.proxy.pool import Pool
 from headgate.proxy.server_connection import ServerConnection
 from tests.proxy.playbook import Channel, Playbook, Server
@@ -39,6 +41,17 @@ def test_the_youngest_of_the_right_group_is_taken(tmp_path: Path) -> None:
     other.reuses = 1
     assert pool.take(b"other", proven=True) is other
     assert pool.idle == 0
+
+
+def test_a_proven_one_is_found_below_others(tmp_path: Path) -> None:
+    pool = book(tmp_path).backends["be"].pools["s1"]
+    proven = ServerConnection(Channel(), pool.server, pool, None)
+    proven.reuses = 3
+    assert pool.put(proven)
+    fresh = idle(pool)
+    assert pool.take(None, proven=True) is proven
+    assert pool.take(None, proven=True) is None
+    assert pool.take(None) is fresh
 
 
 def test_the_limit_is_kept(tmp_path: Path) -> None:
@@ -144,8 +157,30 @@ def test_the_clients_port_is_part_of_it_where_the_server_has_none(tmp_path: Path
     assert not book(tmp_path).backends["be"].pools["s1"].identity.matters
 
 
-def test_a_connection_that_is_authenticated_is_private(tmp_path: Path) -> None:
-    challenge = b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: NTLM TlRM\r\nContent-Length: 0\r\n\r\n"
+def test_a_header_with_the_requests_own_id_is_for_that_request(tmp_path: Path) -> None:
+    text = CONFIG.replace("frontend fe\n", "frontend fe\n    unique-id-format %rt\n")
+    text = text.format(server="send-proxy-v2 proxy-v2-options unique-id", backend="    http-reuse always\n")
+    play = Playbook(text, tmp_path)
+    visit(play, GET)
+    visit(play, GET)
+
+
+def test_groups_of_connections_that_are_taken_leave_nothing(tmp_path: Path) -> None:
+    play = book(tmp_path, "pool-conn-name hdr(x-tenant)", "    http-reuse always\n")
+    pool = play.backends["be"].pools["s1"]
+    server = visit(play, b"GET / HTTP/1.1\r\nHost: h\r\nX-Tenant: a\r\n\r\n")
+    client = play.client()
+    client.sends(b"GET / HTTP/1.1\r\nHost: h\r\nX-Tenant: a\r\n\r\n")
+    server.shuts()
+    assert not pool._groups
+
+
+@pytest.mark.parametrize(
+    "offered",
+    [b"NTLM TlRM", b'Basic realm="x", NTLM', b'Basic realm="a, b", Negotiate', b"Basic realm=x\r\nWWW-Authenticate: NTLM"],
+)
+def test_a_connection_that_is_authenticated_is_private(tmp_path: Path, offered: bytes) -> None:
+    challenge = b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: %b\r\nContent-Length: 0\r\n\r\n" % offered
     play = book(tmp_path, backend="    http-reuse always\n")
     client = play.client()
     client.sends(GET)

@@ -32,7 +32,7 @@ class Identity:
         matters: requests can differ in it; otherwise `of` always answers None.
     """
 
-    __slots__ = ("_address", "_name", "_port", "_proxy_header", "_source", "_source_port", "matters")
+    __slots__ = ("_address", "_name", "_port", "_proxy_header", "_source", "_source_port", "_unique", "matters")
 
     def __init__(self, server: ServerState, source: SourceAddress | None) -> None:
         spec, plan = server.spec, server.plan
@@ -40,6 +40,7 @@ class Identity:
         spoofed = None if source is None else source.usesrc
         self._name = plan.connection_name or plan.sni
         self._proxy_header = spec.send_proxy is not None
+        self._unique = spec.send_proxy is not None and "unique-id" in spec.send_proxy.options
         self._source = spoofed is not None
         self._source_port = spoofed == "client"
         self._port = address.family in _WITH_PORTS and (not address.port or address.port_is_offset)
@@ -55,6 +56,8 @@ class Identity:
         address, port = destination_of(stream)
         if self._proxy_header:
             parts.append(b"%b:%d %b:%d" % (session.source, session.source_port, address, port))
+        if self._unique:
+            parts.append(stream.unique_id or b"")
         if self._source:
             parts.append(b"%b:%d" % (session.source, session.source_port if self._source_port else 0))
         if self._port:
@@ -91,9 +94,15 @@ class Pool:
         group = self._groups.get(key)
         if not group:
             return None
-        if proven and not next(reversed(group)).reuses:
-            return None
-        connection = group.popitem()[0]
+        connection = next(reversed(group))
+        if proven and not connection.reuses:
+            found = next((one for one in reversed(group) if one.reuses), None)
+            if found is None:
+                return None
+            connection = found
+        del group[connection]
+        if not group and key is not None:
+            del self._groups[key]  # a client's own, for instance, which may never come again
         self._left(connection)
         return connection
 

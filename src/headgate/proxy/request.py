@@ -175,13 +175,14 @@ class RequestPath(EarlyRequestPath):
         """See `ResponsePath.retry_stale`."""
         server = self.target_server
         request = self.request
+        link = self.link
         if self.replay is None or self.stale_retry or request is None or request.method not in IDEMPOTENT or server is None:
             return False
-        if not self.request_done:
-            return False
+        if not self.request_done or self.l7_retry_disabled or link is None or not link.retry_failure or self.retries_left <= 0:
+            return False  # it is a failed connection that only shows late; what forbids its retry forbids this one
         self.stale_retry = True
         self._recall()
-        self._connect(server)
+        self._try_again(server, immediately=True)
         return True
 
     def _recall(self) -> None:

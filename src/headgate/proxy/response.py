@@ -10,6 +10,7 @@ from typing import Final
 
 from headgate.base.compiled import traceable
 from headgate.base.termination import Outcome
+from headgate.plan.fetches.http_fields import values_of
 from headgate.plan.verdicts import Kind, Verdict
 from headgate.proxy.exchange import _COMPLETE, AWAIT_HEAD, FLUSH, OVER, RELAY, SERVE, TRANSFER, Exchange
 from headgate.proxy.port import Lost
@@ -43,8 +44,8 @@ _CHALLENGES: Final = {401: b"www-authenticate", 407: b"proxy-authenticate"}
 
 
 def _binds_connection(head: ResponseHead, status: int) -> bool:
-    """Whether the server begins to authenticate the connection as a whole."""
-    return any(value.lower().startswith(_CONNECTION_BOUND) for value in head.values(_CHALLENGES[status]))
+    """Whether the server begins to authenticate the connection as a whole: in any of its challenges (RFC 9110 section 11.6.1)."""
+    return any(challenge.lower().startswith(_CONNECTION_BOUND) for challenge in values_of(head.fields, _CHALLENGES[status]))
 
 
 class ResponsePath(Exchange):
@@ -378,6 +379,12 @@ class ResponsePath(Exchange):
         if phase == AWAIT_HEAD:
             stale = connection is not None and connection.reuses > 0 and not self.response_buffer
             if stale and self.retry_stale():
+                return
+            if stale and self.owner.streams > 1:
+                # As between two requests to the client's own server: it may repeat this one (manual, "http-reuse").
+                self.keep_client = False
+                self.drop_server()
+                self.finish(Outcome.RESPONSE_EMPTY)
                 return
             if not self.tunnel_eofs:
                 self.observe_failure("Close from server (http)" if reason is Lost.RESET else "Read error (http)")
