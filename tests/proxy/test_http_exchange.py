@@ -398,6 +398,19 @@ def test_a_post_is_not_repeated_on_a_stale_connection(tmp_path: Path) -> None:
     assert " SH-- " in play.log.lines[-1]
 
 
+def test_a_post_is_repeated_where_retry_on_says_so(tmp_path: Path) -> None:
+    play = Playbook(ALONE.replace("    balance", "    retry-on empty-response\n    balance"), tmp_path)
+    client = play.client()
+    client.sends(GET)
+    old = play.server()
+    old.sends(OK)
+    client.got()
+    client.sends(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+    old.shuts()
+    play.server().sends(OK)
+    assert client.got() == OK
+
+
 def test_a_first_request_on_a_stale_connection_is_answered(tmp_path: Path) -> None:
     play = Playbook(ALONE.replace("    balance", "    http-reuse always\n    balance"), tmp_path)
     client = play.client()

@@ -206,6 +206,16 @@ def test_a_server_that_never_says_close_notify(world: World, pki: Pki, versions:
     assert causes == [Cause.FIRST_CONTACT, None, None, None]
 
 
+def test_a_server_that_has_resumed_sessions_after_such_an_end_refuses_for_another_reason(world: World, pki: Pki) -> None:
+    visits = Visits(world, bind_context(pki, "a.pem"), versions=ONLY_12)
+    for expected in (Cause.FIRST_CONTACT, None):
+        visit = visits.begin().established().exchange()
+        leave_rudely(visit)
+        assert visit.cause is expected
+    visits.bind = bind_context(pki, "a.pem")  # its cache is gone
+    assert [visits.cause(), visits.cause()] == [Cause.REFUSED, None]
+
+
 def test_sessions_of_connections_that_go_on(world: World, pki: Pki) -> None:
     """One of those that share a session ends without close_notify, while another one resumes it."""
     visits = Visits(world, bind_context(pki, "a.pem"), versions=ONLY_12)

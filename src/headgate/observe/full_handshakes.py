@@ -54,5 +54,6 @@ REMEDIES: Final = {
     Cause.REFUSED: "look at the server's session cache and ticket keys: behind one address all machines must share them, and "
     "a cache that is too small or off refuses what it gave; write 'no-ssl-reuse' to stop asking",
     Cause.UNCLEAN_BY_US: "look for aborted transfers: servers that insist on close_notify, as Java's do, drop the session then",
-    Cause.UNCLEAN_BY_SERVER: "make the server close its TLS connections with close_notify",
+    Cause.UNCLEAN_BY_SERVER: "make the server close its TLS connections with close_notify; if it resumes no session whatever "
+    "comes before, enable its session tickets or its session cache",
 }

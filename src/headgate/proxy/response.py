@@ -380,12 +380,6 @@ class ResponsePath(Exchange):
             stale = connection is not None and connection.reuses > 0 and not self.response_buffer
             if stale and self.retry_stale():
                 return
-            if stale and self.owner.streams > 1:
-                # As between two requests to the client's own server: it may repeat this one (manual, "http-reuse").
-                self.keep_client = False
-                self.drop_server()
-                self.finish(Outcome.RESPONSE_EMPTY)
-                return
             if not self.tunnel_eofs:
                 self.observe_failure("Close from server (http)" if reason is Lost.RESET else "Read error (http)")
             event = link is not None and (link.retry_junk if self.response_buffer else link.retry_empty)
@@ -394,6 +388,11 @@ class ResponsePath(Exchange):
             if self.tunnel_eofs:
                 # It was told that the client had closed, and made an end too: the client's doing.
                 self.fail(Outcome.RESPONSE_ABORTED_BY_CLIENT, 400)
+            elif stale and self.owner.streams > 1:
+                # As a server does between two requests: the client may repeat this one (manual, "http-reuse").
+                self.keep_client = False
+                self.drop_server()
+                self.finish(Outcome.RESPONSE_EMPTY)
             else:
                 self.fail(Outcome.RESPONSE_EMPTY)
         elif phase == TRANSFER:

@@ -211,12 +211,13 @@ class ServerSessions:
         dropped: sessions that were too long to be kept.
     """
 
-    __slots__ = ("_evicted", "_records", "_server", "dropped", "shared")
+    __slots__ = ("_evicted", "_forgiving", "_records", "_server", "dropped", "shared")
 
     def __init__(self, server: str) -> None:
         self._server = hashlib.blake2b(server.encode("utf-8", "surrogateescape"), digest_size=16).digest()
         self._records: OrderedDict[Key, _Record] = OrderedDict()
         self._evicted: OrderedDict[Key, None] = OrderedDict()
+        self._forgiving = False  # it has resumed a session whose connection it had ended without close_notify: that costs none
         self.shared: Shared | None = None
         self.dropped = 0
 
@@ -343,9 +344,15 @@ class ServerSessions:
             return cause
         if not resumed:
             record.early_from = float("-inf")
-        if offered is not None and not resumed:
-            cause = Cause.EXPIRED if offered.expired(now) else offered.unclean or Cause.REFUSED
-            self._refused(record, offered, cause)
+        if offered is not None:
+            unclean = offered.unclean
+            if resumed:
+                self._forgiving = self._forgiving or unclean is Cause.UNCLEAN_BY_SERVER
+            else:
+                if unclean is Cause.UNCLEAN_BY_SERVER and self._forgiving:
+                    unclean = None
+                cause = Cause.EXPIRED if offered.expired(now) else unclean or Cause.REFUSED
+                self._refused(record, offered, cause)
         if SSL_version(ssl) >= TLS_1_3:
             handle._seen = current
             handle.awaits_ticket = True
