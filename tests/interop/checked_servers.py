@@ -106,6 +106,14 @@ def resets(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
+def refused_port(stack: contextlib.ExitStack) -> int:
+    """A port that stays bound and that nobody listens on."""
+    sock = stack.enter_context(socket.socket())
+    sock.bind(("127.0.0.1", 0))
+    port: int = sock.getsockname()[1]
+    return port
+
+
 def rows(path: pathlib.Path) -> dict[str, dict[str, str]]:
     """`show stat` of the servers, by `backend/server`; a check under way does not show."""
     text = ask_socket(path, "show stat").removeprefix("# ")

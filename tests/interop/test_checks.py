@@ -19,6 +19,7 @@ from tests.interop.checked_servers import (
     await_rows,
     cells,
     never_ends,
+    refused_port,
     resets,
     rows,
     running,
@@ -140,14 +141,6 @@ def liars() -> Iterator[Callable[..., Liar]]:
             return made
 
         yield make
-
-
-def refused_port(stack: contextlib.ExitStack) -> int:
-    """A port that stays bound and that nobody listens on."""
-    sock = stack.enter_context(socket.socket())
-    sock.bind(("127.0.0.1", 0))
-    port: int = sock.getsockname()[1]
-    return port
 
 
 def test_states_codes_and_texts(

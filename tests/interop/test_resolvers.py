@@ -12,6 +12,7 @@ import pytest
 
 from headgate.runtime.accepted_families import ipv6_has_route
 from tests.interop.backends import Backend
+from tests.interop.checked_servers import await_rows, refused_port
 from tests.interop.conftest import DEFAULTS, Proxy, StartProxy
 from tests.interop.name_server import NameServer, certified, garbage, silence, with_code
 from tests.interop.programs import Program, ask_socket, free_port, headgate_command, wait_until
@@ -136,6 +137,22 @@ def test_service_records(
     assert sorted(addresses(path)) == ["-", "127.0.0.11", "127.0.0.12"]
     zone.put("_http._tcp.web.example", "SRV", [f"0 100 {farm.port} b.example."])
     wait_until(lambda: answering(started) == {"127.0.0.12"}, "one was removed")
+
+
+def test_servers_of_service_records_are_checked_where_they_are(
+    proxy: StartProxy, zone: NameServer, stack: contextlib.ExitStack, tmp_path: pathlib.Path, subject: str
+) -> None:
+    """On the port of the record: that of a bind line would be found, too."""
+    farm, other = Farm(stack, ["127.0.0.11"]), Farm(stack, ["127.0.0.11"])
+    zone.put("a.example", "A", ["127.0.0.11"])
+    zone.put("_http._tcp.web.example", "SRV", [f"0 100 {refused_port(stack)} a.example."])
+    checked = "check inter 100ms fall 1 rise 1 resolvers dns init-addr none resolve-prefer ipv4"
+    started, path = start(proxy, zone, tmp_path, f"server-template s 1 _http._tcp.web.example {checked}")
+    wait_until(lambda: addresses(path) == ["127.0.0.11"] and answering(started, 1) == {"503"}, "it is down")
+    for port in (farm.port, other.port):
+        zone.put("_http._tcp.web.example", "SRV", [f"0 100 {port} a.example."])
+        await_rows(path, {"web/s1": {"status": "UP", "check_status": "L4OK", "addr": f"127.0.0.11:{port}"}})
+        assert answering(started, 1) == {"127.0.0.11"}
 
 
 def test_hosts_of_service_records_that_no_server_can_have_are_not_looked_up(

@@ -75,8 +75,8 @@ class _Names:
                 self._report.alert(f"server {proxy.name}/{server.name}: {found.strerror}", server.location)
                 return socket.AF_INET, None
             return found
-        if server.resolution is not None and server.address.host.startswith("_"):
-            return socket.AF_INET, None  # an SRV label (5.3.1): the system's resolver knows addresses only
+        if server.is_of_record:
+            return socket.AF_INET, None  # the system's resolver knows addresses only
         message = f"server {proxy.name}/{server.name}: could not resolve address '{server.address.host}'"
         for way in server.init_addr:
             if way == "libc":

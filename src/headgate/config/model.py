@@ -169,6 +169,11 @@ class Server:
     check_spec: CheckSpec | None = None  # of its own `healthcheck` section
     socks4: Address | None = None
 
+    @property
+    def is_of_record(self) -> bool:
+        """Whether SRV records, which begin with an underscore, say where it is (5.3.1)."""
+        return self.resolution is not None and self.address.host.startswith("_")
+
 
 # --- balancing and persistence ---------------------------------------------------------------------------------------
 

@@ -233,5 +233,5 @@ def has_port(server: Server) -> bool:
     """Whether connections to a server know their port without a client's connection."""
     address = server.address
     if address.family in (Family.INET, Family.INET6, Family.NAME):
-        return bool(address.port) and not address.port_is_offset
+        return server.is_of_record or (bool(address.port) and not address.port_is_offset)
     return True
