@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 import socket
 import stat
 import tempfile
@@ -337,6 +338,27 @@ backend tracking
     ask_socket(path, "disable health app/s")
     await_rows(path, {"app/s": {"status": "no check"}, "tracking/t": {"status": "UP"}})
     assert logs.line("Server app/s is UP, reason: no longer checked. ") and logs.line("Server tracking/t is UP via app/s. ")
+
+
+def test_checks_of_servers_that_are_added_connect_as_these_say(
+    proxy: StartProxy, tmp_path: pathlib.Path, liars: Callable[..., Liar], subject: str
+) -> None:
+    """5.2 check: TLS and the PROXY header of the traffic are not theirs."""
+    heard: dict[str, bytes] = {}
+    proxy(config_for(tmp_path) + "backend b\n    balance roundrobin\n    option httpchk\n", subject=subject)
+    path = tmp_path / "s"
+    for name, options in (("plain", ""), ("own", "check-ssl check-send-proxy")):
+
+        def hears(connection: socket.socket, name: str = name) -> None:
+            said = connection.recv(1024)
+            heard[name] = said + (connection.recv(1024) if said.endswith(b"\r\n") and said.startswith(b"PROXY") else b"")
+
+        server = f"b/{name}"
+        line = f"{server} 127.0.0.1:{liars(hears).port} ssl verify none send-proxy check inter 100 {options}"
+        ask_socket(path, f"add server {line}; enable health {server}; enable server {server}")
+        await_rows(path, {server: {"status": "DOWN"}})
+    assert heard["plain"].startswith(b"OPTIONS / ")
+    assert re.match(rb"PROXY .*\r\n\x16\x03", heard["own"])
 
 
 AGENTS = [

@@ -97,6 +97,7 @@ class ServerCheck:
     fall: int = 3
     address: Address | None = None
     port: int | None = None
+    inherits: bool = True  # TLS and the PROXY header, as far as nothing is said of them here; dynamic servers have to say all
     tls: bool | None = None  # check-ssl / no-check-ssl; None: as the traffic unless port or addr is set
     sni: str | None = None
     sni_auto: bool = True  # check-sni-auto: the name in the Host of HTTP checks, where there is no check-sni

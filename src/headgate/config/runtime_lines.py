@@ -84,6 +84,8 @@ def read_server(config: Config, proxy: Proxy, words: Sequence[str], servers: Seq
     check_rules_fit(built, server, built.check_spec or proxy.check, report)
     if report.alerts:
         raise ConfigError(report.alerts[0])
+    if built.check is not None:
+        built = replace(built, check=replace(built.check, inherits=False))  # 5.2 check
     _check_port(proxy, built)
     built = _tracking(config, proxy, built, servers)
     enabled = "disabled" in server.settings and not server.settings.is_on("disabled")

@@ -67,7 +67,12 @@ def wants_tls(server: Server) -> bool:
         return False
     if check.tls is not None:
         return check.tls
-    return server.tls is not None and check.address is None and check.port is None
+    return server.tls is not None and _inherits(check)
+
+
+def _inherits(check: ServerCheck) -> bool:
+    """Whether a check connects as traffic does: another port or address may be another service."""
+    return check.inherits and check.address is None and check.port is None
 
 
 def needs_tls(proxy: Proxy, server: Server) -> bool:
@@ -92,11 +97,10 @@ def plan_check(
         program: the compiled rules of the check.
         limit: `tune.bufsize`.
     """
-    inherits = check.address is None and check.port is None
     second = server.send_proxy is not None and server.send_proxy.version == 2
     # A check is a connection of our own: LOCAL in version 2, UNKNOWN in version 1 (proxy-protocol.txt 2.1, 2.2).
     header = encode_local() if second else encode_v1(b"", 0, b"", 0)
-    prelude = header if check.send_proxy or (inherits and server.send_proxy is not None) else b""
+    prelude = header if check.send_proxy or (_inherits(check) and server.send_proxy is not None) else b""
     # manual, "timeout check": min("timeout connect", "inter") to connect when it is set, else "inter" for everything
     connect = check.inter
     if proxy.timeouts.check is not None and proxy.timeouts.connect is not None:
