@@ -379,6 +379,19 @@ AGENTS = [
 ]
 
 
+def test_agents_elsewhere(proxy: StartProxy, tmp_path: pathlib.Path, liars: Callable[..., Liar], subject: str) -> None:
+    """5.2 addr, agent-addr."""
+    port = liars(says(b"up\n")).port
+    agent = f"agent-check agent-port {port} agent-inter 100ms"
+    text = config_for(tmp_path) + f"""
+backend b
+    server a 127.0.0.99:1 addr 127.0.0.1 {agent}
+    server b 127.0.0.99:1 addr 127.0.0.98 agent-addr 127.0.0.1 {agent}
+"""
+    proxy(text, subject=subject)
+    await_rows(tmp_path / "s", {name: {"agent_status": "L7OK"} for name in ("b/a", "b/b")})
+
+
 def test_agents(proxy: StartProxy, tmp_path: pathlib.Path, liars: Callable[..., Liar], subject: str) -> None:
     text, wanted = config_for(tmp_path), {}
     for number, (line, expected) in enumerate(AGENTS):

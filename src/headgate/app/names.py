@@ -102,7 +102,7 @@ class _Names:
                 if isinstance(rule, ConnectRule) and rule.location not in self._seen:
                     self._seen.add(rule.location)
                     self._must_have("connect addr", rule.address, "", rule.location)
-        if server.agent is not None:
+        if server.agent is not None and (server.check is None or server.agent.address != server.check.address):
             self._must_have("agent-addr", server.agent.address, title, server.location)
 
     def _must_have(self, option: str, address: Address | None, title: str, place: Location) -> None:

@@ -87,6 +87,7 @@ def parse_address(
     default_port: int = 0,
     allow_range: bool = False,
     allow_offset: bool = False,
+    whole_ipv6: bool = False,
     default_transport: Transport = Transport.STREAM,
 ) -> Address:
     """Read one address (2.9).
@@ -97,6 +98,7 @@ def parse_address(
         default_port: the port of an address without one.
         allow_range: `first-last` is allowed.
         allow_offset: `+N` and `-N` are allowed: the port is then relative to the one that the client connected to (5.2).
+        whole_ipv6: an IPv6 address without brackets has no port: all its colons are its own. So it is where no port may stand.
         default_transport: what an address without a type or protocol prefix uses.
 
     Raises:
@@ -112,7 +114,8 @@ def parse_address(
         return Address(family, _descriptor(word, start), transport=transport)
     if family in (Family.UNIX, Family.ABNS, Family.ABNSZ):
         return Address(family, _socket_name(word, start, family), transport=transport)
-    host, port_at = _split_port(text)
+    whole_ipv6 = (whole_ipv6 or port == "forbidden") and _is_ipv6(text)
+    host, port_at = (text, None) if whole_ipv6 else _split_port(text)
     first, last, offset = default_port, default_port, False
     if port_at is not None:
         if port == "forbidden":

@@ -61,7 +61,8 @@ def build_agent(draft: ServerDraft, report: Report) -> AgentCheck | None:
         message = f"server '{draft.name}' does not have agent port: its agent check can't be made"
         report.alert(message, settings.place("agent-check"), remedy="write 'agent-port <port>'")
         port = 1
-    return AgentCheck(port, settings.value("agent-inter", 2.0), settings.value("agent-addr"), settings.value("agent-send", b""))
+    address = settings.value("agent-addr", settings.value("addr"))
+    return AgentCheck(port, settings.value("agent-inter", 2.0), address, settings.value("agent-send", b""))
 
 
 def build_spec(draft: ProxyDraft, report: Report) -> CheckSpec:

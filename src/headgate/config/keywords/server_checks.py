@@ -22,14 +22,16 @@ from headgate.config.keywords.tls_options import protocols
 from headgate.config.registry import KEYWORDS, Parser, Scope
 
 
-def _address(key: str) -> Parser:
-    """An address that checks go to."""
+def _addr(cursor: Cursor, draft: HasSettings) -> None:
+    """`addr <ipv4|ipv6>`, with a port as HAProxy takes it."""
+    word = cursor.next("an address")
+    draft.settings.put("addr", parse_address(word, whole_ipv6=True), word.location)
 
-    def parse(cursor: Cursor, draft: HasSettings) -> None:
-        word = cursor.next("an address")
-        draft.settings.put(key, parse_address(word), word.location)
 
-    return parse
+def _agent_addr(cursor: Cursor, draft: HasSettings) -> None:
+    """`agent-addr <addr>`; its port is `agent-port`."""
+    word = cursor.next("an address")
+    draft.settings.put("agent-addr", parse_address(word, port="forbidden"), word.location)
 
 
 def _socks4(cursor: Cursor, draft: HasSettings) -> None:
@@ -81,8 +83,8 @@ def _words(what: str, words: tuple[str, ...]) -> Parser:
 
 
 _OPTIONS: dict[str, Parser] = {
-    "addr": _address("addr"),
-    "agent-addr": _address("agent-addr"),
+    "addr": _addr,
+    "agent-addr": _agent_addr,
     "agent-check": flag("agent-check"),
     "agent-inter": store("agent-inter", _interval("agent-inter")),
     "agent-port": store("agent-port", integer("agent-port", 1, 65535)),
