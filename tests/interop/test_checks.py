@@ -36,6 +36,10 @@ BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\n\r\nhello"
 GONE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhello"
 TCP, HTTP = "option tcp-check", "option httpchk"
 
+#: What comes of an `expect` whose pattern is nothing.
+EMPTY = "log-format string evaluated to an empty string"
+NOTHING = cells("DOWN", "L7RSP", "", EMPTY)
+
 #: What the server does (None: nobody listens), the lines of the backend, and what `show stat` says once the check is over.
 CASES: list[tuple[Callable[[socket.socket], None] | None, list[str], dict[str, str]]] = [
     (says_and_stays(HELLO), [], cells("UP", "L4OK", "", "")),
@@ -63,6 +67,11 @@ CASES: list[tuple[Callable[[socket.socket], None] | None, list[str], dict[str, s
         says(HELLO), [TCP, "tcp-check set-var(check.w) str(world)", "tcp-check expect string-lf %[var(check.w)]"],
         cells("UP", "L7OK", 0, "(tcp-check)"),
     ),
+    (says(HELLO), [TCP, "tcp-check expect comment c string-lf %[var(check.w)]"], NOTHING | {"last_chk": EMPTY + " comment: c"}),
+    (says(HELLO), [TCP, "tcp-check expect binary-lf %[var(check.w)]"], NOTHING),
+    (answers(OK), [HTTP, "http-check expect ! string-lf %[var(check.w)]"], NOTHING),
+    (answers(OK), [HTTP, "http-check expect hdr name-lf %[var(check.w)]"], NOTHING),
+    (answers(OK), [HTTP, "http-check expect fhdr name x-a value-lf -m beg %[var(check.w)]"], NOTHING),
     (says(HELLO), [TCP, "tcp-check expect ok-status L7OKC on-success fine string hello"], cells("NOLB", "L7OKC", 0, "fine")),
     (
         says(HELLO), [TCP, 'tcp-check expect error-status L7STS on-error "%[res.payload(0,5)]" status-code int(5) string no'],

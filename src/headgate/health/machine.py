@@ -209,9 +209,8 @@ class Machine:
         """Match; without a match, more may still change that unless it is `final`."""
         found = step.matches(self.stream)
         rule = step.rule
-        if found is None:
-            text = "Failed to parse hexastring resulting of eval of a log-format string"
-            return CheckResult(CheckStatus.L7RSP, None, text)
+        if isinstance(found, str):
+            return CheckResult(CheckStatus.L7RSP, None, printable(found + _comment_of(step)))
         if not found and not final:
             return RECEIVE
         if found is not rule.negated:

@@ -85,7 +85,7 @@ class ExpectStep:
     """Look at what arrives.
 
     Attributes:
-        matches: whether it is there; None when the pattern itself can't be made.
+        matches: whether it is there; a text where the pattern itself can't be made, which says why.
         subject: "content", "body", "status" or "header".
         least: bytes without which there is nothing to look for.
         missed, unwanted: what messages say of an answer that does not match, or that does behind a `!`.
@@ -95,7 +95,7 @@ class ExpectStep:
 
     number: int
     rule: ExpectRule
-    matches: Callable[[CheckStream], bool | None]
+    matches: Callable[[CheckStream], bool | str]
     subject: str
     least: Callable[[CheckStream], int]
     missed: str = ""
@@ -293,7 +293,11 @@ def _variable(rule: VariableRule, number: int, comment: str, spec: CheckSpec, sc
 
 # --- expect ----------------------------------------------------------------------------------------------------------
 
-_Matches = Callable[[CheckStream], bool | None]
+_Matches = Callable[[CheckStream], bool | str]
+
+#: Why a pattern can't be made. One that is nothing would be found everywhere.
+_EMPTY: Final = "log-format string evaluated to an empty string"
+_NOT_HEXADECIMAL: Final = "Failed to parse hexastring resulting of eval of a log-format string"
 
 
 def _compiled(pattern: str, scope: Scope, rule: ExpectRule) -> re.Pattern[bytes]:
@@ -311,10 +315,13 @@ def _string(rule: ExpectRule, scope: Scope) -> tuple[_Matches, Callable[[CheckSt
     make = _text(cast(Text, rule.pattern), scope)
     if rule.match == "binary-lf":
         make = _from_hexadecimal(make)
+    is_format = rule.match.endswith("-lf")
 
-    def matches(stream: CheckStream) -> bool | None:
+    def matches(stream: CheckStream) -> bool | str:
         wanted = make(stream)
-        return None if wanted is None else wanted in stream.response_buffer
+        if wanted is None:
+            return _NOT_HEXADECIMAL
+        return _EMPTY if is_format and not wanted else wanted in stream.response_buffer
 
     def least(stream: CheckStream) -> int:
         return len(make(stream) or b"")
@@ -341,18 +348,23 @@ def _status(rule: ExpectRule, scope: Scope) -> tuple[_Matches, Callable[[CheckSt
     return (lambda stream: any(stream.status in one for one in ranges)), _nothing
 
 
-def _field_test(way: str, pattern: Text, scope: Scope, *, name: bool) -> Callable[[bytes, CheckStream], bool]:
-    """Whether a header's name or value matches. Names are compared without regard to case."""
+#: Whether a header's name or value matches.
+_FieldTest = Callable[[bytes], object]
+
+
+def _field_test(way: str, pattern: Text, scope: Scope, *, name: bool) -> Callable[[CheckStream], _FieldTest | None]:
+    """Makes the test for one run; None where the pattern is nothing then. Names are compared without regard to case."""
     if way == "reg":
         assert isinstance(pattern, bytes)
         search = re.compile(pattern, re.IGNORECASE if name else 0).search
-        return lambda value, stream: search(value) is not None
+        return lambda stream: search
     make = _text(pattern, scope)
-    compare = _WAYS[way]
+    compare, is_format = _WAYS[way], isinstance(pattern, LogFormat)
 
-    def test(value: bytes, stream: CheckStream) -> bool:
-        wanted = make(stream) or b""
-        return compare(value, wanted.lower() if name else wanted)
+    def test(stream: CheckStream) -> _FieldTest | None:
+        evaluated = make(stream) or b""
+        wanted = evaluated.lower() if name else evaluated
+        return None if is_format and not wanted else lambda value: compare(value, wanted)
 
     return test
 
@@ -367,18 +379,22 @@ _WAYS: Final[dict[str, Callable[[bytes, bytes], bool]]] = {
 
 def _header(rule: ExpectRule, scope: Scope) -> tuple[_Matches, Callable[[CheckStream], int]]:
     pattern = cast(FieldPattern, rule.pattern)
-    named = _field_test(pattern.name_method, pattern.name, scope, name=True)
-    valued = None if pattern.value is None else _field_test(pattern.value_method, pattern.value, scope, name=False)
+    name_test = _field_test(pattern.name_method, pattern.name, scope, name=True)
+    value_test = None if pattern.value is None else _field_test(pattern.value_method, pattern.value, scope, name=False)
     split = rule.match == "hdr"
 
-    def matches(stream: CheckStream) -> bool:
+    def matches(stream: CheckStream) -> bool | str:
+        named = name_test(stream)
+        valued = None if value_test is None else value_test(stream)
+        if named is None or (valued is None and value_test is not None):
+            return _EMPTY
         head = stream.response
         for field in head.fields if head is not None else ():
-            if named(field.name, stream):
+            if named(field.name):
                 if valued is None:
                     return True
                 values = split_list(field.value) if split else [field.value]
-                if any(valued(value, stream) for value in values):
+                if any(valued(value) for value in values):
                     return True
         return False
 
