@@ -469,6 +469,27 @@ backend app
     }})
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_traffic_sees_process_variables_that_checks_set(
+    proxy: StartProxy, tmp_path: pathlib.Path, liars: Callable[..., Liar], subject: str, workers: int
+) -> None:
+    server = liars(says(b"one"))
+    text = config_for(tmp_path, mode="http", more=f"    nbthread {workers}", front="") + f"""
+frontend web
+    bind 127.0.0.1:{{port}}
+    http-request return status 200 content-type text/plain lf-string %[var(proc.word)]
+backend app
+    option tcp-check
+    tcp-check expect rstring [a-z]+
+    tcp-check set-var(proc.word) res.payload(0,3)
+    server s 127.0.0.1:{server.port} check inter 100ms
+"""
+    running_proxy = proxy(text, subject=subject)
+    for word in (b"one", b"two"):
+        server.handler = says(word)
+        wait_until(lambda word=word: {get(running_proxy).body for _ in range(10)} == {word}, "all workers know it")
+
+
 # --- external checks, SOCKS4, sections, mails ------------------------------------------------------------------------
 
 

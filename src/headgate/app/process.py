@@ -117,7 +117,8 @@ class App:
         self.ocsp = self._make_ocsp()
         self._take_role()
         live.report = self._observed
-        if self.place.role is Role.WORKER:
+        if self.place.role is not Role.SINGLE:
+            # Rules of traffic run in workers, those of checks in the controller.
             repeater = Repeater(self._ask, self._call_later)
             prepared.plan.references.changed_by_rule = repeater.tell
             self.world.process_variables = RepeatedVariables(self.world.process_variables, repeater.repeat)

@@ -1,4 +1,4 @@
-"""What rules of a worker changed is repeated by the other processes, also when the controller is busy or being replaced.
+"""What rules of one process changed is repeated by the others, also when the controller is busy or being replaced.
 
 Of several changes of the same entry that wait, only the last is told. The commands may be said twice (see `References.repeat`).
 """
@@ -19,7 +19,7 @@ Ask = Callable[[str, Callable[[str], None]], None]
 
 
 class Repeater:
-    """The changes of one worker that the others don't know yet.
+    """The changes of one process that the others don't know yet.
 
     Args:
         ask: see `proxy.services.Asker.ask`.

@@ -1,4 +1,4 @@
-"""Process-wide variables of a worker: what its rules set there, the other processes get to know."""
+"""Process-wide variables of one process of several: what its rules set there, the other processes get to know."""
 
 from __future__ import annotations
 
