@@ -267,6 +267,29 @@ backend tracking
     assert logs.line("Server tracking/t is DOWN via app/s")
 
 
+def test_a_stopped_server_that_answers_404(
+    proxy: StartProxy, tmp_path: pathlib.Path, liars: Callable[..., Liar], subject: str
+) -> None:
+    """4.2 http-check disable-on-404: it stays stopped, unless it is told to expect that."""
+    server = liars(answers(BUSY))
+    text = config_for(tmp_path) + "".join(f"""
+backend {name}
+    option httpchk
+    http-check disable-on-404
+    {rule}
+    server s 127.0.0.1:{server.port} check inter 100ms
+""" for name, rule in (("plain", ""), ("expecting", "http-check expect status 404")))
+    proxy(text, subject=subject)
+    path = tmp_path / "s"
+    await_rows(path, {name: {"status": "DOWN", "check_code": "503"} for name in ("plain/s", "expecting/s")})
+    server.handler = answers(GONE)
+    stays = cells("DOWN", "L7STS", 404, "Not Found")
+    await_rows(path, {"plain/s": stays, "expecting/s": {"status": "NOLB", "check_status": "L7OKC"}})
+    seen = server.connections
+    wait_until(lambda: server.connections > seen + 6, "it was checked some more times")
+    await_rows(path, {"plain/s": stays})
+
+
 def test_who_tracks_has_the_administrative_state_too(
     proxy: StartProxy, tmp_path: pathlib.Path, liars: Callable[..., Liar], logs: LogReceiver, subject: str
 ) -> None:

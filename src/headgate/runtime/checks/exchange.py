@@ -71,7 +71,6 @@ class Exchange:
         done: Callable[[CheckResult | Exception], None],
     ) -> None:
         script = plan.script
-        stream.disable_on_404 = script.spec.disable_on_404
         stream.keeps = plan.pool is not None
         self.stream = stream
         self.address = address

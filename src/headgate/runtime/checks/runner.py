@@ -228,6 +228,8 @@ class CheckRunner:
         stream = self._make_stream(backend, server)
         if spec.send_state:
             stream.state = state_header(backend, server, checked.health, self._node)
+        # 4.2 http-check disable-on-404: "only evaluated for running servers"
+        stream.disable_on_404 = spec.disable_on_404 and server.up
         address, reactor = self._address_of(backend, server), reactor_of(asyncio.get_running_loop())
         checked.exchange = Exchange(reactor, plan, address, stream=stream, clock=self._clock, done=checked.done)
         checked.exchange.begin()
