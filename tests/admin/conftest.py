@@ -65,9 +65,8 @@ class FakeChecks:
         self.process.happened.append(("health", server.name, enabled))
         return server in self.checked
 
-    def force(self, server: ServerState, status: ServerStatus) -> bool:
+    def force(self, backend: BackendState, server: ServerState, status: ServerStatus) -> None:
         self.process.happened.append(("force", server.name, status))
-        return server in self.checked
 
     def enable_agent(self, server: ServerState, enabled: bool) -> bool:
         self.process.happened.append(("agent", server.name, enabled))

@@ -159,7 +159,6 @@ def test_administrative_states(process: Any, line: str, state: Admin) -> None:
         ("set server app/s1 fqdn x", "set server <b>/<s> fqdn failed because no resolution is configured."),
         ("set server app/s1 agent up", "agent checks are not enabled on this server."),
         ("enable agent app/s1", "Agent was not configured on this server, cannot enable."),
-        ("set server app/b1 health up", "Health checks are not enabled on this server, enable them to change its health."),
         ("enable health app/b1", "Health check was not configured on this server, cannot enable."),
         ("set weight app/s1 257", "Absolute weight can only be between 0 and 256 inclusive."),
         ("set weight app/s1 -1", "Absolute weight can only be between 0 and 256 inclusive."),

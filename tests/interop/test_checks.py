@@ -348,6 +348,49 @@ backend app
             assert client.recv(100) == b""
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_administrator_says_how_servers_are(
+    proxy: StartProxy, tmp_path: pathlib.Path, liars: Callable[..., Liar], logs: LogReceiver, subject: str, workers: int
+) -> None:
+    """Also those that nothing checks (management manual 9.3 set server health)."""
+    server, agent = liars(answers(OK)), liars(says(b"ready\n"))
+    more = f"    nbthread {workers}\n    log 127.0.0.1:{logs.port} local0"
+    text = config_for(tmp_path, mode="http", more=more, front="") + f"""
+    log global
+frontend web
+    bind 127.0.0.1:{{port}}
+    default_backend app
+backend app
+    server s 127.0.0.1:{server.port}
+backend others
+    server t 127.0.0.1:{server.port} track others/c
+    server a 127.0.0.1:{server.port} agent-check agent-port {agent.port}
+    server c 127.0.0.1:{server.port} check inter 1h
+"""
+    running_proxy = proxy(text, subject=subject)
+    path = tmp_path / "s"
+    await_rows(path, {"app/s": {"status": "no check"}})
+    statuses: dict[str, tuple[str, int]] = {"down": ("DOWN", 503), "stopping": ("NOLB", 503), "up": ("no check", 200)}
+
+    def answered(status: int) -> bool:
+        return {get(running_proxy).status for _ in range(5)} == {status}
+
+    for health, (shown, status) in statuses.items():
+        ask_socket(path, f"set server app/s health {health}")
+        await_rows(path, {"app/s": {"status": shown}})
+        wait_until(lambda status=status: answered(status), "the traffic follows")
+    ask_socket(path, "set server app/s health down; set server others/a health stopping; set server others/c health down")
+    await_rows(path, {"app/s": {"status": "DOWN"}, "others/a": {"status": "NOLB"}, "others/t": {"status": "DOWN"}})
+    assert ask_socket(path, "set server others/t health up").strip() == "cannot change health on a tracking server."
+    ask_socket(path, "disable server app/s; enable server app/s")
+    await_rows(path, {"app/s": {"status": "no check"}})
+    for said in (
+        "Server app/s is DOWN, changed from CLI. 0 active", "Server app/s is UP, changed from CLI. 1 active",
+        "Server others/a is stopping, changed from CLI. ", "Server others/t is DOWN via others/c. ",
+    ):
+        assert logs.line(said)
+
+
 def test_those_who_track_a_server_that_is_checked_no_more(
     proxy: StartProxy, tmp_path: pathlib.Path, liars: Callable[..., Liar], stack: contextlib.ExitStack, logs: LogReceiver
 ) -> None:

@@ -90,8 +90,8 @@ class Checks(Protocol):
     def enable_health(self, server: ServerState, enabled: bool) -> bool:
         """Begin or cease to check; False when the server has no checks."""
 
-    def force(self, server: ServerState, status: ServerStatus) -> bool:
-        """Set the health until checks say otherwise; False when the server has no checks."""
+    def force(self, backend: BackendState, server: ServerState, status: ServerStatus) -> None:
+        """Set the health until checks say otherwise."""
 
     def enable_agent(self, server: ServerState, enabled: bool) -> bool:
         """Begin or cease to ask the agent; False when the server has none."""

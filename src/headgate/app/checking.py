@@ -159,9 +159,8 @@ class ChecksElsewhere:
         """The controller begins or ceases to check."""
         return server.spec.check is not None
 
-    def force(self, server: ServerState, status: ServerStatus) -> bool:
+    def force(self, backend: BackendState, server: ServerState, status: ServerStatus) -> None:
         """The controller tells of it."""
-        return server.spec.check is not None
 
     def enable_agent(self, server: ServerState, enabled: bool) -> bool:
         """The controller begins or ceases to ask."""

@@ -6,10 +6,15 @@ their words are kept.
 
 from __future__ import annotations
 
+from typing import Final
+
 from headgate.base.records import dataclass
 from headgate.health.results import CheckResult, Outcome
 
 EMERG, ALERT, NOTICE = 0, 1, 5
+
+#: Said in the place of a reason where there is no other one than that the administrator wanted it.
+FROM_CLI: Final = "changed from CLI"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,10 @@ def _server(backend: str, server: str, is_backup: bool) -> str:
     return f"{'Backup ' if is_backup else ''}Server {backend}/{server}"
 
 
+def _why(reason: str) -> str:
+    return reason if reason == FROM_CLI else f"reason: {reason}"
+
+
 def _running_on_backup(farm: Farm) -> str:
     return " Running on backup." if farm.backup and not farm.active else ""
 
@@ -54,7 +63,7 @@ def _online(farm: Farm) -> str:
 
 def down(backend: str, server: str, is_backup: bool, reason: str, farm: Farm, *, was_stopping: bool = False) -> tuple[int, str]:
     """The server went down. `was_stopping`: it answered 404 before, so a notice will do (manual, disable-on-404)."""
-    text = f"{_server(backend, server, is_backup)} is DOWN, reason: {reason}. {_left(farm)}"
+    text = f"{_server(backend, server, is_backup)} is DOWN, {_why(reason)}. {_left(farm)}"
     return (NOTICE if was_stopping else ALERT), text
 
 
@@ -90,12 +99,12 @@ def stopping_via(backend: str, server: str, is_backup: bool, tracked: str, farm:
 
 def up(backend: str, server: str, is_backup: bool, reason: str, farm: Farm) -> tuple[int, str]:
     """The server came up."""
-    return NOTICE, f"{_server(backend, server, is_backup)} is UP, reason: {reason}. {_online(farm)}"
+    return NOTICE, f"{_server(backend, server, is_backup)} is UP, {_why(reason)}. {_online(farm)}"
 
 
 def stopping(backend: str, server: str, is_backup: bool, reason: str, farm: Farm) -> tuple[int, str]:
     """The server takes no new sessions but persistent ones (NOLB)."""
-    return NOTICE, f"{_server(backend, server, is_backup)} is stopping, reason: {reason}. {_left(farm)}"
+    return NOTICE, f"{_server(backend, server, is_backup)} is stopping, {_why(reason)}. {_left(farm)}"
 
 
 def no_server(backend: str) -> tuple[int, str]:

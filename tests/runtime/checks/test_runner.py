@@ -283,14 +283,18 @@ def test_forced_and_disabled_health() -> None:
             watched = Watched(backend)
             first, unchecked = backend.servers
             runner = watched.runner
-            assert runner.force(first, ServerStatus.DOWN)
-            assert runner.force(first, ServerStatus.DOWN)
+            runner.force(backend, first, ServerStatus.DOWN)
+            runner.force(backend, first, ServerStatus.DOWN)
             assert watched.events == [("s1", False)]
             assert runner.enable_health(first, False)
             assert first.up
-            assert not runner.force(unchecked, ServerStatus.DOWN)
+            runner.force(backend, first, ServerStatus.DOWN)
+            assert not first.up
+            assert runner.enable_health(first, True)
+            assert first.up
+            runner.force(backend, unchecked, ServerStatus.DOWN)
             assert not runner.enable_health(unchecked, True)
-            assert unchecked.up
+            assert not unchecked.up
 
     run(scenario)
 

@@ -73,12 +73,13 @@ _HEALTH = {"up": ServerStatus.UP, "stopping": ServerStatus.NOLB, "down": ServerS
 
 
 def _set_health(words: Sequence[str], context: Context) -> str:
-    _, server = targets.server(words, context)
+    backend, server = targets.server(words, context)
+    if server.spec.track is not None:
+        raise CommandError("cannot change health on a tracking server.")
     status = _HEALTH.get(words[2]) if len(words) > 2 else None
     if status is None:
         raise CommandError("'set server <srv> health' expects 'up', 'stopping', or 'down'.")
-    if not context.checks.force(server, status):
-        raise CommandError("Health checks are not enabled on this server, enable them to change its health.")
+    context.checks.force(backend.state, server, status)
     return ""
 
 

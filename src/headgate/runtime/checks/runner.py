@@ -131,6 +131,8 @@ class CheckRunner:
         self._by_name: dict[tuple[str, str], tuple[BackendState, ServerState]] = {}
         #: those that track a server, by its name: who is tracked can't be renamed
         self._trackers: dict[tuple[str, str], list[tuple[BackendState, ServerState]]] = {}
+        #: what the administrator said of the health of those that nothing checks
+        self._forced: dict[ServerState, Health] = {}
         self._followings: dict[ServerState, Admin] = {}  # what those that track others had of them last
         now = clock()
         for backend in backends:
@@ -181,6 +183,7 @@ class CheckRunner:
         for checked in gone:
             if checked is not None:
                 self._turns.remove(checked)
+        self._forced.pop(server, None)
         for name, (_, known) in list(self._by_name.items()):
             if known is server:
                 del self._by_name[name]
@@ -328,7 +331,7 @@ class CheckRunner:
             return False
         status = ServerStatus.UP if up else ServerStatus.DOWN
         if agent.health.force(status, self._clock()) is not None:
-            self._settle(agent.backend, server, "changed from CLI")
+            self._settle(agent.backend, server, events.FROM_CLI)
         return True
 
     # --- changes -----------------------------------------------------------------------------------------------------
@@ -340,14 +343,19 @@ class CheckRunner:
 
     def _found(self, server: ServerState) -> tuple[bool, bool]:
         """Whether check and agent together say that a server is up, and that it takes no new sessions."""
-        checked, agent = self.checked.get(server), self.agents.get(server)
+        agent = self.agents.get(server)
         answers = agent is None or agent.health.up
         tracked = self._tracked(server)
         if tracked is not None:
             draining = bool(inherited(server, self._tracked) & Admin.DRAIN)
             return tracked[1].usable() and answers, tracked[1].stopping or draining
-        health = checked.health if checked is not None and checked.enabled else None
+        health = self._health_of(server)
         return (health is None or health.up) and answers, health is not None and health.status is ServerStatus.NOLB
+
+    def _health_of(self, server: ServerState) -> Health | None:
+        """What its checks have found, or where it has none, what the administrator has said; None: nobody says anything."""
+        checked = self.checked.get(server)
+        return checked.health if checked is not None and checked.enabled else self._forced.get(server)
 
     def _tracked(self, server: ServerState) -> tuple[BackendState, ServerState] | None:
         """The server that this one tracks."""
@@ -422,7 +430,7 @@ class CheckRunner:
         waited = server.queued
         in_maintenance, was_in_maintenance = bool(server.admin & Admin.OUT), bool(before & Admin.OUT)
         if was_in_maintenance and not in_maintenance:
-            self._restart(server)
+            self._restart(backend, server)
         now = farm.count(backend.servers, sessions=server.sessions, requeued=waited, queued=backend.queued)
         name, is_backup = server.name, server.backup
         line: tuple[int, str] | None = None
@@ -451,7 +459,7 @@ class CheckRunner:
         if checked.enabled is not enabled:
             checked.enabled = enabled
             before = server.up
-            self._restart(server)
+            self._restart(checked.backend, server)
             if server.up is not before:
                 self._told_otherwise(checked.backend, server)
         return True
@@ -463,14 +471,14 @@ class CheckRunner:
         line = say(backend.name, server.name, server.backup, reason, now)
         self._announce(backend, server, line, now)
 
-    def force(self, server: ServerState, status: ServerStatus) -> bool:
-        """`set server health`: put a server into a state until checks say otherwise; False when it is not checked."""
-        checked = self.checked.get(server)
-        if checked is None:
-            return False
-        if checked.health.force(status, self._clock()) is not None:
-            self._settle(checked.backend, server, "changed from CLI")
-        return True
+    def force(self, backend: BackendState, server: ServerState, status: ServerStatus) -> None:
+        """`set server health`: put a server into a state until checks say otherwise, or until it leaves maintenance."""
+        now = self._clock()
+        health = self._health_of(server)
+        if health is None:
+            health = self._forced[server] = Health(1, 1, now)
+        if health.force(status, now) is not None or self._found(server)[0] is not server.up:
+            self._settle(backend, server, events.FROM_CLI)
 
     def observed(self, server: ServerState, what: str) -> None:
         """The traffic had too many errors in a row (5.2 observe): `what` says it in HAProxy's words."""
@@ -492,18 +500,21 @@ class CheckRunner:
         fast = timing.inter if timing.fastinter is None else timing.fastinter
         self._turns.hurry(checked, fast)
 
-    def _restart(self, server: ServerState) -> None:
-        checked = self.checked.get(server)
-        if checked is None:
-            return
-        if checked.health.restart(self._clock()) is not None or not checked.enabled:
-            backend = checked.backend
-            up, _ = self._found(server)
-            if up is not server.up:
-                self._on_change(backend, server, up, "no longer checked" if not checked.enabled else "yet unchecked")
-            if server.stopping:
-                self._on_stopping(backend, server, False)
-        self._turns.hurry(checked)
+    def _restart(self, backend: BackendState, server: ServerState) -> None:
+        checked, forced = self.checked.get(server), self._forced.pop(server, None)
+        is_checked = checked is not None and checked.enabled
+        anew = checked is not None and checked.health.restart(self._clock()) is not None
+        if anew or forced is not None or not is_checked:
+            self._begin_anew(backend, server, "yet unchecked" if is_checked else "no longer checked")
+        if checked is not None:
+            self._turns.hurry(checked)
+
+    def _begin_anew(self, backend: BackendState, server: ServerState, reason: str) -> None:
+        up, stopping = self._found(server)
+        if up is not server.up:
+            self._on_change(backend, server, up, reason)
+        if stopping is not server.stopping:
+            self._on_stopping(backend, server, stopping)
 
 
 def _program_ended(checked: Checked, program: asyncio.Task[CheckResult]) -> None:
