@@ -20,6 +20,7 @@ from headgate.admin.server_states import (
 )
 from headgate.balance.server import Admin
 from headgate.base.addresses import Address, Family
+from headgate.config.model import AgentCheck
 from headgate.config.resolvers import Resolution
 from headgate.health.results import CheckStatus
 from headgate.health.state import ServerStatus
@@ -146,6 +147,25 @@ def test_a_worker_without_checks_has_the_states_too(process: Any) -> None:
 def test_ports_follow_and_addresses_only_of_names(process: Any) -> None:
     apply(process, line(addr="127.0.0.9", port=9999))
     assert process.moved == [("s1", "127.0.0.1", 9999)]
+
+
+def test_where_checks_and_agents_were_sent(process: Any) -> None:
+    server = s1(process)
+    server.agent = AgentCheck(7, address=Address(Family.INET, "10.0.0.7"))
+    apply(process, line(check_addr="2001:db8::5", check_port=99, agent_port=0, agent_addr="-", agent_state=0x12))
+    assert (server.check.address, server.check.port) == (Address(Family.INET6, "2001:db8::5"), 99)
+    assert server.agent == AgentCheck(7, address=Address(Family.INET, "10.0.0.7"))
+    assert {("retarget", "s1"), ("agent", "s1", False)} <= set(process.happened)
+    apply(process, line(agent_port=8, agent_addr="10.0.0.8"))
+    assert server.agent == AgentCheck(8, address=Address(Family.INET, "10.0.0.8"))
+    assert apply(process, line(check_addr="nohost"))[0].endswith("invalid srv_check_addr 'nohost'")
+
+
+def test_a_port_that_follows_the_client_s_is_written_as_none(process: Any) -> None:
+    server = s1(process)
+    server.address = replace(server.address, port=-100, last_port=-100, port_is_offset=True)
+    written = state_line(process.backends["app"].spec, server, process.checks.checked[server], 7)
+    assert apply(process, written) == [] and process.moved == []
 
 
 def test_only_what_was_asked_for(process: Any) -> None:

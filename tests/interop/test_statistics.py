@@ -262,6 +262,8 @@ listen b
     server halted 127.0.0.1:{good} weight 5
     server named localhost:{good}
     server elsewhere 127.0.0.1:{good} check port {echo} addr 127.0.0.1 inter 50ms
+    server asked 127.0.0.1:{good} agent-check agent-port {closed}
+    server unasked 127.0.0.1:{good} agent-check agent-port {closed}
 frontend others
     bind 127.0.0.1:{second}
     bind 127.0.0.1:{rejected}
@@ -275,7 +277,8 @@ frontend others
 """
 _ORDERS = (
     "disable server b/halted", "enable server b/on", "set server b/drained state drain", "set weight b/drained 3",
-    "set server b/checked weight 7", "disable health b/elsewhere", "set server b/named addr 127.0.0.1 port 4242",
+    "set server b/checked weight 7", "set server b/checked check-addr 127.0.0.1", "disable health b/elsewhere",
+    "set server b/asked agent-addr 127.0.0.3", "disable agent b/unasked", "set server b/named addr 127.0.0.1 port 4242",
 )  # fmt: skip
 
 
@@ -307,7 +310,8 @@ def _comparable(traffic: Traffic) -> dict[str, dict[str, str]]:
         if int(row["srv_check_state"]) & 4:
             kept["srv_check_health"] = row["srv_check_health"]
         # A check may just be running.
-        kept["srv_check_state"] = str(int(row["srv_check_state"]) & ~1)
+        for column in ("srv_check_state", "srv_agent_state"):
+            kept[column] = str(int(row[column]) & ~1)
         rows[name] = kept
     return rows
 
@@ -366,6 +370,8 @@ def test_states_survive_a_restart(tmp_path: pathlib.Path, writer: str, reader: s
         assert int(found["checked"]["srv_check_health"]) >= 2
         assert found["named"]["srv_port"] == "4242" and found["named"]["srv_addr"] == "127.0.0.1"
         assert int(found["elsewhere"]["srv_check_state"]) & 4 == 0
+        assert found["checked"]["srv_check_addr"] == "127.0.0.1" and found["asked"]["srv_agent_addr"] == "127.0.0.3"
+        assert int(found["unasked"]["srv_agent_state"]) & 4 == 0
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -7,14 +7,16 @@ follows what HAProxy does with the same file; docs/operating.md has the exceptio
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Collection, Mapping
-from typing import Protocol
+from dataclasses import replace
+from typing import Protocol, TypeVar
 
 from headgate.admin.context import Checked
 from headgate.balance.server import Admin, ServerState
 from headgate.base.addresses import Address, Family
 from headgate.base.records import dataclass
-from headgate.config.model import Proxy
+from headgate.config.model import AgentCheck, Proxy, ServerCheck
 from headgate.health.results import CheckResult, CheckStatus
 from headgate.health.state import ServerStatus
 from headgate.proxy.sides import Backend
@@ -59,24 +61,29 @@ def state_line(backend: Proxy, server: ServerState, checked: Checked | None, age
         agent: its agent, None without any.
     """
     spec = server.spec
-    check = server.check
     columns = _check_columns(server, checked)
     address = server.address
-    checked_at = plain(check.address) if check is not None and check.address is not None else "-"
-    check_port = (check.port or 0) if check is not None else 0
+    checked_at, check_port = _sent_to(server.check)
     name = spec.address.host if spec.address.family is Family.NAME else "-"
     host, record = ("-", name) if name.startswith("_") else (name, "-")
-    agent_state, agent_at, agent_port = 0, checked_at, check_port
-    if server.agent is not None and agent is not None:
+    agent_state = 0
+    agent_at, agent_port = _sent_to(spec.check if agent is None else server.agent)  # HAProxy has those of the line for nobody
+    if agent is not None:
         agent_state = _AGENT | _CONFIGURED | (_ENABLED if agent.enabled else 0) | (_IN_PROGRESS if agent.in_progress else 0)
-        agent_at = plain(server.agent.address) if server.agent.address is not None else "-"
-        agent_port = server.agent.port
+    port = 0 if address.port_is_offset else address.port  # a negative one nobody could read
     values = (
         backend.id, backend.name, server.id, server.name, plain(address), _operational(server), _administrative(server),
         server.weight, spec.weight, age, *columns, agent_state, int(backend.id_forced), int(spec.id_forced),
-        host, address.port, record, int(server.tls), check_port, checked_at, agent_at, agent_port,
+        host, port, record, int(server.tls), check_port, checked_at, agent_at, agent_port,
     )  # fmt: skip
     return " ".join([str(value) for value in values])
+
+
+def _sent_to(options: ServerCheck | AgentCheck | None) -> tuple[str, int]:
+    """The address and the port that checks or an agent have of their own."""
+    if options is None:
+        return "-", 0
+    return "-" if options.address is None else plain(options.address), options.port or 0
 
 
 def plain(address: Address) -> str:
@@ -143,6 +150,11 @@ class SavedState:
     check_health: str
     check_state: str
     names: tuple[str, str]
+    check_port: str
+    check_address: str
+    agent_state: str
+    agent_port: str
+    agent_address: str
 
     @property
     def resolved(self) -> bool:
@@ -177,6 +189,8 @@ def read_states(text: str) -> list[SavedState]:
                 column["srv_op_state"], column["srv_admin_state"], column["srv_uweight"], column["srv_iweight"],
                 column["srv_time_since_last_change"], column["srv_check_status"], column["srv_check_health"],
                 column["srv_check_state"], (column.get("srv_fqdn", "-"), column.get("srvrecord", "-")),
+                column.get("srv_check_port", "0"), column.get("srv_check_addr", "-"), column["srv_agent_state"],
+                column.get("srv_agent_port", "0"), column.get("srv_agent_addr", "-"),
             )
         )  # fmt: skip
     return states
@@ -189,6 +203,10 @@ class CheckRunner(Protocol):
     def checked(self) -> Mapping[ServerState, Checked]: ...
 
     def enable_health(self, server: ServerState, enabled: bool) -> bool: ...
+
+    def enable_agent(self, server: ServerState, enabled: bool) -> bool: ...
+
+    def retarget(self, server: ServerState) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +306,8 @@ def _apply(
     level = _number(saved.check_health, "srv_check_health", 1 << 31)
     check_state = _number(saved.check_state, "srv_check_state", 0xFF)
     port = _number(saved.port, "srv_port", 65535)
+    targets = _target("check", saved.check_address, saved.check_port), _target("agent", saved.agent_address, saved.agent_port)
+    agent_state = _number(saved.agent_state, "srv_agent_state", 0xFF)
     state = backend.state
     if initial == server.spec.weight and weight != server.weight:
         state.set_weight(server, weight, now.wall)  # otherwise the configuration's weight is newer
@@ -304,6 +324,9 @@ def _apply(
             _apply_health(checked, operational, stopped, status, level, now.monotonic - age)
             if check_state & _CONFIGURED and not check_state & _ENABLED:
                 checks.enable_health(server, False)
+        if agent_state & _CONFIGURED and not agent_state & _ENABLED:
+            checks.enable_agent(server, False)
+        _apply_targets(*targets, server, checks)
     if server.up is stopped and not admin & Admin.MAINT:
         state.set_operational(server, not stopped, now.wall)
     if operational == _STOPPING and backend.spec.check.disable_on_404:
@@ -341,6 +364,45 @@ def _apply_health(checked: Checked, operational: int, stopped: bool, status: int
         health.restore(ServerStatus.NOLB, max(level, health.rise), result, since)
     else:
         health.restore(ServerStatus.UP, max(level, health.rise), result, since)
+
+
+_Checking = TypeVar("_Checking", ServerCheck, AgentCheck)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where checks or an agent's went; None where that is not known."""
+
+    address: Address | None
+    port: int | None
+
+    def put_into(self, options: _Checking) -> _Checking:
+        address, port = options.address, self.port or options.port
+        if self.address is not None and (address is None or address.host != self.address.host):
+            address = self.address
+        return replace(options, address=address, port=port)
+
+
+def _target(what: str, host: str, port: str) -> _Target:
+    number = _number(port, f"srv_{what}_port", 65535)
+    if host == "-":
+        return _Target(None, number or None)
+    try:
+        family = Family.INET6 if ipaddress.ip_address(host).version == 6 else Family.INET
+    except ValueError:
+        raise StateError(f"invalid srv_{what}_addr '{host[:40]}'") from None
+    return _Target(Address(family, host), number or None)
+
+
+def _apply_targets(check: _Target, agent: _Target, server: ServerState, checks: CheckRunner) -> None:
+    """As ports of servers, these come before what the configuration says."""
+    before = server.check, server.agent
+    if server.check is not None:
+        server.check = check.put_into(server.check)
+    if server.agent is not None:
+        server.agent = agent.put_into(server.agent)
+    if (server.check, server.agent) != before:
+        checks.retarget(server)
 
 
 def _apply_address(
