@@ -38,8 +38,8 @@ def inherited(server: ServerState, tracked: Tracked) -> Admin:
 
 def follow_line(
     backend: str, server: str, is_backup: bool, via: str, before: Following, after: Following, now: events.Farm
-) -> tuple[int, str]:
-    """The log line of a change, in HAProxy's words.
+) -> events.Event:
+    """What the log says of a change, in HAProxy's words.
 
     Args:
         via: the tracked server, `backend/server`.
@@ -56,5 +56,8 @@ def follow_line(
         return events.drain_via(backend, server, is_backup, via, now)
     if left & Admin.DRAIN:
         return events.leaving(backend, server, is_backup, state, "forced drain")
-    say = events.down_via if not after.up else events.stopping_via if after.stopping else events.up_via
+    if not after.up:
+        was_stopping = before.stopping and not before.admin & Admin.DRAIN
+        return events.down_via(backend, server, is_backup, via, now, was_stopping=was_stopping)
+    say = events.stopping_via if after.stopping else events.up_via
     return say(backend, server, is_backup, via, now)

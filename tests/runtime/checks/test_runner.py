@@ -267,7 +267,7 @@ def test_no_checks_in_maintenance_and_up_again_afterwards() -> None:
             backend.set_admin(target, Admin.MAINT, time.monotonic())
             watched.runner.admin_changed(backend, target, Admin.READY)
             assert [text.split(". ")[0] for _, text in watched.lines] == [
-                "Server app/s1 is UP/READY (leaving forced maintenance)",
+                "Server app/s1 is UP/READY (leaving forced maintenance).",
                 "Server app/s1 is going DOWN for maintenance",
                 "backend app has no server available!",
             ]
@@ -514,6 +514,30 @@ def test_what_is_mailed() -> None:
             (6, "Health check for server app/s1 failed"), (1, "Server app/s1 is DOWN"),
             (6, "Health check for server app/s1 succeeded"), (5, "Server app/s1 is UP"),
         ]
+
+    run(scenario)
+
+
+def test_what_the_administrator_does_is_logged_and_mostly_not_mailed() -> None:
+    async def scenario() -> None:
+        mailed: list[str] = []
+        backend = backend_of(server("s1", 1, check=None))
+        watched = Watched(backend, on_alert=lambda backend, level, text: mailed.append(text.split(".")[0]))
+        runner, target = watched.runner, backend.servers[0]
+        for state in (Admin.MAINT, Admin.READY, Admin.DRAIN, Admin.MAINT | Admin.DRAIN, Admin.DRAIN, Admin.READY):
+            before = target.admin
+            backend.set_admin(target, state, time.monotonic())
+            runner.admin_changed(backend, target, before)
+        for status in (ServerStatus.NOLB, ServerStatus.DOWN):
+            runner.force(backend, target, status)
+        said = [text.split(". ")[0] for _, text in watched.lines if text.startswith("Server")]
+        assert said == [
+            "Server app/s1 is going DOWN for maintenance", "Server app/s1 is UP/READY (leaving forced maintenance).",
+            "Server app/s1 enters drain state", "Server app/s1 is going DOWN for maintenance",
+            "Server app/s1 is UP/DRAIN (leaving forced maintenance).", "Server app/s1 is UP (leaving forced drain).",
+            "Server app/s1 is stopping, changed from CLI", "Server app/s1 is DOWN, changed from CLI",
+        ]
+        assert mailed == ["Server app/s1 enters drain state", "Server app/s1 is DOWN, changed from CLI"]
 
     run(scenario)
 

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Final
 
 from headgate.balance.backend import BackendState
 from headgate.balance.server import Admin, ServerState
@@ -41,8 +40,6 @@ LogEvent = Callable[[BackendState, int, str], None]
 #: What an agent wants of a server: (backend, server, words of a command behind the server's name).
 OnAgent = Callable[[BackendState, ServerState, str], None]
 MakeStream = Callable[[BackendState, ServerState], CheckStream]
-
-_INFO: Final = 6
 
 
 def _nobody(*_: object) -> None:
@@ -269,9 +266,7 @@ class CheckRunner:
         health, backend, server = checked.health, checked.backend, checked.server
         result = health.result
         if backend.plan.spec.check.log and (health.level != level or result.status is not status):
-            line = events.check_changed(backend.name, server.name, server.backup, result, health.describe(), kind)
-            self._log_event(backend, *line)
-            self._on_alert(backend, _INFO, line[1])
+            self._tell(backend, events.check_changed(backend.name, server.name, server.backup, result, health.describe(), kind))
 
     # --- agents ------------------------------------------------------------------------------------------------------
 
@@ -376,19 +371,23 @@ class CheckRunner:
         )
         name, is_backup = server.name, server.backup
         if not up:
-            line = events.down(backend.name, name, is_backup, reason, now, was_stopping=was_stopping)
+            event = events.down(backend.name, name, is_backup, reason, now, was_stopping=was_stopping)
         elif stopping:
-            line = events.stopping(backend.name, name, is_backup, reason, now)
+            event = events.stopping(backend.name, name, is_backup, reason, now)
         else:
-            line = events.up(backend.name, name, is_backup, reason, now)
-        self._announce(backend, server, line, now)
+            event = events.up(backend.name, name, is_backup, reason, now)
+        self._announce(backend, server, event, now)
 
-    def _announce(self, backend: BackendState, server: ServerState, line: tuple[int, str], now: events.Farm) -> None:
+    def _announce(self, backend: BackendState, server: ServerState, event: events.Event, now: events.Farm) -> None:
         """A server went up or down, or took a state over: say so, and let follow what depends on it."""
-        self._log_event(backend, *line)
-        self._on_alert(backend, *line)
+        self._tell(backend, event)
         self.survey(backend, now)
         self._followed(backend, server)
+
+    def _tell(self, backend: BackendState, event: events.Event) -> None:
+        self._log_event(backend, event.level, event.text)
+        if event.mail_level is not None:
+            self._on_alert(backend, event.mail_level, event.text)
 
     def _followed(self, backend: BackendState, server: ServerState) -> None:
         """Those that track this server do as it does (5.2 track)."""
@@ -413,14 +412,14 @@ class CheckRunner:
             backend.servers, sessions=server.sessions, requeued=waiting if not after.up else 0, queued=backend.queued
         )
         via = "/".join(server.spec.track or ())
-        line = follow_line(backend.name, server.name, server.backup, via, before, after, now)
-        self._announce(backend, server, line, now)
+        event = follow_line(backend.name, server.name, server.backup, via, before, after, now)
+        self._announce(backend, server, event, now)
 
     def survey(self, backend: BackendState, now: events.Farm | None = None) -> None:
         """Look whether `backend` still has servers, after any change of one; says so in the log when it has none."""
         present = now or farm.count(backend.servers)
         if self.availability[backend.name].survey(present, self._clock()):
-            self._log_event(backend, *events.no_server(backend.name))
+            self._tell(backend, events.no_server(backend.name))
 
     def admin_changed(self, backend: BackendState, server: ServerState, before: Admin, reason: str = "") -> None:
         """The administrator, or its name, changed a server's state from `before` to what it has now. It is in effect already.
@@ -433,21 +432,21 @@ class CheckRunner:
             self._restart(backend, server)
         now = farm.count(backend.servers, sessions=server.sessions, requeued=waited, queued=backend.queued)
         name, is_backup = server.name, server.backup
-        line: tuple[int, str] | None = None
+        state, mode = "UP" if server.up else "DOWN", "DRAIN" if server.admin & Admin.DRAIN else "READY"
+        event: events.Event | None = None
         if in_maintenance and not was_in_maintenance:
-            line = events.maintenance(backend.name, name, is_backup, now, reason)
+            event = events.maintenance(backend.name, name, is_backup, now, reason)
         elif was_in_maintenance and not in_maintenance:
             if before & Admin.UNRESOLVED:
-                line = events.resolved(backend.name, name, is_backup, server.spec.address.host)
+                event = events.resolved(backend.name, name, is_backup, server.spec.address.host)
             else:
-                line = events.ready(backend.name, name, is_backup, "forced maintenance", now, is_up=server.up)
+                event = events.leaving(backend.name, name, is_backup, f"{state}/{mode}", "forced maintenance")
         elif server.admin & Admin.DRAIN and not before & Admin.DRAIN:
-            line = events.drain(backend.name, name, is_backup, now)
+            event = events.drain(backend.name, name, is_backup, now)
         elif before & Admin.DRAIN and not server.admin & Admin.DRAIN:
-            line = events.ready(backend.name, name, is_backup, "forced drain", now, is_up=server.up)
-        if line is not None:
-            self._log_event(backend, *line)
-            self._on_alert(backend, *line)
+            event = events.leaving(backend.name, name, is_backup, state, "forced drain")
+        if event is not None:
+            self._tell(backend, event)
         self.survey(backend)
         self._followed(backend, server)
 
@@ -468,8 +467,8 @@ class CheckRunner:
         """A server is up, or down, since it is checked no more, or again."""
         now = farm.count(backend.servers, sessions=server.sessions, queued=backend.queued)
         say, reason = (events.up, "no longer checked") if server.up else (events.down, "not checked yet")
-        line = say(backend.name, server.name, server.backup, reason, now)
-        self._announce(backend, server, line, now)
+        event = say(backend.name, server.name, server.backup, reason, now)
+        self._announce(backend, server, event, now)
 
     def force(self, backend: BackendState, server: ServerState, status: ServerStatus) -> None:
         """`set server health`: put a server into a state until checks say otherwise, or until it leaves maintenance."""
