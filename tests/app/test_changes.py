@@ -135,6 +135,17 @@ def test_what_can_not_be_added(ask: Ask, app: App, line: str, answer: str) -> No
     assert len(app.backends["app"].state.servers) == 3
 
 
+def test_servers_that_track_others(ask: Ask) -> None:
+    assert ask("add server app/n1 127.0.0.1:1 check") == "New server registered."
+    assert ask("add server app/n2 127.0.0.1:1 track app/n1") == (
+        "unable to use app/n1 for tracking as it is a dynamic server."
+    )
+    assert ask("add server app/n3 127.0.0.1:1 track app/s1 check") == "unable to enable checks and tracking at the same time!"
+    refused = "'init-state' can't be used where another server is tracked."
+    assert ask("add server app/n4 127.0.0.1:1 init-state up track app/s1") == refused
+    assert ask("add server app/n5 127.0.0.1:1 track s1 agent-check agent-port 90") == "New server registered."
+
+
 def test_where_a_new_server_starts_from(app: App, ask: Ask) -> None:
     for words in ("a 127.0.0.1:1", "b 127.0.0.1:1 from be: weight 31", "c 127.0.0.1:1 from srv:s2", "d name.example:7",
                   "e 127.0.0.1:1 enabled id 50 cookie mine", "f 127.0.0.1:1 from srv:fast", "g 127.0.0.1:1 from srv:rest/only",

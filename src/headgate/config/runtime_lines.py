@@ -142,19 +142,24 @@ def _check_port(proxy: Proxy, server: Server) -> None:
 
 
 def _tracking(config: Config, proxy: Proxy, server: Server, servers: Sequence[Server]) -> Server:
-    """`track` of a server that is added: the other one must be there."""
+    """`track` of a server that is added: the other one must stand in the configuration (else it could be deleted)."""
     if server.track is None:
         return server
+    if server.check is not None:
+        raise config_error("unable to enable checks and tracking at the same time!", None)
+    if server.init_state != "none":
+        raise config_error("'init-state' can't be used where another server is tracked.", None)
     backend, name = server.track[0] or proxy.name, server.track[1]
     there = config.proxy(backend, backend=True)
-    known = servers if backend == proxy.name else there.servers if there is not None else ()
+    written = there.servers if there is not None else ()
+    known = servers if backend == proxy.name else written
     target = next((other for other in known if other.name == name), None)
     if target is None:
         raise config_error(f"unable to find required server '{backend}/{name}' for tracking.", None)
+    if target not in written:
+        raise config_error(f"unable to use {backend}/{name} for tracking as it is a dynamic server.", None)
     if target.check is None and target.agent is None and target.track is None:
         raise config_error(f"unable to use {backend}/{name} for tracking as it does not have any check nor agent enabled.", None)
-    if server.check is not None or server.agent is not None:
-        raise config_error("a server can't be checked and track another one.", None)
     return replace(server, track=(backend, name))
 
 
