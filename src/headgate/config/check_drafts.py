@@ -6,7 +6,7 @@ them, as HAProxy does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from headgate.base.diagnostics import NOWHERE, Location, Report
@@ -25,6 +25,9 @@ from headgate.config.checks import (
 IMPLIED_EXPECT = ExpectRule("status", "200-399")
 #: Kinds whose scripts are written as rules, and the rows that these are.
 RULED = {"http": "http-check", "tcp": "tcp-check"}
+#: The options that choose kinds of which there is more to say.
+OPTIONS = {"http": "option httpchk", "tcp": "option tcp-check", "external": "option external-check"}
+
 
 @dataclass(slots=True)
 class CheckDraft:
@@ -36,6 +39,7 @@ class CheckDraft:
         request: of `option httpchk`, None until it was written.
         rules: by kind ("tcp", "http").
         inherited: kinds whose rules (and request) are those of a defaults section.
+        written: what the section's own lines say besides rules: keywords, for which kind, and where.
     """
 
     kind: str | None = None
@@ -48,10 +52,11 @@ class CheckDraft:
     send_state: bool = False
     command: str | None = None
     path: str = ""
+    written: dict[str, tuple[str, Location]] = field(default_factory=dict)
 
     def copy(self) -> CheckDraft:
         """For a section that starts from this one."""
-        copied = replace(self, rules={kind: list(rules) for kind, rules in self.rules.items()})
+        copied = replace(self, rules={kind: list(rules) for kind, rules in self.rules.items()}, written={})
         copied.inherited = {kind for kind in RULED if copied.rules.get(kind) or (kind == "http" and copied.request is not None)}
         return copied
 
@@ -68,13 +73,20 @@ class CheckDraft:
                 self.request = None
         return self.rules.setdefault(kind, [])
 
+    def unheeded(self) -> Iterator[tuple[str, str, Location]]:
+        """Own lines that are for checks of another kind: what is ignored, the kind, where. What was inherited may not apply."""
+        for kind, rules in self.rules.items():
+            if rules and kind != self.kind and kind not in self.inherited:
+                yield f"'{RULED[kind]}' rules are ignored", kind, rules[0].location
+        for keyword, (kind, place) in self.written.items():
+            # Servers that track others have no checks, but have to agree with these on what a 404 means (5.2 track).
+            if kind != self.kind and not (kind == "http" and self.kind is None):
+                yield f"'{keyword}' is ignored", kind, place
+
     def freeze(self, report: Report, *, log: bool = False) -> CheckSpec:
         """Check the order of the rules, put in what is implied, and freeze."""
         kind = self.kind or "tcp"
-        rules = self.rules.get(kind, [])
-        if self.kind is None and self.rules.get("tcp") and "tcp" not in self.inherited:
-            report.warn("'tcp-check' rules are ignored without 'option tcp-check'", self.rules["tcp"][0].location)
-            rules = []
+        rules = self.rules.get(kind, []) if self.kind is not None else []
         _check_order(kind, rules, report)
         return CheckSpec(
             kind=kind,
@@ -86,6 +98,7 @@ class CheckDraft:
             path=self.path,
             log=log,
         )
+
 
 def _check_order(kind: str, rules: list[CheckRule], report: Report) -> None:
     """4.2: with a `connect` anywhere one must come first; a request belongs to each connection."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from headgate.base.diagnostics import Report
+from headgate.config.check_drafts import OPTIONS
 from headgate.config.checks import CheckSpec, ConnectRule
 from headgate.config.drafts import ProxyDraft, ServerDraft
 from headgate.config.mailers import EmailAlert
@@ -67,6 +68,8 @@ def build_agent(draft: ServerDraft, report: Report) -> AgentCheck | None:
 
 def build_spec(draft: ProxyDraft, report: Report) -> CheckSpec:
     """How a backend's servers are checked."""
+    for ignored, kind, place in draft.check.unheeded():
+        report.warn(f"{ignored} without '{OPTIONS[kind]}'", place)
     spec = draft.check.freeze(report, log=draft.settings.is_on("option log-health-checks"))
     if spec.kind == "external":
         place = draft.check.location

@@ -228,9 +228,9 @@ def _open_healthcheck(cursor: Cursor, opening: Opening) -> OpenSection:
     def close(report: Report) -> None:
         if draft.check.kind is None:
             report.alert(f"healthcheck '{name}' has no 'type'", location, remedy="write for example 'type httpchk'")
-        for kind, rules in draft.check.rules.items():
-            if rules and draft.check.kind not in (None, kind):
-                report.warn(f"'{kind}-check' rules are ignored in healthcheck '{name}' of another type", rules[0].location)
+        else:
+            for ignored, _, place in draft.check.unheeded():
+                report.warn(f"{ignored} in healthcheck '{name}' of another type", place)
         opening.config.healthchecks[name] = draft.check.freeze(report)
 
     return OpenSection(Scope.HEALTHCHECK, name, draft, close)

@@ -363,12 +363,14 @@ def _disable_on_404(cursor: Cursor, draft: HasCheck) -> None:
     """`http-check disable-on-404`."""
     cursor.finish()
     draft.check.disable_on_404 = True
+    draft.check.written["http-check disable-on-404"] = "http", cursor.keyword.location
 
 
 def _send_state(cursor: Cursor, draft: HasCheck) -> None:
     """`http-check send-state`."""
     cursor.finish()
     draft.check.send_state = True
+    draft.check.written["http-check send-state"] = "http", cursor.keyword.location
 
 
 _BOTH: Mapping[str, Callable[[Cursor, str], CheckRule]] = {

@@ -133,12 +133,14 @@ def _command(cursor: Cursor, draft: ProxyDraft) -> None:
     if not word.text:
         raise cursor.wrong(word, "the command has no name")
     draft.check.command = word.text
+    draft.check.written["external-check command"] = "external", cursor.keyword.location
 
 
 def _path(cursor: Cursor, draft: ProxyDraft) -> None:
     """`external-check path <path>`."""
     draft.check.path = cursor.next("a list of directories").text
     cursor.finish()
+    draft.check.written["external-check path"] = "external", cursor.keyword.location
 
 
 def _type(cursor: Cursor, draft: HealthcheckDraft) -> None:
