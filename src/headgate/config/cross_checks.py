@@ -122,30 +122,32 @@ def _check_resolvers(draft: ConfigDraft, proxies: Iterable[Proxy], report: Repor
     """Sections that servers and rules name must be there; `default` is made of the system's where nobody wrote it."""
     known = {name: section.location or draft.global_.location for name, section in draft.resolvers.items()}
     seen: set[Location] = set()
-    for proxy in proxies:
-        for name, place in _named_resolvers(proxy):
-            if place in seen:
-                continue
-            seen.add(place)
-            if name == DEFAULT_RESOLVERS and name not in known:
-                draft.resolvers[name] = Resolvers(name, _system_name_servers())
-                known[name] = draft.global_.location
-            elif name not in known:
-                missing("resolvers", name, place, known, report, allowed={**known, DEFAULT_RESOLVERS: None})
+    for name, place in _named_resolvers(draft, proxies):
+        if place in seen:
+            continue
+        seen.add(place)
+        if name == DEFAULT_RESOLVERS and name not in known:
+            draft.resolvers[name] = Resolvers(name, _system_name_servers())
+            known[name] = draft.global_.location
+        elif name not in known:
+            missing("resolvers", name, place, known, report, allowed={**known, DEFAULT_RESOLVERS: None})
     client = draft.global_.settings.get("httpclient.resolvers.id")
     if client is not None and client.value not in (*known, DEFAULT_RESOLVERS):
         missing("resolvers", client.value, client.location, known, report, allowed={**known, DEFAULT_RESOLVERS: None})
 
 
-def _named_resolvers(proxy: Proxy) -> Iterator[tuple[str, Location]]:
-    """The `resolvers` sections that a proxy names, and where."""
-    for server in proxy.servers:
-        if server.resolution is not None:
-            yield server.resolution.resolvers, server.resolution.location or server.location
-    for rules in proxy.rules.values():
-        for rule in rules:
-            if isinstance(rule.action, DoResolve):
-                yield rule.action.resolvers, rule.action.location
+def _named_resolvers(draft: ConfigDraft, proxies: Iterable[Proxy]) -> Iterator[tuple[str, Location]]:
+    """The `resolvers` sections that are named, and where: also by servers that have an address and no use for them."""
+    for written in draft.proxies:
+        for server in written.servers:
+            setting = server.settings.get("resolvers")
+            if setting is not None:
+                yield setting.value, setting.location
+    for proxy in proxies:
+        for rules in proxy.rules.values():
+            for rule in rules:
+                if isinstance(rule.action, DoResolve):
+                    yield rule.action.resolvers, rule.action.location
 
 
 def _system_name_servers() -> tuple[NameServer, ...]:

@@ -59,6 +59,8 @@ def build_agent(draft: ServerDraft, report: Report) -> AgentCheck | None:
         return None
     port = settings.value("agent-port")
     if port is None:
+        if not draft.is_whole:
+            return None  # it may be the option that could not be read
         message = f"server '{draft.name}' does not have agent port: its agent check can't be made"
         report.alert(message, settings.place("agent-check"), remedy="write 'agent-port <port>'")
         port = 1

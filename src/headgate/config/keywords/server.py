@@ -105,13 +105,13 @@ def parse_default_server(cursor: Cursor, draft: ProxyDraft) -> None:
 
 
 def parse_template(cursor: Cursor, draft: ProxyDraft) -> None:
-    """`server-template <prefix> <num | range> <fqdn>[:<port>] [from <origin>] [options]`: they differ in their number only."""
+    """`server-template <prefix> <num | range> <fqdn>[:<port>] [from <origin>] [options]`: they differ in their number only.
+
+    As HAProxy does, it takes an address for a name: then all are at the same place.
+    """
     prefix = _name(cursor, "a prefix for the names of servers", "the prefix")
     numbers = _numbers(cursor)
-    word = cursor.next("a host name")
-    address = parse_address(word, allow_offset=True)
-    if address.family is not Family.NAME:
-        raise cursor.wrong(word, f"a template's servers are found by a host name, not by '{word.text}'")
+    address = parse_address(cursor.next("a host name"), allow_offset=True)
     settings = read_origin(cursor, draft, draft.default_server)
     first = ServerDraft(f"{prefix.text}{numbers[0]}", prefix.location, address, settings)
     read_options(cursor, Scope.SERVER, first)
