@@ -33,18 +33,23 @@ class Cursor:
         prefix: "no" or "default" when the line began with it (it is not among `words`), else "".
     """
 
-    __slots__ = ("position", "prefix", "report", "words")
+    __slots__ = ("_first", "position", "prefix", "report", "words")
 
     def __init__(self, words: Sequence[Word], report: Report, position: int = 0, prefix: str = "") -> None:
         self.words = words
         self.report = report
-        self.position = position
+        self.position = self._first = position
         self.prefix = prefix
 
     @property
     def keyword(self) -> Word:
         """The first word of the line."""
         return self.words[0]
+
+    @property
+    def title(self) -> str:
+        """The whole keyword: `option smtpchk`."""
+        return " ".join([word.text for word in self.words[: self._first or 1]])
 
     @property
     def more(self) -> bool:
@@ -78,7 +83,7 @@ class Cursor:
             ConfigError: the line ends here.
         """
         if self.position >= len(self.words):
-            raise config_error(f"'{self.keyword.text}' expects {what}", self.end)
+            raise config_error(f"'{self.title}' expects {what}", self.end)
         word = self.words[self.position]
         self.position += 1
         return word
@@ -142,4 +147,4 @@ class Cursor:
         """
         if self.position < len(self.words):
             word = self.words[self.position]
-            raise config_error(f"'{self.keyword.text}' does not take '{word.text}' here", word.location)
+            raise config_error(f"'{self.title}' does not take '{word.text}' here", word.location)

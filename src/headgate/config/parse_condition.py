@@ -154,7 +154,7 @@ def read_condition(cursor: Cursor) -> Condition | None:
         return None
     word = cursor.next("'if' or 'unless'")
     if word.text not in ("if", "unless"):
-        raise cursor.wrong(word, f"'{cursor.keyword.text}' does not take '{word.text}' here", allowed=("if", "unless"))
+        raise cursor.wrong(word, f"'{cursor.title}' does not take '{word.text}' here", allowed=("if", "unless"))
     return read_condition_behind(cursor, word)
 
 
