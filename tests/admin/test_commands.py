@@ -179,7 +179,10 @@ def test_refusals(process: Any, line: str, answer: str) -> None:
     assert run(process, line) == answer
 
 
-@pytest.mark.parametrize(("weight", "result"), [("0", 0), ("256", 256), ("50%", 5), ("25%", 3), ("100%", 10), ("9999%", 256)])
+WEIGHTS = [("0", 0), ("256", 256), ("50%", 5), ("25%", 2), ("5%", 0), ("100%", 10), ("9999%", 256)]
+
+
+@pytest.mark.parametrize(("weight", "result"), WEIGHTS)
 def test_weights(process: Any, weight: str, result: int) -> None:
     run(process, f"set weight app/s1 {weight}")
     assert run(process, "get weight app/s1") == f"{result} (initial 10)"

@@ -179,7 +179,7 @@ def test_no_more_is_wanted_than_servers_can_have() -> None:
 
 
 def test_weights_of_service_records() -> None:
-    assert [server_weight(one) for one in (0, 1, 256, 32768, 65535)] == [1, 1, 1, 128, 256]
+    assert [server_weight(one) for one in (0, 1, 256, 257, 1000, 32768, 65535)] == [0, 1, 1, 2, 4, 128, 256]
 
 
 _pool = [f"10.0.0.{number}" for number in range(1, 7)]

@@ -12,7 +12,7 @@ import pytest
 
 from headgate.runtime.accepted_families import ipv6_has_route
 from tests.interop.backends import Backend
-from tests.interop.checked_servers import await_rows, refused_port
+from tests.interop.checked_servers import await_rows, refused_port, rows
 from tests.interop.conftest import DEFAULTS, Proxy, StartProxy
 from tests.interop.name_server import NameServer, certified, garbage, silence, with_code
 from tests.interop.programs import Program, ask_socket, free_port, headgate_command, wait_until
@@ -137,6 +137,25 @@ def test_service_records(
     assert sorted(addresses(path)) == ["-", "127.0.0.11", "127.0.0.12"]
     zone.put("_http._tcp.web.example", "SRV", [f"0 100 {farm.port} b.example."])
     wait_until(lambda: answering(started) == {"127.0.0.12"}, "one was removed")
+
+
+def test_weights_of_service_records(
+    proxy: StartProxy, zone: NameServer, stack: contextlib.ExitStack, tmp_path: pathlib.Path, subject: str
+) -> None:
+    """A weight of 0 drains."""
+    farm = Farm(stack, ["127.0.0.11", "127.0.0.12"])
+    zone.put("a.example", "A", ["127.0.0.11"])
+    zone.put("b.example", "A", ["127.0.0.12"])
+    zone.put("_http._tcp.web.example", "SRV", [f"0 0 {farm.port} a.example.", f"0 1000 {farm.port} b.example."])
+    line = "server-template s 2 _http._tcp.web.example resolvers dns init-addr none resolve-prefer ipv4"
+    started, path = start(proxy, zone, tmp_path, line)
+
+    def weights() -> set[tuple[str, str]]:
+        return {(row["addr"], row["weight"]) for row in rows(path).values()}
+
+    drained, serving = f"127.0.0.11:{farm.port}", f"127.0.0.12:{farm.port}"
+    wait_until(lambda: weights() == {(drained, "0"), (serving, "4")}, "all have a weight")
+    assert answering(started) == {"127.0.0.12"}
 
 
 def test_servers_of_service_records_are_checked_where_they_are(

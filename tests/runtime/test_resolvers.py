@@ -187,7 +187,7 @@ def test_services_with_addresses_beside_them_and_without(zone: NameServer) -> No
     zone.behaviour = lambda query, _stream: zone.answer(query, additional=False).to_wire()
     candidates = resolved(resolver(zone), "_http._tcp.example").candidates
     expected = {
-        Candidate("a.example:8001", ("10.0.0.1",), 8001, 1),
+        Candidate("a.example:8001", ("10.0.0.1",), 8001, 0),
         Candidate("b.example:8002", ("10.0.0.2",), 8002, 256),
         Candidate("c.example:8003", (), 8003, 1, Status.NX),
     }

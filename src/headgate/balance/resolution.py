@@ -17,9 +17,8 @@ from typing import Final
 from headgate.base.records import dataclass
 from headgate.config.resolvers import HoldTimes, Resolution
 
-#: The weight that the heaviest SRV record gives; the lightest gives 1.
-_HEAVIEST: Final = 256
-_MOST_SRV_WEIGHT: Final = 65535
+#: Weights of SRV records go to 65535, those of servers to 256.
+_SRV_WEIGHTS: Final = 256
 
 
 class Status(enum.Enum):
@@ -49,7 +48,7 @@ class Candidate:
     Attributes:
         key: what makes it the same in the next answer: the address itself, or host and port of an SRV record.
         addresses: IP literals, in the order of the answer; a server takes one.
-        port, weight: what an SRV record says, None without one. The weight is a server's: 1 to 256.
+        port, weight: what an SRV record says, None without one. The weight is a server's: 0 to 256.
         status: how the search for the addresses of an SRV record's host ended.
     """
 
@@ -96,10 +95,12 @@ def candidates_of(addresses: Iterable[str]) -> tuple[Candidate, ...]:
 def server_weight(srv_weight: int) -> int:
     """The weight of a server by that of its SRV record, 0 to 65535.
 
-    >>> server_weight(0), server_weight(65535), server_weight(32768)
-    (1, 256, 128)
+    Only 0 is 0: then the server gets no new sessions.
+
+    >>> server_weight(0), server_weight(1), server_weight(32768), server_weight(65535)
+    (0, 1, 128, 256)
     """
-    return max(1, min(_HEAVIEST, srv_weight * _HEAVIEST // _MOST_SRV_WEIGHT))
+    return -(-srv_weight // _SRV_WEIGHTS)
 
 
 @dataclass(frozen=True, slots=True)

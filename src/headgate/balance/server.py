@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
-from typing import Protocol
+from typing import Final, Protocol
 
 from headgate.balance.load import Load
 from headgate.balance.rows import ERRORS, PICKS
@@ -18,6 +18,14 @@ from headgate.observe.counters import ServerCounters
 from headgate.observe.key_exchanges import KeyExchanges
 from headgate.plan.facts import Stream
 from headgate.plan.frontends import ServerPlan
+
+#: The most that a weight may be.
+HEAVIEST: Final = 256
+
+
+def relative_weight(initial: int, percent: int) -> int:
+    """So many percent of the weight that a server began with (management manual 9.3 set weight). Parts of one are none."""
+    return min(HEAVIEST, initial * percent // 100)
 
 
 class Admin(enum.Flag):

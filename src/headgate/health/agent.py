@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from headgate.balance.server import HEAVIEST
 from headgate.base.records import dataclass
 from headgate.health.results import CheckResult, CheckStatus, printable
 from headgate.health.steps import Judgement, JudgeStep, Step, send
@@ -18,7 +19,6 @@ LONGEST_LINE = 1024
 _HEALTH = {"up": CheckStatus.L7OK, "down": CheckStatus.L7STS, "fail": CheckStatus.L7STS, "stopped": CheckStatus.L7STS}
 _ADMIN = ("ready", "drain", "maint")
 _WEIGHT = re.compile(r"(?:weight:)?(\d{1,9}%)|weight:(\d{1,9})")
-_HEAVIEST = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def read(line: bytes) -> AgentReply:
             health = lower
         elif lower in _ADMIN:
             admin = lower
-        elif weighty is not None and (weighty[2] is None or int(weighty[2]) <= _HEAVIEST):
+        elif weighty is not None and (weighty[2] is None or int(weighty[2]) <= HEAVIEST):
             weight = weighty[1] or weighty[2]
         elif lower.startswith("maxconn:"):
             value = lower.removeprefix("maxconn:")

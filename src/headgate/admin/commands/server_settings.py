@@ -10,15 +10,13 @@ from dataclasses import replace
 from headgate.admin import targets
 from headgate.admin.context import Context
 from headgate.admin.registry import Command, CommandError, Handler, Level, Scope
-from headgate.balance.server import Admin, ServerState
+from headgate.balance.server import HEAVIEST, Admin, ServerState, relative_weight
 from headgate.base.addresses import Address, Family
 from headgate.base.diagnostics import ConfigError
 from headgate.config.runtime_lines import check_server_name
 from headgate.health.state import ServerStatus
 from headgate.proxy.sides import Backend
 
-#: The most that a weight may be.
-_HEAVIEST = 256
 _HIGHEST_PORT = 65535
 _HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 #: How the answers to changes of addresses end.
@@ -104,8 +102,8 @@ def _weight(text: str, initial: int) -> int:
     if percent:
         if number != digits:
             raise CommandError("Relative weight must be positive.")
-        return min(_HEAVIEST, -(-initial * int(digits) // 100))
-    if not 0 <= int(digits) <= _HEAVIEST:
+        return relative_weight(initial, int(digits))
+    if not 0 <= int(digits) <= HEAVIEST:
         raise CommandError("Absolute weight can only be between 0 and 256 inclusive.")
     return int(digits)
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from headgate.balance.backend import BackendState
-from headgate.balance.server import Admin, ServerState
+from headgate.balance.server import Admin, ServerState, relative_weight
 from headgate.base.addresses import Address
 from headgate.base.compiled import traceable
 from headgate.health import agent as agents
@@ -524,4 +524,4 @@ def _program_ended(checked: Checked, program: asyncio.Task[CheckResult]) -> None
 
 def _weight_of(text: str, initial: int) -> int:
     """What `set server weight` makes of the words of an agent."""
-    return min(256, -(-initial * int(text[:-1]) // 100)) if text.endswith("%") else int(text)
+    return relative_weight(initial, int(text[:-1])) if text.endswith("%") else int(text)
