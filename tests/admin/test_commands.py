@@ -151,6 +151,8 @@ def test_administrative_states(process: Any, line: str, state: Admin) -> None:
     [
         ("disable server app", "Require 'backend/server'."),
         ("disable server nobody/s1", "No such backend."),
+        ("show servers state nobody", "Can't find backend."),
+        ("show servers conn nobody", "Can't find backend."),
         ("disable server app/nobody", "No such server."),
         ("set server app/s1 state sideways", "'set server <srv> state' expects 'ready', 'drain' and 'maint'."),
         ("set server app/s1 addr", "set server <b>/<s> addr requires an address and optionally a port."),

@@ -89,6 +89,9 @@ CASES: list[tuple[Callable[[socket.socket], None] | None, list[str], dict[str, s
         "DOWN", "L6TOUT", "", " at step 1 of tcp-check (expect string 'x') comment: 'c'"
     )),
     (says(b""), [TCP, "tcp-check expect string x"], cells("DOWN", "L7RSP", "", "TCPCHK got an empty response at step 1")),
+    (says(b""), [TCP, "tcp-check expect comment c string x"], cells(
+        "DOWN", "L7RSP", "", "TCPCHK got an empty response at step 1 comment: 'c'"
+    )),
     (never_ends, [TCP, "tcp-check send x", "tcp-check expect string nope"], cells(
         "DOWN", "L7RSP", "", "TCPCHK did not match content 'nope' at step 2"
     )),

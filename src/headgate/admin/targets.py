@@ -46,11 +46,11 @@ def frontend(words: Sequence[str], context: Context) -> Frontend:
     return found
 
 
-def backend(text: str, context: Context) -> Backend:
-    """The backend called `text`; a bare number is an id too."""
+def backend(text: str, context: Context, *, missing: str = "No such backend.") -> Backend:
+    """The backend called `text`; a bare number is an id too. `missing` is said without one: HAProxy's words differ by command."""
     found = side(context.backends.values(), text) or side(context.backends.values(), f"#{text}")
     if found is None:
-        raise CommandError("No such backend.")
+        raise CommandError(missing)
     return found
 
 

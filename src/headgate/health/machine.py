@@ -172,7 +172,7 @@ class Machine:
     # --- answers -----------------------------------------------------------------------------------------------------
 
     def _empty(self, step: ExpectStep | JudgeStep, status: CheckStatus) -> CheckResult:
-        return CheckResult(status, None, printable(f"TCPCHK got an empty response at step {step.number}{_comment_of(step)}"))
+        return CheckResult(status, None, printable(f"TCPCHK got an empty response at step {step.number}{_quoted_comment(step)}"))
 
     def _judge(self, step: JudgeStep) -> Effect | None:
         self._talked = True
@@ -290,8 +290,7 @@ class Machine:
         label = getattr(step, "label", "") or ("send" if isinstance(step, SendStep) else "")
         if not self._named or step is None or not step.number or not label:
             return ""
-        comment = getattr(step, "comment", "")
-        return f" at step {step.number} of tcp-check ({label})" + (f" comment: '{comment}'" if comment else "")
+        return f" at step {step.number} of tcp-check ({label})" + _quoted_comment(step)
 
     def timed_out(self) -> CheckResult:
         """No answer in time."""
@@ -306,3 +305,9 @@ def _comment_of(step: Step | None) -> str:
     """What messages say behind their text."""
     comment = getattr(step, "comment", "")
     return f" comment: {comment}" if comment else ""
+
+
+def _quoted_comment(step: Step) -> str:
+    """The same where there was no answer to look at: HAProxy puts it into quotes then."""
+    comment = getattr(step, "comment", "")
+    return f" comment: '{comment}'" if comment else ""

@@ -31,7 +31,9 @@ def shutdown_sessions(words: Sequence[str], context: Context) -> str:
 
 
 def _selected(words: Sequence[str], context: Context) -> Iterator[tuple[Backend, ServerState]]:
-    backends = [targets.backend(words[0], context)] if words else sorted(context.backends.values(), key=lambda one: one.spec.id)
+    backends = sorted(context.backends.values(), key=lambda one: one.spec.id)
+    if words:
+        backends = [targets.backend(words[0], context, missing="Can't find backend.")]
     for backend in backends:
         for server in backend.state.servers:
             yield backend, server
