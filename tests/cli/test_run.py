@@ -130,6 +130,11 @@ def test_a_configuration_without_a_listener_is_nothing_to_do(check: Check, tmp_p
     assert "no listener" in done.stdout
 
 
+def test_a_stats_socket_is_something_to_do(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "a.cfg").write_text(f"global\n    stats socket {tmp_path}/s\n" + _DEFAULTS + _BACKEND)
+    assert check("-f", str(tmp_path / "a.cfg")).returncode == 0
+
+
 def test_warnings_are_counted_and_fail_where_that_is_asked_for(check: Check, write: Write) -> None:
     path = write(extra="    reqadd X-Forwarded-Proto:\\ https\n")
     done = check("-f", path)

@@ -134,7 +134,7 @@ defaults
 """
 
 
-#: Nobody comes here, but without a listener nothing starts.
+#: Nobody comes here, but it shows when the program is there.
 FRONT = "frontend any\n    bind 127.0.0.1:{port}"
 
 

@@ -90,5 +90,5 @@ def check(
 
 
 def listens(config: Config) -> bool:
-    """Whether there is anything to listen on."""
-    return any(proxy.binds for proxy in config.proxies)
+    """Whether there is anything to listen on: for clients, or for the administrator."""
+    return bool(config.global_.stats_sockets) or any(proxy.binds for proxy in config.proxies)
