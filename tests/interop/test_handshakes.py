@@ -325,6 +325,35 @@ def test_what_is_no_tls(scene: Callable[..., Scene], data: bytes, cause: str) ->
     assert record["advice"]
 
 
+@pytest.mark.parametrize(
+    ("pieces", "cause", "alert"),
+    [
+        ((b"\x15\x03\x01\x00\x02\x02\x28",), "peer-alert", "handshake_failure"),
+        ((b"\x15\x03", b"\x01\x00\x02\x02\x30"), "peer-alert", "unknown_ca"),
+        ((b"\x15\x03\x01\x00\x02\x01\x5a\x15\x03\x01\x00\x02\x01\x00",), "peer-cancelled", "user_canceled"),
+        ((b"\x15\x03\x01\x00\x02\x01\x00",), "closed-before-any-byte", "close_notify"),
+    ],
+)
+def test_an_alert_is_all_that_comes(scene: Callable[..., Scene], pieces: tuple[bytes, ...], cause: str, alert: str) -> None:
+    running = scene()
+    with running.raw() as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            sock.sendall(piece)
+            time.sleep(0.05)
+        running.await_total(cause, 1)
+        (record,) = running.handshakes(f"probes cause {cause}" if cause.startswith("closed") else f"cause {cause}")
+    assert (record["alert_received"], record["ended_by"], record["step"]) == (alert, "peer", "connected")
+    assert "before a ClientHello" in record["advice"] or cause == "peer-cancelled"
+
+
+@pytest.mark.needs("openssl")
+def test_a_client_that_has_nothing_to_offer(scene: Callable[..., Scene]) -> None:
+    running = scene()
+    assert "no ciphers available" in s_client(running, "-tls1_2", "-sigalgs", "RSA+SHA1")
+    assert running.record("peer-alert")["alert_received"] == "internal_error"
+
+
 @pytest.mark.needs("openssl")
 def test_an_old_client_has_its_name_and_its_offer(scene: Callable[..., Scene]) -> None:
     running = scene()

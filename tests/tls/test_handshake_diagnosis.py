@@ -63,6 +63,7 @@ def record(**facts: Any) -> HandshakeRecord:
 
 
 _CERTIFICATE = {"step": Step.CERTIFICATE}
+_ALERT_FIRST: dict[str, Any] = {"error_number": 244, "first_bytes": b"\x15\x03\x01\x00\x02\x02\x30", "step": Step.CONNECTED}
 _LATE: dict[str, Any] = {"step": Step.ESTABLISHED, "completed": True}
 OLD = ShownCertificate("old.pem", "rsa", ("site.example",), 0.0, 999.0)
 EXPIRED = LineFacts(HERE, ("TLSv1.2", "TLSv1.3"), certificates=(OLD,))
@@ -116,6 +117,10 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
     (Cause.PEER_REJECTED_PARAMETERS, {"alert": 40, **_CERTIFICATE}),
     (Cause.PEER_ALERT, {"alert": 80, **_CERTIFICATE}),
     (Cause.RENEGOTIATION_REFUSED, {"alert": 40, "version": "TLSv1.2", **_LATE}),
+    # an alert before there was anything to be rejected
+    (Cause.PEER_ALERT, {"alert": 48, **_ALERT_FIRST}),
+    (Cause.PEER_CANCELLED, {"alert": 90, **_ALERT_FIRST}),
+    (Cause.CLOSED_BEFORE_ANY_BYTE, {"alert": 0, **_ALERT_FIRST}),
     # the client's certificate
     (Cause.CLIENT_CERTIFICATE_MISSING, {"error_number": 199, **_CERTIFICATE}),
     *(

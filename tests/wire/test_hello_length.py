@@ -29,3 +29,8 @@ def test_asks_for_more_until_the_hello_is_there(cuts: tuple[int, ...]) -> None:
 )
 def test_what_is_no_hello_wants_nothing(data: bytes) -> None:
     assert bytes_wanted(data) == 0
+
+
+def test_an_alert_in_its_place_is_waited_for() -> None:
+    alert = b"\x15\x03\x01\x00\x02\x02\x28"
+    assert all(bytes_wanted(alert[:length]) == len(alert) for length in range(1, len(alert)))

@@ -67,6 +67,7 @@ _EITHER_WAY: Final[dict[int, Cause]] = {
     110: Cause.PEER_REJECTED_PARAMETERS, 70: Cause.PEER_REJECTED_VERSION, 71: Cause.PEER_WANTS_STRONGER, 90: Cause.PEER_CANCELLED,
     86: Cause.FALLBACK_REFUSED, 100: Cause.RENEGOTIATION_REFUSED, 120: Cause.NO_COMMON_PROTOCOL,
 }  # fmt: skip
+_BEFORE_HELLO: Final = {90: Cause.PEER_CANCELLED}
 _REFUSED: Final[dict[int, Cause]] = {
     70: Cause.NO_COMMON_VERSION, 112: Cause.SERVER_UNKNOWN_NAME, 116: Cause.SERVER_REQUIRES_CERTIFICATE,
     **dict.fromkeys((42, 43, 44, 45, 46, 48), Cause.SERVER_REJECTED_CERTIFICATE),
@@ -132,6 +133,8 @@ def _of_alert(record: HandshakeRecord) -> Cause | None:
         return _CLOSED[_step(record)]
     if record.outgoing:
         return _refused(record, alert)
+    if before_hello(record):
+        return _BEFORE_HELLO.get(alert, Cause.PEER_ALERT)  # it can't be about anything of ours
     if record.completed and record.version != "TLSv1.3" and alert in (_HANDSHAKE_FAILURE, _NO_RENEGOTIATION):
         # Up to TLS 1.2 a client has accepted all before it said its Finished: what it did not get is another handshake.
         return Cause.RENEGOTIATION_REFUSED
@@ -140,6 +143,11 @@ def _of_alert(record: HandshakeRecord) -> Cause | None:
     if alert in _VAGUE:
         return _seen_on_certificate(record) or _REJECTED[alert]
     return _REJECTED.get(alert) or _EITHER_WAY.get(alert) or Cause.PEER_ALERT
+
+
+def before_hello(record: HandshakeRecord) -> bool:
+    """Whether all that a client has said is an alert."""
+    return record.alert is not None and record.step.value == "connected" and not record.outgoing
 
 
 def _refused(record: HandshakeRecord, alert: int) -> Cause:

@@ -30,6 +30,7 @@ from headgate.wire.client_hello import is_whole, looks_like_tls
 #: What is read of an unread rest, to find an alert in it.
 _REST: Final = 16384
 _CIPHERS_MOST: Final = 256
+_ALERT: Final = b"\x15"
 _GONE: Final = (errno.EPIPE, errno.ECONNRESET)
 #: Reasons for which OpenSSL ends a handshake while it answers the ClientHello: our certificate has not been sent yet.
 _WHILE_NEGOTIATING: Final = frozenset({193, 376, 101, 295, 410, 118, 235, 234, 226, 373, 258, 396, 394, 310, 209, 112})
@@ -98,8 +99,11 @@ def note_failure(record: HandshakeRecord, ssl: Any, sock: socket.socket, error: 
         error: what the failing call says.
     """
     record.failed(error)
-    if error.errno in _GONE and record.alert is None:
-        record.alert = find_alert(unread(sock)) or None
+    if record.alert is None:
+        if error.errno in _GONE:
+            record.alert = find_alert(unread(sock)) or None
+        elif record.first_bytes[:1] == _ALERT:
+            record.alert = find_alert(record.first_bytes)  # in the place of a hello, it is no alert to OpenSSL
     record.sni = server_name(ssl)
     record.verify_error = lib.SSL_get_verify_result(ssl)
     record.step = _step(record, ssl)
@@ -114,7 +118,7 @@ def note_failure(record: HandshakeRecord, ssl: Any, sock: socket.socket, error: 
         record.alert_sent = alert_sent(error.number, record.verify_error, tls13=record.version == "TLSv1.3")
     record.allowed = _cipher_list(ssl)
     note_bytes(record, sock)
-    if record.step is Step.CONNECTED and record.bytes_in > 0:
+    if record.step is Step.CONNECTED and record.bytes_in > 0 and not _begun_with_alert(record):
         record.step = Step.CLIENT_HELLO
 
 
@@ -129,12 +133,17 @@ def _step(record: HandshakeRecord, ssl: Any) -> Step:
     answered = ffi.buffer(_random, 32)[:] != _NO_RANDOM
     if record.outgoing:
         return Step.CERTIFICATE if answered else Step.CLIENT_HELLO
-    if not record.first_bytes:
+    if not record.first_bytes or _begun_with_alert(record):
         return Step.CONNECTED
     if not is_whole(record.first_bytes) or not looks_like_tls(record.first_bytes):
         return Step.CLIENT_HELLO
     # The server's random bytes are drawn while a cipher is chosen.
     return Step.CERTIFICATE if answered and record.error_number not in _WHILE_NEGOTIATING else Step.NEGOTIATION
+
+
+def _begun_with_alert(record: HandshakeRecord) -> bool:
+    """Whether a client has sent an alert and no byte of a ClientHello."""
+    return not record.outgoing and record.alert is not None and record.first_bytes[:1] == _ALERT
 
 
 def unread(sock: socket.socket) -> bytes:

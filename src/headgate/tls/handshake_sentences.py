@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from headgate.base.handshake_causes import Cause
 from headgate.tls.alerts import alert_name
+from headgate.tls.handshake_diagnosis import before_hello
 from headgate.tls.handshake_words import (
     alert_behind,
     asked_name,
@@ -39,6 +40,7 @@ _STEPS: Final = {
     "connected": "before it sent a byte", "proxy-header": "in the PROXY header", "client-hello": "in its ClientHello",
     "negotiation": "after its ClientHello", "certificate": "after our certificate", "established": "after the handshake",
 }  # fmt: skip
+_BEFORE_HELLO: Final = "before a ClientHello"
 _OUTGOING_STEPS: Final = {
     "connected": "before we sent anything", "client-hello": "after our ClientHello", "certificate": "after its certificate",
 }  # fmt: skip
@@ -157,7 +159,8 @@ def left(record: HandshakeRecord) -> str:
     verb = "was silent" if record.timeout else "reset the connection" if record.errno else "closed the connection"
     waited = f" for {record.timeout:g} s" if record.timeout else ""
     got = f", {record.bytes_in} bytes received" if record.bytes_in >= 0 else ""
-    text = f"The {peer_kind(record)} {verb} {steps.get(step, 'during the handshake')}{waited}{got}."
+    where = _BEFORE_HELLO if before_hello(record) else steps.get(step, "during the handshake")
+    text = f"The {peer_kind(record)} {verb} {where}{waited}{got}."
     return text + _LEFT.get(record.cause, "")
 
 
@@ -219,6 +222,11 @@ def in_openssl_words(record: HandshakeRecord) -> str:
 
 def peer_alert(record: HandshakeRecord) -> str:
     name = alert_name(record.alert) if record.alert is not None else "unknown"
+    if before_hello(record) and record.cause is Cause.PEER_ALERT:
+        return (
+            f"The client ended the handshake with alert {name} {_BEFORE_HELLO}: its own versions, ciphers or signature algorithms"
+            " may leave it nothing to offer."
+        )
     chosen = f" {spoken(record.version)} with {record.cipher} was chosen." if record.version and record.cipher else ""
     return (
         f"The {peer_kind(record)} ended the handshake with alert {name}:"

@@ -5,6 +5,11 @@ For those who must see the whole hello before anything is decided, and leave it 
 
 from __future__ import annotations
 
+from typing import Final
+
+_ALERT: Final = b"\x15"
+_ALERT_LENGTH: Final = 7
+
 
 def in_one_record(data: bytes) -> bool:
     """Whether this holds a whole ClientHello in its first record, as nearly all do; False may also be said of one that is whole.
@@ -26,7 +31,10 @@ def bytes_wanted(data: bytes) -> int:
 
     Returns:
         Bytes from the start of the connection; not more than `len(data)` when the hello is there, 0 when this is none.
+        An alert in its place is waited for too.
     """
+    if data[:1] == _ALERT and len(data) < _ALERT_LENGTH:
+        return _ALERT_LENGTH
     position = 0
     message = b""
     while True:
