@@ -9,11 +9,13 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from headgate.base.handshake_causes import Cause
-from headgate.tls.authority import Issued, make_authority
+from headgate.tls.authority import Issued, issue, make_authority
+from headgate.tls.dh_parameters import predefined_parameters
 from tests.interop.handshake_cases import ANY, BOTH, NEW, OLD, Case, Line
-from tests.interop.handshake_clients import python, s_client
+from tests.interop.handshake_clients import NAME, python, s_client
 from tests.interop.handshake_scene import Scene
 
 pytestmark = [pytest.mark.xdist_group("handshake-limits"), pytest.mark.needs("openssl")]
@@ -147,6 +149,92 @@ CASES = (
         ("{dir}/signed.list:2 has `sigalgs` with ecdsa_secp384r1_sha384",  # TLS 1.3 ties it to the curve of the key
          "add ecdsa_secp256r1_sha256 to `sigalgs` on {dir}/signed.list:2."), listed("any-signed"),
     ),
+    # --- what certificates and parameters are needed for ---
+    Case(
+        Cause.NO_COMMON_CIPHER, "offers a cipher that is listed and has no DH parameters",
+        s_client("-cipher", "DHE-RSA-AES128-GCM-SHA256"), Line("ciphers DEFAULT:DHE-RSA-AES128-GCM-SHA256", crt="site_rsa.pem"),
+        OLD,
+        ("offers DHE-RSA-AES128-GCM-SHA256, which {line} allows, but there are no DH parameters.",
+         "To serve it anyway: write `tune.ssl.default-dh-param 2048` or `ssl-dh-param-file` into the global section."),
+        Line("ciphers DEFAULT:DHE-RSA-AES128-GCM-SHA256", crt="site_dh.pem"),
+    ),
+    Case(
+        Cause.NO_COMMON_CIPHER, "offers one that is not listed, without DH parameters",
+        s_client("-cipher", "DHE-RSA-AES128-GCM-SHA256"), Line("ciphers ECDHE-RSA-AES128-GCM-SHA256", crt="site_rsa.pem"), OLD,
+        ("add one of these to `ciphers` on that bind line and write `tune.ssl.default-dh-param 2048`",),
+        Line("ciphers ECDHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES128-GCM-SHA256", crt="site_dh.pem"),
+    ),
+    Case(
+        Cause.NO_COMMON_CIPHER, "offers ciphers with and without DH parameters",
+        s_client("-cipher", "DHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384"),
+        Line("ciphers ECDHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES128-GCM-SHA256", crt="site_rsa.pem"), OLD,
+        ("of which {line} allows only DHE-RSA-AES128-GCM-SHA256, but there are no DH parameters",
+         "To serve it anyway: add ECDHE-RSA-AES256-GCM-SHA384 to `ciphers` on that bind line."),
+        Line("ciphers ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384", crt="site_rsa.pem"),
+    ),
+    Case(
+        Cause.NO_COMMON_CIPHER, "offers ciphers without authentication only", s_client("-cipher", "ADH:AECDH:@SECLEVEL=0"),
+        Line(), OLD, ("The client offers only ciphers without authentication: ", "Let it offer some that go with a certificate."),
+        repaired=s_client(),
+    ),
+    Case(
+        Cause.NO_COMMON_CIPHER, "offers one without authentication as well",
+        s_client("-cipher", "AECDH-AES128-SHA:ECDHE-ECDSA-AES256-GCM-SHA384:@SECLEVEL=0"),
+        Line("ciphers ECDHE-ECDSA-AES128-GCM-SHA256"), OLD,
+        ("add ECDHE-ECDSA-AES256-GCM-SHA384 to `ciphers` on that bind line.",),
+        Line("ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"),
+    ),
+    Case(
+        Cause.NO_COMMON_CIPHER, "has a key that both sides would have to know", s_client("-cipher", "PSK", "-psk", "1a2b"),
+        Line(crt="site_rsa.pem"), OLD,
+        ("The client offers only ciphers for keys or passwords that both sides know (PSK, SRP): ",), repaired=s_client(),
+    ),
+    Case(
+        Cause.NO_COMMON_CIPHER, "has such a key and RSA ciphers",
+        s_client("-cipher", "ECDHE-RSA-AES128-GCM-SHA256:PSK-AES128-CBC-SHA", "-psk", "1a2b"), Line(), OLD,
+        ("have only ciphers for RSA keys in common (ECDHE-RSA-AES128-GCM-SHA256), and",), Line(crt="site_rsa.pem"),
+    ),
+    *(
+        Case(
+            Cause.NO_COMMON_SIGNATURE_ALGORITHM, f"meets an {key} key, with PKCS 1 in TLS 1.3",
+            s_client("-sigalgs", "RSA+SHA256", versioned=False), Line("ssl-min-ver TLSv1.3", crt=crt), NEW,
+            ("TLS 1.3 signs with none of these (RSA keys with PSS only). Let it accept", accepted), None,
+            s_client("-sigalgs", f"RSA+SHA256:{accepted}", versioned=False),
+        )
+        for key, crt, accepted in (
+            ("ECDSA", "site.pem", "ecdsa_secp256r1_sha256"), ("RSA", "site_rsa.pem", "rsa_pss_rsae_sha384"),
+        )
+    ),
+    Case(
+        Cause.NO_COMMON_SIGNATURE_ALGORITHM, "wants a signature of another curve", s_client("-sigalgs", "ECDSA+SHA384"), Line(),
+        NEW,
+        ("has an ECDSA key on P-256, and in TLS 1.3 the curve decides what it signs with.",
+         "Have an ECDSA certificate on P-384 in its place on that bind line."), Line(crt="site_p384.pem"),
+    ),
+    Case(
+        Cause.NO_COMMON_SIGNATURE_ALGORITHM, "wants a signature of another curve, of an RSA key",
+        s_client("-sigalgs", "ECDSA+SHA384"), Line(crt="site_rsa.pem"), NEW,
+        ("has an RSA key. Add `crt` with an ECDSA certificate on P-384 for the same name on that bind line.",),
+        Line("crt site_p384.pem", crt="site_rsa.pem"),
+    ),
+    Case(
+        Cause.NO_COMMON_GROUP, "has ECDSA ciphers only, and not our curve",
+        s_client("-cipher", "ECDHE+aECDSA", "-groups", "P-384"), Line(), OLD,
+        ("is on P-256. To serve it anyway: have an ECDSA certificate on P-384 in its place on that bind line.",),
+        Line(crt="site_p384.pem"),
+    ),
+    Case(
+        Cause.NO_COMMON_GROUP, "meets ECDSA ciphers only, and not its curve",
+        s_client("-groups", "P-384"), Line("ciphers ECDHE+aECDSA"), OLD,
+        ("have an ECDSA certificate on P-384 in its place on that bind line.",),
+        Line("ciphers ECDHE+aECDSA", crt="site_p384.pem"),
+    ),
+    Case(
+        Cause.NO_COMMON_GROUP, "knows no curve of ECDSA certificates", s_client("-groups", "X25519"),
+        Line("ciphers ECDHE+aECDSA"), OLD,
+        ("Let the client support P-256: it and the line have no ciphers for RSA keys in common.",),
+        repaired=s_client("-groups", "X25519:P-256"),
+    ),
     Case(
         Cause.CLIENT_CERTIFICATE_MISSING, "meets verify of a crt-list", python(), listed("verified"),
         advice=("{dir}/verified.list:2 has `verify required` with ca-file {dir}/clients.pem",), remedy=listed("optional"),
@@ -168,6 +256,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     directory = tmp_path_factory.mktemp("limits")
     signer = make_authority("Signer")
     (directory / "signer.pem").write_bytes(Issued(signer.certificate, signer.key).pem)
+    root = make_authority("Root")
+    on_p384 = issue(root, [NAME], private=ec.generate_private_key(ec.SECP384R1()))
+    with_parameters = issue(root, [NAME], key="rsa").pem + predefined_parameters(2048, 2048)
+    (directory / "site_p384.pem").write_bytes(on_p384.pem)
+    (directory / "site_dh.pem").write_bytes(with_parameters)
     for name, options in LISTS.items():
         (directory / f"{name}.list").write_text(f"# what holds for the site\nsite.pem [{options}] site.example\n")
     with contextlib.ExitStack() as stack:

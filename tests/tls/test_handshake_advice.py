@@ -57,7 +57,7 @@ def test_only_suites_that_our_keys_can_be_used_with_are_proposed() -> None:
 
     ecdsa, rsa = 0xC02C, 0xC030
     for offered, expected in (
-        ((ecdsa, rsa), "add one of ECDHE-ECDSA-AES256-GCM-SHA384 to `ciphers` on that bind line."),
+        ((ecdsa, rsa), "add ECDHE-ECDSA-AES256-GCM-SHA384 to `ciphers` on that bind line."),
         ((rsa,), "add one of these to `ciphers` on that bind line and add `crt` with an RSA certificate for the same name."),
         ((ecdsa,), "add one of these to `ciphers` on that bind line."),
     ):

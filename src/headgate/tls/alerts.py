@@ -53,13 +53,18 @@ def find_alert(data: bytes) -> int | None:
 
 #: OpenSSL's reason -> the alert that it sends, as watched with OpenSSL 4.0. Reasons that are not here: none is sent.
 _SENT: Final = {
-    258: 70, 396: 70,  # unsupported protocol, version too low
+    258: 70, 396: 70, 292: 70,  # unsupported protocol, version too low, bad legacy version
     193: 40, 101: 40, 118: 40,  # no shared cipher, no suitable key share, no suitable signature algorithm
+    376: 40,  # no shared signature algorithms
     181: 40,  # no ciphers available
     234: 112, 226: 112,  # the callback for names, under strict-sni
     235: 120,  # no application protocol
     373: 86,  # inappropriate fallback
     294: 50, 159: 50, 271: 50, 110: 50,  # the peer left in a message; length mismatch; bad packet; bad extension
+    160: 50, 183: 50,  # length too short, no ciphers specified
+    152: 47, 108: 47,  # excessive message size, bad key share
+    232: 47, 342: 47,  # invalid maximum fragment length, required compression algorithm missing
+    336: 50, 337: 40,  # renegotiation encoding error, renegotiation mismatch
     146: 22, 198: 22,  # data length too long, packet length too long
     244: 10, 245: 10,  # unexpected message, unexpected record
     310: 109, 209: 109, 112: 109,  # missing psk kex modes, supported groups and signature algorithms extensions

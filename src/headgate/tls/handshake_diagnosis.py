@@ -22,8 +22,10 @@ from headgate.wire.tls_names import (
     cipher_needs_group,
     group_name,
     is_tls13_cipher,
+    needs_secret,
     newest_signatures,
     signature_key_type,
+    suite_key_type,
 )
 
 if TYPE_CHECKING:
@@ -272,7 +274,7 @@ def _no_cipher(record: HandshakeRecord) -> Cause:
     if hello.signature_algorithms and kinds and not _can_sign(hello, line):
         return Cause.NO_COMMON_SIGNATURE_ALGORITHM  # clients leave out the ciphers too that their signatures don't fit
     if kinds:
-        common = [one for one in common if cipher_key_type(one) in (*kinds, "")]
+        common = [one for one in common if cipher_key_type(one) in (*map(suite_key_type, kinds), "")]
     if not common:
         return Cause.NO_COMMON_CIPHER
     if not hello.groups:
@@ -314,12 +316,12 @@ def common_signatures(hello: ClientHello, line: LineFacts) -> list[str]:
 
 
 def common_ciphers(hello: ClientHello, record: HandshakeRecord) -> list[str]:
-    """The cipher suites that the client offers and the line allows, of the version that both would speak."""
+    """The cipher suites that the client offers and the line can use, of the version that both would speak."""
     line = record.line
     newest = negotiated_version(hello, line.versions) == "TLSv1.3" if line is not None else False
     allowed = set(record.allowed)
     offered = [cipher_name(one) for one in hello.ciphers]
-    return [one for one in offered if one in allowed and is_tls13_cipher(one) is newest]
+    return [one for one in offered if one in allowed and is_tls13_cipher(one) is newest and not needs_secret(one)]
 
 
 def negotiated_version(hello: ClientHello, allowed: tuple[str, ...]) -> str:

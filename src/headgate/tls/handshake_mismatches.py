@@ -6,7 +6,7 @@ Pure: everything is in the record.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from headgate.config.written_options import exclusion_of
 from headgate.tls.handshake_diagnosis import (
@@ -40,8 +40,14 @@ from headgate.wire.client_hello import without_grease
 from headgate.wire.tls_names import (
     cipher_key_type,
     cipher_name,
+    curve_of_signature,
     group_name,
+    is_anonymous,
+    is_newest_signature,
     is_tls13_cipher,
+    needs_parameters,
+    needs_secret,
+    newest_signatures,
     signature_key_type,
     signature_name,
     suite_key_type,
@@ -49,6 +55,8 @@ from headgate.wire.tls_names import (
 
 if TYPE_CHECKING:
     from headgate.tls.handshake_record import HandshakeRecord
+    from headgate.tls.line_facts import LineFacts
+    from headgate.wire.client_hello import ClientHello
 
 
 def no_version(record: HandshakeRecord) -> str:
@@ -146,30 +154,72 @@ def no_cipher(record: HandshakeRecord) -> str:
     newest = record.line is not None and negotiated_version(hello, record.line.versions) == "TLSv1.3"
     offered = [cipher_name(one) for one in without_grease(hello.ciphers)]
     offered = [one for one in offered if is_tls13_cipher(one) is newest and not one.endswith("_SCSV")]
+    if offered and all(map(_is_foreign, offered)):
+        return _foreign(offered)
     option = "ciphersuites" if newest else "ciphers"
-    common = common_ciphers(hello, record)
-    wanted = listed(dict.fromkeys(KEYS[kind] for one in common if (kind := cipher_key_type(one))))
+    common = [one for one in common_ciphers(hello, record) if cipher_key_type(one)]
+    wanted = listed(dict.fromkeys(KEYS[cipher_key_type(one)] for one in common))
     if wanted and key_kinds(record):  # ciphers of the wrong kind of key
         return (
             f"The client and {place(record, option)} have only ciphers for {wanted} keys in common ({listed(common)}), and"
             f" {shown_certificates(record)} has {article(key_kinds(record))} key. Add `crt` with"
             f" {article(wanted.replace(' and ', ' or '))} certificate for the same name."
         )
-    what = f"offers {listed(offered)}" if offered else f"offers no cipher suite of {'TLS 1.3' if newest else 'TLS 1.2 or older'}"
-    add = _to_add(record, offered, option) if offered else ""
-    return f"The client {what}, none of which {place(record, option)} allows.{add}"
+    if not offered:
+        return f"The client offers no cipher suite of {'TLS 1.3' if newest else 'TLS 1.2 or older'}."
+    withheld = [one for one in offered if one in _withheld(record)]
+    which = f"none of which {place(record, option)} allows"
+    if withheld:
+        some = f" only {listed(withheld)}" if len(withheld) < len(offered) else ""
+        which = f"{'of ' if some else ''}which {place(record, option)} allows{some}, but there are no DH parameters"
+    return f"The client offers {listed(offered)}, {which}. To serve it anyway: {_to_add(record, offered, option)}."
+
+
+#: Ciphers that nobody should be told to allow, since certificates play no part in them.
+_FOREIGN: Final = (
+    (is_anonymous, "without authentication"), (needs_secret, "for keys or passwords that both sides know (PSK, SRP)"),
+)  # fmt: skip
+
+
+def _is_foreign(cipher: str) -> bool:
+    return any(is_one(cipher) for is_one, _ in _FOREIGN)
+
+
+def _foreign(offered: Sequence[str]) -> str:
+    kinds = " and ".join(words for is_one, words in _FOREIGN if any(map(is_one, offered)))
+    return f"The client offers only ciphers {kinds}: {listed(offered)}. Let it offer some that go with a certificate."
+
+
+def _withheld(record: HandshakeRecord) -> set[str]:
+    """Ciphers that the line lists and that there are no DH parameters for."""
+    return set(record.line.withheld if record.line is not None else ()) - set(record.allowed)
+
+
+def _has_parameters(record: HandshakeRecord) -> bool:
+    return record.line is None or record.line.offers_dhe
 
 
 def _to_add(record: HandshakeRecord, offered: Sequence[str], option: str) -> str:
-    """What lets a client in that offers these suites, none of which is allowed: only those that our keys can be used with."""
+    """What lets a client in that offers these suites, none of which can be used: best those that our keys and parameters fit."""
     kinds = {suite_key_type(one.kind) for one in our_certificates(record)}
-    usable = [one for one in offered if not kinds or cipher_key_type(one) in ("", *kinds)]
-    which = "one of these" if len(usable) in (0, len(offered)) else f"one of {listed(usable)}"
-    text = f" To serve it anyway: add {which} to `{option}` {on_line(record, option)}"
-    if usable:
-        return text + "."
-    needed = listed(dict.fromkeys(KEYS[cipher_key_type(one)] for one in offered))
-    return f"{text} and add `crt` with {article(needed.replace(' and ', ' or '))} certificate for the same name."
+    good = [one for one in offered if not _is_foreign(one)]
+    usable = [one for one in good if not kinds or cipher_key_type(one) in ("", *kinds)]
+    chosen = usable or good
+    ready = [one for one in chosen if _has_parameters(record) or not needs_parameters(one)]
+    chosen = ready or [one for one in chosen if one in _withheld(record)] or chosen
+    remedies = []
+    if not set(chosen) <= _withheld(record):
+        which = "one of these" if len(chosen) == len(offered) else f"one of {listed(chosen)}" if chosen[1:] else chosen[0]
+        remedies.append(f"add {which} to `{option}` {on_line(record, option)}")
+    if not ready:
+        remedies.append(_PARAMETERS)
+    if not usable:
+        needed = listed(dict.fromkeys(KEYS[cipher_key_type(one)] for one in chosen))
+        remedies.append(f"add `crt` with {article(needed.replace(' and ', ' or '))} certificate for the same name")
+    return listed(remedies)
+
+
+_PARAMETERS: Final = "write `tune.ssl.default-dh-param 2048` or `ssl-dh-param-file` into the global section"
 
 
 def no_group(record: HandshakeRecord) -> str:
@@ -191,10 +241,30 @@ def no_group(record: HandshakeRecord) -> str:
     ):
         # RFC 8422 section 5.1: before TLS 1.3 the list is also that of the curves of certificates.
         text += f", and the key of {shown_certificates(record)} is on {listed(curves)}"
+        other = _other_certificate(record, hello, offered)
+        if not other:
+            return f"{text}. Let the client support {listed(curves)}: it and the line have no ciphers for RSA keys in common."
         remedies = [f"{one} {here}" if here != there else one for one in remedies]
-        remedies.append("add `crt` with an RSA certificate for the same name")
+        remedies.append(other)
         here = there
     return f"{text}. To serve it anyway: {' and '.join(remedies)} {here}." if remedies else f"{text}."
+
+
+def _other_certificate(record: HandshakeRecord, hello: ClientHello, groups: Sequence[str]) -> str:
+    """What serves a client of TLS 1.2 that does not know the curves of our certificates; "" for nothing."""
+    kinds = {cipher_key_type(one) for one in common_ciphers(hello, record)}
+    if "rsa" in kinds:
+        return "add `crt` with an RSA certificate for the same name"
+    curve = next((one for one in groups if one in _CURVES_OF_KEYS), "")
+    return f"have {_on_curve(curve)} in its place" if curve else ""
+
+
+#: Of ECDSA keys, as all clients know them.
+_CURVES_OF_KEYS: Final = ("P-256", "P-384", "P-521")
+
+
+def _on_curve(curve: str) -> str:
+    return f"an ECDSA certificate on {curve}"
 
 
 def no_signature(record: HandshakeRecord) -> str:
@@ -211,10 +281,27 @@ def no_signature(record: HandshakeRecord) -> str:
             f" {shown_certificates(record)} has {key}: no signature suits all three."
         )
         return f"{text} To serve it anyway: add {common[0]} to `sigalgs` {on_line(record, 'sigalgs')}." if common else text
-    wanted = list(dict.fromkeys(KEYS[kind] for one in offered if (kind := signature_key_type(one)) in ("rsa", "ecdsa")))
-    wanted = [one for one in wanted if one not in key]
-    remedy = f" Add `crt` with {article(wanted[0])} certificate for the same name {on_line(record)}." if wanted else ""
-    return f"The client accepts {names} only, and {shown_certificates(record)} has {key}.{remedy}"
+    newest = negotiated_version(hello, line.versions) == "TLSv1.3"
+    usable = [one for one in offered if not newest or is_newest_signature(signature_name(one))]
+    text = f"The client accepts {names} only, and {shown_certificates(record)} has {key}"
+    if not usable:
+        return f"{text}: TLS 1.3 signs with none of these{_accept(line)}."
+    curves = [curve for one in usable if (curve := curve_of_signature(one)) in _CURVES_OF_KEYS] if newest else []
+    if newest and curves and (ours := [one.curve for one in line.certificates if one.curve]):
+        text += f" on {listed(ours)}, and in TLS 1.3 the curve decides what it signs with"
+    wanted = dict.fromkeys(KEYS[kind] for one in usable if (kind := signature_key_type(one)) in ("rsa", "ecdsa"))
+    kinds = key_kinds(record)
+    other = next((one for one in wanted if one not in kinds), "")
+    if other:
+        which = _on_curve(curves[0]) if other == KEYS["ecdsa"] and curves else f"{article(other)} certificate"
+        return f"{text}. Add `crt` with {which} for the same name {on_line(record)}."
+    return f"{text}. Have {_on_curve(curves[0])} in its place {on_line(record)}." if curves else f"{text}."
+
+
+def _accept(line: LineFacts) -> str:
+    """What a client should accept, for our keys."""
+    makes = dict.fromkeys(signature_name(one) for key in line.certificates for one in newest_signatures(key.kind, key.curve))
+    return f" (RSA keys with PSS only). Let it accept {' or '.join(sorted(makes))}" if makes else ""
 
 
 def no_protocol(record: HandshakeRecord) -> str:

@@ -95,6 +95,7 @@ class LineFacts:
         listed: what another line has put in the place of its options; None for nothing.
         versions: TLS versions that it allows, oldest first: "TLSv1.2"; limits: what keeps the others out.
         ciphers: as it was written, None for the default.
+        offers_dhe: there are DH parameters; withheld: the ciphers that are not used since there are none.
         groups: names, best first.
         signatures: names of signature algorithms, best first; empty: those of the TLS library.
         asked_signatures: those of `client-sigalgs`, where certificates are asked for; empty as `signatures`.
@@ -121,6 +122,8 @@ class LineFacts:
     asked_signatures: tuple[str, ...] = ()
     limits: VersionLimits = VersionLimits()
     ciphers: str | None = None
+    offers_dhe: bool = True
+    withheld: tuple[str, ...] = ()
 
     @property
     def can_ask(self) -> bool:

@@ -37,6 +37,7 @@ from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, Ce
 from headgate.tls.applied_policy import AppliedPolicy, put_ecdsa_first
 from headgate.tls.cached_sessions import CachedSessions
 from headgate.tls.certified_key import CertifiedKey
+from headgate.tls.cipher_names import cipher_names
 from headgate.tls.early_data import allow_early_data, sends_early_data
 from headgate.tls.forging import Forger
 from headgate.tls.handshake_record import HandshakeRecord
@@ -64,6 +65,7 @@ from headgate.tls.tuning import UNTUNED, Tuning
 from headgate.wire.client_hello import parse_client_hello
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.hello_extensions import server_name
+from headgate.wire.tls_names import needs_parameters
 
 #: tune.ssl.cachesize where it is not set.
 USUAL_CACHE_SIZE: Final = 20000
@@ -208,6 +210,7 @@ class BindContext:
         choice = self._answer(record.name.encode("ascii", "replace"))
         one = self._applied(choice, record.first_bytes) if choice else None
         policy = one.policy if one is not None else tls.policy
+        offers_dhe = any(self.offers_dhe(one.entry.contents) for one in choice or ())
         record.line = LineFacts(
             tls.location,
             tuple(enabled_versions(policy.versions)),
@@ -224,6 +227,8 @@ class BindContext:
             asked_signatures=signature_names(policy.client_sigalgs) if policy.verify is not Verify.NONE else (),
             limits=version_limits(policy.versions, policy.ciphers),
             ciphers=policy.ciphers,
+            offers_dhe=offers_dhe,
+            withheld=() if offers_dhe else tuple(filter(needs_parameters, cipher_names(policy.ciphers or "DEFAULT"))),
         )
 
     def _applied(self, choice: Choice, data: bytes) -> Served:

@@ -135,6 +135,21 @@ def cipher_key_type(name: str) -> str:
     return "dsa" if "-DSS-" in name else "rsa"
 
 
+def is_anonymous(name: str) -> bool:
+    """Whether a cipher suite up to TLS 1.2 goes without authentication: nobody can tell who answers."""
+    return name.startswith(("ADH-", "AECDH-"))
+
+
+def needs_secret(name: str) -> bool:
+    """Whether a cipher suite is for keys or passwords that both sides know (PSK, SRP): there are none here."""
+    return "PSK-" in name or name.startswith("SRP-")
+
+
+def needs_parameters(name: str) -> bool:
+    """Whether a cipher suite up to TLS 1.2 needs DH parameters."""
+    return name.startswith(("DHE-", "ADH-"))
+
+
 def suite_key_type(kind: str) -> str:
     """What cipher suites call a type of key: EdDSA goes with those for ECDSA (RFC 8422 section 5.10)."""
     return "ecdsa" if kind == "eddsa" else kind
@@ -165,6 +180,11 @@ def signature_kind(name: str) -> str:
         if name.startswith(start):
             return kind
     return ""
+
+
+def curve_of_signature(number: int) -> str:
+    """The curve whose keys make a signature in TLS 1.3: `P-384` for ecdsa_secp384r1_sha384; "" where there is none such."""
+    return next((curve for curve, one in _OF_CURVES.items() if one == number), "")
 
 
 def is_newest_signature(name: str) -> bool:

@@ -21,6 +21,8 @@ from headgate.wire.tls_names import (
     cipher_needs_group,
     is_newest_signature,
     is_old_group,
+    needs_parameters,
+    needs_secret,
     newest_signatures,
     signature_kind,
     signature_name,
@@ -148,14 +150,14 @@ def usable_with(ciphers: str | None, keys: Iterable[Key], *, grouped: bool = Tru
     known = [*keys]
     unsafe = at_level_0(ciphers)
     for name in cipher_names(ciphers or "DEFAULT"):
-        if "PSK" in name or name.startswith("SRP"):
-            continue  # for keys and passwords that both sides know: there are none here
+        if needs_secret(name):
+            continue
         if not grouped and cipher_needs_group(name):
             continue
         needs = cipher_key_type(name)
         if not needs and not unsafe:
             continue  # anonymous ones are below OpenSSL's security level
-        dhe = name.startswith(("DHE-", "ADH-"))
+        dhe = needs_parameters(name)
         if any(needs in ("", suite_key_type(key.kind)) and (key.dhe or not dhe) for key in known):
             return True
     return False
