@@ -25,7 +25,7 @@ from tests.interop.handshake_clients import Visit, hello_of
 from tests.interop.programs import ask_socket, start_subject, wait_until
 from tests.interop.strict_servers import packets_received
 from tests.interop.tls_client import TLS_1_2, TLS_1_3, client_context
-from tests.interop.tls_records import ALERT, ClientSide
+from tests.interop.tls_records import ALERT, HANDSHAKE, ClientSide, record
 
 VERSIONS = pytest.mark.parametrize("version", ["1.2", "1.3"])
 _VERSIONS = {"1.2": TLS_1_2, "1.3": TLS_1_3}
@@ -290,6 +290,26 @@ def test_timeouts_say_where(scene: Callable[..., Scene]) -> None:
         assert running.record("timeout-before-any-byte")["step"] == "connected"
     line = running.logs.line("Timeout during SSL handshake (timeout-in-client-hello: ")
     assert "for 0.3 s" in line
+
+
+@pytest.mark.parametrize(
+    ("sizes", "pause", "words"),
+    [
+        ((5, 295), 0.02, "was silent in its ClientHello for 1 s, 300 bytes received."),
+        ((20,) * 4, 0.3, "was too slow in its ClientHello: 80 bytes received in 1 s, the last of them 0."),
+    ],
+)
+def test_a_timeout_counts_all_that_came(scene: Callable[..., Scene], sizes: tuple[int, ...], pause: float, words: str) -> None:
+    running = scene(frontend="timeout client-hs 1s")
+    hello = record(HANDSHAKE, b"\1\0\1\xfc" + bytes(508))
+    with running.raw() as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for size in sizes:
+            sock.sendall(hello[:size])
+            hello = hello[size:]
+            time.sleep(pause)
+        found = running.record("timeout-in-client-hello")
+    assert found["bytes_in"] == sum(sizes) and words in found["advice"], found["advice"]
 
 
 def test_a_timeout_behind_the_certificate(scene: Callable[..., Scene]) -> None:

@@ -5,6 +5,7 @@ The plain case without `accept-proxy` does not pass through here at all: the lis
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING, Final, cast
 
@@ -234,6 +235,9 @@ class Arrival:
         """`timeout client-hs`."""
         header = self.stage == AWAIT_PROXY_HEADER
         tls, channel, patience = self.listener.tls, self.channel, self.listener.side.t_client_hs
+        if self._seen and channel is None:
+            with contextlib.suppress(OSError):
+                self._seen = self.sock.recv(_PEEK, _MSG_PEEK)  # what has come since, too little to wake us
         record = self._unheard(timeout=patience) if channel is None or tls is None else tls.given_up(channel, patience)
         self._fail(ConnectionFailure.PRX_TIMEOUT if header else ConnectionFailure.SSL_TIMEOUT, record)
 
@@ -245,7 +249,7 @@ class Arrival:
         if tls is None:
             return None
         header = self.stage == AWAIT_PROXY_HEADER
-        return tls.unheard(seen or self._part or self._seen, header=header, lost=lost, timeout=timeout, why=why)
+        return tls.unheard(self.sock, seen or self._part or self._seen, header=header, lost=lost, timeout=timeout, why=why)
 
     def _note(self, record: HandshakeRecord) -> None:
         """Say in a record whose handshake it is."""

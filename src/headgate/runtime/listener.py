@@ -78,11 +78,12 @@ class TlsAcceptor(Protocol):
         """The record of a handshake that has taken too long, of a channel that this object made."""
 
     def unheard(
-        self, seen: bytes, *, header: bool, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
+        self, sock: socket.socket, seen: bytes, *, header: bool, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
     ) -> HandshakeRecord:
         """The record of a connection that ended before there was a TLS object.
 
         Args:
+            sock: still open.
             seen: what was received.
             header: it would have been a PROXY header.
             lost: how the connection broke; None when the client closed it, or nothing came in time.

@@ -20,7 +20,7 @@ from headgate.runtime.tls_server_side import ServerSide
 from headgate.runtime.tls_tuning import UNTUNED, TlsTuning
 from headgate.tls.client_context import ServerContext
 from headgate.tls.first_contact import FirstContact
-from headgate.tls.handshake_facts import note_success
+from headgate.tls.handshake_facts import note_bytes, note_success
 from headgate.tls.handshake_record import Ended, HandshakeRecord, Step
 from headgate.tls.openssl import TlsError
 from headgate.tls.server_context import BindContext
@@ -163,7 +163,7 @@ class Answerer:
         return _timed_out(channel, timeout)
 
     def unheard(
-        self, seen: bytes, *, header: bool, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
+        self, sock: socket.socket, seen: bytes, *, header: bool, lost: OSError | None = None, timeout: float = 0.0, why: str = ""
     ) -> HandshakeRecord:
         """See `runtime.listener.TlsAcceptor`."""
         record = HandshakeRecord(outgoing=False)
@@ -172,6 +172,8 @@ class Answerer:
         record.bytes_in, record.bytes_out = len(seen), 0
         if seen:
             record.step = Step.PROXY_HEADER if header else Step.CLIENT_HELLO
+            if timeout:
+                note_bytes(record, sock)
         record.header = why
         record.timeout = timeout
         if lost is not None:

@@ -35,8 +35,8 @@ _GONE: Final = (errno.EPIPE, errno.ECONNRESET)
 #: Reasons for which OpenSSL ends a handshake while it answers the ClientHello: our certificate has not been sent yet.
 _WHILE_NEGOTIATING: Final = frozenset({193, 376, 101, 295, 410, 118, 235, 234, 226, 373, 258, 396, 394, 310, 209, 112})
 
-#: struct tcp_info of linux/tcp.h: tcpi_bytes_received (a FIN counts as one), tcpi_bytes_sent.
-_TCP_BYTES: Final = struct.Struct("=128xQ64xQ")
+#: struct tcp_info of linux/tcp.h: tcpi_last_data_recv (ms ago), tcpi_bytes_received (a FIN counts as one), tcpi_bytes_sent.
+_TCP_INFO: Final = struct.Struct("=52xI72xQ64xQ")
 
 _random: Final = ffi.new("unsigned char[]", 32)
 _NO_RANDOM: Final = bytes(32)
@@ -158,10 +158,11 @@ def unread(sock: socket.socket) -> bytes:
 
 
 def note_bytes(record: HandshakeRecord, sock: socket.socket) -> None:
-    """Bytes on the wire, where the system counts them (not on unix sockets)."""
+    """Bytes on the wire and when they came, where the system counts that (not on unix sockets)."""
     try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_BYTES.size)
-        record.bytes_in, record.bytes_out = _TCP_BYTES.unpack(info)
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        idle, record.bytes_in, record.bytes_out = _TCP_INFO.unpack(info)
+        record.idle = idle / 1000.0
         if record.closed and record.bytes_in:
             record.bytes_in -= 1
     except (OSError, struct.error):

@@ -88,6 +88,7 @@ class HandshakeRecord:
         alert: number of the alert that the peer sent, None for none.
         verify_error: OpenSSL's number for what is wrong with the peer's certificate, 0 for nothing; findings: where that was.
         timeout: how long was waited, seconds, 0.0 when it was not a timeout.
+        idle: how long ago the peer's last bytes had come, seconds, -1.0 where it is not known.
         header: what is known of a PROXY header that failed; "" for nothing.
         bytes_in, bytes_out: on the wire, -1 where the system does not say.
         late: how the connection ended, when that was before any byte of data; None while it is of use.
@@ -99,7 +100,7 @@ class HandshakeRecord:
     __slots__ = (
         "_advice", "_alert_sent", "_cause", "_line", "address", "alert", "allowed", "alpn", "at", "bytes_in", "bytes_out",
         "cipher", "client", "client_port", "closed", "completed", "describe", "ended", "errno", "error", "error_number",
-        "expected", "findings", "first_bytes", "group", "header", "late", "line_name", "milliseconds", "number",
+        "expected", "findings", "first_bytes", "group", "header", "idle", "late", "line_name", "milliseconds", "number",
         "outgoing", "port", "proxy", "resumed", "similar", "sni", "sources", "step", "timeout", "verify_error", "version",
     )  # fmt: skip
 
@@ -134,6 +135,7 @@ class HandshakeRecord:
         self.verify_error = 0
         self.findings: Findings | None = None
         self.timeout = 0.0
+        self.idle = -1.0
         self.header = ""
         self.bytes_in = -1
         self.bytes_out = -1

@@ -156,6 +156,12 @@ def server_unknown_name(record: HandshakeRecord) -> str:
 def left(record: HandshakeRecord) -> str:
     step = record.step.value
     steps = _STEPS | _OUTGOING_STEPS if record.outgoing else _STEPS
+    if 0.0 <= record.idle < record.timeout / 2 and record.bytes_in > 0:
+        text = (
+            f"The {peer_kind(record)} was too slow {steps.get(step, 'in the handshake')}: {record.bytes_in} bytes received in"
+            f" {record.timeout:g} s, the last of them {round(record.idle, 2):g} s before the end."
+        )
+        return text + _LEFT.get(record.cause, "")
     verb = "was silent" if record.timeout else "reset the connection" if record.errno else "closed the connection"
     waited = f" for {record.timeout:g} s" if record.timeout else ""
     got = f", {record.bytes_in} bytes received" if record.bytes_in >= 0 else ""
