@@ -65,7 +65,7 @@ def test_filters(shaken: Any, words: str, causes: list[str]) -> None:
         ("all", "Expects [failed|ok|probes] [json]"), ("cause", "'cause' expects an argument."), ("cause x", "Unknown cause 'x'"),
         ("source x", "'x' is no address"), ("since x", "'x' is not a time"), ("last 0", "'last' expects a number"),
         ("last 5000", "'last' expects a number"), ("since 100001d", "longer than the longest time, 100000 days"),
-        (f"since {'9' * 5000}", "longer than the longest time"),
+        (f"since {'9' * 5000}", "longer than the longest time"), ("failed ok", "'failed' and 'ok' exclude each other."),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense(shaken: Any, words: str, answer: str) -> None:

@@ -45,6 +45,8 @@ class Process:
 
     def ask(self, command: str) -> str:
         self.asked.append(command)
+        if command == "show stat":
+            return "# pxname,svname,\nwww,FRONTEND,\napp,BACKEND,\n"
         if "counters" in command:
             return json.dumps({"counters": self.rows})
         return json.dumps([NEWEST])
@@ -88,6 +90,13 @@ def test_only_what_has_changed_is_asked_for_again() -> None:
     assert watch.look(104.0)[0].rate == 0.0, "started anew"
 
 
+def test_a_frontend_that_is_not_there() -> None:
+    Watch(Process().ask, Wanted(frontend="app")).check_frontend()
+    with pytest.raises(CannotAsk, match="no frontend, listen or backend section 'wwww'; is 'www' meant\\?"):
+        Watch(Process().ask, Wanted(frontend="wwww")).check_frontend()
+    Watch(lambda command: "Permission denied\n", Wanted(frontend="x")).check_frontend()  # nobody can tell
+
+
 def test_the_page_in_80_columns() -> None:
     group = Group("no-common-version", False, 400, 312, 4, 1795846211.4, 1.5, ["www/tls", "api/tls"], NEWEST)
     probe = Group("closed-before-any-byte", True, 3, 3, 1, 1795846211.4, 0.0, ["www/tls"])
@@ -104,6 +113,20 @@ def test_the_page_in_80_columns() -> None:
     assert "such failures" not in flat, "the group's own count says it"
     assert "No handshake has failed." in text_of([])
     assert "No answer, trying again: gone" in text_of([group], trouble="gone")
+
+
+@pytest.mark.parametrize(
+    ("facts", "peer"),
+    [
+        ({"outgoing": True, "address": "10.0.0.9", "port": 8443, "client": "", "client_port": 0}, "10.0.0.9:8443,"),
+        ({"outgoing": True, "address": "2001:db8::9", "port": 8443, "client": ""}, "[2001:db8::9]:8443,"),
+        ({"outgoing": False, "address": "", "port": 0, "client": "", "client_port": 0}, "unix:0,"),
+    ],
+)
+def test_a_failure_with_a_server_names_it(facts: dict[str, Any], peer: str) -> None:
+    group = Group("no-common-version", False, 3, 3, 0, 1795846211.4, None, ["app/one"], {**NEWEST, **facts})
+    text = text_of([group])
+    assert f" {peer} " in text and "3 in the last hour\n" in text and " from " not in text.partition("step")[0], text
 
 
 def test_nothing_that_a_client_sends_reaches_the_terminal() -> None:

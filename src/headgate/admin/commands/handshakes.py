@@ -53,6 +53,8 @@ def _wanted(words: Sequence[str]) -> _Wanted:
     rest = iter(words)
     for word in rest:
         if word in _RESULTS:
+            if wanted.result not in ("", word):
+                raise CommandError(f"'{wanted.result}' and '{word}' exclude each other. {_SYNTAX}")
             wanted.result = word
         elif word == "json":
             wanted.as_json = True

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from headgate.base.addresses import Address, Family
+from headgate.base.diagnostics import nearest_word
 from headgate.base.records import dataclass, field
 from headgate.cli.stats_socket import stats_socket
 from headgate.config.model import Config
@@ -106,6 +107,20 @@ class Watch:
         self._totals = {one.code: one.total for one in groups}
         self._at = now
         return groups
+
+    def check_frontend(self) -> None:
+        """See that there is a proxy of the name that is asked for.
+
+        Raises:
+            CannotAsk: there is none.
+        """
+        lines = self._ask("show stat").splitlines()
+        names = dict.fromkeys(line.partition(",")[0] for line in lines if "," in line and not line.startswith("#"))
+        name = self._wanted.frontend
+        if names and name not in names:
+            near = nearest_word(name, tuple(names))
+            meant = f"; is {near!r} meant?" if near else ""
+            raise CannotAsk(f"the process has no frontend, listen or backend section {name!r}{meant}")
 
     def _one(self, code: str) -> Facts | None:
         frontend = f" frontend {self._wanted.frontend}" if self._wanted.frontend else ""

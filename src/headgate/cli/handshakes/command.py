@@ -35,6 +35,8 @@ def handshakes_command(words: Sequence[str]) -> int:
         watch = Watch(asker(address), Wanted(arguments.failed, arguments.cause or "", arguments.frontend))
         source = address.host if not address.port else f"{address.host}:{address.port}"
         groups = watch.look(time.monotonic())
+        if arguments.frontend and not groups:
+            watch.check_frontend()
         if arguments.json:
             _print_json(watch, groups, arguments.interval)
         elif arguments.once or not sys.stdout.isatty():

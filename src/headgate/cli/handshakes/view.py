@@ -61,7 +61,8 @@ def _group(one: Group) -> Iterator[RenderableType]:
     newest = one.newest or {}
     colour = _COLOURS.get(str(newest.get("severity")), "bold") if not one.probe else "dim"
     title = Text(plain(one.code), colour)
-    title.append(f"  {one.hour} in the last hour from {_count(one.sources, 'address')}", "default")
+    sources = f" from {_count(one.sources, 'address')}" if one.sources else ""  # servers are where we went
+    title.append(f"  {one.hour} in the last hour{sources}", "default")
     if one.total != one.hour:
         title.append(f", {one.total} in all", "default")
     if one.rate:
@@ -81,9 +82,7 @@ def _indented(text: str, style: str = "") -> Padding:
 
 def _example(one: Group, newest: Facts) -> Iterator[str]:
     """Who it was, in pieces."""
-    client = plain(newest.get("client"))
-    host = f"[{client}]" if ":" in client else client
-    yield f"{_clock(newest.get('at', one.last))} {host}:{plain(newest.get('client_port', 0))}"
+    yield f"{_clock(newest.get('at', one.last))} {_peer(newest)}"
     more = f" (and {len(one.lines) - 1} more)" if len(one.lines) > 1 else ""
     yield f"on {plain(newest.get('frontend'))}/{plain(newest.get('listener'))}{more}"
     yield f"SNI {plain(newest['sni'])}" if newest.get("sni") else "without SNI"
@@ -97,6 +96,13 @@ def _example(one: Group, newest: Facts) -> Iterator[str]:
         if newest.get(key):
             yield f"{words} {plain(newest[key])}"
     yield f"step {plain(newest.get('step'))}"
+
+
+def _peer(newest: Facts) -> str:
+    """The client, or the server that we went to."""
+    address, port = ("address", "port") if newest.get("outgoing") else ("client", "client_port")
+    host = plain(newest.get(address) or "unix")
+    return f"[{host}]:{plain(newest.get(port, 0))}" if ":" in host else f"{host}:{plain(newest.get(port, 0))}"
 
 
 def _listed(names: Sequence[str], most: int = 3) -> str:
