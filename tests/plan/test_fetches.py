@@ -214,7 +214,8 @@ def client_hello(name: bytes, alpn: bytes) -> bytes:
     ("text", "value"),
     [
         ("req.ssl_hello_type", 1),
-        ("req.ssl_sni", b"www.example.com"),
+        ("req.ssl_sni", b"WWW.example.com"),
+        ("req.ssl_sni,lower", b"www.example.com"),
         ("req.ssl_alpn", b"h2"),
         ("req.ssl_ver", 3 << 16 | 4),
         ("req.ssl_cipherlist", b"\x13\x01"),
@@ -223,7 +224,7 @@ def client_hello(name: bytes, alpn: bytes) -> bytes:
 def test_client_hello(
     text: str, value: object, expression: Callable[..., Expression], make_stream: Callable[..., Stream]
 ) -> None:
-    hello = client_hello(b"www.example.com", b"h2")
+    hello = client_hello(b"WWW.example.com", b"h2")
     compiled = expression(text, Place.FE_TCP_CONTENT)
     stream = make_stream(request_buffer=hello[:-1])
     assert compiled.run(stream) is None

@@ -68,7 +68,7 @@ FULL = message(
 def test_all_facts() -> None:
     hello = read(records(FULL))
     assert (hello.record_version, hello.legacy_version, hello.versions) == (0x0301, 0x0303, (0x1A1A, 0x0304, 0x0303))
-    assert hello.sni == b"www.example.com" and hello.alpn == (b"h2", b"http/1.1")
+    assert hello.sni == b"WWW.Example.COM" and hello.alpn == (b"h2", b"http/1.1")
     assert hello.ciphers == (0x2A2A, 0x1301, 0xC02F) and hello.groups == (0x0A0A, 29, 23)
     assert hello.signature_algorithms == (0x0403, 0x0804) and hello.point_formats == (0, 1) and hello.compressions == (0,)
     assert hello.extensions == (0, 10, 11, 13, 16, 5, 50, 42, 51, 35, 43, 41)
@@ -96,7 +96,7 @@ def test_any_fragmentation_and_trailing_data(size: int, trailing: bytes) -> None
 def test_byte_by_byte() -> None:
     for data in (records(FULL), records(FULL, 50)):
         assert all(parse_client_hello(data[:length]) is None for length in range(len(data)))
-        assert read(data).sni == b"www.example.com"
+        assert read(data).sni == b"WWW.Example.COM"
 
 
 def test_a_real_client() -> None:

@@ -237,6 +237,7 @@ class BindContext:
 
     def _near(self, name: str) -> tuple[str, ...]:
         """The names that are served and most resemble one."""
+        name = name.lower()
         served = self.store.names()
         if len(served) > _COMPARED_MOST:
             domain = name.partition(".")[2].encode("ascii", "replace")

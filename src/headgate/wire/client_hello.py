@@ -68,7 +68,7 @@ class ClientHello:
         signature_algorithms: in order; certificate_algorithms: those for certificates, where they are told apart.
         key_shares: the groups that the client sent a key share for (TLS 1.3).
         alpn: offered protocols, in order.
-        sni: host name in lower case, None without one.
+        sni: host name as it was sent, None without one.
         session_id: as sent; not empty when a session of TLS 1.2 is to be resumed, or for middleboxes in 1.3.
         has_ticket: a session ticket (TLS 1.2) was presented.
         offers_psk: a pre-shared key was offered: in TLS 1.3 the client wants to resume.
@@ -298,7 +298,7 @@ def _host_name(reader: _Reader) -> bytes | None:
             continue
         if found is not None or not name or b"\0" in name:
             raise ProtocolViolation("invalid server name in a ClientHello")
-        found = name.lower()
+        found = name
     return found
 
 
