@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.base.addresses import Address, Family, Transport
+from headgate.base.addresses import Address, Family, Transport, ip_text
 from headgate.base.diagnostics import ConfigError, Location
 from headgate.config.addresses import parse_address, split_commas
 from headgate.config.cursor import Word
@@ -125,3 +127,9 @@ def test_only_config_errors(text: str, allow: bool) -> None:
     except ConfigError:
         return
     assert isinstance(found, Address)
+
+
+@given(st.ip_addresses(v=6), st.sampled_from([0, 0xFFFF << 32, 1 << 64]), st.integers(0, 2**32 - 1))
+def test_ip_addresses_are_written_as_the_system_writes_them(any_one: IPv6Address, start: int, four: int) -> None:
+    for address in (any_one, IPv6Address(start + four)):
+        assert ip_text(address) == socket.inet_ntop(socket.AF_INET6, address.packed)

@@ -323,8 +323,10 @@ _TALK = (
     "set table web key 10.0.0.1 data.gpc0 x", "set table web key 10.0.0.1 data.nope 5", "set table web key 10.0.0.1 foo 5",
     "set table nope key 1", "clear table web data.gpc0 gt 2", "show table web",
     "clear table web key 10.0.0.2", "show table", "clear table", "clear table nope", "clear table web foo",
-    "clear table web key", "set table six key ::1 data.gpc0 3", "set table num key 77 data.gpc0 3",
-    "set table text key a=b data.server_id 2", "set table bin key 0102 data.gpc0 1", "show table six", "show table num",
+    "clear table web key", "set table six key ::1 data.gpc0 3", "set table six key ::ffff:10.0.0.9 data.gpc0 3",
+    "set table six key ::10.0.0.9 data.gpc0 3", "set table six key ::ffff:0:10.0.0.9 data.gpc0 3",
+    "set table num key 77 data.gpc0 3", "set table text key a=b data.server_id 2", "set table bin key 0102 data.gpc0 1",
+    "show table six", "show table num",
     "show table text", "clear table bin key 01", "show table bin key 01", "clear table six", "show table",
 )
 

@@ -75,6 +75,8 @@ from headgate.plan.facts import Stream
         ("src,ipmask(255.0.0.0)", ipaddress.ip_address("10.0.0.0")),
         ("ipv6(2001:db8::1),ipmask(24,32)", ipaddress.ip_address("2001:db8::")),
         ("ipv6(2001:db8::1),ipmask(24)", None),
+        ("ipv6(::ffff:a01:203),concat()", b"::ffff:10.1.2.3"),
+        ("ipv6(::a01:203),concat()", b"::10.1.2.3"),
         ("bin(01020304050607),be2dec(:,2)", b"258:772:1286:7"),
         ("bin(01020304050607),be2dec(-,2,1)", b"258-772-1286"),
         ("bin(01020304050607),be2dec(,2,1)", b"2587721286"),

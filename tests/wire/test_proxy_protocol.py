@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headgate.base.addresses import ip_text
 from headgate.wire import proxy_protocol
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.proxy_protocol import Command, Family, ProxyHeader, TlsInfo, encode_v1, encode_v2, parse, tlvs_for
 
 IPV4 = st.ip_addresses(v=4).map(lambda address: str(address).encode())
-IPV6 = st.ip_addresses(v=6).map(lambda address: str(address).encode())
+IPV6 = st.ip_addresses(v=6).map(lambda address: ip_text(address).encode())
 PORT = st.integers(0, 65535)
 TLVS = st.lists(st.tuples(st.sampled_from([1, 2, 4, 5, 0x30, 0xE0, 0xFF]), st.binary(max_size=100)), max_size=5)
 
@@ -44,7 +45,9 @@ def test_examples_of_the_specification() -> None:
     assert read(b"PROXY UNKNOWN ffff:: what ever 1 2\r\n").source == b""
     assert encode_v1(b"10.0.0.1", 1, b"10.0.0.2", 2) == b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n"
     assert encode_v1(b"", 0, b"/run/x", 0) == b"PROXY UNKNOWN\r\n"
-    assert encode_v1(b"10.0.0.1", 1, b"::1", 2).startswith(b"PROXY TCP6 ")
+    assert encode_v1(b"10.0.0.1", 1, b"::1", 2) == b"PROXY TCP6 ::ffff:10.0.0.1 ::1 1 2\r\n"
+    for header in (b"PROXY TCP6 ::ffff:a00:1 ::1 1 2\r\n", encode_v2(b"10.0.0.1", 1, b"::1", 2)):
+        assert read(header).source == b"::ffff:10.0.0.1", "as inet_ntop(3) writes it"
 
 
 @pytest.mark.parametrize("line", [

@@ -6,6 +6,7 @@ Only the form is known here: names are resolved and sockets opened in `runtime`.
 from __future__ import annotations
 
 import enum
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from headgate.base.records import dataclass
@@ -72,3 +73,17 @@ class Address:
         if self.family in (Family.INET, Family.NAME):
             return f"{self.host}:{self.port}"
         return self.host if self.family is Family.UNIX else f"{self.family.value}@{self.host}"
+
+
+def ip_text(address: IPv4Address | IPv6Address) -> str:
+    """An IP address as inet_ntop(3) writes it: an IPv4 one that is in an IPv6 one can be seen.
+
+    >>> ip_text(IPv6Address("::ffff:102:304")), ip_text(IPv6Address("::102:304")), ip_text(IPv6Address("::1"))
+    ('::ffff:1.2.3.4', '::1.2.3.4', '::1')
+    """
+    if isinstance(address, IPv4Address):
+        return str(address)
+    number = int(address)
+    if number >> 32 == 0xFFFF:
+        return f"::ffff:{IPv4Address(number & 0xFFFFFFFF)}"
+    return f"::{IPv4Address(number)}" if 0xFFFF < number <= 0xFFFFFFFF else str(address)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
+from headgate.base.addresses import ip_text
 from headgate.plan.facts import Stream, Value
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -53,7 +54,7 @@ def parse_address(text: bytes) -> Address | None:
 @lru_cache(maxsize=8192)
 def address_text(address: Address) -> bytes:
     """The canonical text of an address."""
-    return str(address).encode()
+    return ip_text(address).encode()
 
 
 def parse_integer(text: bytes) -> int | None:

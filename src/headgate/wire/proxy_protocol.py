@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from headgate.base.addresses import ip_text
 from headgate.base.records import dataclass
 from headgate.wire.errors import ProtocolViolation
 
@@ -184,7 +185,7 @@ def _parse_v1(data: bytes) -> ProxyHeader | None:
 def _address_text(text: bytes, family: Family) -> bytes:
     kind = ipaddress.IPv4Address if family is Family.INET else ipaddress.IPv6Address
     try:
-        return str(kind(text.decode("ascii"))).encode("ascii")
+        return ip_text(kind(text.decode("ascii"))).encode("ascii")
     except ValueError:
         raise ProtocolViolation("invalid address in a PROXY protocol line") from None
 
@@ -229,9 +230,9 @@ def _addresses(data: bytes, family: Family) -> tuple[bytes, int, bytes, int]:
     width = 4 if family is Family.INET else 16
     ports = 16 + 2 * width
     return (
-        str(ipaddress.ip_address(data[16 : 16 + width])).encode("ascii"),
+        ip_text(ipaddress.ip_address(data[16 : 16 + width])).encode("ascii"),
         int.from_bytes(data[ports : ports + 2], "big"),
-        str(ipaddress.ip_address(data[16 + width : ports])).encode("ascii"),
+        ip_text(ipaddress.ip_address(data[16 + width : ports])).encode("ascii"),
         int.from_bytes(data[ports + 2 : ports + 4], "big"),
     )
 
@@ -309,7 +310,7 @@ def encode_v1(source: bytes, source_port: int, destination: bytes, destination_p
     if pair is None:
         return b"PROXY UNKNOWN\r\n"
     family = 4 if pair[0].version == 4 else 6
-    return f"PROXY TCP{family} {pair[0]} {pair[1]} {source_port} {destination_port}\r\n".encode("ascii")
+    return f"PROXY TCP{family} {ip_text(pair[0])} {ip_text(pair[1])} {source_port} {destination_port}\r\n".encode("ascii")
 
 
 def encode_local() -> bytes:

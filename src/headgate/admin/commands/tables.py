@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 
 from headgate.admin.context import Context
 from headgate.admin.registry import Command, CommandError, Level
+from headgate.base.addresses import ip_text
 from headgate.config.stick_tables import DATA_TYPES, KeyType, Kind
-from headgate.plan.samples import parse_address
+from headgate.plan.samples import Address, parse_address
 from headgate.plan.table_layout import REFS, Column, Row
 from headgate.tables.table import Table
 
@@ -58,7 +59,8 @@ def _key_text(table: Table, key: bytes) -> str:
         return _text(key)
     if kind is KeyType.BINARY:
         return key.hex().upper()
-    return str(table.layout.value_of(key))
+    value = table.layout.value_of(key)
+    return ip_text(value) if isinstance(value, Address) else str(value)
 
 
 def _pointer(table: Table, key: bytes) -> str:

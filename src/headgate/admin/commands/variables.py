@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from headgate.admin import targets
 from headgate.admin.context import Context
 from headgate.admin.registry import Command, CommandError, Level, Mode, Scope
+from headgate.base.addresses import ip_text
 from headgate.base.diagnostics import ConfigError, Location
 from headgate.config.cursor import Word
 from headgate.config.parse_expression import parse_expression
@@ -25,7 +26,7 @@ def _type_of(value: Value) -> tuple[str, str]:
     if isinstance(value, int):
         return "sint", str(value)
     if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
-        return f"ipv{value.version}", str(value)
+        return f"ipv{value.version}", ip_text(value)
     assert isinstance(value, bytes)
     return "str", value.decode("utf-8", "surrogateescape")
 
