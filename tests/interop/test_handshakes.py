@@ -262,10 +262,10 @@ frontend unused
     bind {tmp_path}/unused
     default_backend checked
 backend checked
-    server one 127.0.0.1:{running.port} check inter 100ms ssl verify none
+    server one 127.0.0.1:{running.port} check inter 250ms ssl verify none
 """
     stack.callback(start_subject(checker, config, tmp_path, (), name="checks").stop)
-    wait_until(lambda: running.total("closed-without-request") >= 20, "twenty checks")
+    wait_until(lambda: running.total("closed-without-request") >= 12, "a dozen checks")
     assert "L6OK" in ask_socket(tmp_path / "checker", "show stat")
     assert running.handshakes("failed") == []
     assert not [line for line in running.logs.lines if "SSL" in line or "BADREQ" in line or "Connect from" in line]
