@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headgate.proxy.port import Lost
-from tests.proxy.playbook import Playbook
+from tests.proxy.playbook import Client, Playbook, Server
 
 SIMPLE = """
 frontend fe
@@ -27,6 +27,16 @@ def book(tmp_path: Path, *, backend: str = "", frontend: str = "") -> Playbook:
     text = SIMPLE.replace("    default_backend be\n", f"    default_backend be\n{frontend}")
     text = text.replace("    balance", f"{backend}    balance")
     return Playbook(text, tmp_path)
+
+
+def kept_alive(play: Playbook) -> tuple[Client, Server]:
+    """A client and its server with one exchange behind them, and the server's connection idle."""
+    client = play.client()
+    client.sends(GET)
+    server = play.server()
+    server.sends(OK)
+    client.got()
+    return client, server
 
 
 def test_a_request_is_forwarded_unchanged_and_so_is_its_response(tmp_path: Path) -> None:
@@ -369,11 +379,7 @@ def test_keep_alive_timeout_closes_without_a_word(tmp_path: Path) -> None:
 
 def test_a_stale_idle_connection_is_replaced_without_the_client_noticing(tmp_path: Path) -> None:
     play = Playbook(ALONE, tmp_path)
-    client = play.client()
-    client.sends(GET)
-    old = play.server()
-    old.sends(OK)
-    client.got()
+    client, old = kept_alive(play)
     client.sends(GET)
     old.shuts()
     new = play.server()
@@ -385,11 +391,7 @@ def test_a_stale_idle_connection_is_replaced_without_the_client_noticing(tmp_pat
 
 def test_a_post_is_not_repeated_on_a_stale_connection(tmp_path: Path) -> None:
     play = Playbook(ALONE, tmp_path)
-    client = play.client()
-    client.sends(GET)
-    old = play.server()
-    old.sends(OK)
-    client.got()
+    client, old = kept_alive(play)
     client.sends(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
     old.shuts()
     assert not play.connector.attempts
@@ -400,11 +402,7 @@ def test_a_post_is_not_repeated_on_a_stale_connection(tmp_path: Path) -> None:
 
 def test_a_post_is_repeated_where_retry_on_says_so(tmp_path: Path) -> None:
     play = Playbook(ALONE.replace("    balance", "    retry-on empty-response\n    balance"), tmp_path)
-    client = play.client()
-    client.sends(GET)
-    old = play.server()
-    old.sends(OK)
-    client.got()
+    client, old = kept_alive(play)
     client.sends(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
     old.shuts()
     play.server().sends(OK)
@@ -413,11 +411,7 @@ def test_a_post_is_repeated_where_retry_on_says_so(tmp_path: Path) -> None:
 
 def test_a_first_request_on_a_stale_connection_is_answered(tmp_path: Path) -> None:
     play = Playbook(ALONE.replace("    balance", "    http-reuse always\n    balance"), tmp_path)
-    client = play.client()
-    client.sends(GET)
-    old = play.server()
-    old.sends(OK)
-    client.got()
+    _, old = kept_alive(play)
     other = play.client()
     other.sends(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
     old.shuts()
@@ -427,11 +421,7 @@ def test_a_first_request_on_a_stale_connection_is_answered(tmp_path: Path) -> No
 @pytest.mark.parametrize("forbids", ["    retry-on none\n", "    retries 0\n", "    http-request disable-l7-retry\n"])
 def test_what_forbids_retries_forbids_those_of_stale_connections(tmp_path: Path, forbids: str) -> None:
     play = Playbook(ALONE.replace("    balance", f"{forbids}    balance"), tmp_path)
-    client = play.client()
-    client.sends(GET)
-    old = play.server()
-    old.sends(OK)
-    client.got()
+    client, old = kept_alive(play)
     client.sends(GET)
     old.shuts()
     assert not play.connector.attempts

@@ -259,8 +259,7 @@ class ConfigDraft:
 
     def start_paths(self, file: str, base: str) -> None:
         """From here on, relative names in `file` start at `base`."""
-        self.path_base = base
-        self.path_bases |= {file: base}
+        self.path_base = self.path_bases[file] = base
 
     def path(self, written: str) -> str:
         """A file name as it must be opened."""

@@ -59,8 +59,9 @@ class LineDefaults:
     def at(self, place: Location) -> LineDefaults:
         """The same for a line, with what `default-path` says where it stands."""
         base = self.path_bases.get(place.file, "")
-        certificates = self.certificates.at(base)
-        return replace(self, ca_base=self.ca_base or base, certificates=certificates, path_base=base) if base else self
+        if not base:
+            return self
+        return replace(self, ca_base=self.ca_base or base, certificates=self.certificates.at(base), path_base=base)
 
 
 #: Options that `BindPolicy` has as they were written, by keyword.

@@ -172,7 +172,8 @@ class Machine:
     # --- answers -----------------------------------------------------------------------------------------------------
 
     def _empty(self, step: ExpectStep | JudgeStep, status: CheckStatus) -> CheckResult:
-        return CheckResult(status, None, printable(f"TCPCHK got an empty response at step {step.number}{_quoted_comment(step)}"))
+        comment = _comment_of(step, _QUOTE)
+        return CheckResult(status, None, printable(f"TCPCHK got an empty response at step {step.number}{comment}"))
 
     def _judge(self, step: JudgeStep) -> Effect | None:
         self._talked = True
@@ -290,7 +291,7 @@ class Machine:
         label = getattr(step, "label", "") or ("send" if isinstance(step, SendStep) else "")
         if not self._named or step is None or not step.number or not label:
             return ""
-        return f" at step {step.number} of tcp-check ({label})" + _quoted_comment(step)
+        return f" at step {step.number} of tcp-check ({label})" + _comment_of(step, _QUOTE)
 
     def timed_out(self) -> CheckResult:
         """No answer in time."""
@@ -301,13 +302,11 @@ class Machine:
         return CheckResult(self._status(word, CheckStatus.L7TOUT), None, printable(self.place))
 
 
-def _comment_of(step: Step | None) -> str:
+#: Around comments where there was no answer to look at: HAProxy puts them into quotes then.
+_QUOTE: Final = "'"
+
+
+def _comment_of(step: Step | None, quote: str = "") -> str:
     """What messages say behind their text."""
     comment = getattr(step, "comment", "")
-    return f" comment: {comment}" if comment else ""
-
-
-def _quoted_comment(step: Step) -> str:
-    """The same where there was no answer to look at: HAProxy puts it into quotes then."""
-    comment = getattr(step, "comment", "")
-    return f" comment: '{comment}'" if comment else ""
+    return f" comment: {quote}{comment}{quote}" if comment else ""

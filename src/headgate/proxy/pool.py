@@ -94,13 +94,14 @@ class Pool:
         group = self._groups.get(key)
         if not group:
             return None
-        connection = next(reversed(group))
-        if proven and not connection.reuses:
+        if proven:
             found = next((one for one in reversed(group) if one.reuses), None)
             if found is None:
                 return None
             connection = found
-        del group[connection]
+            del group[connection]
+        else:
+            connection = group.popitem()[0]
         if not group and key is not None:
             del self._groups[key]  # a client's own, for instance, which may never come again
         self._left(connection)

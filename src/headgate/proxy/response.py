@@ -390,9 +390,7 @@ class ResponsePath(Exchange):
                 self.fail(Outcome.RESPONSE_ABORTED_BY_CLIENT, 400)
             elif stale and self.owner.streams > 1:
                 # As a server does between two requests: the client may repeat this one (manual, "http-reuse").
-                self.keep_client = False
-                self.drop_server()
-                self.finish(Outcome.RESPONSE_EMPTY)
+                self._fail(Outcome.RESPONSE_EMPTY, 0)
             else:
                 self.fail(Outcome.RESPONSE_EMPTY)
         elif phase == TRANSFER:

@@ -344,15 +344,11 @@ class ServerSessions:
             return cause
         if not resumed:
             record.early_from = float("-inf")
-        if offered is not None:
-            unclean = offered.unclean
-            if resumed:
-                self._forgiving = self._forgiving or unclean is Cause.UNCLEAN_BY_SERVER
-            else:
-                if unclean is Cause.UNCLEAN_BY_SERVER and self._forgiving:
-                    unclean = None
-                cause = Cause.EXPIRED if offered.expired(now) else unclean or Cause.REFUSED
-                self._refused(record, offered, cause)
+        if offered is not None and resumed:
+            self._forgiving = self._forgiving or offered.unclean is Cause.UNCLEAN_BY_SERVER
+        elif offered is not None:
+            cause = self._why_not(offered, now)
+            self._refused(record, offered, cause)
         if SSL_version(ssl) >= TLS_1_3:
             handle._seen = current
             handle.awaits_ticket = True
@@ -422,6 +418,14 @@ class ServerSessions:
             for session in handle._tied:
                 session.unclean = unclean
         handle._record = None
+
+    def _why_not(self, offered: Session, now: float) -> Cause:
+        """Why the server did not resume a session."""
+        if offered.expired(now):
+            return Cause.EXPIRED
+        if offered.unclean is Cause.UNCLEAN_BY_SERVER and self._forgiving:
+            return Cause.REFUSED
+        return offered.unclean or Cause.REFUSED
 
     def _refused(self, record: _Record, offered: Session, cause: Cause) -> None:
         """The server did not know it, and so nothing that is older."""

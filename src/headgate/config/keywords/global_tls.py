@@ -78,9 +78,10 @@ def _extra_files(cursor: Cursor, section: GlobalSection) -> None:
     found = cursor.choice("kind of file", kinds)
     while cursor.more:
         found = found | cursor.choice("kind of file", kinds)
-        for word in cursor.words[1:]:
-            if word.text in ("none", "all"):
-                raise cursor.wrong(word, f"'{word.text}' stands alone: it says what is done with every kind of file")
+    written = cursor.words[1:]
+    alone = next((word for word in written if word.text in ("none", "all")), None)
+    if alone is not None and len(written) > 1:
+        raise cursor.wrong(alone, f"'{alone.text}' stands alone: it says what is done with every kind of file")
     section.settings.put("ssl-load-extra-files", found, cursor.keyword.location)
 
 

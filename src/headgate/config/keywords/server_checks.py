@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headgate.base.addresses import Family
-from headgate.config.addresses import parse_address
+from headgate.config.addresses import PortRule, parse_address
 from headgate.config.cursor import Cursor
 from headgate.config.keywords.check_rules import read_protocol
 from headgate.config.keywords.line_options import (
@@ -22,16 +22,14 @@ from headgate.config.keywords.tls_options import protocols
 from headgate.config.registry import KEYWORDS, Parser, Scope
 
 
-def _addr(cursor: Cursor, draft: HasSettings) -> None:
-    """`addr <ipv4|ipv6>`, with a port as HAProxy takes it."""
-    word = cursor.next("an address")
-    draft.settings.put("addr", parse_address(word, whole_ipv6=True), word.location)
+def _address(key: str, port: PortRule) -> Parser:
+    """`addr <ipv4|ipv6>`, with a port as HAProxy takes it, and `agent-addr <addr>`, whose port is `agent-port`."""
 
+    def parse(cursor: Cursor, draft: HasSettings) -> None:
+        word = cursor.next("an address")
+        draft.settings.put(key, parse_address(word, port=port, whole_ipv6=True), word.location)
 
-def _agent_addr(cursor: Cursor, draft: HasSettings) -> None:
-    """`agent-addr <addr>`; its port is `agent-port`."""
-    word = cursor.next("an address")
-    draft.settings.put("agent-addr", parse_address(word, port="forbidden"), word.location)
+    return parse
 
 
 def _socks4(cursor: Cursor, draft: HasSettings) -> None:
@@ -83,8 +81,8 @@ def _words(what: str, words: tuple[str, ...]) -> Parser:
 
 
 _OPTIONS: dict[str, Parser] = {
-    "addr": _addr,
-    "agent-addr": _agent_addr,
+    "addr": _address("addr", "optional"),
+    "agent-addr": _address("agent-addr", "forbidden"),
     "agent-check": flag("agent-check"),
     "agent-inter": store("agent-inter", _interval("agent-inter")),
     "agent-port": store("agent-port", integer("agent-port", 1, 65535)),
