@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import socket
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from tests.interop.backends import Backend, Wire, answer, read_head, read_reques
 from tests.interop.conftest import StartProxy
 from tests.interop.programs import wait_until
 from tests.interop.test_http_messages import GET, one_server
+from tests.interop.tls_client import client_context, visit
 
 MakeBackend = Callable[..., Backend]
 
@@ -155,6 +157,25 @@ def test_slow_reader_costs_a_constant_few_buffers(proxy: StartProxy, backend: Ma
     assert peak - before < 8192, "256 MB went through"
     client.send(GET)
     server.wait_for(lambda self: self.requests, "the connection is usable after it")
+
+
+def test_a_tls_connection_that_is_over_gives_its_memory_back(proxy: StartProxy, certificates: pathlib.Path) -> None:
+    """However long its timeouts would have been; what stays is a record of the handshake."""
+    started = proxy(
+        f"""
+        frontend web
+            timeout client 1h
+            bind 127.0.0.1:{{port}} ssl crt {certificates}/site.pem
+            http-request return status 200
+        """
+    )
+    context = client_context(certificates)
+    visit(context, ("127.0.0.1", started.port))
+    before = started.program.resident_kb()
+    for _ in range(200):
+        visit(context, ("127.0.0.1", started.port))
+    # OpenSSL has 21 kB for a connection.
+    assert started.program.resident_kb() - before < 2048
 
 
 def test_large_upload_waits_for_a_slow_server(proxy: StartProxy, backend: MakeBackend) -> None:

@@ -24,7 +24,7 @@ from headgate.plan.frontends import Plan
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Lost, Owner
 from headgate.proxy.relay import RelaySession
-from headgate.proxy.services import Attempt, Timed
+from headgate.proxy.services import Attempt, Reminder, Timed
 from headgate.proxy.sides import Backend, Frontend, Shared
 from headgate.tables.opening import open_tables
 from headgate.tables.table import Table
@@ -42,7 +42,7 @@ class Clock:
 
     def arm(self, timed: Timed, deadline: float) -> None:
         timed.deadline = deadline
-        timed.armed = deadline
+        timed.armed = Reminder(deadline, timed)
         heapq.heappush(self._timed, (deadline, next(self._order), timed))
 
     def retire(self, timed: Timed) -> None:
@@ -65,7 +65,7 @@ class Clock:
             self.now = max(self.now, at)
             if timed.deadline and timed.deadline <= self.now:
                 timed.deadline = 0.0
-                timed.armed = 0.0
+                timed.armed = None
                 timed.timed_out()
                 self.settle()
             elif timed.deadline > self.now:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from headgate.proxy.services import Reminder
 from headgate.runtime.loop import Loop, reactor_of, run
 from headgate.runtime.reactor import READ, Reactor
 
@@ -27,7 +28,8 @@ def driven(scenario: Callable[[Reactor], Awaitable[None]]) -> None:
 
 class Alarm:
     def __init__(self, rings: Callable[[], None]) -> None:
-        self.deadline = self.armed = 0.0
+        self.deadline = 0.0
+        self.armed: Reminder | None = None
         self.timed_out = rings
 
 

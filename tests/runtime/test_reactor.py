@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
 
+from headgate.proxy.services import Reminder
 from headgate.runtime.loop import reactor_of
 from headgate.runtime.loop import run as run_loop
 from headgate.runtime.reactor import READ, WRITE, Reactor
@@ -18,7 +20,7 @@ class Alarm:
 
     def __init__(self, done: asyncio.Event | None = None) -> None:
         self.deadline = 0.0
-        self.armed = 0.0
+        self.armed: Reminder | None = None
         self.rang = 0
         self.done = done
 
@@ -158,6 +160,33 @@ def test_retired_deadlines_leave_the_heap() -> None:
         reactor.retire(alarm)
     assert len(reactor._heap) < 1500
     reactor.close()
+
+
+def test_whoever_has_retired_is_not_kept() -> None:
+    """A connection that is over must not take up memory until its timeout would have come."""
+    reactor = Reactor()
+    alarm = Alarm()
+    reactor.arm(alarm, reactor.now + 7200)
+    reactor.arm(alarm, reactor.now + 3600)
+    reactor.retire(alarm)
+    gone = weakref.ref(alarm)
+    del alarm
+    assert gone() is None and not reactor.waiting()
+    reactor.close()
+
+
+def test_who_was_armed_again_behind_its_retirement_is_called_once() -> None:
+    async def scenario(reactor: Reactor) -> None:
+        alarm = Alarm(asyncio.Event())
+        reactor.arm(alarm, reactor.now + 0.01)
+        reactor.retire(alarm)
+        reactor.arm(alarm, reactor.now + 0.02)
+        assert reactor.waiting() == [alarm]
+        assert alarm.done is not None
+        await alarm.done.wait()
+        assert alarm.rang == 1 and alarm.armed is None and not reactor.waiting()
+
+    driven(scenario)
 
 
 def test_later_runs_after_the_event_that_asked_for_it() -> None:

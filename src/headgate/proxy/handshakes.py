@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from headgate.base.connection_errors import ConnectionFailure
 from headgate.observe.handshakes import FOLDING_PERIOD, Folding
 from headgate.plan.table_layout import TLS_FAILURE
+from headgate.proxy.services import Reminder
 
 if TYPE_CHECKING:
     from headgate.observe.counters import ListenerCounters
@@ -91,7 +92,7 @@ class FoldedLine:
         self._side = side
         self._record = record
         self._folding = folding
-        self.armed = 0.0
+        self.armed: Reminder | None = None
         self.deadline = 0.0
 
     def timed_out(self) -> None:

@@ -19,6 +19,7 @@ from headgate.plan.facts import Session
 from headgate.proxy.handshakes import handshake_unused
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.port import Channel, Lost
+from headgate.proxy.services import Reminder
 from headgate.proxy.sides import CLOSE, FOREVER, Frontend
 from headgate.proxy.tracking import session_begins
 from headgate.wire.errors import ProtocolViolation
@@ -76,7 +77,7 @@ class HttpSession(Session):
         self.stream: HttpStream | None = None
         self.buffer = b""
         self.deadline = 0.0
-        self.armed = 0.0
+        self.armed: Reminder | None = None
         self.idle_from = 0.0
         self.first_byte_at = 0.0
         self.handshake_ms = 0

@@ -16,7 +16,7 @@ from headgate.plan.facts import Session, Stream, destination_of
 
 if TYPE_CHECKING:
     from headgate.proxy.server_connection import ServerConnection
-    from headgate.proxy.services import Scheduler
+    from headgate.proxy.services import Reminder, Scheduler
 
 _WITH_PORTS: Final = (Family.INET, Family.INET6, Family.NAME)
 
@@ -81,7 +81,7 @@ class Pool:
         self.server = server
         self.idle = 0
         self.deadline = 0.0
-        self.armed = 0.0
+        self.armed: Reminder | None = None
         self._scheduler = scheduler
         self._limit = server.spec.pool_max_conn
         self._purge_delay = server.spec.pool_purge_delay
@@ -122,7 +122,7 @@ class Pool:
         else:
             counters.idle_unsafe += 1
         connection.idle_since = self._scheduler.now
-        if not self.armed:
+        if self.armed is None:
             self._scheduler.arm(self, self._scheduler.now + self._purge_delay)
         return True
 

@@ -21,7 +21,7 @@ from headgate.proxy.handshakes import handshake_unused
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.resolving import Resolving
 from headgate.proxy.seeking import AWAIT_SLOT, CONNECT, TURN_AROUND, last_failure, observe_failure
-from headgate.proxy.services import Cancellable, Lookups
+from headgate.proxy.services import Cancellable, Lookups, Reminder
 from headgate.proxy.sides import Backend, Frontend
 from headgate.proxy.tracking import session_begins, stream_ends
 
@@ -49,7 +49,7 @@ class RelaySession(Session):
         Session.__init__(self, side.shared.world, side.plan)
         self.side = side
         self.deadline = 0.0
-        self.armed = 0.0
+        self.armed: Reminder | None = None
         self.idle_from = 0.0
         self.handshake_ms = 0
         self.counted: ListenerCounters | None = None

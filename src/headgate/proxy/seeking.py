@@ -87,7 +87,8 @@ class Seeking(Stream):
         if seconds:
             scheduler = self.scheduler
             deadline = scheduler.now + seconds
-            if 0.0 < owner.armed <= deadline:
+            reminder = owner.armed
+            if reminder is not None and reminder.at <= deadline:
                 owner.deadline = deadline
             else:
                 scheduler.arm(owner, deadline)

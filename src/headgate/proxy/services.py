@@ -14,11 +14,34 @@ from headgate.plan.verdicts import Question
 from headgate.proxy.port import Channel, Lost
 
 
+class Reminder:
+    """What a scheduler keeps of a deadline until its time has come.
+
+    It lets go of its owner when that one retires: else a connection that is over would keep its memory, and OpenSSL's, for
+    as long as its timeout would have taken.
+
+    Attributes:
+        at: when, monotonic seconds.
+        timed: whose; None: nobody's any more.
+    """
+
+    __slots__ = ("at", "timed")
+
+    def __init__(self, at: float, timed: Timed) -> None:
+        self.at = at
+        self.timed: Timed | None = timed
+
+
 class Timed(Protocol):
-    """Something with one deadline; see `runtime.reactor.Timed`."""
+    """Something with at most one deadline.
+
+    Attributes:
+        deadline: seconds on the monotonic clock, 0.0 for none. Plain assignment moves it later or removes it.
+        armed: the earliest reminder that is kept for it. Owned by the scheduler.
+    """
 
     deadline: float
-    armed: float
+    armed: Reminder | None
 
     def timed_out(self) -> None:
         """The deadline has passed."""

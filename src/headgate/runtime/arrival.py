@@ -18,8 +18,9 @@ from headgate.proxy.handshakes import handshake_completed, handshake_failed
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.relay import RelaySession
+from headgate.proxy.services import Reminder, Timed
 from headgate.runtime.channel import NOBODY, PlainChannel, has_unread
-from headgate.runtime.reactor import READ, Reactor, Timed
+from headgate.runtime.reactor import READ, Reactor
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.hello_length import bytes_wanted, in_one_record
 from headgate.wire.proxy_protocol import Command, Family, parse
@@ -75,7 +76,7 @@ class Arrival:
         self.sock = sock
         self.session = session
         self.deadline = 0.0
-        self.armed = 0.0
+        self.armed: Reminder | None = None
         self.started = self.reactor.now
         self._part = b""
         self._seen = b""

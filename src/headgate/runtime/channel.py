@@ -16,6 +16,7 @@ from typing import Final, Protocol, cast
 
 from headgate.plan.facts import TlsFacts
 from headgate.proxy.port import Lost, Owner
+from headgate.proxy.services import Reminder
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 
 #: First size of a read; doubled while the peer fills it, up to the second figure.
@@ -94,7 +95,7 @@ class Farewell:
     def __init__(self, channel: Closable, seconds: float) -> None:
         self.channel = channel
         self.deadline = 0.0
-        self.armed = 0.0
+        self.armed: Reminder | None = None
         self.left = LINGER_BYTES
         channel.reactor.arm(self, channel.reactor.now + seconds)
 

@@ -17,6 +17,7 @@ from headgate.plan.facts import Session, TlsFacts
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel
 from headgate.proxy.relay import RelaySession
+from headgate.proxy.services import Reminder
 from headgate.proxy.sides import Frontend
 from headgate.runtime.arrival import Arrival, ClientSession, refuses
 from headgate.runtime.channel import NOBODY, PlainChannel, Socket
@@ -130,7 +131,7 @@ class Listener:
         self.paused = False
         self.open = False
         self.deadline = 0.0
-        self.armed = 0.0
+        self.armed: Reminder | None = None
         self._http = side.spec.mode is Mode.HTTP
         self._inet = sock.family in (socket.AF_INET, socket.AF_INET6)
         self._six = sock.family == socket.AF_INET6

@@ -15,6 +15,7 @@ import dns.message
 import dns.query
 
 from headgate.config.resolvers import NameServer
+from headgate.proxy.services import Reminder
 from headgate.runtime.checks.connection import Connection, TlsClient, TlsLayer, locate, open_socket
 from headgate.runtime.checks.failures import TlsFailure
 from headgate.runtime.loop import reactor_of
@@ -47,7 +48,7 @@ class _Stream:
     def __init__(self, owner: NameServerStreams, reactor: Reactor) -> None:
         self.answered = False
         self.deadline = 0.0
-        self.armed = 0.0
+        self.armed: Reminder | None = None
         self._owner = owner
         self._reactor = reactor
         self._waiting: dict[int, asyncio.Future[bytes]] = {}

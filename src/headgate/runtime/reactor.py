@@ -15,7 +15,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Final
+
+from headgate.proxy.services import Reminder, Timed
 
 READ: Final = select.EPOLLIN | select.EPOLLRDHUP
 WRITE: Final = select.EPOLLOUT
@@ -32,27 +34,12 @@ _push: Final = heapq.heappush
 _BATCH: Final = 42
 #: How long what is due waits while more events are ready than a turn serves, seconds: what it waited for may be among them.
 _DUE_WAITS: Final = 0.05
-#: Retired deadlines that the heap may hold before it is cleaned.
-_COMPACT: Final = 512
+#: Reminders of nobody that the heap may hold before it is cleaned: few, so that new ones find the memory of old ones warm.
+_COMPACT: Final = 64
 
 
 def _print_bug(error: Exception) -> None:
     traceback.print_exception(error, file=sys.stderr)
-
-
-class Timed(Protocol):
-    """Something with at most one deadline.
-
-    Attributes:
-        deadline: seconds on the monotonic clock, 0.0 for none. Plain assignment moves it later or removes it.
-        armed: the earliest entry that the heap holds for it, 0.0 for none. Owned by the reactor.
-    """
-
-    deadline: float
-    armed: float
-
-    def timed_out(self) -> None:
-        """The deadline has passed."""
 
 
 class Reactor:
@@ -72,7 +59,7 @@ class Reactor:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
-        self._heap: list[tuple[float, int, Timed]] = []
+        self._heap: list[tuple[float, int, Reminder]] = []
         self._order = 0
         self._dead = 0
         self._later: list[Callable[[], None]] = []
@@ -93,6 +80,7 @@ class Reactor:
             with contextlib.suppress(OSError):  # closed already
                 self.unwatch(fd)
         self._heap.clear()
+        self._dead = 0
 
     def close(self) -> None:
         """Nothing is watched any more."""
@@ -215,7 +203,8 @@ class Reactor:
 
     def waiting(self) -> list[Timed]:
         """Those who have a deadline."""
-        return [timed for at, _, timed in self._heap if timed.armed == at and timed.deadline]
+        kept = [reminder.timed for _, _, reminder in self._heap]
+        return [timed for timed in kept if timed is not None and timed.deadline]
 
     # --- work for the end of the turn ---
 
@@ -235,52 +224,51 @@ class Reactor:
     # --- deadlines ---
 
     def arm(self, timed: Timed, deadline: float) -> None:
-        """Set a deadline. Only an assignment when the heap holds an earlier entry: it is armed again when that one fires."""
+        """Set a deadline. Only an assignment when there is an earlier reminder: it is set anew when its time has come."""
         timed.deadline = deadline
-        armed = timed.armed
-        if armed and armed <= deadline:
-            return
-        timed.armed = deadline
+        reminder = timed.armed
+        if reminder is not None:
+            if reminder.at <= deadline:
+                return
+            self._drop(reminder)
+        reminder = timed.armed = Reminder(deadline, timed)
         self._order += 1
-        _push(self._heap, (deadline, self._order, timed))
+        _push(self._heap, (deadline, self._order, reminder))
 
     def retire(self, timed: Timed) -> None:
-        """Forget a deadline for good: its owner is closing.
-
-        The heap lets go of it when half of what it holds is retired, so that a long timeout does not keep dead connections.
-        """
+        """Forget a deadline for good: its owner is closing."""
         timed.deadline = 0.0
-        if not timed.armed:
-            return
+        reminder = timed.armed
+        if reminder is not None:
+            timed.armed = None
+            self._drop(reminder)
+
+    def _drop(self, reminder: Reminder) -> None:
+        """Nobody waits for it any more. The heap lets go of such when they are half of what it holds."""
+        reminder.timed = None
         self._dead += 1
         if self._dead > _COMPACT and self._dead * 2 > len(self._heap):
-            kept = []
-            for entry in self._heap:
-                if entry[2].armed == entry[0]:
-                    if entry[2].deadline:
-                        kept.append(entry)
-                    else:
-                        entry[2].armed = 0.0
-            self._heap[:] = kept  # in place: `_fire` may be going through it
+            # in place: `_fire` may be going through it
+            self._heap[:] = [entry for entry in self._heap if entry[2].timed is not None]
             heapq.heapify(self._heap)
             self._dead = 0
 
     def _fire(self, now: float) -> None:
         heap = self._heap
         while heap and heap[0][0] <= now:
-            at, _, timed = heapq.heappop(heap)
-            if timed.armed != at:
-                continue  # an earlier entry took over
-            timed.armed = 0.0
-            deadline = timed.deadline
-            if not deadline:
-                self._dead = max(0, self._dead - 1)
+            reminder = heapq.heappop(heap)[2]
+            timed = reminder.timed
+            if timed is None:
+                self._dead -= 1
                 continue
+            deadline = timed.deadline
             if deadline > now:
-                timed.armed = deadline
+                reminder.at = deadline
                 self._order += 1
-                _push(heap, (deadline, self._order, timed))
-            else:
+                _push(heap, (deadline, self._order, reminder))
+                continue
+            timed.armed = None
+            if deadline:
                 timed.deadline = 0.0
                 try:
                     timed.timed_out()

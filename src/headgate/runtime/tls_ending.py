@@ -14,6 +14,7 @@ import struct
 from typing import Final
 
 from headgate.proxy.port import Lost, Owner
+from headgate.proxy.services import Reminder
 from headgate.runtime.channel import NOBODY, cork, has_unread, lost_reason
 from headgate.runtime.reactor import READ, WRITE, Reactor
 from headgate.runtime.tls_server_side import ServerSide
@@ -65,7 +66,7 @@ class TlsEnding:
         self.owner = owner
         self.blocked = False
         self.deadline = 0.0
-        self.armed = 0.0
+        self.armed: Reminder | None = None
         self._ssl = handle.ssl
         self._server = server
         self._awaits_ticket = False  # nothing was read yet of a server that may give a session behind the handshake
@@ -246,7 +247,7 @@ class TlsEnding:
     def _release(self) -> None:
         self._failed = True
         self._pending = bytearray()
-        if self.deadline or self.armed:
+        if self.armed is not None:
             self.reactor.retire(self)
         if self._established:
             # Without this OpenSSL would throw the session away with a connection whose close_notify did not come back.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable
 from typing import Final
 
 from headgate.observe.counters import ServerCounters
+from headgate.proxy.services import Reminder
 from headgate.proxy.tls_connections import TlsConnections
 from headgate.runtime.connector import HandshakeOwner, TlsServerChannel
 from headgate.runtime.reactor import Reactor
@@ -45,7 +46,7 @@ class Waiting:
         self._first = first
         self._go_on: list[Callable[[], None]] = []
         self.deadline = 0.0
-        self.armed = 0.0
+        self.armed: Reminder | None = None
         reactor.arm(self, first.until)
 
     def add(self, go_on: Callable[[], None]) -> None:

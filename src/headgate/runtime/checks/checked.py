@@ -17,6 +17,7 @@ from headgate.health.state import Health
 from headgate.plan.checks import CheckStream
 from headgate.plan.facts import Session, World
 from headgate.plan.frontends import FrontendPlan
+from headgate.proxy.services import Reminder
 from headgate.runtime.checks.exchange import Exchange
 from headgate.runtime.checks.plans import CheckPlan
 
@@ -61,7 +62,7 @@ class Checked:
         self.exchange: Exchange | None = None
         self.external: asyncio.Task[CheckResult] | None = None
         self.deadline = 0.0
-        self.armed = 0.0
+        self.armed: Reminder | None = None
 
     def timed_out(self) -> None:
         """The reactor's call."""

@@ -20,6 +20,7 @@ from headgate.health.results import CheckResult, CheckStatus, Outcome, printable
 from headgate.plan.checks import CheckStream
 from headgate.plan.facts import Session, World
 from headgate.plan.frontends import FrontendPlan
+from headgate.proxy.services import Reminder
 from headgate.runtime.checks.connection import Connection, Located, TlsLayer, locate, look_up, open_socket
 from headgate.runtime.checks.failures import LocalError, SocksFailure, TlsFailure
 from headgate.runtime.checks.plans import CheckPlan, check_address, place_of
@@ -75,7 +76,7 @@ class Exchange:
         self.stream = stream
         self.address = address
         self.deadline = 0.0
-        self.armed = 0.0
+        self.armed: Reminder | None = None
         self._reactor = reactor
         self._plan = plan
         self._clock = clock

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from headgate.health.http_answer import HttpAnswer
+from headgate.proxy.services import Reminder
 from headgate.runtime.checks.connection import Connection
 from headgate.runtime.checks.failures import TlsFailure
 from headgate.runtime.reactor import Reactor
@@ -43,7 +44,7 @@ class CheckPool:
         self._reactor: Reactor | None = None
         self._finishing: _Finishing | None = None
         self.deadline = 0.0
-        self.armed = 0.0
+        self.armed: Reminder | None = None
 
     def take(self, key: object, proceed: Callable[[], None]) -> Connection | None:
         """The idle connection for `key`, which calls `proceed` from now on; one for another key is closed: nobody wants it."""
@@ -125,7 +126,7 @@ class _Finishing:
         self._answer = answer
         self._reactor = reactor
         self.deadline = 0.0
-        self.armed = 0.0
+        self.armed: Reminder | None = None
         connection.proceed = self.go_on
         reactor.arm(self, reactor.now + REST)
 

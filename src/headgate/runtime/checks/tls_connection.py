@@ -18,6 +18,7 @@ from typing import Final, NoReturn
 from headgate.config.tls_options import Protocols
 from headgate.observe.full_handshakes import Cause
 from headgate.observe.key_exchanges import CheckKeys, KeyExchanges
+from headgate.proxy.services import Reminder
 from headgate.proxy.tls_connections import TlsConnections
 from headgate.runtime.channel import cork, has_unread, uncork
 from headgate.runtime.checks.connection import READ_SIZE, TlsLayer, nothing
@@ -166,7 +167,7 @@ class TlsConnection(TlsLayer):
         self._left = _MOST
         self._corked = False
         self.deadline = 0.0
-        self.armed = 0.0
+        self.armed: Reminder | None = None
         self._told: asyncio.Future[None] | None = None
         if has_unread(self._fd):
             self._peek()  # a server that speaks first
@@ -490,7 +491,7 @@ class TlsConnection(TlsLayer):
         self._release()
 
     def _release(self) -> None:
-        if self.deadline or self.armed:
+        if self.armed is not None:
             self._reactor.retire(self)
         if self._through:
             # Without this OpenSSL would mark the session of a connection whose close_notify did not come back as unusable.
