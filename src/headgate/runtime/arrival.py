@@ -38,6 +38,8 @@ OVER: Final = 3
 #: What is looked at without taking it from the socket: a PROXY header, or a ClientHello.
 _PEEK: Final = 16384
 _MSG_PEEK: Final = socket.MSG_PEEK
+#: Where that goes first. `recv` makes room for all that may come, and the little that did, which is kept, stays at its beginning.
+_peeked: Final = memoryview(bytearray(_PEEK))
 
 #: Where the kernel can wait for a number of bytes.
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
@@ -94,7 +96,7 @@ class Arrival:
 
     def _readable(self, events: int) -> None:
         try:
-            data = self.sock.recv(_PEEK, _MSG_PEEK)
+            size = self.sock.recv_into(_peeked, _PEEK, _MSG_PEEK)
         except BlockingIOError:
             return
         except OSError as error:
@@ -102,6 +104,7 @@ class Arrival:
             record = self._unheard(lost=error)
             self._fail(ConnectionFailure.PRX_ABORT if header else ConnectionFailure.SSL_ABORT, record, quiet=True)
             return
+        data = bytes(_peeked[:size])
         if not data:
             header = self.stage == AWAIT_PROXY_HEADER
             record = self._unheard()
