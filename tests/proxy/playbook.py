@@ -24,18 +24,17 @@ from headgate.plan.frontends import Plan
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Lost, Owner
 from headgate.proxy.relay import RelaySession
-from headgate.proxy.services import Attempt, Reminder, Timed
+from headgate.proxy.services import Attempt, Reminder, Scheduler, Timed
 from headgate.proxy.sides import Backend, Frontend, Shared
 from headgate.tables.opening import open_tables
 from headgate.tables.table import Table
 
 
-class Clock:
+class Clock(Scheduler):
     """A scheduler whose time is moved by hand."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
-        self.wall = 1_700_000_000.0
+        super().__init__(1000.0, 1_700_000_000.0)
         self._timed: list[tuple[float, int, Timed]] = []
         self._order = itertools.count()
         self._later: list[Callable[[], None]] = []

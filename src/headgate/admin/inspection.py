@@ -11,8 +11,8 @@ from typing import Protocol
 from headgate.admin.tracing import Source
 from headgate.base.records import dataclass
 from headgate.observe.handshakes import HandshakeLog
+from headgate.proxy.client_session import ClientSession
 from headgate.proxy.invalid import InvalidMessages
-from headgate.proxy.sides import ClientSession
 
 
 @dataclass(frozen=True, slots=True)

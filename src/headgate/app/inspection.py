@@ -23,12 +23,12 @@ from headgate.app.descriptors import open_descriptors
 from headgate.app.profiling import Profiler
 from headgate.observe.handshakes import HandshakeLog
 from headgate.plan.facts import Session, Stream
+from headgate.proxy.client_session import ClientSession
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.invalid import InvalidMessages
 from headgate.proxy.relay import RelaySession, RelayStream
 from headgate.proxy.server_connection import ServerConnection
-from headgate.proxy.sides import ClientSession
 from headgate.runtime.logs.emitters import log_event
 
 if TYPE_CHECKING:

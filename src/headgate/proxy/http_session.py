@@ -14,12 +14,10 @@ from headgate.balance.server import ServerState
 from headgate.base.compiled import traceable
 from headgate.base.diagnostics import Bug
 from headgate.base.termination import Outcome
-from headgate.observe.counters import ListenerCounters
-from headgate.plan.facts import Session
+from headgate.proxy.client_session import ClientSession
 from headgate.proxy.handshakes import handshake_unused
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.port import Channel, Lost
-from headgate.proxy.services import Reminder
 from headgate.proxy.sides import CLOSE, FOREVER, Frontend
 from headgate.proxy.tracking import session_begins
 from headgate.wire.errors import ProtocolViolation
@@ -44,57 +42,35 @@ _METHOD_START: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?: |$)")
 _EMPTY_LINES: Final = 4
 
 
-class HttpSession(Session):
+class HttpSession(ClientSession):
     """One client connection that speaks HTTP/1.
 
     Attributes:
-        side: the live frontend.
-        channel: the client's channel.
         stream: the exchange under way, None between requests.
         state: one of the constants above.
-        deadline, armed: see `proxy.services.Timed`; one deadline serves whatever is waited for.
         early: what the client sends may be a replay: its handshake is not over (RFC 8470).
-        idle_from: monotonic seconds when waiting for the current request began, for %Ti.
         body_left: bytes of request body still to come, with Content-Length.
         chunks: the scanner of a chunked request body.
         paused: reading is stopped.
         kept: a server connection that belongs to this session (http-reuse never).
-        counted: counters of the listening socket, with `option socket-stats`.
     """
 
-    __slots__ = (
-        "armed", "body_left", "buffer", "channel", "chunks", "counted", "deadline", "early", "first_byte_at", "handshake_ms",
-        "idle_from", "kept", "paused", "side", "state", "stream",
-    )
-
-    channel: Channel
+    __slots__ = ("body_left", "buffer", "chunks", "early", "first_byte_at", "kept", "paused", "state", "stream")
 
     def __init__(self, side: Frontend) -> None:
-        Session.__init__(self, side.shared.world, side.plan)
-        self.side = side
+        ClientSession.__init__(self, side)
         self.state = AWAIT_REQUEST
         self.paused = False
         self.stream: HttpStream | None = None
         self.buffer = b""
-        self.deadline = 0.0
-        self.armed: Reminder | None = None
-        self.idle_from = 0.0
         self.first_byte_at = 0.0
-        self.handshake_ms = 0
         self.body_left = 0
         self.chunks: ChunkedBody | None = None
         self.kept: ServerConnection | None = None
-        self.counted: ListenerCounters | None = None
         self.early = False
 
     def start(self, channel: Channel, handshake_ms: int, early: bytes = b"") -> None:
-        """Begin to serve.
-
-        Args:
-            channel: the client's, established.
-            handshake_ms: time spent on PROXY header and TLS, for %Th.
-            early: bytes that were read already.
-        """
+        """See `ClientSession.start`."""
         shared = self.side.shared
         scheduler = shared.scheduler
         self.channel = channel
@@ -377,13 +353,13 @@ class HttpSession(Session):
         side.session_over(self)
 
     def end_stream_on(self, servers: Collection[ServerState], outcome: Outcome) -> None:
-        """See `proxy.sides.ClientSession`."""
+        """See `proxy.client_session.ClientSession`."""
         stream = self.stream
         if stream is not None and stream.target_server in servers:
             stream.end_from_outside(outcome)
 
     def end_stream(self, outcome: Outcome) -> None:
-        """See `proxy.sides.ClientSession`."""
+        """See `proxy.client_session.ClientSession`."""
         if self.stream is not None:
             self.stream.end_from_outside(outcome)
 

@@ -22,8 +22,9 @@ from headgate.balance.rows import (
 from headgate.observe.cells import Cells, Sessions
 from headgate.observe.counters import ListenerCounters
 from headgate.plan.frontends import FrontendPlan
+from headgate.proxy.client_session import ClientSession
 from headgate.proxy.services import LogEmitter
-from headgate.proxy.sides import ClientSession, Frontend, Shared
+from headgate.proxy.sides import Frontend, Shared
 from headgate.proxy.tls_connections import TlsConnections
 
 #: Connections that a worker may have above its share before it lets others go first: a few, and this part of its share.

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Final, cast
 from headgate.balance.server import ServerState
 from headgate.base.compiled import traceable
 from headgate.base.termination import Blame, Outcome
-from headgate.observe.counters import ListenerCounters, ProxyCounters, ServerCounters
-from headgate.plan.facts import Session
+from headgate.observe.counters import ProxyCounters, ServerCounters
 from headgate.plan.frontends import Rules
 from headgate.plan.verdicts import Kind, Verdict
 from headgate.proxy.accounts import count_end, own_backend
+from headgate.proxy.client_session import ClientSession
 from headgate.proxy.handshakes import handshake_unused
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.resolving import Resolving
 from headgate.proxy.seeking import AWAIT_SLOT, CONNECT, TURN_AROUND, last_failure, observe_failure
-from headgate.proxy.services import Cancellable, Lookups, Reminder
+from headgate.proxy.services import Cancellable, Lookups
 from headgate.proxy.sides import Backend, Frontend
 from headgate.proxy.tracking import session_begins, stream_ends
 
@@ -38,25 +38,17 @@ OVER: Final = 7
 _BULK: Final = 65536
 
 
-class RelaySession(Session):
+class RelaySession(ClientSession):
     """One client connection in TCP mode. Owner of the client's channel; see `HttpSession` for its sibling."""
 
-    __slots__ = ("armed", "channel", "counted", "deadline", "handshake_ms", "idle_from", "side", "stream")
-
-    channel: Channel
+    __slots__ = ("stream",)
 
     def __init__(self, side: Frontend) -> None:
-        Session.__init__(self, side.shared.world, side.plan)
-        self.side = side
-        self.deadline = 0.0
-        self.armed: Reminder | None = None
-        self.idle_from = 0.0
-        self.handshake_ms = 0
-        self.counted: ListenerCounters | None = None
+        ClientSession.__init__(self, side)
         self.stream = RelayStream(self)
 
     def start(self, channel: Channel, handshake_ms: int, early: bytes = b"") -> None:
-        """Begin to serve; arguments as `HttpSession.start`."""
+        """See `ClientSession.start`."""
         self.channel = channel
         self.tls = channel.tls
         self.handshake_ms = handshake_ms
@@ -83,12 +75,12 @@ class RelaySession(Session):
         self.stream.timed_out()
 
     def end_stream_on(self, servers: Collection[ServerState], outcome: Outcome) -> None:
-        """See `proxy.sides.ClientSession`."""
+        """See `proxy.client_session.ClientSession`."""
         if self.stream.target_server in servers:
             self.stream.finish(outcome)
 
     def end_stream(self, outcome: Outcome) -> None:
-        """See `proxy.sides.ClientSession`."""
+        """See `proxy.client_session.ClientSession`."""
         self.stream.finish(outcome)
 
     def soft_stop(self) -> None:

@@ -47,25 +47,31 @@ class Timed(Protocol):
         """The deadline has passed."""
 
 
-class Scheduler(Protocol):
-    """The clock and the deadlines.
+class Scheduler:
+    """The clock and the deadlines; `runtime.reactor` is it. A class: it is asked for the time with every request.
 
     Attributes:
         now: monotonic seconds, constant within one batch of events.
         wall: seconds since the epoch that belong to `now`.
     """
 
-    now: float
-    wall: float
+    __slots__ = ("now", "wall")
+
+    def __init__(self, now: float, wall: float) -> None:
+        self.now = now
+        self.wall = wall
 
     def arm(self, timed: Timed, deadline: float) -> None:
         """Set `timed`'s deadline (monotonic seconds)."""
+        raise NotImplementedError
 
     def retire(self, timed: Timed) -> None:
         """Forget `timed` for good."""
+        raise NotImplementedError
 
     def later(self, call: Callable[[], None]) -> None:
         """Run `call` once the current batch of events is through."""
+        raise NotImplementedError
 
 
 class Attempt(Protocol):

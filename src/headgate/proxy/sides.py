@@ -6,21 +6,20 @@ configuration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
 
 from headgate.balance.backend import BackendState
 from headgate.balance.server import ServerState
 from headgate.base.compiled import traceable
-from headgate.base.termination import Outcome
 from headgate.config.model import ConnectionMode, Mode, Proxy
 from headgate.observe.cells import Sessions
-from headgate.observe.counters import ListenerCounters, ProcessCounters, ProxyCounters, ServerCounters
+from headgate.observe.counters import ProcessCounters, ProxyCounters, ServerCounters
 from headgate.observe.handshakes import HandshakeLog
 from headgate.plan.facts import Session, Stream, TlsFacts, World
 from headgate.plan.frontends import BackendPlan, FrontendPlan
 from headgate.plan.logformat import date_ms_writer
-from headgate.plan.tables import Tracks
+from headgate.proxy.client_session import ClientSession
 from headgate.proxy.invalid import InvalidMessages
 from headgate.proxy.pool import Pool
 from headgate.proxy.rates import Gate, Gates
@@ -175,30 +174,6 @@ class Shared(Sessions):
 
 def _ignore(_: Frontend) -> None:
     return None
-
-
-class ClientSession(Protocol):
-    """A session of either kind, as its frontend and those who stop the process see it.
-
-    Attributes:
-        counted: counters of the listening socket, with `option socket-stats`.
-        counted_tls, tls: see `plan.facts.Session`.
-        tracks: entries of stick tables that it follows.
-    """
-
-    counted: ListenerCounters | None
-    counted_tls: bool
-    tls: TlsFacts | None
-    tracks: Tracks | None
-
-    def soft_stop(self) -> None:
-        """Close when idle; otherwise close after the exchange that is under way."""
-
-    def end_stream_on(self, servers: Collection[ServerState], outcome: Outcome) -> None:
-        """End the stream that one of these servers is serving, if there is one."""
-
-    def end_stream(self, outcome: Outcome) -> None:
-        """End the stream that is under way, if there is one."""
 
 
 class Splicer:

@@ -14,10 +14,9 @@ from headgate.base.connection_errors import ConnectionFailure
 from headgate.plan.facts import Stream, TlsFacts
 from headgate.plan.verdicts import Kind
 from headgate.proxy.accounts import count_handshake, count_lookup
+from headgate.proxy.client_session import ClientSession
 from headgate.proxy.handshakes import handshake_completed, handshake_failed
-from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel, Lost
-from headgate.proxy.relay import RelaySession
 from headgate.proxy.services import Reminder, Timed
 from headgate.runtime.channel import NOBODY, PlainChannel, has_unread
 from headgate.runtime.reactor import READ, Reactor
@@ -44,8 +43,6 @@ _peeked: Final = memoryview(bytearray(_PEEK))
 #: Where the kernel can wait for a number of bytes.
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
 _INTERNET: Final = (Family.INET, Family.INET6)
-
-ClientSession = HttpSession | RelaySession
 
 
 def refuses(rules: Rules, session: ClientSession) -> bool:

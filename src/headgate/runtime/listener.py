@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from headgate.base.addresses import WILDCARDS, Family
 from headgate.config.model import Bind, Mode
 from headgate.observe.counters import ListenerCounters
-from headgate.plan.facts import Session, TlsFacts
+from headgate.plan.facts import TlsFacts
+from headgate.proxy.client_session import ClientSession
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.port import Channel
 from headgate.proxy.relay import RelaySession
 from headgate.proxy.services import Reminder
 from headgate.proxy.sides import Frontend
-from headgate.runtime.arrival import Arrival, ClientSession, refuses
+from headgate.runtime.arrival import Arrival, refuses
 from headgate.runtime.channel import NOBODY, PlainChannel, Socket
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import READ, Reactor
@@ -300,18 +301,17 @@ class Listener:
         session: ClientSession = HttpSession(side) if self._http else RelaySession(side)
         session.counted = self.counters
         session.counted_tls = self.tls is not None
-        facts: Session = session  # what is set on a union of two classes is looked up by name in compiled code
-        facts.accepted_at = reactor.wall
-        facts.listener_name = self.name
-        facts.listener_id = self.number
+        session.accepted_at = reactor.wall
+        session.listener_name = self.name
+        session.listener_id = self.number
         if self._inet and isinstance(address, tuple):
-            facts.source = (_plain(address[0]) if self._six else address[0]).encode()
-            facts.source_port = address[1]
+            session.source = (_plain(address[0]) if self._six else address[0]).encode()
+            session.source_port = address[1]
             fixed = self._fixed
             if fixed is None:
                 name = sock.getsockname()
                 fixed = (_plain(name[0]).encode(), name[1])
-            facts.destination, facts.destination_port = fixed
+            session.destination, session.destination_port = fixed
         side.session_started(session, reactor.now)
         rules = side.plan.tcp_request_connection
         if rules is not None and refuses(rules, session):

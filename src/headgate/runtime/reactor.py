@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from headgate.proxy.services import Reminder, Timed
+from headgate.proxy.services import Reminder, Scheduler, Timed
 
 READ: Final = select.EPOLLIN | select.EPOLLRDHUP
 WRITE: Final = select.EPOLLOUT
@@ -42,21 +42,20 @@ def _print_bug(error: Exception) -> None:
     traceback.print_exception(error, file=sys.stderr)
 
 
-class Reactor:
+class Reactor(Scheduler):
     """Events of descriptors, deadlines and the clock.
 
     Attributes:
-        now: monotonic seconds, read once a turn.
-        wall: seconds since the epoch that belong to `now`.
+        now, wall: see `proxy.services.Scheduler`; read once a turn.
         woken: the loop's, set when it has something to do that came in the middle of a turn.
     """
 
     __slots__ = (
-        "_dead", "_epoll", "_handlers", "_heap", "_later", "_order", "_run", "now", "on_bug", "shared", "turn_ends", "wall",
-        "woken",
+        "_dead", "_epoll", "_handlers", "_heap", "_later", "_order", "_run", "on_bug", "shared", "turn_ends", "woken",
     )  # fmt: skip
 
     def __init__(self) -> None:
+        Scheduler.__init__(self, _monotonic(), _wall())
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._heap: list[tuple[float, int, Reminder]] = []
@@ -70,8 +69,6 @@ class Reactor:
         self.on_bug: Callable[[Exception], None] = _print_bug
         #: called after each turn: log sinks flush here
         self.turn_ends: list[Callable[[], None]] = []
-        self.now = _monotonic()
-        self.wall = _wall()
         self.woken = False
 
     def clear(self) -> None:

@@ -19,11 +19,12 @@ from headgate.base.termination import Outcome
 from headgate.base.units import LONGEST_SPAN, UnitError, parse_time
 from headgate.plan.facts import Session
 from headgate.proxy import exchange, relay, seeking
+from headgate.proxy.client_session import ClientSession
 from headgate.proxy.http_session import HttpSession
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.port import Channel
 from headgate.proxy.relay import RelaySession, RelayStream
-from headgate.proxy.sides import Backend, ClientSession, Frontend
+from headgate.proxy.sides import Backend, Frontend
 
 _AnyStream = HttpStream | RelayStream
 
