@@ -1,4 +1,4 @@
-"""Numbers that are one over all workers where there are several: they stand in cells, of memory that all share or of a list.
+"""Numbers that are one over all workers where there are several: they stand in cells of memory that all share.
 
 With several, who changes such a number is in the section that it belongs to (`balance.rows`); reading needs none.
 """
@@ -26,23 +26,30 @@ class Sessions:
         sessions: how many there are now, of all workers.
     """
 
-    __slots__ = ("_cells", "_mine", "_sessions")
+    __slots__ = ("_alone", "_cells", "_in_cells", "_mine", "_sessions")
 
     def __init__(self) -> None:
-        self.keep_sessions([0, 0], 0, 1)
+        self._alone = 0
+        self._in_cells = False
+        self._cells: Cells = []
+        self._sessions = self._mine = 0
 
     def keep_sessions(self, cells: Cells, total: int, share: int) -> None:
-        """Let the number stand elsewhere: the cell of the total, and that of this process's share of it."""
+        """Let the number stand in cells: that of the total, and that of this process's share of it."""
         self._cells = cells
         self._sessions = total
         self._mine = share
+        self._in_cells = True
 
     @property
     def sessions(self) -> int:
-        return self._cells[self._sessions]
+        return self._cells[self._sessions] if self._in_cells else self._alone
 
     @sessions.setter
     def sessions(self, value: int) -> None:
+        if not self._in_cells:
+            self._alone = value
+            return
         cells = self._cells
         cells[self._mine] += value - cells[self._sessions]
         cells[self._sessions] = value

@@ -59,6 +59,7 @@ _FRONTEND: Final[dict[Outcome, str]] = {
     Outcome.RESPONSE_DENIED: "denied_responses",
 }
 
+_LOCAL_REPLY: Final = Outcome.LOCAL_REPLY
 _Counters = ProxyCounters | ServerCounters | ListenerCounters
 
 
@@ -79,7 +80,7 @@ def count_end(
         link: its backend, None when it ended before one was chosen.
         server: the server that it was sent to, or was to be.
     """
-    if link is None and outcome is Outcome.LOCAL_REPLY:
+    if link is None and outcome is _LOCAL_REPLY:
         side.counters.intercepted += 1
         return
     column = _FRONTEND.get(outcome)

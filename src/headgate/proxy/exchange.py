@@ -42,7 +42,11 @@ SERVE: Final = 11  # a service of ours answers
 TOLD: Final = 1  # the server is told that the request may be a replay
 SENT: Final = 2  # the request, or its beginning, went with the ClientHello of its connection to the server
 
-_COMPLETE: Final = Outcome.COMPLETE  # on the hot path: a member of an enumeration is found through a descriptor
+# on the hot path: a member of an enumeration is found through a descriptor
+_COMPLETE: Final = Outcome.COMPLETE
+_LOCAL_REPLY: Final = Outcome.LOCAL_REPLY
+_NOBODY: Final = Blame.NOBODY
+_PROXY: Final = Blame.PROXY
 
 
 class Exchange(Resolving):
@@ -97,7 +101,7 @@ class Exchange(Resolving):
         self.response_chunks: ChunkedBody | None = None
         self.pending_verdict = None
         self.service: ServiceRun | None = None
-        self.ending = Outcome.COMPLETE
+        self.ending = _COMPLETE
         self.dechunker: Dechunker | None = None
         self.interim = 0
         self.stale_retry = False
@@ -144,7 +148,7 @@ class Exchange(Resolving):
             keep = self.keep_client = (
                 self.keep_client
                 and self.request_done
-                and outcome.blame in (Blame.NOBODY, Blame.PROXY)
+                and (outcome.blame is _NOBODY or outcome.blame is _PROXY)
                 and self.side.mode != CLOSE
                 and not (self.side.shared.stopping and self.side.shared.closes(self.session))
                 and not self.client_gone
@@ -255,13 +259,13 @@ class Exchange(Resolving):
         if not self.head_only and self.request is not None and self.request.version == 11:
             self.send_client(b"0\r\n\r\n")
         self.response_done = True
-        self.termination = Outcome.LOCAL_REPLY.state
+        self.termination = _LOCAL_REPLY.state
         if self.owner.channel.blocked:
             self.phase = FLUSH
-            self.ending = Outcome.LOCAL_REPLY
+            self.ending = _LOCAL_REPLY
             self.wait(self.client_patience)
         else:
-            self.finish(Outcome.LOCAL_REPLY)
+            self.finish(_LOCAL_REPLY)
 
     # --- letting go ---
 
@@ -341,7 +345,7 @@ class Exchange(Resolving):
             self.termination = outcome.state
             server = self.server
             count_end(outcome, side, owner.counted, self.link, server if isinstance(server, ServerState) else None)
-            side.write_log(self, failed=outcome.blame is not Blame.NOBODY or status >= 500)
+            side.write_log(self, failed=outcome.blame is not _NOBODY or status >= 500)
         if self.tracks is not None or owner.tracks is not None:
             stream_ends(self, outcome)
         if abort_client:

@@ -28,6 +28,12 @@ _PLAIN_NAME: Final = re.compile(rb"[A-Za-z0-9-]+")
 _CLOSE_FIELD: Final = make_field(b"connection", b"close")
 _UPGRADE_FIELD: Final = make_field(b"connection", b"Upgrade")
 _HOP_BY_HOP: Final = frozenset({CONNECTION, KEEP_ALIVE_FIELD, PROXY_CONNECTION})
+# on the hot path, see `exchange`
+_ACCEPT: Final = Kind.ACCEPT
+_WAIT: Final = Kind.WAIT
+_REPLY: Final = Kind.REPLY
+_DENIED: Final = Outcome.DENIED
+_LOCAL_REPLY: Final = Outcome.LOCAL_REPLY
 _MONITOR_OK: Final = Reply(
     200,
     b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 58\r\n",
@@ -170,7 +176,7 @@ class HttpStream(RequestPath):
         a reject behind them would be skipped too.
         """
         verdict = rules(self)
-        if verdict is not None and verdict.kind is Kind.WAIT:
+        if verdict is not None and verdict.kind is _WAIT:
             complete = self.request_complete
             self.request_complete = True
             verdict = rules(self)
@@ -179,11 +185,11 @@ class HttpStream(RequestPath):
 
     def _obey(self, verdict: Verdict | None) -> bool:
         """Carry out a verdict; True when it ended (or suspended) the exchange."""
-        if verdict is None or verdict.kind is Kind.ACCEPT or verdict.kind is Kind.WAIT:
+        if verdict is None or verdict.kind is _ACCEPT or verdict.kind is _WAIT:
             return False
         kind = verdict.kind
-        if kind is Kind.REPLY and verdict.reply is not None:
-            self.reply(verdict.reply, Outcome.DENIED if verdict.reply.denied else Outcome.LOCAL_REPLY)
+        if kind is _REPLY and verdict.reply is not None:
+            self.reply(verdict.reply, _DENIED if verdict.reply.denied else _LOCAL_REPLY)
         elif kind is Kind.SERVICE and verdict.service is not None:
             self._serve(verdict.service)
         elif kind is Kind.TARPIT:

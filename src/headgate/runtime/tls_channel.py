@@ -29,7 +29,6 @@ from headgate.tls.openssl import (
     WANT_READ,
     WANT_WRITE,
     ZERO_RETURN,
-    ERR_clear_error,
     Handle,
     SSL_do_handshake,
     SSL_get_error,
@@ -37,6 +36,7 @@ from headgate.tls.openssl import (
     SSL_session_reused,
     SSL_write,
     TlsError,
+    clear_errors,
     ffi,
     system_failure,
     take_error,
@@ -164,7 +164,7 @@ class TlsChannel(TlsEnding):
 
     def _advance(self) -> None:
         """Go on with the handshake as far as it goes."""
-        ERR_clear_error()
+        clear_errors()
         result = SSL_do_handshake(self._ssl)
         if result == 1:
             self._established_now()
@@ -279,7 +279,7 @@ class TlsChannel(TlsEnding):
             self._broken()
 
     def _read(self) -> None:
-        ERR_clear_error()
+        clear_errors()
         count = SSL_read(self._ssl, _buffer, RECORD)
         if self._awaits_ticket and self._server is not None:
             count = self._server.read_on(_buffer, count, self.reactor.now)
@@ -397,7 +397,7 @@ class TlsChannel(TlsEnding):
         size = len(data)
         if self._tuning.small:
             self._measure(size)
-        ERR_clear_error()
+        clear_errors()
         count = SSL_write(self._ssl, data, size if size < self._most else self._most)
         if count == size:
             return
@@ -451,7 +451,7 @@ class TlsChannel(TlsEnding):
         pending = self._pending
         if pending:
             self._write_wants_read = False
-            ERR_clear_error()
+            clear_errors()
             with ffi.from_buffer(pending) as start:
                 done = self._write_on(start, 0, len(pending))
             if done < 0:  # told after this event

@@ -24,12 +24,12 @@ from headgate.tls.key_log import forget_secrets
 from headgate.tls.openssl import (
     CLOSED,
     WANT_WRITE,
-    ERR_clear_error,
     Handle,
     SSL_get_error,
     SSL_set_shutdown,
     SSL_shutdown,
     TlsError,
+    clear_errors,
 )
 
 #: How long what a peer still sends is read away after our last word, seconds, and how much of it, bytes.
@@ -168,14 +168,14 @@ class TlsEnding:
             return True
         if self._closing and self._tuning.key_updates is not None:
             self._tuning.key_updates.unwatch(self._ssl)  # it would be told of our alert
-        ERR_clear_error()
+        clear_errors()
         result = SSL_shutdown(self._ssl)
         if result < 0:
             kind = SSL_get_error(self._ssl, result)
             if kind == WANT_WRITE:
                 self._watch(self._events | WRITE)
                 return False
-            ERR_clear_error()
+            clear_errors()
         else:
             self._said = True
         self._notified = True

@@ -65,8 +65,8 @@ class ConnectionFacts:
     """
 
     __slots__ = (
-        "_broken", "_names", "_outgoing", "_peer", "_peer_known", "early", "early_received", "error", "established", "findings",
-        "secrets", "ssl",
+        "_broken", "_names", "_outgoing", "_peer", "_peer_known", "_resumed", "early", "early_received", "error", "established",
+        "findings", "secrets", "ssl",
     )
 
     def __init__(
@@ -94,6 +94,7 @@ class ConnectionFacts:
         self._outgoing = outgoing
         self._peer: x509.Certificate | None = None
         self._peer_known = False
+        self._resumed = -1  # not known yet
 
     def complete(self) -> None:
         """The handshake of a connection that has begun with early data is over."""
@@ -180,7 +181,11 @@ class ConnectionFacts:
 
     @property
     def resumed(self) -> bool:
-        return bool(SSL_session_reused(self.ssl))
+        if not self.established:
+            return bool(SSL_session_reused(self.ssl))
+        if self._resumed < 0:
+            self._resumed = int(SSL_session_reused(self.ssl))  # counters ask several times
+        return self._resumed == 1
 
     # --- session and secrets ---
 

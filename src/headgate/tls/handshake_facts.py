@@ -54,7 +54,8 @@ def note_success(record: HandshakeRecord, ssl: Any) -> None:
     record.cipher = _ciphers.get(cipher) or _known_cipher(cipher)
     group = SSL_get0_group_name(ssl)
     if group:
-        record.group = _text(group)
+        name = string(group)
+        record.group = _groups.get(name) or _known_group(name)
     record.resumed = SSL_session_reused(ssl) == 1
     SSL_get0_alpn_selected(ssl, _protocol, _protocol_length)
     length = _protocol_length[0]
@@ -65,6 +66,8 @@ def note_success(record: HandshakeRecord, ssl: Any) -> None:
 #: Names by pointers into tables of OpenSSL's that stay where they are.
 _versions: Final[dict[Any, str]] = {}
 _ciphers: Final[dict[Any, str]] = {}
+#: Names of groups by their bytes: these belong to a context, and are gone with it.
+_groups: Final[dict[bytes, str]] = {}
 
 
 def _known_version(pointer: Any) -> str:
@@ -82,6 +85,11 @@ def _known_cipher(pointer: Any) -> str:
     if not pointer:
         return ""
     name = _ciphers[pointer] = _text(SSL_CIPHER_get_name(pointer))
+    return name
+
+
+def _known_group(encoded: bytes) -> str:
+    name = _groups[encoded] = encoded.decode("ascii", "replace")
     return name
 
 

@@ -45,6 +45,7 @@ CLOSED: Final[int] = lib.SSL_SENT_SHUTDOWN | lib.SSL_RECEIVED_SHUTDOWN
 # Functions that connections call all the time, under their own names: compiled code has them at hand, where those of `lib` are
 # looked up.
 ERR_clear_error: Final = lib.ERR_clear_error
+ERR_peek_error: Final = lib.ERR_peek_error
 SSL_CIPHER_get_name: Final = lib.SSL_CIPHER_get_name
 SSL_SESSION_free: Final = lib.SSL_SESSION_free
 SSL_clear_mode: Final = lib.SSL_clear_mode
@@ -111,6 +112,12 @@ class Handle:
     def __init__(self, ssl: Any, name: bytes = b"") -> None:
         self.ssl = ssl
         self.name = name
+
+
+def clear_errors() -> None:
+    """Have the error queue empty for a call whose outcome it tells. It nearly always is: to look costs half of emptying it."""
+    if ERR_peek_error():
+        ERR_clear_error()
 
 
 def new_ssl(context: Any, fd: int) -> Any:
