@@ -23,7 +23,9 @@ class Load(Sessions):
     __slots__ = ("_my_queued", "_queued", "row")
 
     def __init__(self) -> None:
+        Sessions.__init__(self)
         self.keep([0] * _WIDTH, 0, _SHARE)
+        self._in_cells = False  # sessions change with every request: while the row is ours alone, they are beside it
 
     def keep(self, cells: Cells, row: int, share: int) -> None:
         """Let the numbers stand in these cells, see `balance.rows`.
