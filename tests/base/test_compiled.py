@@ -115,3 +115,25 @@ def test_constants_are_final(setup: ModuleType) -> None:
                 assert is_final(node) or pairs, (path, name)
                 found += 1
     assert found > 400
+
+
+#: Calls that may be made twice.
+PURE = frozenset({"len", "min", "max", "int", "find", "rfind", "index", "start", "end", "split_target"})
+
+
+def called(part: ast.expr | None) -> set[str]:
+    """Names of the functions and methods that an expression calls."""
+    calls = [node.func for node in ast.walk(part) if isinstance(node, ast.Call)] if part is not None else []
+    return {ast.unparse(one).rpartition(".")[2] for one in calls}
+
+
+def test_bounds_of_slices_do_nothing(setup: ModuleType) -> None:
+    """Compiled code works out the bounds of a bytearray's or a memoryview's slice twice (mypyc 2.4)."""
+    found = 0
+    for path in setup.modules():
+        for node in ast.walk(ast.parse(pathlib.Path(path).read_text())):
+            if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice) and isinstance(node.ctx, ast.Load):
+                bounds = called(node.slice.lower) | called(node.slice.upper)
+                assert bounds <= PURE, (path, node.lineno, bounds)
+                found += 1
+    assert found > 100
