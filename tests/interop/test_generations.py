@@ -120,7 +120,7 @@ def test_new_clients_are_served_during_the_grace_period(site: Site, workers: int
 def test_idle_connections_are_closed_one_by_one_over_the_close_spread_time(site: Site, workers: int) -> None:
     program = site.start(workers=workers, settings="close-spread-time 2s")
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(site.connect()) for _ in range(16)]
+        clients = [stack.enter_context(site.connect()) for _ in range(40)]
         assert all(site.status(client) == 200 for client in clients)
         begun = time.monotonic()
         program.signal(signal.SIGUSR1)

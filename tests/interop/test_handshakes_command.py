@@ -70,7 +70,10 @@ def test_live_in_a_terminal(running: Proxy, tmp_path: pathlib.Path) -> None:
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = [headgate_command(), "handshakes", "--socket", str(tmp_path / "stats"), "--interval", "0.2"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-    process = subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdin=other, stdout=other, stderr=other, env=environment, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run in the background
+    )
     os.close(other)
     shown = bytearray()
 

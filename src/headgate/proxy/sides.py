@@ -167,9 +167,14 @@ class Shared(Sessions):
         return max(self._moment(session), IDLE_AT_STOP)
 
     def _moment(self, session: object) -> float:
-        """When its turn comes within close-spread-time: sessions are strewn evenly, by where they lie in memory."""
+        """When its turn comes within close-spread-time: sessions are strewn evenly, by where they lie in memory.
+
+        They lie at equal distances there, so these are multiplied by the golden ratio (Knuth, TAOCP 6.4), of which 16 bits count.
+        """
         spread = self.close_spread
-        return spread if spread in (0.0, FOREVER) else spread * ((id(session) >> 4) % 61) / 60
+        if spread in (0.0, FOREVER):
+            return spread
+        return spread * ((((id(session) >> 4) & 0xFFFFFF) * 40503) & 0xFFFF) / 0xFFFF
 
 
 def _ignore(_: Frontend) -> None:
