@@ -25,7 +25,6 @@ class Load(Sessions):
     def __init__(self) -> None:
         Sessions.__init__(self)
         self.keep([0] * _WIDTH, 0, _SHARE)
-        self._in_cells = False  # sessions change with every request: while the row is ours alone, they are beside it
 
     def keep(self, cells: Cells, row: int, share: int) -> None:
         """Let the numbers stand in these cells, see `balance.rows`.
@@ -35,7 +34,9 @@ class Load(Sessions):
             share: where the share of this process in it begins.
         """
         self.row = row
-        self.keep_sessions(cells, row + SESSIONS, share + SESSIONS - 1)
+        self._cells = cells
+        if row:  # sessions change with every request: while the row is ours alone, they are beside it
+            self.keep_sessions(cells, row + SESSIONS, share + SESSIONS - 1)
         self._queued = row + QUEUED
         self._my_queued = share + QUEUED - 1
 

@@ -14,6 +14,7 @@ from headgate.observe.counters import ListenerCounters
 from headgate.plan.facts import Session
 from headgate.proxy.port import Channel
 from headgate.proxy.services import Reminder
+from headgate.proxy.tracking import session_begins
 
 if TYPE_CHECKING:
     from headgate.proxy.sides import Frontend
@@ -45,14 +46,19 @@ class ClientSession(Session):
         self.counted: ListenerCounters | None = None
 
     def start(self, channel: Channel, handshake_ms: int, early: bytes = b"") -> None:
-        """Begin to serve.
+        """Begin to serve. Each kind of session goes on from here, as the owner of the channel.
 
         Args:
             channel: the client's, established.
             handshake_ms: time spent on PROXY header and TLS, for %Th.
             early: bytes that were read already.
         """
-        raise NotImplementedError
+        self.channel = channel
+        self.tls = channel.tls
+        self.handshake_ms = handshake_ms
+        self.idle_from = self.side.shared.scheduler.now
+        if self.tracks is not None:
+            session_begins(self)
 
     def soft_stop(self) -> None:
         """Close when idle; otherwise close after the exchange that is under way."""

@@ -19,7 +19,6 @@ from headgate.proxy.handshakes import handshake_unused
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.sides import CLOSE, FOREVER, Frontend
-from headgate.proxy.tracking import session_begins
 from headgate.wire.errors import ProtocolViolation
 from headgate.wire.http1.chunked import ChunkedBody
 from headgate.wire.http1.framing import CHUNKED, request_framing
@@ -71,19 +70,14 @@ class HttpSession(ClientSession):
 
     def start(self, channel: Channel, handshake_ms: int, early: bytes = b"") -> None:
         """See `ClientSession.start`."""
-        shared = self.side.shared
-        scheduler = shared.scheduler
-        self.channel = channel
-        tls = self.tls = channel.tls
-        if tls is not None:
-            self.early = tls.early
-        self.handshake_ms = handshake_ms
-        self.idle_from = self.first_byte_at = now = scheduler.now
+        ClientSession.start(self, channel, handshake_ms)
         channel.owner = self
-        if self.tracks is not None:
-            session_begins(self)
+        shared = self.side.shared
+        if self.tls is not None:
+            self.early = self.tls.early
+        self.first_byte_at = now = self.idle_from
         if self.side.t_http_request:
-            scheduler.arm(self, now + self.side.t_http_request)
+            shared.scheduler.arm(self, now + self.side.t_http_request)
         if shared.stopping:
             self.soft_stop()
         if early:

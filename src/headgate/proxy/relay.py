@@ -23,7 +23,7 @@ from headgate.proxy.resolving import Resolving
 from headgate.proxy.seeking import AWAIT_SLOT, CONNECT, TURN_AROUND, last_failure, observe_failure
 from headgate.proxy.services import Cancellable, Lookups
 from headgate.proxy.sides import Backend, Frontend
-from headgate.proxy.tracking import session_begins, stream_ends
+from headgate.proxy.tracking import stream_ends
 
 if TYPE_CHECKING:
     from headgate.tls.handshake_record import HandshakeRecord
@@ -49,14 +49,9 @@ class RelaySession(ClientSession):
 
     def start(self, channel: Channel, handshake_ms: int, early: bytes = b"") -> None:
         """See `ClientSession.start`."""
-        self.channel = channel
-        self.tls = channel.tls
-        self.handshake_ms = handshake_ms
-        self.streams = 1
-        self.idle_from = self.side.shared.scheduler.now
+        ClientSession.start(self, channel, handshake_ms)
         channel.owner = self
-        if self.tracks is not None:
-            session_begins(self)
+        self.streams = 1
         self.stream.start(early)
 
     def data_received(self, data: bytes) -> None:

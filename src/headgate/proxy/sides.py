@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from headgate.balance.backend import BackendState
+from headgate.balance.hashes import avalanche
 from headgate.balance.server import ServerState
 from headgate.base.compiled import traceable
 from headgate.config.model import ConnectionMode, Mode, Proxy
@@ -167,14 +168,11 @@ class Shared(Sessions):
         return max(self._moment(session), IDLE_AT_STOP)
 
     def _moment(self, session: object) -> float:
-        """When its turn comes within close-spread-time: sessions are strewn evenly, by where they lie in memory.
-
-        They lie at equal distances there, so these are multiplied by the golden ratio (Knuth, TAOCP 6.4), of which 16 bits count.
-        """
+        """When its turn comes within close-spread-time: sessions are strewn by a hash of where they lie in memory."""
         spread = self.close_spread
         if spread in (0.0, FOREVER):
             return spread
-        return spread * ((((id(session) >> 4) & 0xFFFFFF) * 40503) & 0xFFFF) / 0xFFFF
+        return spread * avalanche(id(session) >> 4 & 0xFFFFFFFF) / 0xFFFFFFFF
 
 
 def _ignore(_: Frontend) -> None:

@@ -91,9 +91,14 @@ class Arrival:
         if has_unread(self.sock.fileno()):
             self._readable(READ)
 
+    def _peek(self) -> bytes:
+        """What has come, which stays in the socket. Raises OSError."""
+        size = self.sock.recv_into(_peeked, _PEEK, _MSG_PEEK)
+        return bytes(_peeked[:size])
+
     def _readable(self, events: int) -> None:
         try:
-            size = self.sock.recv_into(_peeked, _PEEK, _MSG_PEEK)
+            data = self._peek()
         except BlockingIOError:
             return
         except OSError as error:
@@ -101,7 +106,6 @@ class Arrival:
             record = self._unheard(lost=error)
             self._fail(ConnectionFailure.PRX_ABORT if header else ConnectionFailure.SSL_ABORT, record, quiet=True)
             return
-        data = bytes(_peeked[:size])
         if not data:
             header = self.stage == AWAIT_PROXY_HEADER
             record = self._unheard()
@@ -238,7 +242,7 @@ class Arrival:
         tls, channel, patience = self.listener.tls, self.channel, self.listener.side.t_client_hs
         if self._seen and channel is None:
             with contextlib.suppress(OSError):
-                self._seen = self.sock.recv(_PEEK, _MSG_PEEK)  # what has come since, too little to wake us
+                self._seen = self._peek()  # what has come since, too little to wake us
         record = self._unheard(timeout=patience) if channel is None or tls is None else tls.given_up(channel, patience)
         self._fail(ConnectionFailure.PRX_TIMEOUT if header else ConnectionFailure.SSL_TIMEOUT, record)
 

@@ -27,10 +27,10 @@ from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import (
     WANT_READ,
     WANT_WRITE,
-    ERR_clear_error,
     SSL_get_error,
     SSL_write_early_data,
     TlsError,
+    clear_errors,
     ffi,
     take_error,
 )
@@ -122,7 +122,7 @@ class EarlyServerChannel(TlsChannel):
         """Send ClientHello and early data, then go on with the handshake as far as it goes."""
         if not self._written:
             early = self._early
-            ERR_clear_error()
+            clear_errors()
             result = SSL_write_early_data(self._ssl, early, len(early), _count)
             if result != 1:
                 self._not_written(result)

@@ -21,10 +21,10 @@ from headgate.tls.facts import ConnectionFacts
 from headgate.tls.openssl import (
     WANT_READ,
     WANT_WRITE,
-    ERR_clear_error,
     SSL_do_handshake,
     SSL_get_error,
     SSL_read_early_data,
+    clear_errors,
     ffi,
     take_error,
 )
@@ -102,7 +102,7 @@ class EarlyTlsChannel(TlsChannel):
         while self._early:
             if self._failed:
                 return
-            ERR_clear_error()
+            clear_errors()
             result = SSL_read_early_data(self._ssl, _buffer, RECORD, _count)
             if result == _SUCCESS:
                 self._early_data(ffi.unpack(_buffer, _count[0]))
@@ -115,7 +115,7 @@ class EarlyTlsChannel(TlsChannel):
             self._after_early_data()
 
     def _after_early_data(self) -> None:
-        ERR_clear_error()
+        clear_errors()
         result = SSL_do_handshake(self._ssl)
         if result == 1:
             self._established_now()

@@ -17,7 +17,7 @@ from headgate.proxy.tls_connections import TlsConnections
 from headgate.runtime.tls_tuning import RECORD
 from headgate.tls.client_context import ServerContext
 from headgate.tls.handshake_record import HandshakeRecord
-from headgate.tls.openssl import WANT_READ, ERR_clear_error, SSL_get_error, SSL_read, TlsError, ffi
+from headgate.tls.openssl import WANT_READ, SSL_get_error, SSL_read, TlsError, clear_errors, ffi
 from headgate.tls.session_store import Dialled
 
 #: What is looked at of a server's first bytes.
@@ -135,11 +135,11 @@ class ServerSide:
 
     def look_for_tickets(self, now: float) -> None:
         """Nothing was read so far: what the server gave behind the handshake may be there. Behind close_notify it is lost."""
-        ERR_clear_error()
+        clear_errors()
         for _ in range(_TICKETS_MOST):
             if self.read_on(_unwanted, SSL_read(self._handle.ssl, _unwanted, RECORD), now) <= 0:
                 break
-        ERR_clear_error()
+        clear_errors()
 
     # --- the end ---
 

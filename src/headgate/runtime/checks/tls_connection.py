@@ -31,7 +31,6 @@ from headgate.tls.openssl import (
     WANT_READ,
     WANT_WRITE,
     ZERO_RETURN,
-    ERR_clear_error,
     SSL_do_handshake,
     SSL_get_error,
     SSL_pending,
@@ -40,6 +39,7 @@ from headgate.tls.openssl import (
     SSL_shutdown,
     SSL_write,
     TlsError,
+    clear_errors,
     ffi,
     system_failure,
     take_error,
@@ -184,7 +184,7 @@ class TlsConnection(TlsLayer):
                 self._peek()
             self._cork()
         while True:
-            ERR_clear_error()
+            clear_errors()
             result = int(SSL_do_handshake(self._ssl))
             if result > 0:
                 self._completed()
@@ -226,7 +226,7 @@ class TlsConnection(TlsLayer):
         if self._handle.awaits_ticket:
             self._listen_first()
         while True:
-            ERR_clear_error()
+            clear_errors()
             result = int(SSL_write(self._ssl, data, len(data)))
             if result > 0:
                 if result < len(data):
@@ -247,7 +247,7 @@ class TlsConnection(TlsLayer):
         Returns:
             Whether anything has come.
         """
-        ERR_clear_error()
+        clear_errors()
         came = False
         while True:
             result = int(SSL_read(self._ssl, _buffer, READ_SIZE))
@@ -277,7 +277,7 @@ class TlsConnection(TlsLayer):
             return None
         self._came = False
         while True:
-            ERR_clear_error()
+            clear_errors()
             result = int(SSL_read(self._ssl, _buffer, most))
             if result > 0:
                 break
@@ -361,7 +361,7 @@ class TlsConnection(TlsLayer):
     def _stir(self, gone: Callable[[], None]) -> None:
         """Something came while nobody asked: it may be a ticket, and then all is well."""
         while True:
-            ERR_clear_error()
+            clear_errors()
             result = int(SSL_read(self._ssl, _buffer, READ_SIZE))
             system_error = ffi.errno
             kind = SSL_get_error(self._ssl, result)
@@ -411,12 +411,12 @@ class TlsConnection(TlsLayer):
 
     def _end_handshake(self) -> None:
         """The handshake of a check that was given up goes on."""
-        ERR_clear_error()
+        clear_errors()
         result = int(SSL_do_handshake(self._ssl))
         if result != 1:
             kind = SSL_get_error(self._ssl, result)
             if kind != WANT_READ:
-                ERR_clear_error()
+                clear_errors()
                 self._broken = Cause.UNCLEAN_BY_SERVER
                 self._release()
             return
@@ -424,7 +424,7 @@ class TlsConnection(TlsLayer):
         self._leave()
 
     def _look_for_tickets(self) -> None:
-        ERR_clear_error()
+        clear_errors()
         while True:
             result = SSL_read(self._ssl, _buffer, READ_SIZE)
             if result > 0:
@@ -449,10 +449,10 @@ class TlsConnection(TlsLayer):
     def _say_goodbye(self) -> None:
         self._saying_goodbye = True
         self._cork()  # FIN goes with it
-        ERR_clear_error()
+        clear_errors()
         # A fresh socket's send buffer has room for an alert.
         if SSL_shutdown(self._ssl) < 0:
-            ERR_clear_error()
+            clear_errors()
             self._broken = self._broken or Cause.UNCLEAN_BY_US
         try:
             self._sock.shutdown(socket.SHUT_WR)
