@@ -185,13 +185,13 @@ class Subject:
         fields = [*FIELDS, *UNIQUE, *(NEWER if name == "headgate" else ())]
         shown = "|".join([f"{one}=%[{one}]" for one in fields] + [f"{one}=%{one}" for one in ALIASES])
         config = CONFIG.format(
-            logs=self.logs.port, directory=directory, format=f"|client=%cp|{shown}|", **self.ports,
+            logs=self.logs.port, directory=directory, format=f"|client=%cp,%fp|{shown}|", **self.ports,
         )
         stack.callback(start_subject(name, config, directory, self.ports.values()).stop)
 
-    def fields(self, local: int) -> tuple[str, dict[str, str]]:
-        """`ok` or `failed`, and all fields, of the connection from this port."""
-        head, *pairs, _ = self.logs.line(f"|client={local}|").split("|")
+    def fields(self, local: int, port: int) -> tuple[str, dict[str, str]]:
+        """`ok` or `failed`, and all fields, of the connection between these ports."""
+        head, *pairs, _ = self.logs.line(f"|client={local},{port}|").split("|")
         return head.split()[-1], dict(pair.split("=", 1) for pair in pairs[1:])
 
 
@@ -248,8 +248,9 @@ def test_the_same_fields(scenario: str, subjects: dict[str, Subject], directory:
     visitor = VISITORS[scenario]
     seen = {}
     for name, subject in subjects.items():
-        known = visit(visitor, subject.ports[visitor.line], directory)
-        kind, fields = subject.fields(known.local)
+        port = subject.ports[visitor.line]
+        known = visit(visitor, port, directory)
+        kind, fields = subject.fields(known.local, port)
         assert (kind == "failed") is (fields["fc_err"] != "0")
         _check_unique(known, fields)
         seen[name] = fields | {"kind": kind}
