@@ -412,6 +412,45 @@ def test_byte_by_byte(world: World, pki: Pki) -> None:
     assert outcome == [b"but sure"]
 
 
+def _unacknowledged(sock: socket.socket) -> int:
+    """Segments that the peer has not acknowledged (linux/tcp.h, tcpi_unacked)."""
+    (count,) = struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 24)
+    return int(count)
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+def test_a_request_is_here_when_the_handshake_is_over(world: World, pki: Pki, resumes: bool) -> None:
+    """Nagle's algorithm keeps it back until Finished is acknowledged, so that is done before anybody looks at Finished. What it
+    is answered then, tickets and all, is one packet."""
+    bind = bind_context(pki, "a.pem")
+    context = ssl.create_default_context(cafile=pki.ca)
+
+    def visit(session: ssl.SSLSession | None) -> ssl.SSLSession | None:
+        near, far = world.pair()
+        recorder = Recorder()
+        channel = TlsChannel(world.reactor, far, bind.connection(far), bind, recorder)
+        recorder.data_received = lambda data: channel.send(b"answer to " + data)  # type: ignore[method-assign]
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_hostname="a.example", session=session)
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        near.send(outgoing.read())
+        world.wait(lambda: has_unread(near.fileno()))
+        incoming.write(near.recv(65536))
+        tls.do_handshake()
+        near.send(outgoing.read())
+        assert _unacknowledged(near) == 0
+        tls.write(b"request")
+        near.send(outgoing.read())
+        world.wait(lambda: has_unread(near.fileno()))
+        incoming.write(near.recv(65536))
+        assert tls.read(100) == b"answer to request"
+        return tls.session if session is None or tls.session_reused else None
+
+    session = visit(None)
+    assert not resumes or visit(session)
+
+
 def test_linger_waits_for_a_peer_that_is_still_sending(two: Two) -> None:
     two.server.send(b"413")
     two.server.linger()

@@ -30,6 +30,7 @@ _STREAM: Final = int(socket.SOCK_STREAM) | int(socket.SOCK_NONBLOCK)
 
 _TCP: Final = int(socket.IPPROTO_TCP)
 _CORK: Final = socket.TCP_CORK
+_QUICKACK: Final = socket.TCP_QUICKACK
 _ioctl: Final = fcntl.ioctl
 _FIONREAD: Final = termios.FIONREAD
 _unread: Final = array.array("i", [0])
@@ -77,6 +78,15 @@ def uncork(sock: socket.socket) -> None:
     try:
         sock.setsockopt(_TCP, _CORK, 0)
     except OSError:
+        pass
+
+
+def acknowledge(sock: socket.socket) -> None:
+    """Have the kernel acknowledge at once what comes next (tcp(7), TCP_QUICKACK): until then many a client keeps back what it
+    has to say behind it (Nagle's algorithm, RFC 9293 section 3.7.4)."""
+    try:
+        sock.setsockopt(_TCP, _QUICKACK, 1)
+    except OSError:  # a unix socket, or a closed one
         pass
 
 

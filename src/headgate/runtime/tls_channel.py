@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, cast
 
 from headgate.plan.facts import TlsFacts
 from headgate.proxy.port import Lost
-from headgate.runtime.channel import cork, has_unread, lost_reason, uncork
+from headgate.runtime.channel import acknowledge, cork, has_unread, lost_reason, uncork
 from headgate.runtime.connector import HandshakeOwner
 from headgate.runtime.reactor import BROKEN, READ, WRITE, Reactor
 from headgate.runtime.tls_ending import TlsEnding
@@ -33,7 +33,6 @@ from headgate.tls.openssl import (
     SSL_do_handshake,
     SSL_get_error,
     SSL_read,
-    SSL_session_reused,
     SSL_write,
     TlsError,
     clear_errors,
@@ -127,16 +126,14 @@ class TlsChannel(TlsEnding):
             self._advance()
             if self._server is None:
                 self._read_at_once()
+                self._await_client()
 
     def _handshake(self, _events: int) -> None:
         """The reactor's call until the handshake is through. Errors of the socket show in the operation itself."""
         # What OpenSSL writes now is the end of the handshake, if all is well: tickets one by one, or our Finished. It leaves in
         # one packet with what is sent right behind it, the answer to a request that is here, or the request. It must not wait
-        # for more: it acknowledges what the peer has sent, and until then many a client keeps its request back (Nagle).
-        # A client that resumes gets one ticket, which is not worth two system calls.
-        few = self._server is not None or not SSL_session_reused(self._ssl)
-        if few:
-            cork(self.sock)
+        # for more: a client may be waiting for it.
+        cork(self.sock)
         if self._server is None:
             self._advance()
             self._read_at_once()
@@ -144,8 +141,15 @@ class TlsChannel(TlsEnding):
             self._advance()
         else:
             self._greeted()
-        if few and not self._failed:
+        if not self._failed:
             uncork(self.sock)
+            if self._server is None:
+                self._await_client()
+
+    def _await_client(self) -> None:
+        """The client is to finish the handshake. When we have dealt with that, its request is to be here."""
+        if not self._established and not self._failed and not self._closing:
+            acknowledge(self.sock)
 
     def _read_at_once(self) -> None:
         """A client's request comes right behind its handshake: if it is here, that spares a turn of the reactor."""
