@@ -38,18 +38,11 @@ _INTERVAL = 0.2
 _TURNS = 5
 
 
-def _free_ports(count: int) -> list[int]:
-    """Different ports that were free a moment ago."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [probe.getsockname()[1] for probe in probes]
-
-
 class Servers:
     """nginx with one address for traffic and many to be checked, for the program `name`."""
 
     def __init__(self, place: Place, name: str, version: str, count: int) -> None:
-        self.secure, self._status, *self.checked = _free_ports(count + 2)
+        self.secure, self._status, *self.checked = (free_port() for _ in range(count + 2))
         self.options = "ssl verify none " if version else ""
         ssl = " ssl" if version else ""
         listen = "\n".join(f"        listen 127.0.0.1:{port}{ssl} backlog=1024;" for port in (self.secure, *self.checked))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import random
 import re
 import shutil
 import socket
@@ -24,6 +25,9 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 STREAM_MODULE = pathlib.Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 #: The listeners that every subject has, by their names in configs/.
 LISTENERS = ("plain", "rules", "tls", "tls_rsa", "tcp")
+#: None that the kernel gives to connections (ip_local_port_range), whose number would take it before its owner binds it. Those of
+#: the run before may still be remembered.
+_candidates = iter(random.sample(range(10000, 32000), 22000))
 
 
 class CannotStart(Exception):
@@ -131,11 +135,12 @@ class Subject:
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody uses, another one each time."""
+    for port in _candidates:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, kind) as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise CannotStart("no port is free")
 
 
 def prepare(directory: pathlib.Path) -> Place:
