@@ -10,6 +10,7 @@ from typing import Final
 
 from headgate.base.compiled import traceable
 from headgate.base.termination import Outcome
+from headgate.observe.counters import ServerCounters
 from headgate.plan.fetches.http_fields import values_of
 from headgate.plan.verdicts import Kind, Verdict
 from headgate.proxy.exchange import _COMPLETE, AWAIT_HEAD, FLUSH, OVER, RELAY, SERVE, TRANSFER, Exchange
@@ -163,19 +164,7 @@ class ResponsePath(Exchange):
             server.observer.answered(status)
         if status in link.retry_statuses and self.retry_status(status):
             return
-        counters = server.counters
-        counters.requests += 1
-        counters.responses[status // 100 if status < 600 else 0] += 1
-        self.response = head
-        self.status = status
-        if status in _CHALLENGES and self.connection is not None and _binds_connection(head, status):
-            self.connection.private = True
-        now = self.scheduler.now
-        self.response_at = now
-        self.t_response = int((now - self.connected_at) * 1000.0)
-        self.replay = None
-        if status >= 400 and (self.tracks is not None or self.owner.tracks is not None):
-            server_answers(self, status)
+        self._note_answer(head, status, server.counters)
         if (side.rules_response or link.rules_response) and self._response_rules():
             return
         if request.method == b"CONNECT" and self._connect_answered(head, data[body_at:]):
@@ -213,6 +202,21 @@ class ResponsePath(Exchange):
             self._response_complete()
         else:
             self._first_bytes(head, length, data, body_at, dechunk)
+
+    def _note_answer(self, head: ResponseHead, status: int, counters: ServerCounters) -> None:
+        """Count a final response, and keep what is said of it: log line, samples and rules ask for it."""
+        counters.requests += 1
+        counters.responses[status // 100 if status < 600 else 0] += 1
+        self.response = head
+        self.status = status
+        if status in _CHALLENGES and self.connection is not None and _binds_connection(head, status):
+            self.connection.private = True
+        now = self.scheduler.now
+        self.response_at = now
+        self.t_response = int((now - self.connected_at) * 1000.0)
+        self.replay = None
+        if status >= 400 and (self.tracks is not None or self.owner.tracks is not None):
+            server_answers(self, status)
 
     def _connect_answered(self, head: ResponseHead, rest: bytes) -> bool:
         """What CONNECT was answered with; True when there is a tunnel now."""
