@@ -94,6 +94,27 @@ def test_both_ends_agree(versions: TlsVersions, certificate: str | None, world: 
     assert all(len(one) == 48 for one in secrets)
 
 
+@pytest.mark.parametrize("versions", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
+def test_a_resumed_connection_is_of_the_certificate_that_clients_get(versions: TlsVersions, world: World, pki: Pki) -> None:
+    """Of a name with two, whichever was loaded last."""
+    other = issue(pki.intermediate, ["a.example", "*.wild.example"], key="rsa")
+    bind = bind_context(pki, "a.pem", pki.write("a_rsa.pem", other.pem))
+    server = server_context(verify=Verify.NONE, versions=versions)
+    for resumed in (False, True):
+        done = Handshake(world, bind, server, exchange=True)
+        assert both(done, "resumed") == (resumed, resumed)
+        assert done.server.own_certificate == pki.a.certificate
+
+
+def test_the_oldest_version_has_the_name_that_haproxy_gives_it(world: World, pki: Pki) -> None:
+    """So that `ssl_fc_protocol TLSv1` finds it."""
+    weak = "DEFAULT:@SECLEVEL=0"
+    oldest = TlsVersions(lowest="TLSv1.0", highest="TLSv1.0")
+    bind = bind_context(pki, "a.pem", versions=oldest, ciphers=weak)
+    done = Handshake(world, bind, server_context(verify=Verify.NONE, versions=oldest, ciphers=weak))
+    assert both(done, "version") == ("TLSv1", "TLSv1")
+
+
 def test_the_group_after_the_quantum(world: World, pki: Pki) -> None:
     done = Handshake(world, bind_context(pki, "a.pem"), server_context(ca_file=pki.ca))
     assert both(done, "group") == (b"X25519MLKEM768", b"X25519MLKEM768")

@@ -15,6 +15,7 @@ from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.bind_lines import build_bind_context
 from headgate.tls.server_context import SessionCache
 from headgate.tls.session_context import SessionContexts, make_session_context, session_name, session_names
+from headgate.tls.ticket_sealing import sealer_with
 from tests.tls.tls_peers import Pki, Recorder, World, bind_tls
 
 
@@ -44,10 +45,11 @@ def test_their_maker_must_not_use_them() -> None:
         SessionContexts(1).assign(["a"])
 
 
-def test_the_name_follows_certificates_and_client_policy(pki: Pki) -> None:
+def test_the_name_follows_the_first_certificate_and_the_client_policy(pki: Pki) -> None:
     one = bind_tls(pki, "a.pem")
     assert session_name(one) == session_name(bind_tls(pki, "a.pem", versions=TlsVersions(highest="TLSv1.2")))
     assert session_name(one) != session_name(bind_tls(pki, "b.pem"))
+    assert session_name(one) == session_name(bind_tls(pki, "a.pem", "b.pem"))
     older = bind_tls(pki, "a.pem", versions=TlsVersions(highest="TLSv1.2"))
     assert list(session_names([one, older, one]).values()) == [session_name(one), session_name(one) + "|1"]
     assert session_name(one) != session_name(bind_tls(pki, "a.pem", verify=Verify.REQUIRED, ca_file="x"))
@@ -63,7 +65,9 @@ def _serve_once(listening: socket.socket, pki: Pki, contexts: SessionContexts) -
         tls = bind_tls(pki, "a.pem")
         name = session_name(tls)
         report = Report()
-        context = build_bind_context(tls, SessionCache(), report, origin=contexts.assign([name])[name])
+        origin = contexts.assign([name]).get(name)
+        sealer = None if origin is not None else sealer_with(contexts.ticket_keys(name))
+        context = build_bind_context(tls, SessionCache(), report, origin=origin, sealer=sealer)
         assert context is not None, report.items
         world = World()
         sock, _ = listening.accept()
@@ -79,9 +83,19 @@ def _serve_once(listening: socket.socket, pki: Pki, contexts: SessionContexts) -
         os._exit(code)
 
 
+def test_lines_beyond_the_contexts_have_keys_of_their_own() -> None:
+    contexts = SessionContexts(0)
+    keys = contexts.ticket_keys("a")
+    assert keys == contexts.ticket_keys("a") and {len(key) for key in keys} == {80}
+    assert not set(keys) & set(contexts.ticket_keys("b")) and not set(keys) & set(SessionContexts(0).ticket_keys("a"))
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_ticket_of_one_process_is_read_by_the_next(pki: Pki, version: ssl.TLSVersion) -> None:
-    contexts = make_session_context()
+@pytest.mark.parametrize("make", [make_session_context, lambda: SessionContexts(0)], ids=["context", "keys"])
+def test_a_ticket_of_one_process_is_read_by_the_next(
+    pki: Pki, version: ssl.TLSVersion, make: Callable[[], SessionContexts]
+) -> None:
+    contexts = make()
     client = ssl.create_default_context(cafile=pki.ca)
     client.minimum_version = client.maximum_version = version
     session: ssl.SSLSession | None = None

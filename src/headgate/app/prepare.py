@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -23,11 +23,14 @@ from headgate.plan.frontends import Plan
 from headgate.plan.scope import Surroundings
 
 if TYPE_CHECKING:
+    from OpenSSL import SSL
+
     from headgate.app.ocsp_state import OcspState
     from headgate.tls.client_context import ServerContext
     from headgate.tls.server_context import BindContext
     from headgate.tls.session_context import SessionContexts
     from headgate.tls.storage import Storage
+    from headgate.tls.ticket_sealing import TicketSealer
     from headgate.tls.tuning import Tuning
 
 
@@ -170,12 +173,10 @@ def _build_contexts(
     from headgate.tls.bind_lines import build_bind_context
     from headgate.tls.client_context import build_server_context
     from headgate.tls.server_context import SessionCache
-    from headgate.tls.session_context import session_names
     from headgate.tls.session_store import ServerSessions
 
     proxies = [proxy for proxy in config.proxies if not proxy.disabled]
-    names = session_names(bind.tls for proxy in proxies for bind in proxy.binds if bind.tls is not None)
-    origins = session_contexts.assign(names.values()) if session_contexts is not None else {}
+    seals = _ticket_seals((bind.tls for proxy in proxies for bind in proxy.binds if bind.tls is not None), session_contexts)
     cache = SessionCache(config.global_.tls_cache_size, config.global_.tls_lifetime, config.global_.tls_generated_size)
     storage = certificate_storage(config, report)
     tuning = _tuning(config, report)
@@ -187,10 +188,11 @@ def _build_contexts(
         for bind in proxy.binds:
             if bind.tls is not None:
                 if bind.tls not in built_for:
-                    origin = origins.get(names[bind.tls])
+                    origin, sealer = seals[bind.tls]
                     http = proxy.mode is Mode.HTTP
                     built_for[bind.tls] = build_bind_context(
-                        bind.tls, cache, report, storage=storage, http=http, origin=origin, clock=time.time, tuning=tuning
+                        bind.tls, cache, report, storage=storage, http=http, origin=origin, sealer=sealer, clock=time.time,
+                        tuning=tuning,
                     )
                 context = built_for[bind.tls]
                 if context is not None:
@@ -207,6 +209,23 @@ def _build_contexts(
         restore_certificates(config.global_.crt_state_dir, storage, report)
     storage.reader.forget()
     return storage
+
+
+def _ticket_seals(
+    lines: Iterable[BindTls], session_contexts: SessionContexts | None
+) -> dict[BindTls, tuple[SSL.Context | None, TicketSealer | None]]:
+    """What seals the tickets of bind lines over reloads: one of the contexts, or a sealer where these do not suffice."""
+    from headgate.tls.session_context import session_names
+    from headgate.tls.ticket_sealing import sealer_with
+
+    names = session_names(lines)
+    if session_contexts is None:
+        return dict.fromkeys(names, (None, None))
+    origins = session_contexts.assign(names.values())
+    return {
+        tls: (origins[name], None) if name in origins else (None, sealer_with(session_contexts.ticket_keys(name)))
+        for tls, name in names.items()
+    }
 
 
 def _note_private_sessions(bind_contexts: Mapping[int, BindContext], report: Report) -> None:

@@ -33,6 +33,7 @@ def build_bind_context(
     storage: Storage | None = None,
     http: bool = True,
     origin: SSL.Context | None = None,
+    sealer: TicketSealer | None = None,
     clock: Callable[[], float] = lambda: 0.0,
     tuning: Tuning = UNTUNED,
 ) -> BindContext | None:
@@ -45,6 +46,7 @@ def build_bind_context(
         storage: the process's, which all bind lines share; None: one of its own.
         http: the frontend is in HTTP mode, where ALPN has a default (manual 5.1 alpn).
         origin: a bare context whose ticket keys are to be used (`tls.session_context`); None: keys of its own.
+        sealer: for the tickets of a line without `tls-ticket-keys`; None: OpenSSL seals them.
         clock: Unix time; 0: unknown, nothing has expired.
         tuning: what the global section says about all contexts.
 
@@ -58,7 +60,6 @@ def build_bind_context(
         )
     storage = storage if storage is not None else Storage()
     forger: Forger | None = None
-    sealer: TicketSealer | None = None
     try:
         if tls.generate is not None:
             forger = Forger(tls.generate, storage.reader, clock)

@@ -127,12 +127,11 @@ class ConnectionFacts:
 
     @property
     def version(self) -> str:
-        """`TLSv1.3` and the like; OpenSSL's `TLSv1` is `TLSv1.0` in HAProxy's logs."""
+        """`TLSv1.3` and the like, in OpenSSL's words: TLS 1.0 is `TLSv1`, in HAProxy's logs and rules too."""
         if not self.established and not self.client_random:
             # OpenSSL would name the highest version that it was made for, whatever the peer wants.
             return ""
-        name = _text(lib.SSL_get_version(self.ssl))
-        return "TLSv1.0" if name == "TLSv1" else name
+        return _text(lib.SSL_get_version(self.ssl))
 
     @property
     def cipher(self) -> str:

@@ -22,14 +22,15 @@ def install(context: SSL.Context, certificates: tuple[CertifiedKey, ...], staple
 
     Args:
         context: a new one.
-        certificates: for it.
+        certificates: for it, the one first that most clients get: it is what a resumed connection is said to be of, in
+            whose handshake OpenSSL chooses none.
         staples: what is stapled with them, None for nothing.
 
     Raises:
         ConfigError: OpenSSL refuses one.
     """
     sent: set[x509.Certificate] = set()
-    for one in certificates:
+    for one in reversed(certificates):  # the last one that OpenSSL is given is its current one
         try:
             context.use_certificate(one.certificate)
             context.use_privatekey(one.key)

@@ -19,10 +19,14 @@ from OpenSSL import SSL
 from headgate.base.diagnostics import Bug
 from headgate.config.tls_options import BindTls, CrtList
 from headgate.tls.openssl import ffi
+from headgate.tls.ticket_keys import COUNT, NAME, SIZES, TicketKeys
 from headgate.tls.unbound import Unreachable, function
 
-#: How many bind lines can have a context of their own; 64 of them take 15 ms and 2.5 MB.
+#: How many bind lines can have a context of their own; 64 of them take 15 ms and 2.5 MB. Tickets of other lines are sealed by us,
+#: which takes longer.
 SESSION_CONTEXTS: Final = 64
+#: Bytes of the secret that keys of tickets are derived from.
+_SECRET: Final = 64
 #: SSL_CTRL_SET_SESS_CACHE_SIZE of ssl.h.
 _SET_CACHE_SIZE: Final = 42
 
@@ -34,17 +38,18 @@ class SessionContexts:
         count: how many.
     """
 
-    __slots__ = ("_contexts", "_maker")
+    __slots__ = ("_contexts", "_maker", "_secret")
 
     def __init__(self, count: int = SESSION_CONTEXTS) -> None:
         self._maker = os.getpid()
+        self._secret = os.urandom(_SECRET)
         self._contexts = [SSL.Context(SSL.TLS_SERVER_METHOD) for _ in range(count)]
 
     def assign(self, names: Iterable[str]) -> dict[str, SSL.Context]:
         """Give each name a context of its own: the same one as long as the names are (nearly) the same.
 
         Each name has a place of its own among the contexts; where two have the same, the one that sorts first keeps it. Names
-        beyond the number of contexts get none: their lines make new ones, and lose their tickets at a reload.
+        beyond the number of contexts get none: for them there is `ticket_keys`.
 
         Raises:
             Bug: this is the process that made them: what is configured here would reach all later ones.
@@ -59,6 +64,15 @@ class SessionContexts:
                 place = (place + 1) % count
             taken[place] = name
         return {name: self._contexts[place] for place, name in taken.items()}
+
+    def ticket_keys(self, name: str) -> TicketKeys:
+        """Keys for the tickets of a line that has none of the contexts: the same ones in every process that was forked since."""
+        encoded = name.encode("utf-8", "surrogateescape")
+
+        def derived(purpose: bytes, size: int) -> bytes:
+            return hashlib.blake2b(encoded, digest_size=size, key=self._secret, person=purpose).digest()
+
+        return (derived(b"name", NAME) + derived(b"keys", SIZES[-1] - NAME),) * COUNT
 
 
 def limit_cache(context: SSL.Context, sessions: int) -> None:
@@ -92,9 +106,13 @@ def make_session_context() -> SessionContexts:
 
 
 def session_name(tls: BindTls) -> str:
-    """What makes a bind line the same one after a reload, as far as its tickets go: the client policy and the certificates."""
-    named = [item.name if isinstance(item, CrtList) else item.file.path for item in tls.certificates]
-    return f"{tls.policy.verify.value}|{tls.policy.ca_file or ''}|{'|'.join(named)}"
+    """What makes a bind line the same one after a reload, as far as its tickets go: the client policy and the first certificate.
+
+    Those behind it come and go: that is what most reloads are for.
+    """
+    first = next(iter(tls.certificates), None)
+    named = "" if first is None else first.name if isinstance(first, CrtList) else first.file.path
+    return f"{tls.policy.verify.value}|{tls.policy.ca_file or ''}|{named}"
 
 
 def session_names(lines: Iterable[BindTls]) -> dict[BindTls, str]:
