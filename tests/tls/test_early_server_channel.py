@@ -13,6 +13,7 @@ from headgate.config.tls_options import ServerTls, TlsVersions, Verify
 from headgate.observe.counters import ServerCounters
 from headgate.observe.full_handshakes import Cause
 from headgate.proxy.port import Lost
+from headgate.runtime.channel import has_unread
 from headgate.runtime.early_server_channel import EarlyDialler, EarlyServerChannel
 from headgate.runtime.early_tls_channel import EarlyAnswerer
 from headgate.runtime.reactor import READ
@@ -106,6 +107,7 @@ class Visit:
         self.client.begin()
         while clogged:
             line.world.reactor.turn(0.0)
+            line.world.wait(lambda: has_unread(far.fileno()))  # the kernel takes its time to move what waits
             clogged -= len(far.recv(clogged))
         line.world.wait(lambda: not isinstance(self.client, EarlyServerChannel) or self.client._written)
         if takes:

@@ -33,6 +33,8 @@ from headgate.tls.openssl import (
     SSL_do_handshake,
     SSL_get_error,
     SSL_read,
+    SSL_session_reused,
+    SSL_version,
     SSL_write,
     TlsError,
     clear_errors,
@@ -42,6 +44,7 @@ from headgate.tls.openssl import (
     unpack,
 )
 from headgate.tls.server_context import BindContext
+from headgate.tls.session_der import TLS_1_3
 
 #: Full records that are read for one event and handed on together.
 _RECORDS_MOST: Final = 4
@@ -130,10 +133,12 @@ class TlsChannel(TlsEnding):
 
     def _handshake(self, _events: int) -> None:
         """The reactor's call until the handshake is through. Errors of the socket show in the operation itself."""
-        # What OpenSSL writes now is the end of the handshake, if all is well: tickets one by one, or our Finished. It leaves in
-        # one packet with what is sent right behind it, the answer to a request that is here, or the request. It must not wait
-        # for more: a client may be waiting for it.
-        cork(self.sock)
+        # What OpenSSL writes now is the end of the handshake, if all is well: tickets of TLS 1.3 one by one, or our Finished. It
+        # leaves in one packet with what is sent right behind it, the answer to a request that is here, or the request. It must
+        # not wait for more: a client may be waiting for it.
+        together = self._server is not None or SSL_version(self._ssl) == TLS_1_3
+        if together:
+            cork(self.sock)
         if self._server is None:
             self._advance()
             self._read_at_once()
@@ -141,14 +146,19 @@ class TlsChannel(TlsEnding):
             self._advance()
         else:
             self._greeted()
-        if not self._failed:
+        if together and not self._failed:
             uncork(self.sock)
-            if self._server is None:
-                self._await_client()
+        if self._server is None:
+            self._await_client()
 
     def _await_client(self) -> None:
-        """The client is to finish the handshake. When we have dealt with that, its request is to be here."""
-        if not self._established and not self._failed and not self._closing:
+        """The client is to finish the handshake. When we have dealt with that, its request is to be here.
+
+        Where the last word is ours (a full handshake of TLS 1.2), no request will be.
+        """
+        if self._established or self._failed or self._closing:
+            return
+        if SSL_version(self._ssl) == TLS_1_3 or SSL_session_reused(self._ssl):
             acknowledge(self.sock)
 
     def _read_at_once(self) -> None:
