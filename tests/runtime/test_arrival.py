@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from headgate.base.connection_errors import ConnectionFailure
 from headgate.runtime.arrival import Arrival
 from headgate.runtime.loop import reactor_of
 from headgate.runtime.loop import run as run_loop
@@ -67,3 +68,41 @@ def test_a_header_in_pieces_is_one_header_and_never_left_unread(header: bytes, s
     assert (client.source, client.source_port) == (b"192.0.2.7", 1234)
     assert (client.destination, client.destination_port) == (b"192.0.2.8", 80)
     assert (rest, unread) == (b"GET /", [])
+
+
+async def _leave(sent: bytes, *, late: bool) -> tuple[int, str] | None:
+    """Send something and close, or wait for the timeout: number and text that were logged, None for nothing."""
+    reactor = reactor_of(asyncio.get_running_loop())
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    session = SimpleNamespace(error_code=0, error_text="")
+    logged: list[tuple[int, str]] = []
+    side = SimpleNamespace(
+        t_client_hs=0.0, dont_log_null=True, session_over=lambda _: None,
+        write_failure=lambda one: logged.append((one.error_code, one.error_text)),
+    )  # fmt: skip
+    listener = SimpleNamespace(reactor=reactor, side=side, accept_proxy=True, tls=None)
+    arrival = Arrival(cast(Any, listener), near, cast(Any, session))
+    if sent:
+        far.send(sent)
+        arrival._readable(0)
+    if late:
+        arrival.timed_out()
+    far.close()
+    arrival._readable(0)
+    reactor.clear()
+    return logged[0] if logged else None
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_header_that_breaks_off_is_truncated(late: bool) -> None:
+    truncated, timeout = ConnectionFailure.PRX_TRUNCATED, ConnectionFailure.PRX_TIMEOUT
+    for part in (V1[:20], V2[:11]):
+        assert run_loop(_leave(part, late=late)) == (truncated.number, truncated.message)
+    assert run_loop(_leave(b"", late=late)) == ((timeout.number, timeout.message) if late else None)
+
+
+def test_a_header_of_nonsense_is_called_by_its_name() -> None:
+    bad = ConnectionFailure.PRX_BAD_PROTO
+    text = f"{bad.message} (unknown protocol in a PROXY protocol line)"
+    assert run_loop(_leave(V1.replace(b"TCP4", b"TCP9"), late=False)) == (bad.number, text)

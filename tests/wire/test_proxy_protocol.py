@@ -7,9 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.base.addresses import ip_text
+from headgate.base.connection_errors import ConnectionFailure
 from headgate.wire import proxy_protocol
 from headgate.wire.errors import ProtocolViolation
-from headgate.wire.proxy_protocol import Command, Family, ProxyHeader, TlsInfo, encode_v1, encode_v2, parse, tlvs_for
+from headgate.wire.proxy_protocol import (
+    Command,
+    Family,
+    HeaderViolation,
+    ProxyHeader,
+    TlsInfo,
+    encode_v1,
+    encode_v2,
+    parse,
+    tlvs_for,
+)
 
 IPV4 = st.ip_addresses(v=4).map(lambda address: str(address).encode())
 IPV6 = st.ip_addresses(v=6).map(lambda address: ip_text(address).encode())
@@ -80,6 +91,25 @@ def v2(command: int, family: int, block: bytes, length: int | None = None) -> by
 def test_broken_binary_headers(header: bytes) -> None:
     with pytest.raises(ProtocolViolation):
         parse(header)
+
+
+@pytest.mark.parametrize(("header", "failure"), [
+    (b"GET / HTTP/1.1\r\n", "NOT_HDR"), (b"proxy TCP4 1.2.3.4 5.6.7.8 1 2\r\n", "NOT_HDR"), (b"\r\n\r\n\0\r\nQUIX", "NOT_HDR"),
+    (v2(0x11, 0x11, bytes(12)), "NOT_HDR"), (v2(0x31, 0x11, bytes(12)), "NOT_HDR"),
+    (b"PROXY TCP9 1.2.3.4 5.6.7.8 1 2\r\n", "BAD_PROTO"), (b"PROXY UDP4 1.2.3.4 5.6.7.8 1 2\r\n", "BAD_PROTO"),
+    (b"PROXY UNKNOWNX\r\n", "BAD_PROTO"), (b"PROXY  TCP4 1.2.3.4 5.6.7.8 1 2\r\n", "BAD_PROTO"),
+    (b"PROXY TCP4 here there 1 2\r\n", "BAD_HDR"), (b"PROXY TCP6 1.2.3.4 5.6.7.8 1 2\r\n", "BAD_HDR"),
+    (b"PROXY TCP4 1.2.3.4 5.6.7.8 x 2\r\n", "BAD_HDR"), (b"PROXY TCP4 1.2.3.4\r\n", "BAD_HDR"),
+    (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\rx", "BAD_HDR"), (v2(0x22, 0x11, bytes(12)), "BAD_HDR"),
+    (v2(0x21, 0x41, bytes(12)), "BAD_HDR"),
+    (v2(0x21, 0x11, bytes(4)), "BAD_HDR"), (v2(0x21, 0x11, bytes(12) + b"\3\0\4abcd"), "BAD_HDR"),
+    (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n", "TRUNCATED"), (b"PROXY TCP4 " + b"1" * 200, "TRUNCATED"),
+    (v2(0x21, 0x11, b"", 65535), "TRUNCATED"),
+])  # fmt: skip
+def test_what_is_wrong_has_the_number_that_haproxy_gives_it(header: bytes, failure: str) -> None:
+    with pytest.raises(HeaderViolation) as caught:
+        parse(header)
+    assert caught.value.failure is ConnectionFailure[f"PRX_{failure}"]
 
 
 def test_a_flipped_bit_is_found_by_the_checksum() -> None:

@@ -20,9 +20,8 @@ from headgate.proxy.port import Channel, Lost
 from headgate.proxy.services import Reminder, Timed
 from headgate.runtime.channel import NOBODY, PlainChannel, has_unread
 from headgate.runtime.reactor import READ, Reactor
-from headgate.wire.errors import ProtocolViolation
 from headgate.wire.hello_length import bytes_wanted, in_one_record
-from headgate.wire.proxy_protocol import Command, Family, parse
+from headgate.wire.proxy_protocol import Command, Family, HeaderViolation, parse
 
 if TYPE_CHECKING:
     from headgate.plan.frontends import Rules
@@ -102,27 +101,31 @@ class Arrival:
         except BlockingIOError:
             return
         except OSError as error:
-            header = self.stage == AWAIT_PROXY_HEADER
-            record = self._unheard(lost=error)
-            self._fail(ConnectionFailure.PRX_ABORT if header else ConnectionFailure.SSL_ABORT, record, quiet=True)
+            failure = self._failure(ConnectionFailure.PRX_ABORT, ConnectionFailure.SSL_ABORT)
+            self._fail(failure, self._unheard(lost=error), quiet=not self._part)
             return
         if not data:
-            header = self.stage == AWAIT_PROXY_HEADER
-            record = self._unheard()
-            self._fail(ConnectionFailure.PRX_EMPTY if header else ConnectionFailure.SSL_EMPTY, record, quiet=True)
+            failure = self._failure(ConnectionFailure.PRX_EMPTY, ConnectionFailure.SSL_EMPTY)
+            self._fail(failure, self._unheard(), quiet=not self._part)
         elif self.stage == AWAIT_PROXY_HEADER:
             self._proxy_header(data)
         else:
             self._client_hello(data)
+
+    def _failure(self, header: ConnectionFailure, hello: ConnectionFailure) -> ConnectionFailure:
+        """What it is called when a client waited for goes: by what it was to send; a header that has begun is truncated."""
+        if self._part:
+            return ConnectionFailure.PRX_TRUNCATED
+        return header if self.stage == AWAIT_PROXY_HEADER else hello
 
     def _proxy_header(self, data: bytes) -> None:
         taken = self._part
         whole = taken + data
         try:
             header = parse(whole)
-        except ProtocolViolation as violation:
+        except HeaderViolation as violation:
             record = self._unheard(whole, why=violation.reason)
-            self._fail(ConnectionFailure.PRX_NOT_HDR, record, violation.reason)
+            self._fail(violation.failure, record, violation.reason)
             return
         if header is None:
             if len(whole) >= _PEEK:
@@ -238,13 +241,13 @@ class Arrival:
 
     def timed_out(self) -> None:
         """`timeout client-hs`."""
-        header = self.stage == AWAIT_PROXY_HEADER
+        failure = self._failure(ConnectionFailure.PRX_TIMEOUT, ConnectionFailure.SSL_TIMEOUT)
         tls, channel, patience = self.listener.tls, self.channel, self.listener.side.t_client_hs
         if self._seen and channel is None:
             with contextlib.suppress(OSError):
                 self._seen = self._peek()  # what has come since, too little to wake us
         record = self._unheard(timeout=patience) if channel is None or tls is None else tls.given_up(channel, patience)
-        self._fail(ConnectionFailure.PRX_TIMEOUT if header else ConnectionFailure.SSL_TIMEOUT, record)
+        self._fail(failure, record)
 
     def _unheard(
         self, seen: bytes = b"", *, lost: OSError | None = None, timeout: float = 0.0, why: str = ""

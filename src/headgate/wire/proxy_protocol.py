@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from headgate.base.addresses import ip_text
+from headgate.base.connection_errors import ConnectionFailure
 from headgate.base.records import dataclass
 from headgate.wire.errors import ProtocolViolation
 
@@ -42,6 +43,19 @@ CLIENT_CERT_CONN: Final = 0x02
 CLIENT_CERT_SESS: Final = 0x04
 
 _LONGEST_UNIQUE_ID: Final = 128
+
+
+class HeaderViolation(ProtocolViolation):
+    """This is no PROXY header, or a broken one.
+
+    Args:
+        reason: see `ProtocolViolation`.
+        failure: what HAProxy calls it (manual 7.3.3, fc_err_str).
+    """
+
+    def __init__(self, reason: str, failure: ConnectionFailure = ConnectionFailure.PRX_BAD_HDR) -> None:
+        super().__init__(reason)
+        self.failure = failure
 
 
 class Command(enum.IntEnum):
@@ -141,18 +155,19 @@ def parse(data: bytes, limit: int = 16384) -> ProxyHeader | None:
         The header, or None while it is incomplete.
 
     Raises:
-        ProtocolViolation: this is no header, or a broken one; the connection must be dropped.
+        HeaderViolation: this is no header, or a broken one; the connection must be dropped.
     """
     if data[:5] == b"PROXY"[: len(data)]:
         return _parse_v1(data)
     if data[:12] == SIGNATURE[: len(data)]:
         return _parse_v2(data, limit)
-    raise ProtocolViolation("no PROXY protocol header")
+    raise HeaderViolation("no PROXY protocol header", ConnectionFailure.PRX_NOT_HDR)
 
 
 _V1_LINE: Final = re.compile(
     rb"PROXY (TCP4|TCP6) ([0-9A-Fa-f.:]{2,45}) ([0-9A-Fa-f.:]{2,45}) (0|[1-9][0-9]{0,4}) (0|[1-9][0-9]{0,4})"
 )
+_V1_KNOWN: Final = re.compile(rb"PROXY (?:TCP4|TCP6|UNKNOWN)(?: |\Z)|PROXY\Z")
 _V1_UNKNOWN: Final = re.compile(rb"PROXY UNKNOWN(?: [^\r\n]*)?")
 
 
@@ -160,22 +175,27 @@ def _parse_v1(data: bytes) -> ProxyHeader | None:
     end = data.find(b"\n", 0, _LONGEST_LINE)
     if end < 0:
         if len(data) >= _LONGEST_LINE:
-            raise ProtocolViolation("PROXY protocol line too long")
+            raise HeaderViolation("PROXY protocol line too long", ConnectionFailure.PRX_TRUNCATED)
         if b"\r" in data[:-1]:
-            raise ProtocolViolation("bare CR in a PROXY protocol line")
+            raise HeaderViolation("bare CR in a PROXY protocol line")
         return None
     line = data[: end - 1]
-    if data[end - 1] != 13 or b"\r" in line:
-        raise ProtocolViolation("bare CR or LF in a PROXY protocol line")
+    if data[end - 1] != 13:
+        # What ends a line is missing: to HAProxy it has not come yet.
+        raise HeaderViolation("bare LF in a PROXY protocol line", ConnectionFailure.PRX_TRUNCATED)
+    if b"\r" in line:
+        raise HeaderViolation("bare CR in a PROXY protocol line")
     if _V1_UNKNOWN.fullmatch(line) is not None:
         return ProxyHeader(Command.PROXY, Family.UNSPEC, b"", 0, b"", 0, (), end + 1)
     match = _V1_LINE.fullmatch(line)
     if match is None:
-        raise ProtocolViolation("malformed PROXY protocol line")
+        if _V1_KNOWN.match(line) is None:
+            raise HeaderViolation("unknown protocol in a PROXY protocol line", ConnectionFailure.PRX_BAD_PROTO)
+        raise HeaderViolation("malformed PROXY protocol line")
     family = Family.INET if match[1] == b"TCP4" else Family.INET6
     source_port, destination_port = int(match[4]), int(match[5])
     if source_port > 65535 or destination_port > 65535:
-        raise ProtocolViolation("invalid port in a PROXY protocol line")
+        raise HeaderViolation("invalid port in a PROXY protocol line")
     return ProxyHeader(
         Command.PROXY, family, _address_text(match[2], family), source_port, _address_text(match[3], family), destination_port,
         (), end + 1,
@@ -187,19 +207,22 @@ def _address_text(text: bytes, family: Family) -> bytes:
     try:
         return ip_text(kind(text.decode("ascii"))).encode("ascii")
     except ValueError:
-        raise ProtocolViolation("invalid address in a PROXY protocol line") from None
+        raise HeaderViolation("invalid address in a PROXY protocol line") from None
 
 
 def _parse_v2(data: bytes, limit: int) -> ProxyHeader | None:
-    if len(data) >= 13 and (data[12] >> 4 != 2 or data[12] & 15 > 1):
-        raise ProtocolViolation("unknown PROXY protocol version or command")
+    if len(data) >= 13 and data[12] >> 4 != 2:
+        # HAProxy counts the version with the signature.
+        raise HeaderViolation("unknown PROXY protocol version", ConnectionFailure.PRX_NOT_HDR)
+    if len(data) >= 13 and data[12] & 15 > 1:
+        raise HeaderViolation("unknown PROXY protocol command")
     if len(data) >= 14 and (data[13] >> 4 > 3 or data[13] & 15 > 2):
-        raise ProtocolViolation("unknown PROXY protocol address family")
+        raise HeaderViolation("unknown PROXY protocol address family")
     if len(data) < 16:
         return None
     length = 16 + int.from_bytes(data[14:16], "big")
     if length > limit:
-        raise ProtocolViolation("PROXY protocol header too long")
+        raise HeaderViolation("PROXY protocol header too long", ConnectionFailure.PRX_TRUNCATED)
     if len(data) < length:
         return None
     command = Command(data[12] & 15)
@@ -215,7 +238,7 @@ def _parse_v2(data: bytes, limit: int) -> ProxyHeader | None:
         return ProxyHeader(command, family, b"", 0, b"", 0, (), length, transport != 2)
     behind = 16 + _ADDRESS_BYTES[family]
     if behind > length:
-        raise ProtocolViolation("truncated addresses in a PROXY protocol header")
+        raise HeaderViolation("truncated addresses in a PROXY protocol header")
     tlvs = _parse_tlvs(data, behind, length)
     _verify(data, behind, length, tlvs)
     source, source_port, destination, destination_port = _addresses(data, family)
@@ -241,10 +264,10 @@ def _parse_tlvs(data: bytes, position: int, end: int) -> tuple[tuple[int, bytes]
     tlvs = []
     while position < end:
         if position + 3 > end:
-            raise ProtocolViolation("truncated TLV in a PROXY protocol header")
+            raise HeaderViolation("truncated TLV in a PROXY protocol header")
         behind = position + 3 + int.from_bytes(data[position + 1 : position + 3], "big")
         if behind > end:
-            raise ProtocolViolation("truncated TLV in a PROXY protocol header")
+            raise HeaderViolation("truncated TLV in a PROXY protocol header")
         tlvs.append((data[position], data[position + 3 : behind]))
         position = behind
     return tuple(tlvs)
@@ -255,14 +278,14 @@ def _verify(data: bytes, position: int, length: int, tlvs: tuple[tuple[int, byte
     for kind, value in tlvs:
         if kind == CRC32C:
             if len(value) != 4:
-                raise ProtocolViolation("invalid checksum TLV in a PROXY protocol header")
+                raise HeaderViolation("invalid checksum TLV in a PROXY protocol header")
             import google_crc32c  # few senders add a checksum
 
             zeroed = data[: position + 3] + b"\0\0\0\0" + data[position + 7 : length]
             if google_crc32c.value(zeroed) != int.from_bytes(value, "big"):
-                raise ProtocolViolation("wrong checksum of a PROXY protocol header")
+                raise HeaderViolation("wrong checksum of a PROXY protocol header")
         elif kind == UNIQUE_ID and len(value) > _LONGEST_UNIQUE_ID:
-            raise ProtocolViolation("unique id too long in a PROXY protocol header")
+            raise HeaderViolation("unique id too long in a PROXY protocol header")
         elif kind == SSL:
             parse_tls_info(value)
         position += 3 + len(value)
@@ -272,10 +295,10 @@ def parse_tls_info(value: bytes) -> TlsInfo:
     """Read the value of an SSL TLV.
 
     Raises:
-        ProtocolViolation: it is shorter than it must be.
+        HeaderViolation: it is shorter than it must be.
     """
     if len(value) < 5:
-        raise ProtocolViolation("truncated SSL TLV in a PROXY protocol header")
+        raise HeaderViolation("truncated SSL TLV in a PROXY protocol header")
     parts = dict(_parse_tlvs(value, 5, len(value)))
     named = {attribute: parts.get(kind) for kind, attribute, _ in _TLS_PARTS}
     return TlsInfo(value[0], int.from_bytes(value[1:5], "big"), **named)
