@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from headgate.base.handshake_causes import CAUSES, Cause
+from headgate.admin.commands.handshakes import added
+from headgate.base.handshake_causes import ADDRESSES_KEPT, CAUSES, Cause
 from tests.admin.test_introspection import ask, merged
 from tests.tls.test_handshake_diagnosis import Step, hello, record
 
@@ -95,6 +96,14 @@ def test_counters_as_text(shaken: Any) -> None:
     assert lines[1].startswith("web/tls no-common-version 2 [")
     assert lines[1].endswith("2 failures from 1 address in the last hour.")
     assert any(line.endswith("1 probe from 1 address in the last hour.") for line in lines)
+
+
+def test_more_addresses_than_are_kept_in_some_worker() -> None:
+    row = {"frontend": "web", "listener": "tls", "cause": "not-tls", "probe": False, "total": 3, "hour": 3, "last": 1.0}
+    rows = {1: [{**row, "more": False, "addresses": ["a"]}], 2: [{**row, "more": True, "addresses": ["a", "b"]}]}
+    assert added(rows)[0]["sources"] == ADDRESSES_KEPT + 1
+    del rows[2]
+    assert added(rows)[0]["sources"] == 1
 
 
 def test_clear_counters_all(shaken: Any) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import pathlib
 import re
+import signal
 import socket
 import ssl
 import struct
@@ -385,6 +386,17 @@ def test_an_old_client_has_its_name_and_its_offer(scene: Callable[..., Scene]) -
     assert "`ssl-min-ver TLSv1.1` on that bind line and `ciphers DEFAULT:@SECLEVEL=0`." in record["advice"]
     text = running.ask("show ssl handshakes failed")
     assert "no-common-version sni=site.example step=negotiation" in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_count_that_waits_is_logged_when_the_process_ends(scene: Callable[..., Scene], number: signal.Signals) -> None:
+    running = scene()
+    for _ in range(LINES_MOST + 5):
+        with running.raw(b"GET / HTTP/1.0\r\n\r\n"):
+            pass
+    running.await_total("plain-http", LINES_MOST + 5)
+    running.program.signal(number)
+    assert ": 5 more in the last" in running.logs.line("more in the last")
 
 
 @pytest.mark.needs("openssl")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headgate.base.handshake_causes import Cause
+from headgate.base.handshake_causes import Cause, similar_failures, without_similar
 from headgate.observe import handshakes
 from headgate.observe.handshakes import ADDRESSES_KEPT, FOLDING_PERIOD, LINES_MOST, Folding, HandshakeLog, Ring, Tally
 
@@ -42,6 +42,22 @@ def test_an_hour_is_counted_by_minutes() -> None:
         tally.add(b"%d" % number, 100_000.0)
     count, addresses = tally.hour(100_000.0)
     assert count == 1000 and len(addresses) == ADDRESSES_KEPT and addresses[-1] == b"999"
+
+
+def test_more_addresses_than_are_kept_are_not_called_that_many() -> None:
+    tally = Tally()
+    for number in range(ADDRESSES_KEPT):
+        tally.add(b"%d" % number, 6000.0)
+    assert tally.similar(6000.0) == (ADDRESSES_KEPT, ADDRESSES_KEPT) and not tally.overflows(6000.0)
+    tally.add(b"other", 6060.0)
+    assert tally.similar(6060.0) == (ADDRESSES_KEPT + 1, ADDRESSES_KEPT + 1)
+    assert similar_failures(*tally.similar(6060.0)) == "129 such failures from more than 128 addresses in the last hour."
+    assert tally.similar(6000.0 + 3600) == (1, 1), "those of the other minute are too long ago"
+    folding = Folding()
+    for number in range(LINES_MOST + 3 * ADDRESSES_KEPT):
+        folding.admits(b"%d" % number, 100.0)
+    assert folding.take(100.0) == (3 * ADDRESSES_KEPT, ADDRESSES_KEPT + 1)
+    assert without_similar("Do this. 300 such failures from more than 128 addresses in the last hour.") == "Do this."
 
 
 def test_time_that_goes_back_breaks_nothing() -> None:

@@ -311,3 +311,6 @@ def test_the_panel_of_tls_shows_causes_within_the_scope() -> None:
     text = Run(question(), answers).text
     assert "web/tls" in text and "plain-http" in text and "1234" in "".join(filter(str.isalnum, text)) and "not-tls" in text
     assert "not-tls" not in Run(question(page=StatsPage(uri="/stats", scope=("web",))), answers).text
+    assert "&gt; 128" not in text
+    answers["show ssl handshake-counters json"] = json.dumps({"counters": [{**row, "sources": 129}]})
+    assert "&gt; 128" in Run(question(), answers).text

@@ -11,7 +11,7 @@ from headgate.base.connection_errors import ConnectionFailure
 from headgate.base.handshake_causes import Cause
 from headgate.observe.handshakes import FOLDING_PERIOD, LINES_MOST
 from headgate.plan.facts import Stream
-from headgate.proxy.handshakes import handshake_completed, handshake_failed
+from headgate.proxy.handshakes import handshake_completed, handshake_failed, write_due
 from headgate.tls.handshake_record import HandshakeRecord, Step
 from headgate.tls.openssl import TlsError
 from tests.proxy.playbook import Client, Playbook
@@ -78,9 +78,35 @@ def test_a_flood_is_one_line_with_a_count(tmp_path: pathlib.Path) -> None:
     assert len(scene.lines) == LINES_MOST + 1, "another cause has lines of its own"
     scene.book.clock.advance(FOLDING_PERIOD + 1)
     assert scene.lines[-1].startswith("fe/tls: SSL handshake failure: 30 more in the last 10 s from 1 address (not-tls: ")
+    assert scene.lines[-1].count("such failures") == 1 and "50 such failures from 1 address" in scene.lines[-1]
     scene.fail(first_bytes=b"EHLO x\r\n", closed=True)
     assert len(scene.lines) == LINES_MOST + 3
     assert scene.side.counters.tls_failed == LINES_MOST + 32
+
+
+def test_what_is_folded_is_said_when_the_process_ends(tmp_path: pathlib.Path) -> None:
+    scene = Scene(tmp_path)
+    for _ in range(LINES_MOST + 30):
+        scene.fail(first_bytes=b"EHLO x\r\n", closed=True)
+    scene.book.clock.advance(2.5)
+    write_due(scene.book.shared.handshakes)
+    assert scene.lines[-1].startswith("fe/tls: SSL handshake failure: 30 more in the last 3 s from 1 address (not-tls: ")
+    write_due(scene.book.shared.handshakes)
+    scene.book.clock.advance(FOLDING_PERIOD)
+    assert len(scene.lines) == LINES_MOST + 1, "it is said once"
+
+
+def test_a_flood_of_wrong_headers_is_called_that(tmp_path: pathlib.Path) -> None:
+    scene = Scene(tmp_path)
+    bad = ConnectionFailure.PRX_BAD_HDR
+    for number in range(LINES_MOST + 300):
+        session: Any = scene.book.client().channel.owner
+        record = scene.record(step=Step.PROXY_HEADER, header="bad address", client=b"client%d" % number)
+        record.first_bytes = b"PROXY TCP4 x"
+        handshake_failed(scene.side, session, record, bad, None)
+    scene.book.clock.advance(FOLDING_PERIOD + 1)
+    said = f"fe/tls: {bad.message}: 300 more in the last 10 s from more than 128 addresses (proxy-header-invalid: "
+    assert scene.lines[-1].startswith(said)
 
 
 def test_probes_are_no_failures(tmp_path: pathlib.Path) -> None:

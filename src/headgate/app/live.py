@@ -28,6 +28,7 @@ from headgate.observe.counters import ProcessCounters
 from headgate.observe.key_exchanges import CheckKeys
 from headgate.plan.facts import Session, Stream, Value
 from headgate.plan.tables import StickTableFacts
+from headgate.proxy.handshakes import write_due
 from headgate.proxy.services import Waiter
 from headgate.proxy.sides import Backend, Frontend, Shared
 from headgate.runtime.connector import TCP_USER_TIMEOUT, Endpoint, ServerConnector, TlsOpener
@@ -343,6 +344,7 @@ class Live:
 
     def close(self) -> None:
         """Close idle connections to servers, send what logs hold back, and let go of the event loop."""
+        write_due(self.shared.handshakes)
         for backend in self.backends.values():
             for pool in backend.pools.values():
                 pool.clear()

@@ -306,13 +306,24 @@ def causes_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+#: Addresses that are told apart for one cause on one line. A greater number of them stands for "more than that".
+ADDRESSES_KEPT: Final = 128
+
+
+def from_addresses(sources: int) -> str:
+    """` from 4 addresses`, "" where there are none."""
+    if not sources:
+        return ""
+    number = f"more than {ADDRESSES_KEPT}" if sources > ADDRESSES_KEPT else str(sources)
+    return f" from {number} address{'' if sources == 1 else 'es'}"
+
+
 def similar_failures(count: int, sources: int) -> str:
     """`312 such failures from 4 addresses in the last hour.`, without addresses where there are none."""
-    addresses = f" from {sources} address{'' if sources == 1 else 'es'}" if sources else ""
-    return f"{count} such failure{'' if count == 1 else 's'}{addresses} in the last hour."
+    return f"{count} such failure{'' if count == 1 else 's'}{from_addresses(sources)} in the last hour."
 
 
-_SIMILAR: Final = re.compile(r" \d+ such failures?(?: from \d+ address(?:es)?)? in the last hour\.\Z")
+_SIMILAR: Final = re.compile(r" \d+ such failures?(?: from (?:more than )?\d+ address(?:es)?)? in the last hour\.\Z")
 
 
 def without_similar(advice: str) -> str:

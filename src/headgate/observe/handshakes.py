@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
+from headgate.base.handshake_causes import ADDRESSES_KEPT
+
 if TYPE_CHECKING:
     from headgate.base.handshake_causes import Cause
 
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 FAILURES_KEPT: Final = 1024
 SUCCESSES_KEPT: Final = 256
 BYTES_KEPT: Final = 2 << 20
-#: Addresses that are told apart for one cause on one line.
-ADDRESSES_KEPT: Final = 128
 #: Log lines for one cause on one line in one period, seconds; what is beyond is counted, and said in one line at its end.
 LINES_MOST: Final = 20
 FOLDING_PERIOD: Final = 10.0
@@ -46,6 +46,13 @@ class Kept(Protocol):
 
     @property
     def size(self) -> int: ...
+
+
+class Summary(Protocol):
+    """What is to be logged of failures that were folded together."""
+
+    def write(self) -> None:
+        """Log it now."""
 
 
 class Ring:
@@ -87,13 +94,14 @@ class Tally:
         last: when it was met last, seconds since the epoch.
     """
 
-    __slots__ = ("_addresses", "_counts", "_minute", "last", "total")
+    __slots__ = ("_addresses", "_counts", "_forgotten", "_minute", "last", "total")
 
     def __init__(self) -> None:
         self.total = 0
         self.last = 0.0
         self._minute = 0
         self._counts = [0] * _MINUTES
+        self._forgotten = -_MINUTES  # in which minute the address was met last that was forgotten last
         self._addresses: dict[bytes, int] = {}
 
     def add(self, client: bytes, wall: float) -> None:
@@ -109,7 +117,7 @@ class Tally:
         if client in addresses:
             del addresses[client]  # the latest are the last
         elif len(addresses) >= ADDRESSES_KEPT:
-            del addresses[next(iter(addresses))]
+            self._forgotten = addresses.pop(next(iter(addresses)))
         addresses[client] = minute
 
     def _roll(self, minute: int) -> None:
@@ -124,6 +132,15 @@ class Tally:
         minute = int(wall) // 60
         self._roll(minute)
         return sum(self._counts), tuple(one for one, seen in self._addresses.items() if seen > minute - _MINUTES)
+
+    def overflows(self, wall: float) -> bool:
+        """Whether the failures of the last hour came from more addresses than are kept."""
+        return self._forgotten > int(wall) // 60 - _MINUTES
+
+    def similar(self, wall: float) -> tuple[int, int]:
+        """How many in the last hour, and from how many addresses; one more than are kept when there were more."""
+        count, addresses = self.hour(wall)
+        return count, len(addresses) + self.overflows(wall)
 
 
 class Folding:
@@ -146,12 +163,15 @@ class Folding:
             self._lines += 1
             return True
         self.folded += 1
-        if len(self._addresses) < ADDRESSES_KEPT:
+        if client and len(self._addresses) <= ADDRESSES_KEPT:
             self._addresses[client] = None
         return False
 
     def take(self, now: float) -> tuple[int, int]:
-        """How many were folded together since the last time, and from how many addresses; then a new period begins."""
+        """How many were folded together since the last time, and from how many addresses; then a new period begins.
+
+        There is one address more than are kept when there were more.
+        """
         taken = self.folded, len(self._addresses)
         self.folded = 0
         self._addresses = {}
@@ -166,15 +186,17 @@ class HandshakeLog:
     Attributes:
         failures: failed ones and probes; successes: the others.
         tallies: by proxy, line and cause. Every probe is counted here too.
+        due: log lines that wait for the end of their period.
         number: of the last record.
     """
 
-    __slots__ = ("_foldings", "failures", "number", "successes", "tallies")
+    __slots__ = ("_foldings", "due", "failures", "number", "successes", "tallies")
 
     def __init__(self) -> None:
         self.failures = Ring(FAILURES_KEPT)
         self.successes = Ring(SUCCESSES_KEPT)
         self.tallies: dict[tuple[str, str, Cause], Tally] = {}
+        self.due: dict[Summary, None] = {}
         self.number = 0
         self._foldings: dict[tuple[str, str, Cause], Folding] = {}
 
@@ -190,8 +212,7 @@ class HandshakeLog:
         record.number = self.number
         tally = self.probed(record, wall)
         if not record.cause.probe:
-            count, addresses = tally.hour(wall)
-            record.similar, record.sources = count, len(addresses)
+            record.similar, record.sources = tally.similar(wall)
         self.failures.add(record)
 
     def probed(self, record: Kept, wall: float) -> Tally:
@@ -202,6 +223,11 @@ class HandshakeLog:
             tally = self.tallies[key] = Tally()
         tally.add(record.client, wall)
         return tally
+
+    def similar(self, record: Kept, wall: float) -> tuple[int, int]:
+        """How many like this one there were in the last hour, this one included, and from how many addresses."""
+        tally = self.tallies.get((record.proxy, record.line_name, record.cause))
+        return tally.similar(wall) if tally is not None else (0, 0)
 
     def folding(self, record: Kept) -> Folding:
         """Who decides about the log lines of failures like this one."""

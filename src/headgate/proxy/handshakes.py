@@ -7,10 +7,12 @@ configuration, and so loads nothing of `tls`.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from headgate.base.connection_errors import ConnectionFailure
-from headgate.observe.handshakes import FOLDING_PERIOD, Folding
+from headgate.base.handshake_causes import from_addresses, similar_failures, without_similar
+from headgate.observe.handshakes import FOLDING_PERIOD, Folding, HandshakeLog
 from headgate.plan.table_layout import TLS_FAILURE
 from headgate.proxy.services import Reminder
 
@@ -62,7 +64,9 @@ def handshake_failed(
         session.error_text = f"{failure.message} ({record.reason})"
         side.write_failure(session)
     elif folding.folded == 1:
-        shared.scheduler.arm(FoldedLine(side, record, folding), shared.scheduler.now + FOLDING_PERIOD)
+        line = FoldedLine(side, record, failure, folding)
+        shared.handshakes.due[line] = None
+        shared.scheduler.arm(line, shared.scheduler.now + FOLDING_PERIOD)
 
 
 def handshake_unused(side: Frontend, session: Session, record: HandshakeRecord, counted: ListenerCounters | None) -> bool:
@@ -83,25 +87,48 @@ def handshake_unused(side: Frontend, session: Session, record: HandshakeRecord, 
     return False
 
 
+def write_due(log: HandshakeLog) -> None:
+    """The process ends: what was folded together is logged now."""
+    for line in list(log.due):
+        line.write()
+
+
 class FoldedLine:
-    """One log line for many failures, written when the period is over."""
+    """One log line for many failures, written when the period is over, or the process.
 
-    __slots__ = ("_folding", "_record", "_side", "armed", "deadline")
+    Args:
+        side: whose log it is.
+        record: of the first one.
+        failure: in HAProxy's words.
+        folding: counts them.
+    """
 
-    def __init__(self, side: Frontend, record: HandshakeRecord, folding: Folding) -> None:
+    __slots__ = ("_failure", "_folding", "_record", "_side", "_since", "armed", "deadline")
+
+    def __init__(self, side: Frontend, record: HandshakeRecord, failure: ConnectionFailure, folding: Folding) -> None:
         self._side = side
         self._record = record
+        self._failure = failure
         self._folding = folding
+        self._since = side.shared.scheduler.now
         self.armed: Reminder | None = None
         self.deadline = 0.0
 
     def timed_out(self) -> None:
         """The reactor's call."""
+        self.write()
+
+    def write(self) -> None:
+        """See `observe.handshakes.Summary`."""
         side, record = self._side, self._record
-        count, sources = self._folding.take(side.shared.scheduler.now)
-        addresses = f"{sources} address{'' if sources == 1 else 'es'}"
+        shared = side.shared
+        shared.handshakes.due.pop(self, None)
+        shared.scheduler.retire(self)
+        now = shared.scheduler.now
+        count, sources = self._folding.take(now)
+        # What the record knows of others like it was so before the flood.
+        similar = similar_failures(*shared.handshakes.similar(record, shared.scheduler.wall))
         side.write_note(
-            f"{record.proxy}/{record.line_name}: {_HANDSHAKE.message}: {count} more in the last {FOLDING_PERIOD:.0f} s from"
-            f" {addresses}"
-            f" ({record.reason})"
+            f"{record.proxy}/{record.line_name}: {self._failure.message}: {count} more in the last"
+            f" {max(math.ceil(now - self._since), 1)} s{from_addresses(sources)} ({without_similar(record.reason)} {similar})"
         )

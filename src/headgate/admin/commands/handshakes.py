@@ -11,7 +11,7 @@ from headgate.admin.context import Context
 from headgate.admin.gathering import gathered
 from headgate.admin.registry import Command, CommandError, Level
 from headgate.admin.writing import date, endpoint
-from headgate.base.handshake_causes import BY_CODE, CAUSES, Cause, similar_failures
+from headgate.base.handshake_causes import ADDRESSES_KEPT, BY_CODE, CAUSES, Cause, similar_failures
 from headgate.base.records import dataclass
 from headgate.base.units import LONGEST_SPAN, UnitError, parse_time
 
@@ -186,7 +186,8 @@ def _counters(words: Sequence[str], context: Context) -> list[dict[str, Any]]:
         count, addresses = tally.hour(wall)
         rows.append({
             "frontend": frontend, "listener": listener, "cause": cause.code, "probe": cause.probe, "total": tally.total,
-            "hour": count, "last": tally.last, "addresses": [one.decode("ascii", "replace") for one in addresses],
+            "hour": count, "last": tally.last, "more": tally.overflows(wall),
+            "addresses": [one.decode("ascii", "replace") for one in addresses],
         })  # fmt: skip
     return rows
 
@@ -196,13 +197,15 @@ def added(facts: Mapping[int, Sequence[Mapping[str, Any]]]) -> list[dict[str, An
     sums: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in (row for rows in facts.values() for row in rows):
         key = (row["frontend"], row["listener"], row["cause"])
-        one = sums.setdefault(key, {**row, "total": 0, "hour": 0, "last": 0.0, "addresses": []})
+        one = sums.setdefault(key, {**row, "total": 0, "hour": 0, "last": 0.0, "more": False, "addresses": []})
         one["total"] += row["total"]
         one["hour"] += row["hour"]
         one["last"] = max(one["last"], row["last"])
+        one["more"] |= row["more"]
         one["addresses"] = [*one["addresses"], *row["addresses"]]
     for one in sums.values():
-        one["sources"] = len(set(one.pop("addresses")))
+        known, more = len(set(one.pop("addresses"))), one.pop("more")
+        one["sources"] = max(known, ADDRESSES_KEPT + 1) if more else known
     return sorted(sums.values(), key=lambda one: (-one["hour"], -one["total"], one["frontend"], one["listener"], one["cause"]))
 
 

@@ -15,7 +15,7 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from headgate.base.handshake_causes import without_similar
+from headgate.base.handshake_causes import from_addresses, without_similar
 from headgate.cli.handshakes.asking import Facts, Group, plain
 
 #: Colours by severity of the newest record; a terminal without colours shows none.
@@ -61,8 +61,8 @@ def _group(one: Group) -> Iterator[RenderableType]:
     newest = one.newest or {}
     colour = _COLOURS.get(str(newest.get("severity")), "bold") if not one.probe else "dim"
     title = Text(plain(one.code), colour)
-    sources = f" from {_count(one.sources, 'address')}" if one.sources else ""  # servers are where we went
-    title.append(f"  {one.hour} in the last hour{sources}", "default")
+    # Servers are where we went.
+    title.append(f"  {one.hour} in the last hour{from_addresses(one.sources)}", "default")
     if one.total != one.hour:
         title.append(f", {one.total} in all", "default")
     if one.rate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from headgate.base.handshake_causes import ADDRESSES_KEPT
 from headgate.observe.page.cells import amount, digits, duration
 from headgate.observe.page.facts import number
 
@@ -69,11 +70,15 @@ def tls_view(info: Info, own: Mapping[str, Any], causes: Sequence[Mapping[str, A
     return {"summary": summary, "tiles": tls_tiles(tls), "certificates": rows, "stapled": bool(stapled), "causes": [
         {
             "line": f"{one['frontend']}/{one['listener']}", "cause": one["cause"], "total": digits(str(one["total"])),
-            "hour": digits(str(one["hour"])), "sources": digits(str(one["sources"])),
+            "hour": digits(str(one["hour"])), "sources": _addresses(one["sources"]),
             "look": "open" if one["probe"] else "falling",
         }
         for one in causes[:_CAUSES_MOST]
     ]}  # fmt: skip
+
+
+def _addresses(sources: int) -> str:
+    return str(sources) if sources <= ADDRESSES_KEPT else f"> {ADDRESSES_KEPT}"
 
 
 def tls_tiles(tls: Mapping[str, int]) -> list[dict[str, str]]:
