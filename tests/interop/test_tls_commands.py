@@ -12,11 +12,12 @@ import signal
 import socket
 import ssl
 import time
+from functools import partial
 
 import pytest
 from cryptography.x509 import load_der_x509_certificate
 
-from headgate.tls.authority import Authority, Issued, issue, make_authority
+from headgate.tls.authority import Authority, Issued, issue, make_authority, revoke
 from tests.interop.conftest import DEFAULTS, StartProxy
 from tests.interop.programs import DEADLINE, Program, check_config, children, free_port, headgate_command, wait_until
 from tests.tls.ocsp.ocsp_fixtures import make_response, subject_of
@@ -380,6 +381,49 @@ def test_what_would_make_things_worse_is_refused_unless_forced(
     assert serial(running.port, name) == worse.certificate.serial_number
 
 
+def lists_of(site: Site) -> tuple[bytes, bytes, bytes, bytes]:
+    """Revocation lists of the site's CA: the one in use, an expired one, an older one, a newer one."""
+    now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
+    spans = ((-5, 20), (-4, -1), (-9, 20), (-1, 20))
+    serving, expired, older, newer = (
+        revoke(site.authority, last_update=now + begin * day, next_update=now + end * day) for begin, end in spans
+    )
+    return serving, expired, older, newer
+
+
+def expired_authority() -> bytes:
+    now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
+    return make_authority("old CA", not_before=now - 9 * day, not_after=now - day).certificate_pem
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_would_lock_clients_out_is_refused_unless_forced(site: Site, proxy: StartProxy, workers: int) -> None:
+    running = Running(site, proxy, workers)
+    serving, expired, older, newer = lists_of(site)
+    running.says("new ssl crl-file crl.pem")
+    running.says("set ssl crl-file crl.pem", serving)
+    assert running.says("commit ssl crl-file crl.pem").endswith("Success!")
+    shown = running.says("show ssl crl-file crl.pem")
+    for worse, why in ((expired, "has expired"), (older, "is older than the one in use")):
+        running.says("set ssl crl-file crl.pem", worse)
+        answer = running.says("commit ssl crl-file crl.pem")
+        assert "The CRL file is not installed: the revocation list of CN=" in answer and why in answer
+        assert "Write 'force' behind the file name" in answer and "Success" not in answer
+        assert running.says("show ssl crl-file crl.pem") == shown
+    assert running.says("commit ssl crl-file crl.pem force").endswith("Success!")
+    assert running.says("show ssl crl-file crl.pem") != shown
+    running.says("set ssl crl-file crl.pem", newer)
+    assert running.says("commit ssl crl-file crl.pem").endswith("Success!")
+    # Of two CAs one has expired: it is let in by force, and does not keep out what comes later.
+    ca = site.path("ca.pem")
+    running.says(f"add ssl ca-file {ca}", expired_authority())
+    assert "The CA file is not installed: the CA CN=old CA has expired" in running.says(f"commit ssl ca-file {ca}")
+    assert running.says(f"commit ssl ca-file {ca} force").endswith("Success!")
+    running.says(f"add ssl ca-file {ca}", make_authority("another CA").certificate_pem)
+    answer = running.says(f"commit ssl ca-file {ca}")
+    assert re.search(r"\nWarning: the CA CN=old CA has expired: [^\n]*\.\nSuccess!$", answer)
+
+
 def test_a_key_that_does_not_match_is_refused_whatever_is_said(site: Site, proxy: StartProxy) -> None:
     running = Running(site, proxy)
     pem = site.path("site.pem")
@@ -608,6 +652,33 @@ def test_what_a_watched_file_holds_is_no_change(site: Site, proxy: StartProxy, w
     site.write("site.pem", renewed)
     wait_until(lambda: serials(running.port, "a.example") == {renewed.certificate.serial_number}, "the other one is noticed")
     assert not re.search(r"KeyError|other\.pem' has changed", running.proxy.program.output)
+
+
+def matches(program: Program, expression: str) -> bool:
+    return re.search(expression, program.output) is not None
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_changed_ca_or_list_is_judged_like_a_commit(site: Site, proxy: StartProxy, workers: int) -> None:
+    serving, expired, older, newer = lists_of(site)
+    crl, ca = site.directory / "crl.pem", site.directory / "ca.pem"
+    crl.write_bytes(serving)
+    text = CONFIG.replace("verify optional", "verify optional crl-file {directory}/crl.pem")
+    settings = "crt-watch 1s\n    log stderr format raw local0"
+    running = proxy(text.format(directory=site.directory, second=free_port(), workers=workers, settings=settings))
+    program, socket = running.program, site.directory / "stats.sock"
+    shown = say(socket, f"show ssl crl-file {crl}")
+    for worse, why in ((expired, "has expired"), (older, "is older than the one in use")):
+        crl.write_bytes(worse)
+        said = rf"crl\.pem' has changed but is not put to use: the revocation list of CN=[^\n]* {why}"
+        wait_until(partial(matches, program, said), "it is refused")
+        assert say(socket, f"show ssl crl-file {crl}") == shown
+    crl.write_bytes(newer)
+    wait_until(lambda: "crl.pem' has changed and is in use now" in program.output, "the newer one is taken")
+    assert say(socket, f"show ssl crl-file {crl}") != shown
+    ca.write_bytes(expired_authority())
+    wait_until(lambda: "ca.pem' has changed but is not put to use: the CA CN=old CA has expired" in program.output, "refused")
+    assert "old CA" not in say(socket, f"show ssl ca-file {ca}")
 
 
 def test_files_can_not_be_watched_from_within_a_jail(site: Site, tmp_path: pathlib.Path) -> None:

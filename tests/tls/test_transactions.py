@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from headgate.tls.authority import Authority, issue, make_authority
+from headgate.tls.objections import objection
 from headgate.tls.storage import Storage
-from headgate.tls.transactions import CertificateText, Refused, Transactions, certified, objection, parsed, text_of
+from headgate.tls.transactions import CertificateText, Refused, Transactions, certified, parsed, text_of
 from tests.tls.ocsp.ocsp_fixtures import make_response
 
 DAY = datetime.timedelta(days=1)
@@ -111,7 +112,7 @@ def test_parts_that_are_of_no_use_are_refused_when_they_come(authority: Authorit
 
 
 def test_parts_are_judged_by_a_certificate_that_waits_for_its_key(authority: Authority, open_: Transactions) -> None:
-    leaf = issue(authority, ["n.example"])
+    leaf = issue(authority, ["n.example"], not_before=NOW - DAY, not_after=NOW + 99 * DAY)
     open_.create("new.pem")
     with pytest.raises(Refused, match="there is no certificate for"):
         open_.set_certificate("new.pem.issuer", authority.certificate_pem.decode(), AT)
@@ -157,6 +158,14 @@ def test_a_refusal_may_be_overcome_by_force_only_where_that_can_work(authority: 
     with pytest.raises(Refused, match="No ongoing") as refused:
         open_.committable("nope", AT, forced=True)
     assert not refused.value.by_force
+
+
+def test_a_new_certificate_is_judged_by_its_dates(authority: Authority, open_: Transactions) -> None:
+    open_.create("new.pem")
+    open_.set_certificate("new.pem", text(authority, ["n.example"], -9, -1).pem, AT)
+    with pytest.raises(Refused, match="has expired") as refused:
+        open_.committable("new.pem", AT, forced=False)
+    assert refused.value.by_force and open_.committable("new.pem", AT, forced=True).pem
 
 
 def test_what_is_not_there_can_not_be_replaced(open_: Transactions) -> None:

@@ -1,8 +1,8 @@
 """`crt-watch <interval>` (our own keyword): files of certificates are looked at, and what has changed takes effect everywhere.
 
 In the process that answers for all. A changed file is judged as a commit of the runtime API is: one that is wrong, expired, older
-or not valid for the names that are served stays outside, with a warning that says why. CA files, revocation lists and keys of
-tickets likewise.
+or not valid for the names that are served stays outside, with a warning that says why. CA files and revocation lists likewise;
+keys of tickets have no dates.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from headgate.app.api import whole
 from headgate.base.diagnostics import ConfigError
 from headgate.base.records import dataclass
 from headgate.runtime.logs.emitters import log_event
+from headgate.tls.objections import judge, objection
 from headgate.tls.pem import read_authorities
 from headgate.tls.revocation import read_revocations
 from headgate.tls.storage import CertificateEntry, Storage
 from headgate.tls.ticket_keys import read_ticket_keys
-from headgate.tls.transactions import objection, text_of
+from headgate.tls.transactions import text_of
 
 if TYPE_CHECKING:
     from headgate.app.process import App
@@ -153,6 +154,11 @@ class CertificateWatch:
         found = read(one.name, entry.location)
         if tuple(found) == tuple(entry.contents):
             return None
+        judgement = judge(one.kind, entry.contents, found, time.time())
+        if judgement.objection is not None:
+            return judgement.objection
+        for warning in judgement.warnings:
+            log_event(self._app.logs.process, _WARNING, f"'{one.name}': {warning}")
         text = b"".join(item.public_bytes(Encoding.PEM) for item in found).decode("ascii")  # type: ignore[attr-defined]
         return ("install", "ssl", one.kind, one.name, text)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from headgate.base.diagnostics import ConfigError
 from headgate.base.records import dataclass, field
 from headgate.tls.certified_key import CertifiedKey
+from headgate.tls.objections import judge, objection
 from headgate.tls.pem import authorities_of, certified_key_of
 from headgate.tls.revocation import parse_revocations
 from headgate.tls.storage import CertificateEntry, Entry, Storage
@@ -32,6 +32,7 @@ MOST_TRANSACTIONS = 1024
 LARGEST = 4 << 20
 
 
+_CALLED = {"ca-file": "CA file", "crl-file": "CRL file"}
 #: At the end of the first line of a private key.
 _KEY = "PRIVATE KEY-----"
 
@@ -139,33 +140,6 @@ def decoded(text: str, name: str) -> bytes | None:
         raise Refused(f"'{name}' is not base64.") from None
 
 
-def objection(before: CertifiedKey, after: CertifiedKey, now: float) -> str | None:
-    """Why `after` should not take the place of `before`, or None.
-
-    Args:
-        now: Unix time.
-    """
-    if after.not_after < now:
-        return f"it has expired: {_date(after.not_after)}"
-    if after.not_before > now:
-        return f"it is not valid before {_date(after.not_before)}"
-    if after.not_before < before.not_before:
-        return f"it is older than the one in use: issued {_date(after.not_before)}, that one {_date(before.not_before)}"
-    lost = [name.decode("ascii", "backslashreplace") for name in before.names if not _covers(after.names, name)]
-    if lost:
-        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
-        return f"it is not valid for {', '.join(lost[:3])}{more}, which the one in use is"
-    return None
-
-
-def _covers(names: Sequence[bytes], name: bytes) -> bool:
-    return name in names or (not name.startswith(b"*.") and b"*" + name[name.find(b".") :] in names)
-
-
-def _date(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%b %e %H:%M:%S %Y GMT")
-
-
 class Transactions:
     """The open transactions of a process.
 
@@ -265,8 +239,8 @@ class Transactions:
             raise Refused("No ongoing transaction! !")
         after = certified(name, text)
         entry = self.storage.certificates.get(name)
-        if entry is not None and not forced:
-            reason = objection(entry.contents, after, now)
+        if not forced:
+            reason = objection(entry.contents if entry is not None else None, after, now)
             if reason is not None:
                 raise Refused(f"The certificate is not installed: {reason}.", by_force=True)
         return text
@@ -287,8 +261,7 @@ class Transactions:
         """
         texts = self.texts(kind)
         if name not in texts and name not in self.storage.of(kind) and name not in self._empty_texts[kind]:
-            called = "CA file" if kind == "ca-file" else "CRL file"
-            raise Refused(f"Can't replace a {called} which is not referenced by the configuration!")
+            raise Refused(f"Can't replace a {_CALLED[kind]} which is not referenced by the configuration!")
         begun = name not in texts
         if add:
             text = f"{texts[name] if name in texts else self._held(kind, name)}\n{text}"
@@ -301,6 +274,21 @@ class Transactions:
         """What a CA file or CRL file holds now."""
         entry = self.storage.of(kind).get(name)
         return "".join(one.public_bytes(Encoding.PEM).decode("ascii") for one in entry.contents) if entry is not None else ""
+
+    def committable_text(self, kind: str, name: str, now: float, *, forced: bool) -> tuple[str, Sequence[str]]:
+        """What a commit would install, and warnings about what is wrong with it already.
+
+        Raises:
+            Refused: there is no transaction, or what it holds may not take the place of what is there.
+        """
+        text = self.texts(kind).get(name)
+        if text is None:
+            raise Refused("No ongoing transaction! !")
+        entry = self.storage.of(kind).get(name)
+        judgement = judge(kind, entry.contents if entry is not None else (), parsed(kind, name, text), now)
+        if judgement.objection is not None and not forced:
+            raise Refused(f"The {_CALLED[kind]} is not installed: {judgement.objection}.", by_force=True)
+        return text, judgement.warnings
 
     def texts(self, kind: str) -> dict[str, str]:
         """The open transactions of a kind."""
@@ -326,7 +314,7 @@ class Transactions:
         Raises:
             Refused: it is there already.
         """
-        called = "CA file" if kind == "ca-file" else "CRL file"
+        called = _CALLED[kind]
         empty = self._empty_texts[kind]
         if name in self.storage.of(kind) or name in empty:
             raise Refused(f"{called} '{name}' already exists!")

@@ -83,7 +83,7 @@ def _of_files(word: str, called: str) -> tuple[Command, ...]:
         ),
         _row(f"new ssl {word}", f"<{word}> : create a new {called} to be used in a crt-list", Level.ADMIN),
         _row(f"set ssl {word}", f"<{word}> <payload> : replace a {called}", Level.ADMIN),
-        _change(f"commit ssl {word}", f"<{word}> : commit a {called}", word, tells=True),
+        _change(f"commit ssl {word}", f"<{word}> [force] : commit a {called}", word, tells=True),
         _change(f"install ssl {word}", f"<{word}> <text> : put a {called} into effect", word, listed=False),
         _row(f"abort ssl {word}", f"<{word}> : abort a transaction for a {called}", Level.ADMIN),
         _change(f"del ssl {word}", f"<{word}> : delete an unused {called}", word, tells=True),

@@ -10,7 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 from headgate.admin.context import Context, TlsSide
 from headgate.admin.registry import CommandError
-from headgate.admin.tls.files import FROM_FILE, asked_for, committing, is_used, one_name, told_of_removal, with_index
+from headgate.admin.tls.files import (
+    FROM_FILE,
+    asked_for,
+    committed,
+    committing,
+    is_forced,
+    is_used,
+    one_name,
+    told_of_removal,
+    with_index,
+)
 from headgate.admin.tls.texts import certificate_lines, revocation_lines
 from headgate.base.records import dataclass
 from headgate.tls.transactions import Refused, parsed
@@ -106,12 +116,14 @@ class _Commands:
             raise CommandError(f"{refusal}\nCan't update {words[0]}!") from None
         return f"transaction {'created' if begun else 'updated'} for {kind.short} {words[0]}!"
 
-    def _commit(self, words: Sequence[str], side: TlsSide, _: Context) -> str:
-        name = one_name(words, f"commit ssl {self._kind.word}")
-        text = side.transactions.texts(self._kind.word).get(name)
-        if text is None:
-            raise CommandError(f"No ongoing transaction! !\nCan't commit {name}!")
-        return f"{self._install(name, text, side)}\nSuccess!"
+    def _commit(self, words: Sequence[str], side: TlsSide, context: Context) -> str:
+        kind = self._kind.word
+        name = one_name(words, f"commit ssl {kind}")
+        try:
+            text, warnings = side.transactions.committable_text(kind, name, context.wall(), forced=is_forced(words))
+        except Refused as refusal:
+            raise Refused(f"{refusal}\nCan't commit {name}!", by_force=refusal.by_force) from None
+        return committed(self._install(name, text, side), warnings)
 
     def _install(self, name: str, text: str, side: TlsSide, *, from_file: bool = False) -> str:
         entry = side.transactions.install_text(self._kind.word, name, text)

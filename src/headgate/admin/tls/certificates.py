@@ -11,14 +11,11 @@ from collections.abc import Sequence
 from headgate.admin import responses
 from headgate.admin.context import Context, TlsSide
 from headgate.admin.registry import CommandError
-from headgate.admin.tls.files import FROM_FILE, asked_for, committing, is_used, listing, one_name, told_of_removal
+from headgate.admin.tls.files import FROM_FILE, asked_for, committing, is_forced, is_used, listing, one_name, told_of_removal
 from headgate.admin.tls.texts import certificate_lines
 from headgate.tls.certified_key import CertifiedKey
 from headgate.tls.transactions import CertificateText, Refused, certified, decoded
 from headgate.tls.unfinished import Unfinished
-
-#: Behind the file name of a commit: installed whatever speaks against it.
-_FORCE = "force"
 
 
 def _show(words: Sequence[str], side: TlsSide, context: Context) -> str:
@@ -87,7 +84,7 @@ def _commit(words: Sequence[str], side: TlsSide, context: Context) -> str:
 def _committed(words: Sequence[str], side: TlsSide, context: Context) -> CertificateText:
     name = words[0]
     try:
-        return side.transactions.committable(name, context.wall(), forced=words[1:2] == [_FORCE])
+        return side.transactions.committable(name, context.wall(), forced=is_forced(words))
     except Refused as refusal:
         raise Refused(f"{refusal}\nCan't commit {name}!", by_force=refusal.by_force) from None
 

@@ -13,6 +13,8 @@ from headgate.tls.storage import Entry
 _ESCAPED = "\\*"
 #: The last word of what puts something into effect that its file holds: nothing differs from the files then.
 FROM_FILE = "from-file"
+#: Behind the file name of a commit: installed whatever speaks against it.
+_FORCE = "force"
 
 
 def is_used(entry: Entry[Any], side: TlsSide) -> bool:
@@ -44,6 +46,16 @@ def listing(transactions: Sequence[str], names: Sequence[str]) -> str:
 def committing(name: str, entry: Entry[Any], side: TlsSide) -> str:
     """What a commit says: a dot for each instance that is built again, as HAProxy has it."""
     return f"Committing {name}{'.' * sum(line.instances(entry) for line in side.lines)}"
+
+
+def committed(said: str, warnings: Sequence[str]) -> str:
+    """The answer of a commit that took effect: what `committing` said, what is wrong all the same, and that it is done."""
+    return "\n".join([said, *(f"Warning: {one}." for one in warnings), "Success!"])
+
+
+def is_forced(words: Sequence[str]) -> bool:
+    """Whether a commit is to take effect whatever speaks against it."""
+    return words[1:2] == [_FORCE]
 
 
 def told_of_removal(word: str, words: Sequence[str]) -> Sequence[str]:
