@@ -67,6 +67,16 @@ def test_a_ca_file_that_only_checks_read_is_read_before_the_start(tmp_path: Path
     assert "cannot read CA file" in report.alerts[0].message
 
 
+def test_a_bad_file_in_a_directory_of_authorities_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "cas").mkdir()
+    (tmp_path / "cas" / "bad.pem").write_bytes(b"junk")
+    (tmp_path / "cas" / "good.pem").write_bytes(make_authority("Good").certificate_pem)
+    found, report = prepared(tmp_path, f"ssl ca-file {tmp_path}/cas verifyhost s.example")
+    assert found is not None
+    assert [item.severity for item in report.items] == [Severity.WARNING]
+    assert "bad.pem" in report.items[0].message
+
+
 @pytest.mark.parametrize(
     ("settings", "line", "reachable", "noticed"),
     [

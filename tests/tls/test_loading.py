@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
-from headgate.base.diagnostics import ConfigError, Report
+from headgate.base.diagnostics import ConfigError, Report, Severity
 from headgate.config.tls_options import CertificateFile, LoadFiles, NamedFile
 from headgate.tls.authority import Issued, issue, make_authority
 from headgate.tls.loading import CertificateReader, Loading, read_issuers
@@ -162,6 +162,20 @@ def test_chain_is_completed(pki: Pki, tmp_path: Path) -> None:
 def test_broken_directory_of_chains(tmp_path: Path) -> None:
     report = Report()
     read_issuers(NamedFile("/nowhere", HERE), report)
-    (tmp_path / "x.pem").write_bytes(b"junk")
-    read_issuers(NamedFile(str(tmp_path), HERE), report)
-    assert [one.location for one in report.alerts] == [HERE, HERE]
+    assert [one.location for one in report.alerts] == [HERE]
+
+
+def test_one_bad_file_among_chains(pki: Pki, tmp_path: Path) -> None:
+    """It is named, and the others are used."""
+    one = issue(pki.intermediate, ["x.example"])
+    (tmp_path / "bare.pem").write_bytes(leaf(one) + key(one))
+    chains = tmp_path / "chains"
+    chains.mkdir()
+    (chains / "bad.pem").write_bytes(b"junk")
+    (chains / "good.pem").write_bytes(pki.intermediate.certificate_pem)
+    report = Report()
+    reader = CertificateReader(issuers=read_issuers(NamedFile(str(chains), HERE), report))
+    (item,) = report.items
+    assert item.severity is Severity.WARNING and item.location == HERE
+    assert f"'{chains}/bad.pem' is not a PEM file" in item.message and "it is left out" in item.message
+    assert reader.read(file(tmp_path / "bare.pem")).chain == (pki.intermediate.certificate,)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import x25519
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headgate.base.diagnostics import ConfigError
+from headgate.base.diagnostics import ConfigError, Report, Severity
 from headgate.tls.authority import issue, make_authority
 from headgate.tls.pem import list_directory, read_authorities, read_certified_key
 from tests.tls.tls_peers import HERE, Pki
@@ -177,6 +177,23 @@ def test_authorities_of_a_file_and_of_a_directory(pki: Pki, tmp_path: Path) -> N
     (tmp_path / "notes.txt").write_bytes(b"junk")
     found = read_authorities(str(tmp_path), HERE)
     assert set(found) == {pki.root.certificate, pki.other.certificate, pki.intermediate.certificate}
+
+
+def test_one_bad_file_among_authorities(pki: Pki, tmp_path: Path) -> None:
+    """It is named, and the others are used; without a report, and where it is not one of a directory, it is an error."""
+    (tmp_path / "bad.pem").write_bytes(b"junk")
+    (tmp_path / "good.pem").write_bytes(pki.root.certificate_pem)
+    report = Report()
+    assert read_authorities(str(tmp_path), HERE, report) == (pki.root.certificate,)
+    (item,) = report.items
+    assert item.severity is Severity.WARNING and item.location == HERE
+    assert f"'{tmp_path}/bad.pem' is not a PEM file" in item.message and "it is left out" in item.message
+    for path, where in ((tmp_path, None), (tmp_path / "bad.pem", report)):
+        with pytest.raises(ConfigError, match="not a PEM file"):
+            read_authorities(str(path), HERE, where)
+    (tmp_path / "good.pem").unlink()
+    with pytest.raises(ConfigError, match="no CA certificate"):
+        read_authorities(str(tmp_path), HERE, report)
 
 
 def test_ca_file_with_a_key_is_read_without_it(pki: Pki, tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ def certificate_storage(config: Config, report: Report) -> Storage:
 
     Args:
         config: the configuration.
-        report: where errors go.
+        report: where errors and warnings go.
     """
     settings = config.global_
     loading = Loading(settings.ssl_load_extra_files, settings.ssl_load_extra_del_ext, settings.ssl_skip_bad_certificates)
     command = PassPhraseCommand(settings.ssl_passphrase_cmd) if settings.ssl_passphrase_cmd else None
     issuers = read_issuers(settings.issuers_chain_path, report) if settings.issuers_chain_path is not None else None
-    storage = Storage(CertificateReader(loading, command, issuers), ocsp_mode=settings.ocsp_update.mode)
+    storage = Storage(CertificateReader(loading, command, issuers), ocsp_mode=settings.ocsp_update.mode, report=report)
     for file in config.certificates:
         try:
             storage.certificate(file)

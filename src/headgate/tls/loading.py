@@ -20,7 +20,7 @@ from headgate.config.model import EXTRA_FILES
 from headgate.config.tls_options import CertificateFile, NamedFile
 from headgate.tls.certified_key import CertifiedKey, IssuerChains
 from headgate.tls.dummy_certificates import make_dummy
-from headgate.tls.pem import Decrypt, list_directory, read_certificates, read_certified_key, read_file
+from headgate.tls.pem import Decrypt, left_out, list_directory, read_certificates, read_certified_key, read_file
 
 #: Suffixes of files that are read with a certificate (manual 3.1 ssl-load-extra-files), but for the OCSP response.
 _BESIDE = ("", ".key", ".issuer", ".sctl")
@@ -208,7 +208,7 @@ def read_issuers(directory: NamedFile, report: Report) -> IssuerChains:
 
     Args:
         directory: which.
-        report: where errors go.
+        report: where errors go, and warnings about files that can't be used and are left out.
     """
     chains: list[tuple[x509.Certificate, ...]] = []
     try:
@@ -223,5 +223,5 @@ def read_issuers(directory: NamedFile, report: Report) -> IssuerChains:
         try:
             chains.append(read_certificates(full, directory.location, "file of issuers-chain-path"))
         except ConfigError as error:
-            report.add(error.diagnostic)
+            report.add(left_out(error))
     return IssuerChains(chains)

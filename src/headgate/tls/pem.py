@@ -12,13 +12,14 @@ import re
 import stat
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import PublicKeyAlgorithmOID
 
-from headgate.base.diagnostics import ConfigError, Location, config_error
+from headgate.base.diagnostics import ConfigError, Diagnostic, Location, Report, Severity, config_error
 from headgate.base.records import dataclass
 from headgate.plan.fetches.certificate_names import readable
 from headgate.tls.certified_key import PRIVATE_KEYS, CertifiedKey, PrivateKey, kind_of
@@ -156,24 +157,39 @@ def _certified(path: str, location: Location | None, blocks: _Blocks, key_path: 
     return certified
 
 
-def read_authorities(path: str, location: Location | None) -> tuple[x509.Certificate, ...]:
+def read_authorities(path: str, location: Location | None, report: Report | None = None) -> tuple[x509.Certificate, ...]:
     """Read the CA certificates of a `ca-file`: a PEM file, or a directory of `.pem`, `.crt` and `.cer` files (manual 5.1).
+
+    Args:
+        path: of the file or directory.
+        location: where the configuration names it.
+        report: where a directory's files are named that can't be used, and left out; None: they are errors.
 
     Raises:
         ConfigError: unreadable, or no certificate in it.
     """
-    if os.path.isdir(path):
+    listed = os.path.isdir(path)
+    files = [path]
+    if listed:
         names = sorted(name for name in list_directory(path, location) if name.endswith((".pem", ".crt", ".cer")))
         files = [os.path.join(path, name) for name in names if not name.startswith(".")]
-    else:
-        files = [path]
     found: dict[x509.Certificate, None] = {}
     for file in files:
-        for certificate in _parse(read_file(file, location, "CA file"), file, location, keys=False).certificates:
-            found[certificate] = None
+        try:
+            found |= dict.fromkeys(_parse(read_file(file, location, "CA file"), file, location, keys=False).certificates)
+        except ConfigError as error:
+            if not listed or report is None:
+                raise
+            report.add(left_out(error))
     if not found:
         raise config_error(f"no CA certificate in {path!r}", location, remedy="ca-file takes CA certificates in PEM form")
     return tuple(found)
+
+
+def left_out(error: ConfigError) -> Diagnostic:
+    """What is said of a bad file in a directory of CAs: the manual (5.1 ca-file, 3.1) has each of them tried."""
+    message = f"{error.diagnostic.message}; it is left out, and the other files of the directory are used"
+    return replace(error.diagnostic, severity=Severity.WARNING, message=message)
 
 
 def authorities_of(name: str, location: Location | None, data: bytes) -> tuple[x509.Certificate, ...]:

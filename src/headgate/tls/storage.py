@@ -11,12 +11,13 @@ the runtime API.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from weakref import WeakSet
 
 from cryptography import x509
 
-from headgate.base.diagnostics import NOWHERE, Location, config_error
+from headgate.base.diagnostics import NOWHERE, Location, Report, config_error
 from headgate.base.records import dataclass
 from headgate.config.tls_options import CertificateFile, CertificateLine
 from headgate.tls.certified_key import CertifiedKey
@@ -117,12 +118,19 @@ class Storage:
     """
 
     __slots__ = (
-        "_memberships", "_ocsp_mode", "_staples", "authorities", "certificates", "kept", "lists", "reader", "revocations",
-        "ticket_keys",
+        "_memberships", "_ocsp_mode", "_report", "_staples", "authorities", "certificates", "kept", "lists", "reader",
+        "revocations", "ticket_keys",
     )  # fmt: skip
 
-    def __init__(self, reader: CertificateReader | None = None, *, ocsp_mode: bool = False) -> None:
-        """`ocsp_mode` is `ocsp-update.mode`, for certificates of which nothing else is said."""
+    def __init__(
+        self, reader: CertificateReader | None = None, *, ocsp_mode: bool = False, report: Report | None = None
+    ) -> None:
+        """
+        Args:
+            reader: reads certificates; None: one without settings.
+            ocsp_mode: `ocsp-update.mode`, for certificates of which nothing else is said.
+            report: where files in directories of CAs are named that are left out; None: they are errors.
+        """
         self.reader = reader if reader is not None else CertificateReader()
         self.certificates: dict[str, CertificateEntry] = {}
         self.authorities: dict[str, AuthoritiesEntry] = {}
@@ -132,6 +140,7 @@ class Storage:
         self.kept: dict[str, float | None] = {}
         self._staples: Staples | None = None
         self._ocsp_mode = ocsp_mode
+        self._report = report
         self._memberships: WeakSet[Membership] = WeakSet()
 
     def certificate(self, file: CertificateFile) -> CertificateEntry:
@@ -188,7 +197,7 @@ class Storage:
         Raises:
             ConfigError: the file is wrong (see `pem.read_authorities`).
         """
-        return _entry(self.authorities, path, location, read_authorities)
+        return _entry(self.authorities, path, location, partial(read_authorities, report=self._report))
 
     def revocation(self, path: str, location: Location | None) -> RevocationsEntry:
         """The revocation lists of a `crl-file`, read now unless they are there already.

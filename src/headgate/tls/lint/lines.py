@@ -11,7 +11,7 @@ from functools import partial
 
 from cryptography import x509
 
-from headgate.base.diagnostics import ConfigError, Location
+from headgate.base.diagnostics import ConfigError, Location, Report
 from headgate.base.findings import Findings
 from headgate.config.lint_rules import asked_names
 from headgate.config.model import Config, Proxy
@@ -147,7 +147,7 @@ class _TlsLint:
         if path == SYSTEM_CA:
             return ()
         if path not in self.authorities:
-            self.authorities[path] = _read(path, location, read_authorities)
+            self.authorities[path] = _read(path, location, partial(read_authorities, report=Report()))
         return self.authorities[path]
 
     def _presented(self, path: str, location: Location | None) -> tuple[x509.Certificate, ...]:
