@@ -173,9 +173,11 @@ def test_one_bad_file_among_chains(pki: Pki, tmp_path: Path) -> None:
     chains.mkdir()
     (chains / "bad.pem").write_bytes(b"junk")
     (chains / "good.pem").write_bytes(pki.intermediate.certificate_pem)
+    (chains / "link.pem").symlink_to("/nowhere")
     report = Report()
     reader = CertificateReader(issuers=read_issuers(NamedFile(str(chains), HERE), report))
-    (item,) = report.items
-    assert item.severity is Severity.WARNING and item.location == HERE
+    item, link = report.items
+    assert item.severity is link.severity is Severity.WARNING and item.location == HERE
+    assert f"'{chains}/link.pem': No such file" in link.message
     assert f"'{chains}/bad.pem' is not a PEM file" in item.message and "it is left out" in item.message
     assert reader.read(file(tmp_path / "bare.pem")).chain == (pki.intermediate.certificate,)

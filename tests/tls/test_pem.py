@@ -183,10 +183,12 @@ def test_one_bad_file_among_authorities(pki: Pki, tmp_path: Path) -> None:
     """It is named, and the others are used; without a report, and where it is not one of a directory, it is an error."""
     (tmp_path / "bad.pem").write_bytes(b"junk")
     (tmp_path / "good.pem").write_bytes(pki.root.certificate_pem)
+    (tmp_path / "link.pem").symlink_to("/nowhere")
     report = Report()
     assert read_authorities(str(tmp_path), HERE, report) == (pki.root.certificate,)
-    (item,) = report.items
-    assert item.severity is Severity.WARNING and item.location == HERE
+    item, link = report.items
+    assert item.severity is link.severity is Severity.WARNING and item.location == HERE
+    assert f"'{tmp_path}/link.pem': No such file" in link.message
     assert f"'{tmp_path}/bad.pem' is not a PEM file" in item.message and "it is left out" in item.message
     for path, where in ((tmp_path, None), (tmp_path / "bad.pem", report)):
         with pytest.raises(ConfigError, match="not a PEM file"):

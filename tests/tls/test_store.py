@@ -176,6 +176,20 @@ def test_one_bad_file_among_many(pki: Pki, tmp_path: Path) -> None:
         assert len(served) == (named == str(tmp_path))
 
 
+def test_a_link_that_leads_nowhere_is_a_bad_file(pki: Pki, tmp_path: Path) -> None:
+    (tmp_path / "good.pem").write_bytes(pki.a.pem)
+    (tmp_path / "site.pem").symlink_to("/nowhere/site.pem")
+    (tmp_path / "loop.pem").symlink_to("loop.pem")
+    for skip, severity in ((False, Severity.ALERT), (True, Severity.WARNING)):
+        report = Report()
+        served = load_served(BindTls(lines(str(tmp_path)), location=HERE), Storage(CertificateReader(Loading(skip_bad=skip))), report)
+        assert [one.entry.name for one in served] == [str(tmp_path / "good.pem")]
+        assert [item.severity for item in report.items] == [severity, severity]
+        assert f"'{tmp_path}/loop.pem'" in report.items[0].message
+        assert f"cannot read certificate file '{tmp_path}/site.pem': No such file or directory" in report.items[1].message
+        assert "a link to '/nowhere/site.pem'" in (report.items[1].remedy or "")
+
+
 @pytest.mark.parametrize("option", ["key", "ocsp", "issuer", "sctl"])
 def test_one_certificate_with_two_ideas_of_its_files(pki: Pki, option: str) -> None:
     path = pki.path("a.pem")

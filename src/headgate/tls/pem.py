@@ -238,6 +238,8 @@ def read_file(path: str, location: Location | None, what: str) -> bytes:
 def list_directory(path: str, location: Location | None, what: str = "certificate directory") -> list[str]:
     """Names in a directory of certificates, in lexical order; of pipes, sockets and devices there are none.
 
+    A link that leads nowhere has its name there: whoever reads it says so.
+
     Args:
         what: for messages.
 
@@ -246,9 +248,14 @@ def list_directory(path: str, location: Location | None, what: str = "certificat
     """
     try:
         with os.scandir(path) as entries:
-            return sorted(one.name for one in entries if one.is_file() or one.is_dir())
+            return sorted(one.name for one in entries if _leads_nowhere(one.path) or one.is_file() or one.is_dir())
     except OSError as error:
         raise _unreadable(path, location, what, error) from None
+
+
+def _leads_nowhere(path: str) -> bool:
+    """Whether it is a link to something that is not there, or that we can't come to."""
+    return os.path.islink(path) and not os.path.exists(path)
 
 
 def _unreadable(path: str, location: Location | None, what: str, error: OSError | ValueError) -> ConfigError:
@@ -256,6 +263,8 @@ def _unreadable(path: str, location: Location | None, what: str, error: OSError 
     remedy = None
     if isinstance(error, PermissionError):
         remedy = f"give {_whoami()} the right to read it, or start as root (global `user` drops rights later)"
+    elif isinstance(error, FileNotFoundError) and os.path.islink(path):
+        remedy = f"it is a link to {os.readlink(path)!r}: put the file there, or remove the link"
     elif isinstance(error, FileNotFoundError) and not os.path.isabs(path):
         remedy = "relative names start at the working directory"
         if what in _BASES:
