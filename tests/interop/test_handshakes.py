@@ -194,10 +194,13 @@ def test_no_alert_is_lost(scene: Callable[..., Scene], client: Callable[[Scene, 
 
 @pytest.mark.parametrize("mode", ["http", "tcp"])
 @pytest.mark.parametrize("reset", [False, True], ids=["fin", "reset"])
-def test_a_client_that_rejects_when_all_is_said(scene: Callable[..., Scene], mode: str, reset: bool) -> None:
+def test_a_client_that_rejects_when_all_is_said(
+    scene: Callable[..., Scene], tmp_path: pathlib.Path, authority: Authority, mode: str, reset: bool
+) -> None:
     """With TLS 1.3 an alert may come behind the client's Finished, when the handshake is over for us: it failed all the same."""
     inspect = "mode tcp\n    tcp-request inspect-delay 5s\n    tcp-request content accept if { req.len gt 0 }"
-    running = scene(frontend=inspect if mode == "tcp" else "")
+    (tmp_path / "rsa.pem").write_bytes(issue(authority, [NAME], key="rsa").pem)
+    running = scene(f"crt {tmp_path}/rsa.pem", frontend=inspect if mode == "tcp" else "")
     client = ClientSide(running.directory, client_context(running.directory, version=TLS_1_3), NAME)
     unknown_ca = bytes([2, 48])
     with running.raw() as sock:
@@ -207,6 +210,7 @@ def test_a_client_that_rejects_when_all_is_said(scene: Callable[..., Scene], mod
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     record = running.record("client-rejected-certificate-unknown-ca")
     assert (record["alert_received"], record["step"], record["chosen"]["version"]) == ("unknown_ca", "established", "TLSv1.3")
+    assert record["chosen"]["certificates"] == [str(tmp_path / "site.pem")]
     assert running.handshakes("ok") == [] and running.total("closed-without-request") == 0
     assert "SSL handshake failure (client-rejected-certificate-unknown-ca: " in running.logs.line("SSL handshake failure")
     assert "BADREQ" not in "".join(running.logs.lines)

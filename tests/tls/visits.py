@@ -62,7 +62,9 @@ class Visit:
 
         thread = threading.Thread(target=client)
         thread.start()
-        self.channel = TlsChannel(world.reactor, far, bind.connection(far, peeked(far)), bind, self.server)
+        hello = peeked(far)
+        self.channel = TlsChannel(world.reactor, far, bind.connection(far, hello), bind, self.server)
+        self.channel.hello = hello
         world.wait(lambda: self.server.data == b"ping" or self.server.lost)
         if not self.server.lost:
             self.channel.send(b"pong")

@@ -23,7 +23,7 @@ from headgate.runtime.tls_server_side import ServerSide
 from headgate.runtime.tls_tuning import BEGINNING, RECORD, UNTUNED, TlsTuning
 from headgate.tls.client_auth import findings_of, forget_findings
 from headgate.tls.facts import ConnectionFacts
-from headgate.tls.handshake_facts import note_failure
+from headgate.tls.handshake_facts import note_failure, note_shown
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import (
     WANT_READ,
@@ -364,6 +364,8 @@ class TlsChannel(TlsEnding):
         self._met(end)
         if self.record is not None:
             self.record.late = end
+            if end.alert and not self.record.outgoing:
+                note_shown(self.record, self._ssl)
         self._refused_late(end)
         self._gone = bool(end.errno)
         if not end.errno:

@@ -21,6 +21,7 @@ from headgate.tls.openssl import (
     SSL_get_version,
     SSL_session_reused,
     TlsError,
+    encoded_certificate,
     ffi,
     lib,
     string,
@@ -119,6 +120,8 @@ def note_failure(record: HandshakeRecord, ssl: Any, sock: socket.socket, error: 
         record.version = _version_name(SSL_get_version(ssl))
         cipher = SSL_get_current_cipher(ssl)
         record.cipher = _text(SSL_CIPHER_get_name(cipher)) if cipher else ""
+        if not record.outgoing:
+            note_shown(record, ssl)
         if _is_done(record, ssl):
             record.step = Step.ESTABLISHED
     record.ended = Ended.PEER if record.alert is not None or error.eof or error.errno else Ended.PROXY
@@ -128,6 +131,13 @@ def note_failure(record: HandshakeRecord, ssl: Any, sock: socket.socket, error: 
     note_bytes(record, sock)
     if record.step is Step.CONNECTED and record.bytes_in > 0 and not _begun_with_alert(record):
         record.step = Step.CLIENT_HELLO
+
+
+def note_shown(record: HandshakeRecord, ssl: Any) -> None:
+    """Which of our certificates the client has seen: of those that a name has, OpenSSL chooses by what the client can use."""
+    resumed = SSL_session_reused(ssl) == 1
+    pointer = ffi.NULL if resumed else lib.SSL_get_certificate(ssl)
+    record.showed(encoded_certificate(pointer) if pointer else None, resumed=resumed)
 
 
 def _is_done(record: HandshakeRecord, ssl: Any) -> bool:

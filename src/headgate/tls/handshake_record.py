@@ -82,6 +82,7 @@ class HandshakeRecord:
         expected: of a server, what its certificate must be valid for: also an address, which is not sent as SNI, or `verifyhost`.
         version, cipher, group, alpn: what was chosen; "" when it did not come to that.
         resumed: an earlier session was taken up.
+        shown: the certificate of ours that a client has seen, DER, where its handshake failed; None where that is not known.
         step: how far it came; ended: who ended it.
         error, error_number, errno: OpenSSL's own words, its reason code, and the system's error; "" and 0 for none.
         closed: the peer closed the connection without a word.
@@ -101,7 +102,8 @@ class HandshakeRecord:
         "_advice", "_alert_sent", "_cause", "_line", "address", "alert", "allowed", "alpn", "at", "bytes_in", "bytes_out",
         "cipher", "client", "client_port", "closed", "completed", "describe", "ended", "errno", "error", "error_number",
         "expected", "findings", "first_bytes", "group", "header", "idle", "late", "line_name", "milliseconds", "number",
-        "outgoing", "port", "proxy", "resumed", "similar", "sni", "sources", "step", "timeout", "verify_error", "version",
+        "outgoing", "port", "proxy", "resumed", "shown", "similar", "sni", "sources", "step", "timeout", "verify_error",
+        "version",
     )  # fmt: skip
 
     def __init__(self, *, outgoing: bool) -> None:
@@ -124,6 +126,7 @@ class HandshakeRecord:
         self.group = ""
         self.alpn = b""
         self.resumed = False
+        self.shown: bytes | None = None
         self.step = Step.CONNECTED
         self.ended = Ended.NOBODY
         self.error = ""
@@ -158,6 +161,13 @@ class HandshakeRecord:
             self.alert = error.alert
             self.ended = Ended.PEER
         self._cause = self._advice = None
+
+    def showed(self, certificate: bytes | None, *, resumed: bool) -> None:
+        """Which certificate of ours the client has seen: none where it took up a session."""
+        self.resumed = resumed
+        self.shown = certificate
+        if self.describe is not None:
+            self._line = None  # an answer from before that was about all that it could have seen
 
     @property
     def hello(self) -> ClientHello | None:
@@ -256,4 +266,5 @@ class HandshakeRecord:
     def size(self) -> int:
         """About how much memory it holds, bytes."""
         findings = self.findings
-        return 800 + len(self.first_bytes) + (len(findings.certificate or b"") if findings is not None else 0)
+        certificates = len(self.shown or b"") + (len(findings.certificate or b"") if findings is not None else 0)
+        return 800 + len(self.first_bytes) + certificates

@@ -103,7 +103,8 @@ class LineFacts:
         strict_sni: a name that no certificate matches ends the handshake.
         requires_certificate: `verify required` on a bind line.
         ca_file, crl_file: where the trust comes from, None for none.
-        certificates: those that the name asked for is answered with; of a server line the client certificate.
+        certificates: the one that the client has seen, or those that the name asked for is answered with where that is not known;
+            none in a session that is taken up; of a server line the client certificate.
         near: the names that are served and most resemble one, for messages.
     """
 

@@ -79,6 +79,13 @@ _FATAL: Final = 2
 
 
 
+def _seen(choice: Choice, record: HandshakeRecord) -> Choice:
+    """Those of a choice that the client of a record has seen; where that is not known, those that it could have seen."""
+    if record.resumed:
+        return ()  # a session stands for them (RFC 8446 section 2.2)
+    return tuple(one for one in choice if one.entry.contents.leaf == record.shown) or choice
+
+
 @dataclass(frozen=True, slots=True)
 class SessionCache:
     """`tune.ssl.cachesize` (sessions; 0: none are cached), `tune.ssl.lifetime` (seconds) and `tune.ssl.ssl-ctx-cache-size`."""
@@ -208,7 +215,8 @@ class BindContext:
         """Say in a handshake record what applied on our side."""
         tls = self.tls
         choice = self._answer(record.name.encode("ascii", "replace"))
-        one = self._applied(choice, record.first_bytes) if choice else None
+        seen = _seen(choice or (), record)
+        one = seen[0] if len(seen) == 1 else self._applied(choice, record.first_bytes) if choice else None
         policy = one.policy if one is not None else tls.policy
         offers_dhe = any(self.offers_dhe(one.entry.contents) for one in choice or ())
         record.line = LineFacts(
@@ -220,7 +228,7 @@ class BindContext:
             policy.verify is Verify.REQUIRED,
             policy.ca_file,
             policy.crl_file,
-            certificates=tuple(shown(one.entry.contents) for one in choice or ()),
+            certificates=tuple(shown(one.entry.contents) for one in seen),
             near=self._near,
             listed=listed_options(one.line) if one is not None else None,
             signatures=signature_names(policy.sigalgs),
