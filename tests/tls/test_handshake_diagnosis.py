@@ -68,6 +68,7 @@ _LATE: dict[str, Any] = {"step": Step.ESTABLISHED, "completed": True}
 OLD = ShownCertificate("old.pem", "rsa", ("site.example",), 0.0, 999.0)
 EXPIRED = LineFacts(HERE, ("TLSv1.2", "TLSv1.3"), certificates=(OLD,))
 OTHER_NAME = LineFacts(HERE, ("TLSv1.3",), certificates=(ShownCertificate("x.pem", "rsa", ("x.example",), 0.0, 2000.0),))
+FILTERED = replace(OTHER_NAME, named_by=Location("sites.list", 1))
 ON_P384 = LineFacts(HERE, ("TLSv1.2",), certificates=(ShownCertificate("site.pem", "ecdsa", (), 0.0, 2000.0, curve="P-384"),))
 FORCED = LineFacts(HERE, ("TLSv1.0",), limits=VersionLimits("TLSv1.0", "TLSv1.0"), ciphers="DEFAULT:@SECLEVEL=0")
 SIGNING = LineFacts(HERE, ("TLSv1.2",), certificates=(ECDSA,), signatures=("rsa_pss_rsae_sha256",))
@@ -108,6 +109,7 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
     (Cause.CLIENT_REJECTED_EXPIRED, {"alert": 45, **_CERTIFICATE}),
     (Cause.CLIENT_REJECTED_EXPIRED, {"alert": 46, "line": EXPIRED, **_CERTIFICATE}),
     (Cause.CLIENT_REJECTED_NAME, {"alert": 42, "line": OTHER_NAME, **_CERTIFICATE}),
+    (Cause.CLIENT_REJECTED_NAME, {"alert": 42, "line": FILTERED, **_CERTIFICATE}),
     (Cause.CLIENT_REJECTED_BAD, {"alert": 42, **_CERTIFICATE}),
     (Cause.CLIENT_REJECTED_REVOKED, {"alert": 44, **_CERTIFICATE}),
     (Cause.CLIENT_REJECTED_UNKNOWN, {"alert": 46, **_CERTIFICATE}),

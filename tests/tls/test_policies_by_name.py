@@ -16,6 +16,7 @@ from headgate.config.tls_options import BindPolicy, BindTls, CertificateFile, Ce
 from headgate.proxy.port import Lost
 from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.bind_lines import build_bind_context, relist
+from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import lib
 from headgate.tls.server_context import BindContext, SessionCache
 from headgate.tls.storage import LoadedLine, Storage
@@ -45,6 +46,15 @@ def mutual(pki: Pki, versions: TlsVersions, **own: Any) -> BindContext:
     policy = BindPolicy(versions=versions)
     strict = line(pki.path("a.pem"), verify=Verify.REQUIRED, ca_file=pki.ca)
     return listed(line(pki.path("b.pem")), strict, policy=policy, **own)
+
+
+def test_a_record_knows_the_filter_that_gives_a_certificate_its_name(pki: Pki) -> None:
+    bind = listed(line(pki.path("b.pem"), "c.example", "*.d.example"))
+    for name, place in ((b"C.example.", HERE), (b"x.d.example", HERE), (b"b.example", None)):
+        record = HandshakeRecord(outgoing=False)
+        record.sni = name
+        record.describe = bind.describe
+        assert record.line is not None and record.line.named_by is place
 
 
 @pytest.mark.parametrize("versions", BOTH)

@@ -80,10 +80,12 @@ def rejected_name(record: HandshakeRecord) -> str:
     valid = f" is valid for {names}" if names else " is for another name"
     asked = f"asked for {asked_name(record)}" if record.name else "asked for no name"
     alert = alert_behind(record)
-    return (
-        f"The client {asked} and rejects {shown_certificates(record)}, which{valid}{alert}. Add `crt` with a certificate for it"
-        f" on {place(record)}."
-    )
+    text = f"The client {asked} and rejects {shown_certificates(record)}, which{valid}{alert}."
+    filtered = record.line.named_by if record.line is not None else None
+    if filtered is not None and not any(one.covers(record.name.lower().rstrip(".")) for one in our_certificates(record)):
+        # The filter goes before the names of whatever else there is.
+        return f"{text} The filter on {filtered.short} gives it that name: put a certificate for the name on that line."
+    return f"{text} Add `crt` with a certificate for it on {place(record)}."
 
 
 def rejected_expired(record: HandshakeRecord) -> str:

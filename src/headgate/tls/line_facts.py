@@ -106,6 +106,7 @@ class LineFacts:
         certificates: the one that the client has seen, or those that the name asked for is answered with where that is not known;
             none in a session that is taken up; of a server line the client certificate.
         near: the names that are served and most resemble one, for messages.
+        named_by: the line of a crt-list whose filters give the name asked for to the certificate; None: it has that by itself.
     """
 
     location: Location | None
@@ -119,6 +120,7 @@ class LineFacts:
     certificates: tuple[ShownCertificate, ...] = ()
     near: Callable[[str], tuple[str, ...]] | None = None
     listed: ListedOptions | None = None
+    named_by: Location | None = None
     signatures: tuple[str, ...] = ()
     asked_signatures: tuple[str, ...] = ()
     limits: VersionLimits = VersionLimits()
