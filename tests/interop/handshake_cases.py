@@ -439,7 +439,7 @@ CASES: tuple[Case, ...] = (
     # --- not what is spoken here ---
     Case(
         Cause.PLAIN_HTTP, "is curl and speaks plain HTTP", curl(url=f"http://{NAME}/"), versions=ANY, needs=("curl",),
-        advice=("TLS port of {line}", "https://", "`http-request redirect scheme https`"), repaired=curl(),
+        advice=("TLS port of {line}", "https://", "`http-request redirect scheme https unless {{ ssl_fc }}`"), repaired=curl(),
     ),
     Case(
         Cause.NOT_TLS, "is an SSH client", sending(b"SSH-2.0-OpenSSH_9.2p1\r\n", stay=True), versions=ANY,

@@ -192,7 +192,7 @@ def plain_http(record: HandshakeRecord) -> str:
         return f"The server answers in plain HTTP. Remove `ssl` {on_line(record)}, or use the server's TLS port."
     return (
         f"The client speaks plain HTTP to the TLS port of {place(record)}. Give it an https:// address, or add a bind line"
-        " without `ssl` on another port, with `http-request redirect scheme https`."
+        " without `ssl` on another port, with `http-request redirect scheme https unless { ssl_fc }`."
     )
 
 
