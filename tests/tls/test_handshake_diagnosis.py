@@ -68,6 +68,7 @@ _LATE: dict[str, Any] = {"step": Step.ESTABLISHED, "completed": True}
 OLD = ShownCertificate("old.pem", "rsa", ("site.example",), 0.0, 999.0)
 EXPIRED = LineFacts(HERE, ("TLSv1.2", "TLSv1.3"), certificates=(OLD,))
 OTHER_NAME = LineFacts(HERE, ("TLSv1.3",), certificates=(ShownCertificate("x.pem", "rsa", ("x.example",), 0.0, 2000.0),))
+ASKING = replace(LINE, asked_signatures=("rsa_pss_rsae_sha256",))
 FILTERED = replace(OTHER_NAME, named_by=Location("sites.list", 1))
 ON_P384 = LineFacts(HERE, ("TLSv1.2",), certificates=(ShownCertificate("site.pem", "ecdsa", (), 0.0, 2000.0, curve="P-384"),))
 FORCED = LineFacts(HERE, ("TLSv1.0",), limits=VersionLimits("TLSv1.0", "TLSv1.0"), ciphers="DEFAULT:@SECLEVEL=0")
@@ -125,6 +126,7 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
     (Cause.CLOSED_BEFORE_ANY_BYTE, {"alert": 0, **_ALERT_FIRST}),
     # the client's certificate
     (Cause.CLIENT_CERTIFICATE_MISSING, {"error_number": 199, **_CERTIFICATE}),
+    (Cause.CLIENT_CERTIFICATE_MISSING, {"error_number": 199, "line": ASKING, **_CERTIFICATE}),
     *(
         (cause, {"error_number": 134, "verify_error": number, **_CERTIFICATE})
         for number, cause in {

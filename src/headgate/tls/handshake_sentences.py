@@ -41,6 +41,8 @@ _STEPS: Final = {
     "negotiation": "after its ClientHello", "certificate": "after our certificate", "established": "after the handshake",
 }  # fmt: skip
 _BEFORE_HELLO: Final = "before a ClientHello"
+#: What most clients can sign with, whatever the kind of their key.
+_USUAL_SIGNATURES: Final = ("ecdsa_secp256r1_sha256", "rsa_pss_rsae_sha256")
 _OUTGOING_STEPS: Final = {
     "connected": "before we sent anything", "client-hello": "after our ClientHello", "certificate": "after its certificate",
 }  # fmt: skip
@@ -114,9 +116,17 @@ def rejected_bad(record: HandshakeRecord) -> str:
 
 
 def missing(record: HandshakeRecord) -> str:
-    return (
+    text = (
         f"The client sent no certificate, and {place(record, 'verify')} has `verify required` with {ca_file(record)}."
         " Install one of that CA in the client, or write `verify optional` and decide in rules with ssl_c_used."
+    )
+    asked = record.line.asked_signatures if record.line is not None else ()
+    if not asked:
+        return text
+    absent = listed(one for one in _USUAL_SIGNATURES if one not in asked)
+    return (
+        f"{text} If it has one, its key fits none of the `client-sigalgs` on {place(record, 'client-sigalgs')} ({listed(asked)}):"
+        f" {f'add {absent} to them, or ' if absent else ''}leave the option out."
     )
 
 
@@ -253,7 +263,7 @@ _BLAMED: Final = {
     118: (
         "client-sigalgs",
         "TLS 1.3 can't ask for a certificate with any of the signature algorithms of its `client-sigalgs`: add"
-        " ecdsa_secp256r1_sha256 and rsa_pss_rsae_sha256 to them, or leave the option out.",
+        f" {listed(_USUAL_SIGNATURES)} to them, or leave the option out.",
     ),
     181: (
         "ciphersuites",
