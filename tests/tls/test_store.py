@@ -182,7 +182,8 @@ def test_a_link_that_leads_nowhere_is_a_bad_file(pki: Pki, tmp_path: Path) -> No
     (tmp_path / "loop.pem").symlink_to("loop.pem")
     for skip, severity in ((False, Severity.ALERT), (True, Severity.WARNING)):
         report = Report()
-        served = load_served(BindTls(lines(str(tmp_path)), location=HERE), Storage(CertificateReader(Loading(skip_bad=skip))), report)
+        storage = Storage(CertificateReader(Loading(skip_bad=skip)))
+        served = load_served(BindTls(lines(str(tmp_path)), location=HERE), storage, report)
         assert [one.entry.name for one in served] == [str(tmp_path / "good.pem")]
         assert [item.severity for item in report.items] == [severity, severity]
         assert f"'{tmp_path}/loop.pem'" in report.items[0].message

@@ -27,12 +27,12 @@ from headgate.tls.openssl import (
     lib,
     string,
 )
+from headgate.tls.session_der import TLS_1_3
 from headgate.wire.client_hello import is_whole, looks_like_tls
 
 #: What is read of an unread rest, to find an alert in it.
 _REST: Final = 16384
 _CIPHERS_MOST: Final = 256
-_TLS_1_3: Final = 0x0304
 _ALERT: Final = b"\x15"
 _GONE: Final = (errno.EPIPE, errno.ECONNRESET)
 #: Reasons for which OpenSSL ends a handshake while it answers the ClientHello: our certificate has not been sent yet.
@@ -159,7 +159,7 @@ def _step(record: HandshakeRecord, ssl: Any) -> Step:
         return Step.CLIENT_HELLO
     # The server's random bytes are drawn while a cipher is chosen. With TLS 1.3 that may be for a HelloRetryRequest, which asks
     # for another ClientHello: the cipher is the connection's when there are keys for the certificate's message.
-    if SSL_version(ssl) == _TLS_1_3:
+    if SSL_version(ssl) == TLS_1_3:
         answered = answered and bool(SSL_get_current_cipher(ssl))
     return Step.CERTIFICATE if answered and record.error_number not in _WHILE_NEGOTIATING else Step.NEGOTIATION
 
