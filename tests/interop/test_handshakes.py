@@ -443,6 +443,28 @@ def test_a_rule_can_block_an_offender(scene: Callable[..., Scene]) -> None:
     assert json.loads(running.ask("show headgate"))["tls"]["failures"] == 3
 
 
+def test_behind_a_proxy_the_client_is_the_offender(scene: Callable[..., Scene]) -> None:
+    """Rules for sessions never see a handshake that fails, but what they track is where it counts."""
+    running = scene("accept-proxy", frontend="""stick-table type ip size 100 expire 1m store conn_cnt,tls_fail_cnt
+    tcp-request session reject if { src_tls_fail_cnt ge 3 }
+    tcp-request session track-sc0 src""")
+    for _ in range(3):
+        with running.raw(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\nGET / HTTP/1.1\r\n\r\n") as sock:
+            assert sock.recv(100) == b""
+    running.await_total("plain-http", 3)
+    with running.raw(b"PROXY TCP9 192.0.2.7 192.0.2.1 4711 443\r\n"):
+        running.await_total("proxy-header-invalid", 1)
+    (entry,) = (line for line in running.ask("show table web").splitlines() if "key=" in line)
+    assert "key=192.0.2.7 " in entry and "conn_cnt=0 tls_fail_cnt=3" in entry, "the proxy is not blamed for its clients"
+    for client, served in ((b"192.0.2.7", b""), (b"192.0.2.8", b"HTTP/1.1 200 ")):
+        found = b""
+        with running.raw(b"PROXY TCP4 %b 192.0.2.1 4711 443\r\n" % client) as sock, contextlib.suppress(OSError):
+            with client_context(running.directory).wrap_socket(sock, server_hostname=NAME) as wrapped:
+                wrapped.sendall(b"GET / HTTP/1.1\r\nHost: site.example\r\n\r\n")
+                found = wrapped.recv(13)
+        assert found == served
+
+
 def test_the_log_can_have_it_as_json(scene: Callable[..., Scene]) -> None:
     running = scene(lines="error-log-format %{+bin}o%[ssl_fc_handshake]")
     with running.raw(b"GET / HTTP/1.1\r\n\r\n"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import pathlib
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.proxy.playbook import Client, Playbook
 
 CONFIG = """
 frontend fe
-    bind :80 name tls
+    bind :80 name tls {options}
     {lines}
     http-request return status 200
 """
@@ -28,8 +29,8 @@ TCP = "mode tcp\n    tcp-request inspect-delay 5s\n    tcp-request content accep
 class Scene:
     """A frontend and what its clients' handshakes come to."""
 
-    def __init__(self, directory: pathlib.Path, lines: str = "") -> None:
-        config = CONFIG.replace("{lines}", lines)
+    def __init__(self, directory: pathlib.Path, lines: str = "", *, options: str = "", others: str = "") -> None:
+        config = CONFIG.replace("{lines}", lines).replace("{options}", options) + others
         if lines == TCP:
             config = config.replace("http-request return status 200", "")
         self.book = Playbook(config, directory)
@@ -149,6 +150,35 @@ def test_who_asked_for_something_was_no_probe(tmp_path: pathlib.Path) -> None:
     record.late = TlsError("tls alert user cancelled", 1090, alert=90)
     client.breaks()
     assert record.cause is Cause.NONE and not scene.book.shared.handshakes.tallies
+
+
+OTHER_TABLE = "backend other\n    stick-table type ip size 10 store conn_cnt\n"
+TRACKING = "stick-table type ip size 10 store conn_cnt,sess_cnt,tls_fail_cnt"
+
+
+@pytest.mark.parametrize(("rules", "counts"), [
+    ("tcp-request session track-sc0 src", {"192.0.2.7": 2}),
+    ("tcp-request session accept if { src 192.0.2.0/24 }\n    tcp-request session track-sc0 src", {}),
+    ("tcp-request session track-sc0 dst\n    tcp-request session track-sc0 src", {"192.0.2.1": 2}),
+    ("tcp-request session track-sc1 src if { src 198.51.100.1 }", {}),
+    ("tcp-request session track-sc0 src table other", None),
+])  # fmt: skip
+def test_rules_for_sessions_say_where_failures_count(tmp_path: pathlib.Path, rules: str, counts: dict[str, int] | None) -> None:
+    scene = Scene(tmp_path, f"{TRACKING}\n    {rules}", options="ssl crt site.pem", others=OTHER_TABLE)
+    if counts is None:
+        assert scene.side.plan.failure_tracking is None, "nothing would be counted"
+        return
+    session: Any = scene.book.client().channel.owner
+    session.source, session.destination = b"192.0.2.7", b"192.0.2.1"
+    for track in (True, True, False):
+        record = scene.record(error_number=118)
+        handshake_failed(scene.side, session, record, ConnectionFailure.SSL_HANDSHAKE, None, track=track)
+        scene.side.session_over(session)
+    table = scene.book.tables[0]
+    columns = table.layout.columns
+    found = {str(ipaddress.ip_address(key)): columns["tls_fail_cnt"].read(row, 0) for key, row in table.entries()}
+    assert found == counts
+    assert not any(columns[name].read(row, 0) for name in ("conn_cnt", "sess_cnt") for _, row in table.entries())
 
 
 def test_entries_of_stick_tables_count_failures(tmp_path: pathlib.Path) -> None:

@@ -151,6 +151,15 @@ def _rules(proxy: Proxy, ruleset: Ruleset, scope: Scope, *, frontend: bool) -> R
     return with_stats_page(compiled, proxy, place)
 
 
+def _failure_tracking(proxy: Proxy, scope: Scope) -> Rules | None:
+    rules = proxy.rules.get(Ruleset.TCP_REQUEST_SESSION)
+    if not rules or not scope.tables or not any(bind.tls is not None for bind in proxy.binds):
+        return None
+    from headgate.plan.rules import compile_failure_tracking
+
+    return compile_failure_tracking(rules, scope.at(ruleset_place(Ruleset.TCP_REQUEST_SESSION, frontend=True, backend=False)))
+
+
 def _format(format_: LogFormat | None, scope: Scope, use: Use = Use.LOG) -> Formatter | None:
     if format_ is None:
         return None
@@ -184,6 +193,7 @@ def _frontend(proxy: Proxy, scope: Scope, backends: dict[str, BackendPlan], unpu
         binds=proxy.binds,
         tcp_request_connection=rules(Ruleset.TCP_REQUEST_CONNECTION),
         tcp_request_session=rules(Ruleset.TCP_REQUEST_SESSION),
+        failure_tracking=_failure_tracking(proxy, scope),
         tcp_request_content=backend.tcp_request_content if backend else shared(Ruleset.TCP_REQUEST_CONTENT),
         http_request=backend.http_request if backend else shared(Ruleset.HTTP_REQUEST),
         http_response=backend.http_response if backend else shared(Ruleset.HTTP_RESPONSE),

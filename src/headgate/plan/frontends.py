@@ -72,6 +72,7 @@ class FrontendPlan:
     binds: tuple[Bind, ...]
     tcp_request_connection: Rules | None
     tcp_request_session: Rules | None
+    failure_tracking: Rules | None  # what those rules would track of a client whose TLS handshake failed
     tcp_request_content: Rules | None
     http_request: Rules | None
     http_response: Rules | None

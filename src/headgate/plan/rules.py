@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
-from headgate.base.diagnostics import ConfigError, config_error
-from headgate.config.actions import Rule, Ruleset
+from headgate.base.diagnostics import ConfigError, Report, config_error
+from headgate.config.actions import Accept, Reject, Rule, Ruleset, SilentDrop, TrackCounter
 from headgate.plan import actions, verdicts
 from headgate.plan.actions.registry import ACTIONS, Act, Suspending
+from headgate.plan.actions.tables import track_failure
 from headgate.plan.conditions import compile_condition
 from headgate.plan.facts import Stream
 from headgate.plan.frontends import Rules, Test
@@ -18,6 +20,7 @@ from headgate.plan.verdicts import Verdict
 #: Imported for what they register.
 REGISTERED: Final = (actions,)
 
+_ENDING: Final = (Accept, Reject, SilentDrop)
 _WAITING: Final = frozenset({Ruleset.TCP_REQUEST_CONTENT})
 
 
@@ -41,6 +44,37 @@ def compile_rules(rules: Sequence[Rule], ruleset: Ruleset, scope: Scope) -> Rule
     return join(tuple(compiled))
 
 
+def compile_failure_tracking(rules: Sequence[Rule], scope: Scope) -> Rules | None:
+    """What `tcp-request session` rules would have tracked, for handshakes that fail: those rules come after them (manual 4.2).
+
+    Only `track-sc*` into tables with `tls_fail_cnt` or `tls_fail_rate` does something, and the rules that end the ruleset end it
+    here, too: who is not tracked is not counted. What else rules do belongs to sessions.
+
+    Returns:
+        None where nothing would be tracked.
+    """
+    scope = replace(scope, report=Report())  # errors are those of the ruleset itself, and said there
+    acts: list[tuple[Rule, Act]] = []
+    tracks = False
+    try:
+        for rule in rules:
+            act = track_failure(rule.action, scope) if isinstance(rule.action, TrackCounter) else None
+            if act is not None:
+                tracks = True
+                acts.append((rule, act))
+            elif isinstance(rule.action, _ENDING):
+                acts.append((rule, lambda stream: verdicts.ACCEPT))
+        if tracks:
+            return _plain(tuple((_test(rule, scope), act) for rule, act in acts))
+    except ConfigError:
+        pass  # and there will be no session
+    return None
+
+
+def _test(rule: Rule, scope: Scope) -> Test | None:
+    return None if rule.condition is None else compile_condition(rule.condition, scope)
+
+
 def compile_rule(rule: Rule, scope: Scope) -> tuple[Test | None, Act]:
     """Compile one rule: its condition (None: always) and its action.
 
@@ -51,7 +85,7 @@ def compile_rule(rule: Rule, scope: Scope) -> tuple[Test | None, Act]:
     if make is None:
         raise config_error(f"action {type(rule.action).__name__} is not yet supported", rule.location)
     try:
-        test = None if rule.condition is None else compile_condition(rule.condition, scope)
+        test = _test(rule, scope)
     except ConfigError as error:
         # The action may be wrong as well: both are said in one run.
         shield(scope.report, error)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from headgate.base.connection_errors import ConnectionFailure
 from headgate.base.handshake_causes import from_addresses, similar_failures, without_similar
 from headgate.observe.handshakes import FOLDING_PERIOD, Folding, HandshakeLog
+from headgate.plan.facts import Stream
 from headgate.plan.table_layout import TLS_FAILURE
 from headgate.proxy.services import Reminder
 
@@ -31,7 +32,13 @@ def handshake_completed(side: Frontend, record: HandshakeRecord) -> None:
 
 
 def handshake_failed(
-    side: Frontend, session: Session, record: HandshakeRecord, failure: ConnectionFailure, counted: ListenerCounters | None
+    side: Frontend,
+    session: Session,
+    record: HandshakeRecord,
+    failure: ConnectionFailure,
+    counted: ListenerCounters | None,
+    *,
+    track: bool = False,
 ) -> None:
     """Keep, count and log a failure. A probe is counted as one, and logged only where null connections are.
 
@@ -41,6 +48,7 @@ def handshake_failed(
         record: complete, but for the proxy's name.
         failure: in HAProxy's words.
         counted: counters of the listening socket, if it has some.
+        track: the rules for sessions, which track clients, have not run and will not, and the client's address is known.
     """
     shared = side.shared
     shared.handshakes.failed(record, shared.scheduler.wall)
@@ -55,6 +63,9 @@ def handshake_failed(
     side.counters.tls_failed += 1
     if counted is not None:
         counted.tls_failed += 1
+    rules = side.plan.failure_tracking
+    if track and rules is not None:
+        rules(Stream(session))
     for entry in session.tracks or ():
         if entry is not None:
             entry.count(entry.table.layout.events[TLS_FAILURE])

@@ -298,7 +298,9 @@ class Arrival:
                 session.unfinished = _unbegun() if self.channel is None else self.channel.so_far()
             session.handshake = record
             session.hello = record.hello
-            handshake_failed(side, session, record, failure, session.counted)
+            # Before the PROXY header is read, the address is that of the proxy in front.
+            track = stage != AWAIT_PROXY_HEADER
+            handshake_failed(side, session, record, failure, session.counted, track=track)
         elif not (quiet and side.dont_log_null):
             session.error_code = failure.number
             session.error_text = f"{failure.message} ({why})" if why else failure.message

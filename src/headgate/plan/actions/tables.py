@@ -13,7 +13,7 @@ from headgate.plan.facts import Stream
 from headgate.plan.places import RESPONSE_PLACES, Place
 from headgate.plan.samples import Run, Type, castable
 from headgate.plan.scope import Scope
-from headgate.plan.table_layout import CONNECTION, REQUEST, SAMPLE_TYPES, Layout
+from headgate.plan.table_layout import CONNECTION, REQUEST, SAMPLE_TYPES, TLS_FAILURE, Layout
 from headgate.plan.table_values import change_steps, locate
 from headgate.plan.tables import find_table, follow, tracked
 
@@ -38,12 +38,18 @@ def compile_key(expression: object, layout: Layout, scope: Scope, what: str) -> 
     return compiled.cast(wanted)
 
 
-@action(TrackCounter)
-def track(rule: TrackCounter, scope: Scope, location: Location) -> Act:
+def _tracked_table(rule: TrackCounter, scope: Scope) -> tuple[int, Layout, Run]:
+    """The number of the table, its layout, and what gives the keys."""
     what = f"track-sc{rule.slot}"
     number = find_table(scope.tables, rule.table or scope.proxy.name, rule.location, what)
-    layout, slot = scope.tables[number], rule.slot
-    run, key_of = compile_key(rule.expression, layout, scope, what), layout.key_of
+    layout = scope.tables[number]
+    return number, layout, compile_key(rule.expression, layout, scope, what)
+
+
+@action(TrackCounter)
+def track(rule: TrackCounter, scope: Scope, location: Location) -> Act:
+    number, layout, run = _tracked_table(rule, scope)
+    slot, key_of = rule.slot, layout.key_of
     first = layout.events[CONNECTION]
     early, response = bool(scope.place & _EARLY), bool(scope.place & RESPONSE_PLACES)
     with_request = first + layout.events[REQUEST]
@@ -61,6 +67,30 @@ def track(rule: TrackCounter, scope: Scope, location: Location) -> Act:
         entry = stream.session.world.tables[number].track(key, steps)
         if entry is not None:
             follow(stream.session if early else stream, slot, entry)
+
+    return act
+
+
+def track_failure(rule: TrackCounter, scope: Scope) -> Act | None:
+    """What a rule for sessions does where there will be no session, since the TLS handshake failed: the entry is followed, so
+    that the failure is counted there, and nothing else is. None where the table counts no such failures.
+
+    Raises:
+        ConfigError: see `compile_key`; there is no such table.
+    """
+    number, layout, run = _tracked_table(rule, scope)
+    if not layout.events[TLS_FAILURE]:
+        return None
+    slot, key_of = rule.slot, layout.key_of
+
+    def act(stream: Stream) -> None:
+        if tracked(stream, slot) is not None:
+            return
+        value = run(stream)
+        key = None if value is None else key_of(value)
+        entry = None if key is None else stream.session.world.tables[number].track(key, ())
+        if entry is not None:
+            follow(stream.session, slot, entry)
 
     return act
 
