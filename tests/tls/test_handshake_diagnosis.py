@@ -247,6 +247,37 @@ def test_a_record_tells_all() -> None:
     assert facts["chosen"]["certificates"] == ["site.pem"]
 
 
+_LONG_PATH = replace(ECDSA, path="/etc/" + "directory/" * 20 + "site.pem")
+
+
+@pytest.mark.parametrize("offered", [
+    {"alpn": (b"\\" * 255,) * 20},
+    {"alpn": tuple(b"a%099d" % one for one in range(100)), "ciphers": tuple(range(0xC001, 0xC0AF))},
+    {"ciphers": tuple(range(7000))}, {"signatures": tuple(range(2000)), "groups": tuple(range(2000))},
+    {"ciphers": tuple(one * 0x1010 + 0x0A0A for one in range(16)) * 200}, {"name": b"\\" * 250},
+])  # fmt: skip
+def test_a_record_fits_into_a_log_line_whatever_a_client_offers(offered: dict[str, Any]) -> None:
+    line = replace(LINE, certificates=(_LONG_PATH,) * 100, groups=("secp256r1",) * 100)
+    made = record(error_number=258, first_bytes=hello(**offered), line=line, allowed=CIPHERS * 60)
+    facts = made.facts()
+    assert facts["offered"] is not None
+    assert len(json.dumps(facts, separators=(",", ":"))) <= 7680
+    for part in ("offered", "allowed", "chosen"):
+        assert all(all(isinstance(one, str | int) for one in value) for value in facts[part].values() if isinstance(value, list))
+
+
+def test_what_is_left_out_of_a_list_is_counted() -> None:
+    many = tuple(range(0xC001, 0xC001 + 130))
+    facts = record(error_number=258, first_bytes=hello(ciphers=many, alpn=(b"h2",))).facts()
+    assert len(facts["offered"]["ciphers"]) == 101 and facts["offered"]["ciphers"][-1] == "+30 more"
+    assert facts["offered"]["alpn"] == ["h2"]
+    protocols = tuple(b"%099d" % one for one in range(150))
+    facts = record(error_number=258, first_bytes=hello(ciphers=many, alpn=protocols)).facts()
+    alpn = facts["offered"]["alpn"]
+    assert alpn[:2] == ["0" * 99, "0" * 98 + "1"] and alpn[-1] == f"+{150 - len(alpn) + 1} more"
+    assert len(facts["offered"]["ciphers"]) > len(alpn), "the longest list gives way first"
+
+
 def test_names_of_groups() -> None:
     assert group_names("X25519:prime256v1") == ("X25519", "P-256")
     assert group_names("*X25519MLKEM768/?P-384:-P-384") == ("X25519MLKEM768",)

@@ -5,6 +5,8 @@ Pure. What peers have sent is text without control characters here, and lists ha
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
@@ -22,12 +24,69 @@ if TYPE_CHECKING:
 
 #: Entries of a list that are shown.
 _MOST: Final = 100
+#: Bytes of a record as JSON: with what a log line has in front, it is to fit into `len 8192`.
+_LONGEST: Final = 7680
+#: Lists that are no longer than this don't become shorter.
+_SHORT: Final = 64
 
 Facts = dict[str, Any]
 
 
 def record_facts(record: HandshakeRecord) -> Facts:
-    """All that a record knows. Keys are there in every record; what is not known is None, "" or an empty list."""
+    """All that a record knows, no longer than a log line. Keys are there in every record; what is not known is None, "" or an
+    empty list. Where a list is longer than what is shown, its last entry is `+<number> more`.
+    """
+    facts = _all_facts(record)
+    _fit(facts, [part for key in ("offered", "allowed", "chosen") if (part := facts[key]) is not None])
+    return facts
+
+
+class _Listing:
+    """The first entries of a list, and how many there are behind them."""
+
+    __slots__ = ("_more", "_shown", "size")
+
+    def __init__(self, values: Sequence[Any], name: Callable[[Any], Any] | None = None) -> None:
+        first = values[:_MOST]
+        self._shown = list(first) if name is None else [name(one) for one in first]
+        self._more = len(values) - len(first)
+        self.size = _size(self.written())
+
+    def written(self) -> list[Any]:
+        return [*self._shown, f"+{self._more} more"] if self._more else self._shown
+
+    def shorten(self) -> None:
+        """Show half as many."""
+        gone = (len(self._shown) + 1) // 2
+        self._more += gone
+        del self._shown[-gone:]
+        self.size = _size(self.written())
+
+
+def _size(value: Any) -> int:
+    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=True))
+
+
+def _fit(facts: Facts, parts: Sequence[Facts]) -> None:
+    """Write lists into their parts, the longest ones shorter until all has room; and then the advice."""
+    lists = [(part, key, value) for part in parts for key, value in part.items() if isinstance(value, _Listing)]
+    for part, key, _ in lists:
+        part[key] = ""
+    room = _LONGEST - _size(facts)
+    while sum(one.size for _, _, one in lists) > room:
+        longest = max((one for _, _, one in lists), key=lambda one: one.size, default=None)
+        if longest is None or longest.size <= _SHORT:
+            break
+        longest.shorten()
+    for part, key, value in lists:
+        part[key] = value.written()
+    over = _size(facts) - _LONGEST
+    if over > 0:
+        advice = facts["advice"]
+        facts["advice"] = advice[: max(len(advice) - over - 3, 0)] + "..."
+
+
+def _all_facts(record: HandshakeRecord) -> Facts:
     cause = record.cause
     hello = record.hello
     return {
@@ -60,21 +119,21 @@ def record_facts(record: HandshakeRecord) -> Facts:
         "chosen": {
             "version": record.version, "cipher": record.cipher, "group": record.group,
             "alpn": printable(record.alpn.decode("latin-1")), "resumed": record.resumed,
-            "certificates": [one.path for one in record.line.certificates] if record.line is not None else [],
+            "certificates": _Listing(record.line.certificates if record.line is not None else (), lambda one: one.path),
         },
     }  # fmt: skip
 
 
 def _offer(hello: ClientHello) -> Facts:
     return {
-        "versions": [version_name(one) for one in without_grease(hello.versions)[:_MOST]],
-        "ciphers": [cipher_name(one) for one in without_grease(hello.ciphers)[:_MOST]],
-        "groups": [group_name(one) for one in without_grease(hello.groups)[:_MOST]],
-        "key_shares": [group_name(one) for one in without_grease(hello.key_shares)[:_MOST]],
-        "signature_algorithms": [signature_name(one) for one in without_grease(hello.signature_algorithms)[:_MOST]],
-        "alpn": [printable(one.decode("latin-1")) for one in hello.alpn[:_MOST]],
-        "extensions": list(without_grease(hello.extensions)[:_MOST]),
-        "grease": [f"0x{one:04x}" for one in hello.grease],
+        "versions": _Listing(without_grease(hello.versions), version_name),
+        "ciphers": _Listing(without_grease(hello.ciphers), cipher_name),
+        "groups": _Listing(without_grease(hello.groups), group_name),
+        "key_shares": _Listing(without_grease(hello.key_shares), group_name),
+        "signature_algorithms": _Listing(without_grease(hello.signature_algorithms), signature_name),
+        "alpn": _Listing(hello.alpn, lambda one: printable(one.decode("latin-1"))),
+        "extensions": _Listing(without_grease(hello.extensions)),
+        "grease": _Listing(hello.grease, lambda one: f"0x{one:04x}"),
         "resumes": hello.has_ticket or hello.offers_psk,
         "early_data": hello.offers_early_data,
         "status_request": hello.wants_status,
@@ -89,10 +148,10 @@ def _line(record: HandshakeRecord) -> Facts | None:
         return None
     return {
         "line": line.location.short if line.location is not None else None,
-        "versions": list(line.versions),
-        "ciphers": list(record.allowed[:_MOST]),
-        "groups": list(line.groups),
-        "alpn": list(line.alpn),
+        "versions": _Listing(line.versions),
+        "ciphers": _Listing(record.allowed),
+        "groups": _Listing(line.groups),
+        "alpn": _Listing(line.alpn),
         "strict_sni": line.strict_sni,
         "requires_certificate": line.requires_certificate,
     }
