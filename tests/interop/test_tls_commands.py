@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import ssl
+import tempfile
 import time
 from functools import partial
 
@@ -478,9 +479,11 @@ class Mastered:
         stack.callback(self.program.stop)
         self.program.await_output("Loading success")
 
-    def install(self, site: Site, issued: Issued) -> None:
+    def install(self, site: Site, issued: Issued) -> str:
         say(self.socket, f"set ssl cert {site.path('site.pem')}", issued.pem)
-        assert say(self.socket, f"commit ssl cert {site.path('site.pem')}").endswith("Success!")
+        answer = say(self.socket, f"commit ssl cert {site.path('site.pem')}")
+        assert answer.endswith("Success!")
+        return answer
 
     def shows(self, issued: Issued) -> None:
         """Wait until clients get it: for a moment, processes of before a reload may still take connections."""
@@ -581,9 +584,30 @@ def test_what_could_not_be_kept_is_named(site: Site, stack: contextlib.ExitStack
     states = site.directory / "states"
     running = Mastered(site, stack, f"crt-state-dir {states}")
     states.rmdir()  # what is open can't be written to any more
-    running.install(site, issue(site.authority, ["a.example", "*.b.example"]))
+    answer = running.install(site, issue(site.authority, ["a.example", "*.b.example"]))
+    assert f"\nWarning: certificate '{site.path('site.pem')}' is not kept: crt-state-dir '{states}' can't be written to" in answer
     assert say(running.socket, "show ssl changes").startswith("cert lost ")
     assert "goes back to what its file holds" in running.reload()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("of_root", [False, True])
+def test_the_directory_belongs_to_the_user_that_we_become(
+    site: Site, stack: contextlib.ExitStack, workers: int, of_root: bool
+) -> None:
+    """It is made for that user; one that is there and root's is told of at start, and by the commit."""
+    # Not below pytest's directories, which nobody else may enter.
+    above = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    above.chmod(0o755)
+    states = above / "states"
+    if of_root:
+        states.mkdir(0o700)
+    running = Mastered(site, stack, f"crt-state-dir {states}\n    user nobody", workers)
+    assert ("has no right to write to it" in running.program.output) is of_root
+    answer = running.install(site, issue(site.authority, ["a.example", "*.b.example"]))
+    assert ("\nWarning: certificate" in answer and answer.count("Permission denied") == 1) is of_root
+    assert len(list(states.iterdir())) == (0 if of_root else 1)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -171,8 +171,8 @@ class TlsSide(Protocol):
     def relist(self, name: str) -> None:
         """A crt-list has other lines: serve what it names now. Raises ConfigError when a line can't follow."""
 
-    def installed(self, name: str, text: CertificateText) -> None:
-        """A certificate was put into effect: keep it over a reload where that is wanted."""
+    def installed(self, name: str, text: CertificateText) -> str | None:
+        """A certificate was put into effect: keep it over a reload where that is wanted. Says why that failed."""
 
     def text_installed(self, kind: str, name: str) -> None:
         """The same for a CA file (`ca-file`), CRL file (`crl-file`) or file of ticket keys (`tls-keys`)."""

@@ -5,6 +5,7 @@ With one worker that is this process; with more it becomes the launcher of a con
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -21,6 +22,7 @@ from headgate.runtime.logs.emitters import Logs, log_event
 from headgate.runtime.process.identity import Identity, become, become_parent, settle
 from headgate.runtime.process.launcher import Launcher
 from headgate.runtime.process.limits import raise_descriptor_limit
+from headgate.runtime.process.owned_directories import make_directory
 from headgate.runtime.process.place import Heritage, Place, Role
 from headgate.runtime.process.signals import NOT_FOR_CHILDREN
 from headgate.runtime.reactor import READ
@@ -116,6 +118,7 @@ class Generation:
         try:
             self._open()
             self._open_response_store()
+            self._make_state_directory()
             workers = worker_count(self._config)
             return self._serve_alone() if workers == 1 else self._launch(workers)
         except (StartError, OpenFailed) as error:
@@ -145,6 +148,13 @@ class Generation:
         if reason is not None:
             text = f"OCSP responses are not kept on disk, a restart will have to fetch them again: '{ocsp.store.path}': {reason}"
             self._messages.say(Severity.WARNING, f"{text}. Name a directory with 'ocsp-update.directory'")
+
+    def _make_state_directory(self) -> None:
+        """Where installed certificates are kept: made while we may, for the user that will write there."""
+        directory = self._config.global_.crt_state_dir
+        if directory is not None:
+            with contextlib.suppress(OSError):  # who opens it says why that fails
+                make_directory(directory, 0o700, self._identity.uid, self._identity.gid)
 
     # --- one process ---
 

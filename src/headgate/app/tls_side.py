@@ -75,6 +75,7 @@ class ProcessTls:
         self.storage = storage
         self.transactions = Transactions(storage)
         self.lines: Sequence[BoundLine] = _lines(app)
+        self._unopened = ""  # why there is no crt-state-dir though there should be
         self._states = self._open_states()
         self._changes = {("cert", name): at for name, at in storage.kept.items() if at is not None}
         self._unkept: set[str] = set()  # certificates that crt-state-dir did not take
@@ -87,8 +88,8 @@ class ProcessTls:
         try:
             return CertificateStates(directory)
         except OSError as error:
-            text = f"crt-state-dir '{directory}' can't be opened: {error.strerror}; what is installed at run time is not kept"
-            log_event(self._app.logs.process, _WARNING, text)
+            self._unopened = f"crt-state-dir '{directory}' can't be opened: {error.strerror}"
+            log_event(self._app.logs.process, _WARNING, f"{self._unopened}; what is installed at run time is not kept")
             return None
 
     @property
@@ -104,16 +105,25 @@ class ProcessTls:
             self._app.ocsp.relisted()
         self._changed("crt-list", name)
 
-    def installed(self, name: str, text: CertificateText) -> None:
+    def installed(self, name: str, text: CertificateText) -> str | None:
         self._changed("cert", name)
-        if self._states is not None and not self._app.catching_up:
+        if self._app.catching_up or (self._states is None and not self._unopened):
+            return None
+        why = self._unopened if self._states is None else self._not_kept(self._states, name, text)
+        if why is None:
             self._unkept.discard(name)
-            try:
-                self._states.keep(name, text, time.time())
-            except OSError as error:
-                self._unkept.add(name)
-                problem = f"certificate '{name}' can't be kept in crt-state-dir: {error.strerror}; a reload would take it back"
-                log_event(self._app.logs.process, _WARNING, problem)
+            return None
+        self._unkept.add(name)
+        problem = f"certificate '{name}' is not kept: {why}; a reload would take it back"
+        log_event(self._app.logs.process, _WARNING, problem)
+        return problem
+
+    def _not_kept(self, states: CertificateStates, name: str, text: CertificateText) -> str | None:
+        try:
+            states.keep(name, text, time.time())
+        except OSError as error:
+            return f"crt-state-dir '{self._app.config.global_.crt_state_dir}' can't be written to: {error.strerror}"
+        return None
 
     def text_installed(self, kind: str, name: str) -> None:
         self._changed(kind, name)

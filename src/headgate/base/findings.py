@@ -29,6 +29,7 @@ CODES: dict[str, str] = {
     "tls-no-client-root": "client certificates are verified with CAs, and no root is among them",
     "tls-no-revocation-list": "a CA of client certificates has no list in the `crl-file`",
     "tls-key-readable": "everybody on the machine can read a private key, or keys of tickets",
+    "tls-state-directory": "the user that headgate runs as can't write to the `crt-state-dir`",
     "tls-no-server-name": "a server's certificate is verified, and for no name",
     "tls-verify-unused": "client certificates are optional, and nothing looks whether one came",
     "tls-has-crt": "a rule asks `ssl_fc_has_crt`, which is false on resumed sessions, instead of `ssl_c_used`",

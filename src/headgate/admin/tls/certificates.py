@@ -11,7 +11,17 @@ from collections.abc import Sequence
 from headgate.admin import responses
 from headgate.admin.context import Context, TlsSide
 from headgate.admin.registry import CommandError
-from headgate.admin.tls.files import FROM_FILE, asked_for, committing, is_forced, is_used, listing, one_name, told_of_removal
+from headgate.admin.tls.files import (
+    FROM_FILE,
+    asked_for,
+    committed,
+    committing,
+    is_forced,
+    is_used,
+    listing,
+    one_name,
+    told_of_removal,
+)
 from headgate.admin.tls.texts import certificate_lines
 from headgate.tls.certified_key import CertifiedKey
 from headgate.tls.transactions import CertificateText, Refused, certified, decoded
@@ -78,7 +88,8 @@ def _set(words: Sequence[str], side: TlsSide, context: Context) -> str:
 def _commit(words: Sequence[str], side: TlsSide, context: Context) -> str:
     name = one_name(words, "commit ssl cert")
     text = _committed(words, side, context)
-    return f"{_put(name, text, side)}\nSuccess!"
+    said, unkept = _put(name, text, side)
+    return committed(said, [unkept] if unkept is not None else [])
 
 
 def _committed(words: Sequence[str], side: TlsSide, context: Context) -> CertificateText:
@@ -89,14 +100,15 @@ def _committed(words: Sequence[str], side: TlsSide, context: Context) -> Certifi
         raise Refused(f"{refusal}\nCan't commit {name}!", by_force=refusal.by_force) from None
 
 
-def _put(name: str, text: CertificateText, side: TlsSide, *, from_file: bool = False) -> str:
-    """Install it."""
+def _put(name: str, text: CertificateText, side: TlsSide, *, from_file: bool = False) -> tuple[str, str | None]:
+    """Install it. Returns what is said of that, and why a reload would take it back though it should not."""
     entry = side.transactions.install_certificate(name, text)
+    unkept = None
     if from_file:
         side.followed("cert", name)
     else:
-        side.installed(name, text)
-    return committing(name, entry, side)
+        unkept = side.installed(name, text)
+    return committing(name, entry, side), unkept
 
 
 def _told(words: Sequence[str], side: TlsSide) -> Sequence[str]:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection
 
 from headgate.base.regex import regex
+from headgate.runtime.process.owned_directories import make_directory, no_right_to_write
 from headgate.tls.ocsp.response import LONGEST
 
 _SUFFIX = ".der"
@@ -48,33 +49,11 @@ class ResponseStore:
             Why that failed, None if it did not.
         """
         try:
-            self._make(uid, gid)
+            make_directory(self.path, 0o750, uid, gid)
             self._directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            return self._unwritable(uid, gid)
+            return no_right_to_write(self.path, uid, gid)
         except OSError as error:
             return error.strerror or str(error)
-
-    def _make(self, uid: int | None, gid: int | None) -> None:
-        missing = []
-        path = os.path.abspath(self.path)
-        while not os.path.isdir(path):
-            missing.append(path)
-            path = os.path.dirname(path)
-        for one in reversed(missing):
-            os.mkdir(one, 0o755 if one != missing[0] else 0o750)
-        if missing and os.geteuid() == 0 and (uid is not None or gid is not None):
-            os.chown(missing[0], -1 if uid is None else uid, -1 if gid is None else gid)
-
-    def _unwritable(self, uid: int | None, gid: int | None) -> str | None:
-        """Why the user that we become could not write; None if it can."""
-        assert self._directory is not None
-        if uid is None or uid == os.geteuid():
-            return None if os.access(".", os.W_OK | os.X_OK, dir_fd=self._directory) else "no right to write to it"
-        found = os.fstat(self._directory)
-        bits = found.st_mode >> 6 if found.st_uid == uid else found.st_mode >> 3 if found.st_gid == gid else found.st_mode
-        if bits & 3 == 3 or uid == 0:
-            return None
-        return f"user {uid} has no right to write to it"
 
     @property
     def is_open(self) -> bool:
