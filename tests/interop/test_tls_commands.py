@@ -116,7 +116,8 @@ def dialogue(site: Site) -> list[tuple[str, bytes]]:
     pem, listing = site.path("site.pem"), site.path("list.txt")
     other = issue(site.authority, ["a.example", "*.b.example", "d.example"]).pem
     plain = [
-        "show ssl cert", f"show ssl cert {pem}", "show ssl cert nope", f"show ssl ca-file {site.path('ca.pem')}:1",
+        "show ssl cert", f"show ssl cert {pem}", "show ssl cert nope",
+        *(f"show ssl ca-file {site.path('ca.pem')}:{index}" for index in ("1", "2", "99", "0", "x", "")),
         "show ssl crt-list", f"show ssl crt-list {listing}", f"show ssl crt-list -n {listing}",
         f"show ssl crt-list -n {site.path('certs')}", "show ssl crt-list nope", "show tls-keys", "commit ssl cert nope",
         "abort ssl cert nope", "abort ssl cert", f"new ssl cert {pem}", "new ssl cert new.pem", "new ssl cert new.pem",
@@ -295,6 +296,20 @@ def test_what_is_new_and_deleted_leaves_nothing(
     assert running.says(f"show ssl {kind}") == before
     assert "No ongoing transaction" in running.says(f"commit ssl {kind} q.pem")
     assert running.says("show ssl changes") == ""
+
+
+def test_an_index_that_is_too_big_shows_nothing(site: Site, proxy: StartProxy) -> None:
+    """As the manual has it, for CRL files too (HAProxy 2.6 shows a heading there); and a name may have colons itself."""
+    running = Running(site, proxy)
+    for name in ("crl.pem", "a:b"):
+        running.says(f"new ssl crl-file {name}")
+        running.says(f"set ssl crl-file {name}", lists_of(site)[0])
+        assert "List #1:" in running.says(f"show ssl crl-file *{name}")
+        assert running.says(f"show ssl crl-file *{name}:7") == ""
+        running.says(f"commit ssl crl-file {name}")
+        assert running.says(f"show ssl crl-file {name}:1") == running.says(f"show ssl crl-file {name}") != ""
+        assert [running.says(f"show ssl crl-file {name}:{index}") for index in ("2", "7", "1234567890")] == ["", "", ""]
+        assert running.says(f"show ssl crl-file {name}:x") == f"wrong CRL index after colons in '{name}:x'!"
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -87,7 +87,7 @@ class _Commands:
             lines += [f"*{name}{_count(kind, parsed(kind.word, name, text))}" for name, text in pending.items()]
             everything = {name: entry.contents for name, entry in entries.items()} | {name: () for name in empty}
             return "\n".join([*lines, "# filename", *(f"{name}{_count(kind, everything[name])}" for name in sorted(everything))])
-        written, index = with_index(words[0])
+        written, index = with_index(words[0], {*entries, *pending, *empty})
         if index == 0:
             raise CommandError(f"wrong {kind.short} index after colons in '{words[0]}'!")
         name, is_pending = asked_for(written)
@@ -173,7 +173,12 @@ def _count(kind: _Kind, contents: Sequence[object]) -> str:
 
 
 def _details(kind: _Kind, name: str, status: str, contents: Sequence[object], index: int | None) -> str:
-    """One after the other, or only the one with the index. A line with a space keeps what follows in the answer."""
+    """One after the other, or only the one with the index; nothing at all if there is no such one (management manual 9.3).
+
+    A line with a space keeps what follows in the answer.
+    """
+    if index is not None and index > len(contents):
+        return ""
     lines = [f"Filename: {name}", f"Status: {status}"]
     for number, one in enumerate(contents, 1):
         if index in (None, number):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from headgate.admin.context import TlsSide
@@ -29,10 +29,18 @@ def asked_for(written: str) -> tuple[str, bool]:
     return (written[1:], True) if written.startswith("*") else (written, False)
 
 
-def with_index(written: str) -> tuple[str, int | None]:
-    """`name:2` in its parts. A name may have colons itself: only digits at its end are an index."""
+def with_index(written: str, names: Collection[str]) -> tuple[str, int | None]:
+    """`name:2` in its parts, None where there is no index. Indexes start from 1: 0 is no index, and stands for words too.
+
+    Args:
+        written: in the command.
+        names: of files that there are: one may have colons itself, without an index behind it.
+    """
     name, colon, digits = written.rpartition(":")
-    return (name, int(digits)) if colon and digits.isdecimal() and len(digits) < 10 else (written, None)
+    if not colon or (not digits.isdecimal() and asked_for(written)[0] in names):
+        return written, None
+    # Of nine digits any is too big, and so is what has more.
+    return name, int(digits.lstrip("0")[:9] or "0") if digits.isdecimal() else 0
 
 
 def listing(transactions: Sequence[str], names: Sequence[str]) -> str:
