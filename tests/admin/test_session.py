@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.admin.commands import all_commands, connection
-from headgate.admin.registry import Command, CommandError, Level, Mode, Registry
+from headgate.admin.registry import Command, CommandError, Escaped, Level, Mode, Registry
 from headgate.admin.session import LONGEST_PAYLOAD, CliSession, split_line
 from tests.admin.talk import Talk
 
@@ -34,6 +34,13 @@ def session(process: Any, level: Level = Level.ADMIN) -> Talk:
 )
 def test_lines_are_split(line: str, commands: list[list[str]]) -> None:
     assert split_line(line) == commands
+
+
+def test_a_word_with_an_escaped_beginning_is_marked() -> None:
+    """Whether an asterisk there is a sign is for commands to know."""
+    ((command, *words),) = split_line(r"show \*a *a a\*")
+    assert words == ["*a", "*a", "a*"]
+    assert [isinstance(word, Escaped) for word in (command, *words)] == [False, True, False, False]
 
 
 @given(st.text(max_size=80))

@@ -313,6 +313,27 @@ def test_an_index_that_is_too_big_shows_nothing(site: Site, proxy: StartProxy) -
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+def test_an_escaped_asterisk_is_the_names_own(site: Site, proxy: StartProxy, workers: int) -> None:
+    """Management manual 9.3: `show ssl cert \\*.local.pem`, also where a transaction of `.local.pem` is under way."""
+    running = Running(site, proxy, workers)
+    contents = {"cert": site.other.pem, "ca-file": site.authority.certificate_pem, "crl-file": lists_of(site)[0]}
+    for kind, content in contents.items():
+        for name in ("*.x", ".x"):
+            running.says(f"new ssl {kind} {name}")
+            running.says(f"set ssl {kind} {name}", content)
+            if name == "*.x":
+                running.says(f"commit ssl {kind} {name}")
+        assert running.says(f"show ssl {kind} \\*.x").startswith("Filename: *.x\nStatus: Unused\n"), kind
+        assert running.says(f"abort ssl {kind} .x") == "Transaction aborted for certificate '.x'!"
+        assert "Not found" in running.says(f"show ssl {kind} *.x")
+        assert running.says(f"show ssl {kind} \\*.x").startswith("Filename: *.x\nStatus: Unused\n"), kind
+    for kind in ("ca-file", "crl-file"):
+        assert "#1:" in running.says(f"show ssl {kind} \\*.x:1")
+    for escaped in ("\\*.x", "\\\\*.x"):
+        assert "PRIVATE KEY" in running.says(f"dump ssl cert {escaped}")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_certificates_of_stores_are_added_to_lists(site: Site, proxy: StartProxy, workers: int) -> None:
     """By alias or by file, and those that were made at run time under such a name."""
     site.write("stored.pem", issue(site.authority, ["stored.example"]))

@@ -64,6 +64,12 @@ OwnHandler = Callable[[Sequence[str], "CliSession"], str]
 Merge = Callable[[Sequence[str]], str]
 
 
+class Escaped(str):
+    """A word of a command line whose first character stands behind a backslash: it is no sign there."""
+
+    __slots__ = ()
+
+
 def one_after_the_other(answers: Sequence[str]) -> str:
     """Put answers of several workers together: those that say something, each once where they are equal."""
     return "\n".join(dict.fromkeys(answer for answer in answers if answer))

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 
 from headgate.admin.context import Context
 from headgate.admin.executor import Executor, LocalExecutor
-from headgate.admin.registry import Command, CommandError, Level, Mode, Registry
+from headgate.admin.registry import Command, CommandError, Escaped, Level, Mode, Registry
 
 #: tune.cli.max-payload-size: 128 kB unless set.
 LONGEST_PAYLOAD = 128 * 1024
@@ -19,25 +19,30 @@ _SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "de
 
 
 def split_line(line: str) -> list[list[str]]:
-    """Split a line into commands at `;` and each into words at white space; a backslash makes the next character ordinary."""
+    """Split a line into commands at `;` and each into words at white space; a backslash makes the next character ordinary.
+
+    Words that begin with one are `Escaped`.
+    """
     commands: list[list[str]] = [[]]
     word: list[str] | None = None
+    kind: type[str] = str
     characters = iter(line)
     for one in characters:
         if one == "\\":
+            kind = Escaped if word is None else kind
             word = word or []
             word.append(next(characters, "\\"))
         elif one == ";" or one.isspace():
             if word is not None:
-                commands[-1].append("".join(word))
-                word = None
+                commands[-1].append(kind("".join(word)))
+                word, kind = None, str
             if one == ";":
                 commands.append([])
         else:
             word = word or []
             word.append(one)
     if word is not None:
-        commands[-1].append("".join(word))
+        commands[-1].append(kind("".join(word)))
     return [command for command in commands if command]
 
 

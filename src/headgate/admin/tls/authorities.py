@@ -87,10 +87,10 @@ class _Commands:
             lines += [f"*{name}{_count(kind, parsed(kind.word, name, text))}" for name, text in pending.items()]
             everything = {name: entry.contents for name, entry in entries.items()} | {name: () for name in empty}
             return "\n".join([*lines, "# filename", *(f"{name}{_count(kind, everything[name])}" for name in sorted(everything))])
-        written, index = with_index(words[0], {*entries, *pending, *empty})
+        written, is_pending = asked_for(words[0])
+        name, index = with_index(written, {*entries, *pending, *empty})
         if index == 0:
             raise CommandError(f"wrong {kind.short} index after colons in '{words[0]}'!")
-        name, is_pending = asked_for(written)
         if is_pending and name in pending:
             return _details(kind, f"*{name}", "Unused", parsed(kind.word, name, pending[name]), index)
         if not is_pending and name in entries:

@@ -6,11 +6,9 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from headgate.admin.context import TlsSide
-from headgate.admin.registry import CommandError
+from headgate.admin.registry import CommandError, Escaped
 from headgate.tls.storage import Entry
 
-#: An escaped asterisk in front of a file name: it is the name's own and does not mark a transaction.
-_ESCAPED = "\\*"
 #: The last word of what puts something into effect that its file holds: nothing differs from the files then.
 FROM_FILE = "from-file"
 #: Behind the file name of a commit: installed whatever speaks against it.
@@ -23,9 +21,11 @@ def is_used(entry: Entry[Any], side: TlsSide) -> bool:
 
 
 def asked_for(written: str) -> tuple[str, bool]:
-    """The file name in a `show` command, and whether its transaction is meant (`*name`)."""
-    if written.startswith(_ESCAPED):
+    """The file name in a `show` command, and whether its transaction is meant (`*name`; not by `\\*name`)."""
+    if written.startswith("\\*"):  # its backslash is escaped as well, as it had to be once
         return written[1:], False
+    if isinstance(written, Escaped):
+        return written, False
     return (written[1:], True) if written.startswith("*") else (written, False)
 
 
@@ -33,11 +33,11 @@ def with_index(written: str, names: Collection[str]) -> tuple[str, int | None]:
     """`name:2` in its parts, None where there is no index. Indexes start from 1: 0 is no index, and stands for words too.
 
     Args:
-        written: in the command.
+        written: in the command, without the sign of a transaction.
         names: of files that there are: one may have colons itself, without an index behind it.
     """
     name, colon, digits = written.rpartition(":")
-    if not colon or (not digits.isdecimal() and asked_for(written)[0] in names):
+    if not colon or (not digits.isdecimal() and written in names):
         return written, None
     # Of nine digits any is too big, and so is what has more.
     return name, int(digits.lstrip("0")[:9] or "0") if digits.isdecimal() else 0
