@@ -147,6 +147,10 @@ def dialogue(site: Site) -> list[tuple[str, bytes]]:
         (f"del ssl crt-list {listing} new.pem:4", b""),
         ("del ssl cert new.pem", b""),
         (f"del ssl crt-list {listing} new.pem:0", b""),
+        ("new ssl cert empty.pem", b""),
+        *((f"del ssl crt-list {listing} {one}", b"") for one in ("new.pem:x", "new.pem:", "nope.pem", "nope.pem:3", "empty.pem")),
+        *((f"del ssl crt-list {listing} {one}", b"") for one in (":1", f"{site.path('other.pem')}:x")),
+        *((f"del ssl crt-list {listing} {site.path('certs/one.pem')}{number}", b"") for number in ("", ":1", ":x")),
         (f"del ssl crt-list {listing} {site.path('site.pem')}:1", b""),  # the default one of a bind line
         ("del ssl cert new.pem", b""),
         ("new ssl ca-file x.pem", b""),

@@ -111,7 +111,7 @@ def _delete(words: Sequence[str], side: TlsSide, context: Context) -> str:
     if len(words) < 2:
         raise CommandError("'del ssl crt-list' expects a filename and a certificate name")
     found = _list(words[0], side, f"Can't delete the entry: crt-list '{words[0]}' does not exist!")
-    name, number = _chosen(words[1], found)
+    name, number = _chosen(words[1], found, side)
     users = [line.place for line in side.lines if line.uses(found.name) and _is_default(line, name, number)]
     if users:
         listed = "".join(f"\t- {place.partition('/')[2]}\n" for place in users)
@@ -130,20 +130,26 @@ def _is_default(line: TlsLine, name: str, number: int) -> bool:
     return any(one.entry.name == name and one.line.line == number for one in defaults)
 
 
-def _chosen(written: str, found: LoadedList) -> tuple[str, int]:
-    """The certificate's name and the line that is meant."""
+def _chosen(written: str, found: LoadedList, side: TlsSide) -> tuple[str, int]:
+    """The certificate's name and the line that is meant.
+
+    Raises:
+        CommandError: there is no such line, or more than one.
+    """
     by_name: dict[str, list[int]] = {}
     for one in found.lines:
         by_name.setdefault(one.entry.name, []).append(one.line.line)
     name, colon, digits = written.rpartition(":")
-    if written in by_name:
+    if not colon or written in by_name or written in side.storage.certificates:
         name, colon = written, ""
+    if colon and not digits.isdecimal():
+        raise CommandError(f"Can't delete the entry: wrong line number after colons in '{written}'!")
     numbers = by_name.get(name)
     if numbers is None:
-        raise CommandError(f"Can't delete the entry: certificate '{name or written}' does not exist!")
+        raise CommandError(f"Can't delete the entry: certificate '{name}' {_why_absent(name, found, side)}!")
     choice = ", ".join(map(str, numbers))
     hint = f"please specify a{' correct' if colon else ''} line number preceded by colons ({choice})!"
-    if colon and digits.isdecimal():
+    if colon:
         number = int(digits) or (numbers[0] if len(numbers) == 1 else 0)  # 0: whichever it is
         if number in numbers:
             return name, number
@@ -155,11 +161,18 @@ def _chosen(written: str, found: LoadedList) -> tuple[str, int]:
     return name, numbers[0]
 
 
+def _why_absent(name: str, found: LoadedList, side: TlsSide) -> str:
+    """What is said of a certificate that a list does not have."""
+    if name in side.storage.certificates:
+        return f"can't be found in crt-list '{found.name}'"
+    return "is empty" if name in side.transactions.empty else "does not exist"
+
+
 def _told_of_deletion(words: Sequence[str], side: TlsSide) -> Sequence[str]:
     if len(words) < 2 or words[0] not in side.storage.lists:
         return ("remove", "ssl", "crt-list", *words)
     try:
-        name, number = _chosen(words[1], side.storage.lists[words[0]])
+        name, number = _chosen(words[1], side.storage.lists[words[0]], side)
     except CommandError:
         return ("remove", "ssl", "crt-list", *words)
     return ("remove", "ssl", "crt-list", words[0], name, str(number))
