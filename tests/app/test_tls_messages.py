@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headgate.app.prepare import prepare
-from headgate.base.diagnostics import Diagnostic, Report, render
+from headgate.base.diagnostics import Diagnostic, Report, Severity, render
 from headgate.config.load import load
 from headgate.config.predicates import BuildFacts
 from headgate.tls.authority import issue, make_authority
@@ -96,6 +96,44 @@ def test_versions_left_out_on_a_line_and_by_default_add_up(folder: Path) -> None
     (one,) = found(f"{SSL} no-tlsv13", globals_="ssl-default-bind-options no-tlsv12")
     assert place(one) == ("x.cfg", 8, "no-tlsv13")
     assert one.message.endswith(": 'no-tlsv12' in line 2 and 'no-tlsv13' in line 8")
+
+
+@pytest.mark.parametrize(
+    ("bind", "default", "word", "ignored", "limits", "remedy"),
+    [
+        ("ssl-min-ver TLSv1.2", "no-tlsv13", "ssl-min-ver", "'no-tlsv13' is",
+         "'ssl-min-ver TLSv1.2' in line {line} and 'no-tlsv13' in line 2", "write 'ssl-max-ver TLSv1.2' instead"),
+        ("no-tlsv12 ssl-min-ver TLSv1.2", "", "ssl-min-ver", "'no-tlsv12' is",
+         "'ssl-min-ver TLSv1.2' in line {line} and 'no-tlsv12' in line {line}", "write 'ssl-min-ver TLSv1.3' instead"),
+        ("no-tlsv13", "ssl-min-ver TLSv1.2", "no-tlsv13", "'no-tlsv13' is",
+         "'ssl-min-ver TLSv1.2' in line 2 and 'no-tlsv13' in line {line}", "write 'ssl-max-ver TLSv1.2' instead"),
+        ("no-tlsv12", "force-tlsv12", "no-tlsv12", "'no-tlsv12' is",
+         "'force-tlsv12' in line 2 and 'no-tlsv12' in line {line}", "a version alone, or one between others"),
+        ("ssl-max-ver TLSv1.3", "no-tlsv12 no-tlsv13", "ssl-max-ver", "'no-tlsv12' and 'no-tlsv13' are",
+         "'ssl-max-ver TLSv1.3' in line {line} and 'no-tlsv12' in line 2 and 'no-tlsv13' in line 2",
+         "write 'ssl-max-ver TLSv1.1' instead"),
+        ("ssl-min-ver TLSv1.1 ssl-max-ver TLSv1.3 no-tlsv12", "", "ssl-min-ver", "'no-tlsv12' is",
+         "'ssl-min-ver TLSv1.1' in line {line} and 'ssl-max-ver TLSv1.3' in line {line} and 'no-tlsv12' in line {line}",
+         "a version alone, or one between others"),
+    ],
+)  # fmt: skip
+def test_exclusions_beside_a_limit_are_ignored(
+    folder: Path, bind: str, default: str, word: str, ignored: str, limits: str, remedy: str
+) -> None:
+    """As in HAProxy, wherever the two stand; on bind and on server lines."""
+    for side, line in (("bind", 8), ("server", 10)):
+        items = found(
+            f"{SSL} {bind}" if side == "bind" else SSL, server=f"ssl verify none {bind}" if side == "server" else "",
+            globals_=f"ssl-default-{side}-options {default}" if default else "",
+        )
+        one = next(item for item in items if place(item)[1] == line)
+        assert one.severity is Severity.WARNING and place(one) == ("x.cfg", line, word)
+        assert one.message == f"{ignored} ignored where 'ssl-min-ver' or 'ssl-max-ver' stands: {limits.format(line=line)}"
+        assert (one.remedy or "").startswith(remedy)
+
+
+def test_exclusions_that_the_limits_say_too_are_nothing_to_speak_of(folder: Path) -> None:
+    assert found(f"{SSL} no-sslv3 no-tlsv10", globals_="ssl-default-bind-options no-tlsv11 ssl-min-ver TLSv1.2") == []
 
 
 def test_default_curves_go_before_ecdhe(folder: Path) -> None:

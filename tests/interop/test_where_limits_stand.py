@@ -104,12 +104,6 @@ CASES = (
         Line("ssl-min-ver TLSv1.1 ciphers DEFAULT:@SECLEVEL=0"),
     ),
     Case(
-        Cause.NO_COMMON_VERSION, "does not take the version below no-tlsv11", OLD_CLIENT,
-        Line("ssl-min-ver TLSv1.0 no-tlsv11 ciphers DEFAULT:@SECLEVEL=0"), ANY,
-        ("TLS 1.1 at most and does not take TLS 1.0; {line} allows TLS 1.0, 1.2 and 1.3.", "take `no-tlsv11` out of {line}."),
-        Line("ssl-min-ver TLSv1.0 ciphers DEFAULT:@SECLEVEL=0"),
-    ),
-    Case(
         Cause.NO_COMMON_VERSION, "does not take a forced old version", s_client("-tls1_2", versioned=False),
         Line("force-tlsv10 ciphers DEFAULT:@SECLEVEL=0"), ANY,
         ("TLS 1.2 at most and does not take TLS 1.0; {line} allows TLS 1.0 only.", "`ssl-max-ver TLSv1.2` on that bind line."),

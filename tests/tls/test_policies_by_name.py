@@ -18,6 +18,7 @@ from headgate.runtime.tls_channel import TlsChannel
 from headgate.tls.bind_lines import build_bind_context, relist
 from headgate.tls.handshake_record import HandshakeRecord
 from headgate.tls.openssl import lib
+from headgate.tls.policy import enabled_versions
 from headgate.tls.server_context import BindContext, SessionCache
 from headgate.tls.storage import LoadedLine, Storage
 from tests.tls.tls_peers import HERE, Pki, Recorder, World
@@ -86,6 +87,28 @@ def test_an_open_name_does_not_lead_to_a_closed_one(world: World, pki: Pki, vers
     assert Visit(world, bind, friend, "a.example", known.session).reused
     back = Visit(world, bind, friend, "b.example", known.session)
     assert back.error is None and not back.reused and back.tls.peer_certificate is None
+
+
+@pytest.mark.parametrize(
+    ("excluded", "options", "left"),
+    [
+        ("TLSv1.3", "lowest TLSv1.0", "TLSv1.0 TLSv1.1 TLSv1.2"),
+        ("TLSv1.3", "highest TLSv1.3", "TLSv1.2 TLSv1.3"),
+        ("TLSv1.2", "lowest TLSv1.2", "TLSv1.2 TLSv1.3"),
+        ("TLSv1.2", "highest TLSv1.3", "TLSv1.3"),
+        ("TLSv1.2", "highest TLSv1.2", ""),
+        ("TLSv1.1", "lowest TLSv1.0", "TLSv1.0 TLSv1.1 TLSv1.2 TLSv1.3"),
+        ("TLSv1.2 TLSv1.3", "lowest TLSv1.1", "TLSv1.1"),
+        ("TLSv1.3", "lowest TLSv1.2 highest TLSv1.3", "TLSv1.2 TLSv1.3"),
+        ("TLSv1.3", "curves P-256", "TLSv1.2"),
+    ],
+)
+def test_limits_of_a_name_go_before_exclusions_of_the_bind_line(excluded: str, options: str, left: str) -> None:
+    """As in HAProxy: each limit in the place of what `no-*` says about its end."""
+    words = options.split()
+    policy = BindPolicy(versions=TlsVersions(excluded=frozenset(excluded.split())))
+    own = policy.overlaid(tuple(zip(words[::2], words[1::2], strict=True)))
+    assert enabled_versions(own.versions) == left.split()
 
 
 def test_sessions_are_shared_by_names_of_one_policy(world: World, pki: Pki) -> None:

@@ -36,7 +36,7 @@ from headgate.config.tls_options import (
     Verify,
 )
 from headgate.config.version_limits import limits_in_words
-from headgate.config.written_options import EXCLUSIONS, TOLD, VERSIONS, WrittenOptions
+from headgate.config.written_options import EXCLUSIONS, TOLD, VERSIONS, WrittenOptions, exclusion_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,10 @@ def _alpn(settings: Settings, mode: Mode, report: Report) -> tuple[str, ...]:
 
 
 def tls_versions(settings: Settings, place: Location, report: Report) -> TlsVersions:
-    """`ssl-min-ver`, `ssl-max-ver`, `no-*` and `force-*` of the line of `place`, and of the global section for it."""
+    """`ssl-min-ver`, `ssl-max-ver`, `no-*` and `force-*` of the line of `place`, and of the global section for it.
+
+    As in HAProxy, a limit on either makes all `no-*` of both count for nothing.
+    """
     lowest, highest = settings.value("ssl-min-ver"), settings.value("ssl-max-ver")
     if lowest and highest and VERSIONS.index(lowest) > VERSIONS.index(highest):
         message = f"no TLS version is left between {lowest} and {highest}: nobody could connect"
@@ -261,4 +264,26 @@ def tls_versions(settings: Settings, place: Location, report: Report) -> TlsVers
         if (first.file, first.line) != (second.file, second.line):
             message, remedy = f"{message}: {limits}", "change one of them, or leave it out"
         report.alert(message, chosen, remedy=remedy)
-    return TlsVersions(lowest, highest, frozenset(version for word, version in EXCLUSIONS.items() if settings.is_on(word)))
+    excluded = frozenset(version for word, version in EXCLUSIONS.items() if settings.is_on(word))
+    if not lowest and not highest:
+        return TlsVersions(excluded=excluded)
+    _warn_ignored(TlsVersions(lowest, highest, excluded), WrittenOptions(place, settings.places(TOLD)), report)
+    return TlsVersions(lowest, highest)
+
+
+def _warn_ignored(versions: TlsVersions, written: WrittenOptions, report: Report) -> None:
+    """Say which `no-*` would have left something out of what the limits allow."""
+    start, end = versions.lowest or VERSIONS[0], versions.highest or VERSIONS[-1]
+    span = VERSIONS[VERSIONS.index(start) : VERSIONS.index(end) + 1]
+    ignored = versions.excluded.intersection(span)
+    if not ignored:
+        return
+    left = [one for one in span if one not in ignored]
+    remedy = "a version alone, or one between others, can't be left out: remove these words, or change the limits"
+    if left and len(left) == VERSIONS.index(left[-1]) - VERSIONS.index(left[0]) + 1:
+        ends = (("ssl-min-ver", start, left[0]), ("ssl-max-ver", end, left[-1]))
+        remedy = f"write '{' '.join(f'{word} {new}' for word, old, new in ends if new != old)}' instead"
+    words = " and ".join(f"'{exclusion_of(one)}'" for one in VERSIONS if one in ignored)
+    limits, place = limits_in_words(replace(versions, excluded=ignored), written)
+    verb = "is" if len(ignored) == 1 else "are"
+    report.warn(f"{words} {verb} ignored where 'ssl-min-ver' or 'ssl-max-ver' stands: {limits}", place, remedy=remedy)

@@ -11,7 +11,7 @@ from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass, field
 from headgate.config.client_auth import NOTHING_IGNORED, IgnoredErrors
 from headgate.config.expression import SampleExpression
-from headgate.config.written_options import WrittenOptions
+from headgate.config.written_options import VERSIONS, WrittenOptions
 
 
 class Verify(enum.Enum):
@@ -27,6 +27,16 @@ class TlsVersions:
     lowest: str | None = None
     highest: str | None = None
     excluded: frozenset[str] = frozenset()
+
+    def excluded_behind(self, options: PolicyOptions) -> frozenset[str]:
+        """What stays excluded on a crt-list line: a new end takes the place of what `no-*` says about it.
+
+        That is how HAProxy does it.
+        """
+        ends = {name for name, _ in options}
+        above = frozenset(one for number, one in enumerate(VERSIONS) if self.excluded.issuperset(VERSIONS[number:]))
+        replaced = (above if "highest" in ends else frozenset()) | (self.excluded - above if "lowest" in ends else frozenset())
+        return self.excluded - replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,7 @@ class BindPolicy:
             return self
         fields = dict(options)
         lowest, highest = fields.pop("lowest", self.versions.lowest), fields.pop("highest", self.versions.highest)
-        return replace(self, versions=TlsVersions(lowest, highest, self.versions.excluded), **fields)
+        return replace(self, versions=TlsVersions(lowest, highest, self.versions.excluded_behind(options)), **fields)
 
 
 #: Options of a crt-list line: names of fields of `BindPolicy`, or `lowest` and `highest` of its versions, with their values.

@@ -95,7 +95,7 @@ BIND = "bind :1 ssl crt PKI/site.pem"
         ([BIND + " ssl-min-ver TLSv1.0 ciphers DEFAULT:@SECLEVEL=0"], []),
         ([BIND + " ssl-min-ver TLSv1.0"], ["tls-unavailable-version"]),
         ([BIND + " ssl-min-ver TLSv1.1 ciphers HIGH"], ["tls-unavailable-version"]),
-        ([BIND + " ssl-min-ver TLSv1.1 ciphers HIGH no-tlsv11"], []),
+        ([BIND + " ssl-min-ver TLSv1.1 ciphers HIGH no-tlsv13"], ["tls-unavailable-version"]),  # the limit goes before
         ([BIND + " ssl-min-ver SSLv3"], ["tls-unavailable-version"]),
         ([BIND + " ssl-min-ver SSLv3 ciphers DEFAULT:@SECLEVEL=0"], ["tls-unavailable-version"]),
         ([BIND + " no-sslv3"], []),
