@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from headgate.cli.main import main
@@ -62,12 +63,14 @@ class _Pki:
         middle = make_authority("Acme Intermediate CA", parent=root)
         expired_middle = make_authority("Acme Old CA", parent=root, **old)
         weak = rsa.generate_private_key(65537, 1024)
+        weak_ca = make(root, ["Acme Clients"], key=weak, extensions=[x509.BasicConstraints(True, None)], now=now)
         site = issue(root, ["shop.example", "*.shop.example"])
         self.write("ca.pem", root.certificate_pem)
         (self.folder / "clients").mkdir()  # not beside the certificates, where the chain that lacks it would find it
         self.write("clients/intermediate-ca.pem", middle.certificate_pem)
         self.write("clients/intermediate.crl", revoke(middle, next_update=days(99, now)))
         self.write("old-ca.pem", make_authority("Acme Clients", **old).certificate_pem)
+        self.write("clients/weak-ca.pem", weak_ca.certificate_pem + root.certificate_pem)
         self.write("site.pem", site.pem)
         self.write("rsa.pem", issue(root, ["shop.example"], key="rsa").pem)
         without = issue(middle, ["shop.example"])

@@ -15,7 +15,8 @@ CODES: dict[str, str] = {
     "tls-expired": "a certificate, one of its intermediates, a CA or a revocation list is past its last day",
     "tls-not-yet-valid": "a certificate, one of its intermediates, a CA or a revocation list is valid only later",
     "tls-expires-soon": "a certificate, one of its intermediates, a CA or a revocation list ends within 30 days",
-    "tls-weak-key": "an RSA key has less than 2048 bits, or an elliptic curve less than 224",
+    "tls-weak-key":
+        "an RSA key has less than 2048 bits, or an elliptic curve less than 224; a CA's key is below the line's security level",
     "tls-weak-signature": "a certificate is signed with MD5 or SHA-1",
     "tls-name-twice": "two certificates of one type of key answer to one name, or one with different options",
     "tls-filter-not-covered": "an SNI filter of a crt-list names something that its certificate is not valid for",

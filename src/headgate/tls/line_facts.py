@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass
+from headgate.base.regex import regex
 from headgate.config.tls_options import CertificateLine
 from headgate.tls.certified_key import CertifiedKey
 from headgate.wire.tls_names import GROUP_ALIASES, is_newest_signature, signature_of
@@ -53,6 +54,9 @@ class ShownCertificate:
 
 #: TLS versions whose handshakes need SHA-1, which OpenSSL's security level forbids unless it is 0.
 OLD_VERSIONS: Final = ("TLSv1.0", "TLSv1.1")
+_LEVEL: Final = regex(r"@SECLEVEL=([0-5])")
+#: OpenSSL's security level where a cipher list says nothing.
+USUAL_LEVEL: Final = 2
 #: Options whose names the configuration's model does not keep.
 _KEYWORDS: Final = {"lowest": "ssl-min-ver", "highest": "ssl-max-ver"}
 
@@ -178,9 +182,19 @@ def group_names(curves: str | None) -> tuple[str, ...]:
     return tuple(names)
 
 
+def security_level(ciphers: str | None) -> int:
+    """OpenSSL's security level, 0 to 5: the last one that a cipher list sets, else its own.
+
+    >>> security_level(None), security_level("HIGH:@SECLEVEL=3"), security_level("@SECLEVEL=0:HIGH:@SECLEVEL=1")
+    (2, 3, 1)
+    """
+    levels = _LEVEL.findall(ciphers or "")
+    return int(levels[-1]) if levels else USUAL_LEVEL
+
+
 def at_level_0(ciphers: str | None) -> bool:
     """Whether a cipher list sets OpenSSL's security level to 0, which lets through what is not safe today."""
-    return "@SECLEVEL=0" in (ciphers or "")
+    return security_level(ciphers) == 0
 
 
 def signature_names(sigalgs: str | None) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Callable
+from functools import partial
+from operator import eq
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,45 @@ def test_weak_signatures(number: int, name: str, root: Authority, tmp_path: Path
 def test_how_a_self_signed_certificate_is_signed_does_not_matter(root: Authority, tmp_path: Path) -> None:
     weak = signed_with(5, root.certificate)
     assert told(site(loaded(tmp_path, Issued(weak, root.key)))) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "refusing"),
+    [
+        (lambda: rsa.generate_private_key(65537, 1024), (2, 3)),
+        (lambda: rsa.generate_private_key(65537, 2048), (3,)),
+        (lambda: ec.generate_private_key(ec.SECP192R1()), (2, 3)),
+        (lambda: ec.generate_private_key(ec.SECP224R1()), (3,)),
+        (lambda: ec.generate_private_key(ec.SECP256R1()), ()),
+    ],
+)
+def test_weak_keys_of_cas(
+    key: Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey], refusing: tuple[int, ...], root: Authority
+) -> None:
+    """What OpenSSL refuses at each of its security levels."""
+    weak = make(root, ["CA"], key=key()).certificate
+    for level in range(4):
+        found = told(lambda lint: lint.authority_strength(weak, "ca.pem", HERE, "client", level, [weak]))  # noqa: B023
+        assert len(found) == (level in refusing)
+        if found:
+            assert found[0].startswith("the CA 'CN=CA' in 'ca.pem' has a key ") and "[tls-weak-key]" in found[0]
+            assert f"at OpenSSL's security level {level}, the client certificates that it issued are refused" in found[0]
+    assert told(lambda lint: lint.authority_strength(weak, "ca.pem", HERE, "client", 2, [], partial(eq, 67))) == []
+
+
+def test_weak_signatures_of_cas(root: Authority) -> None:
+    """That of a root does not matter, nor one in the place of which there is a better one."""
+    middle = make_authority("Middle", parent=root, key="rsa").certificate
+    weak, weak_root = signed_with(5, middle), signed_with(5, root.certificate)
+
+    def look(one: x509.Certificate, level: int, *trusted: x509.Certificate) -> list[str]:
+        return told(lambda lint: lint.authority_strength(one, "ca.pem", HERE, "server", level, [one, *trusted]))
+
+    (found,) = look(weak, 2, root.certificate)
+    assert found.startswith("the CA 'CN=Middle' in 'ca.pem' is signed with SHA-1: ") and "[tls-weak-signature]" in found
+    assert len(look(weak, 1)) == 1
+    assert look(weak, 0) == look(weak_root, 2) == look(weak, 2, middle) == []
+    assert told(lambda lint: lint.authority_strength(weak, "ca.pem", HERE, "client", 2, [], partial(eq, 68))) == []
 
 
 # --- stapling ---

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from headgate.app.prepare import prepare
 from headgate.base.diagnostics import Diagnostic, Location, Report
@@ -38,6 +40,7 @@ def root() -> Authority:
 def folder(root: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pki")
     old = {"not_before": days(-99, NOW), "not_after": days(-3, NOW)}
+    weak = rsa.generate_private_key(65537, 1024)
     files = {
         "site.pem": issue(root, ["shop.example", "*.shop.example"]).pem,
         "rsa.pem": issue(root, ["rsa.example"], key="rsa").pem,
@@ -45,6 +48,8 @@ def folder(root: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "old-too.pem": issue(root, ["other.example"], **old).pem,
         "ca.pem": root.certificate_pem,
         "old-ca.pem": make_authority("Old", **old).certificate_pem,
+        "weak-ca.pem": make(root, ["Weak"], key=weak, extensions=[x509.BasicConstraints(True, None)], now=NOW).certificate_pem
+        + root.certificate_pem,
         "pinned.pem": issue(root, ["server.example"]).certificate_pem,
         "staple.pem": make(root, ["staple.example"], extensions=[must_staple()], now=NOW).pem,
     }
@@ -86,6 +91,11 @@ BIND = "bind :1 ssl crt PKI/site.pem"
         ([BIND + " crt PKI/old-too.pem", "bind :2 ssl crt PKI/old-too.pem"], ["tls-expired"]),
         ([BIND + " crt PKI/site.pem", "bind :2 ssl crt PKI/site.pem"], []),
         ([BIND + " ca-file PKI/old-ca.pem verify required"], ["tls-expired"]),
+        ([BIND + " ca-file PKI/weak-ca.pem verify required"], ["tls-weak-key"]),
+        ([BIND + " ca-file PKI/ca.pem ca-verify-file PKI/weak-ca.pem verify required"], ["tls-weak-key"]),
+        ([BIND + " ca-file PKI/weak-ca.pem verify required ciphers DEFAULT:@SECLEVEL=0"], []),
+        ([BIND + " ca-file PKI/weak-ca.pem verify required ca-ignore-err X509_V_ERR_CA_KEY_TOO_SMALL"], []),
+        ([BIND + " ca-file PKI/weak-ca.pem"], []),
         ([BIND + " ca-file PKI/old-ca.pem"], []),  # nothing is verified with it
         ([BIND + " ciphers ECDHE-RSA-AES128-GCM-SHA256 ssl-max-ver TLSv1.2"], ["tls-unusable-ciphers"]),
         ([BIND + " ciphers ECDHE-RSA-AES128-GCM-SHA256"], ["tls-unusable-ciphers"]),
@@ -133,6 +143,9 @@ def test_a_response_beside_the_certificate_is_enough(folder: Path, root: Authori
         ("verify none", []),
         ("verify none ca-file PKI/old-ca.pem", []),
         ("verify required ca-file PKI/old-ca.pem verifyhost x.example", ["tls-expired"]),
+        ("verify required ca-file PKI/weak-ca.pem verifyhost x.example", ["tls-weak-key"]),
+        ("verify required ca-file PKI/weak-ca.pem verifyhost x.example ciphers DEFAULT:@SECLEVEL=0", []),
+        ("verify none ca-file PKI/weak-ca.pem", []),
         ("verify none crt PKI/old.pem", ["tls-expired"]),
         ("verify none ssl-min-ver TLSv1.0", ["tls-unavailable-version"]),
         ("verify none ssl-min-ver SSLv3", ["tls-unavailable-version"]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -20,6 +20,7 @@ from headgate.base.diagnostics import Location
 from headgate.base.findings import Findings
 from headgate.plan.fetches.certificate_names import readable
 from headgate.tls.certified_key import CertifiedKey
+from headgate.tls.line_facts import USUAL_LEVEL
 from headgate.tls.ocsp import response
 from headgate.tls.ocsp.failures import Failure
 
@@ -29,8 +30,10 @@ _TLS_FEATURE = bytes.fromhex("06082b06010505070118")
 SOON = datetime.timedelta(days=30)
 #: X509_V_ERR_CRL_NOT_YET_VALID and X509_V_ERR_CRL_HAS_EXPIRED.
 _LIST_TOO_EARLY, _LIST_EXPIRED = 11, 12
-_SHORTEST_RSA = 2048
-_SHORTEST_CURVE = 224
+#: X509_V_ERR_CA_KEY_TOO_SMALL and X509_V_ERR_CA_MD_TOO_WEAK.
+_KEY_TOO_SMALL, _HASH_TOO_WEAK = 67, 68
+#: The shortest RSA (and DSA) key and elliptic curve that OpenSSL's security levels take, bits (SSL_CTX_set_security_level).
+_SHORTEST = ((0, 0), (1024, 160), (2048, 224), (3072, 256), (7680, 384), (15360, 512))
 _RENEW = "renew it; look at it with: openssl x509 -noout -dates -subject -in {path}"
 
 
@@ -98,6 +101,48 @@ class CertificateLint:
         if self._is_new((certificate, whose, path)):
             what = f"the CA {subject_of(certificate)} in '{path}'"
             self._dates(certificate, what, f"the {whose} certificates that it issued are refused", path, location)
+
+    def authority_strength(
+        self,
+        certificate: x509.Certificate,
+        path: str,
+        location: Location | None,
+        whose: str,
+        level: int,
+        trusted: Collection[x509.Certificate],
+        forgiven: Callable[[int], bool] = lambda number: False,
+    ) -> None:
+        """Whether a CA of a ca-file is strong enough for those who verify with it: OpenSSL refuses what a weaker one issued.
+
+        Args:
+            certificate, path, location, whose: as for `authority`.
+            level: OpenSSL's security level on that line.
+            trusted: all CAs that the line trusts.
+            forgiven: whether certificates are let in that meet this error of OpenSSL's.
+        """
+        weak = _weakness(certificate, level)
+        if weak is not None and not forgiven(_KEY_TOO_SMALL):
+            replaced = f"use a CA with {_keys_of(level)}"
+            self._refused(certificate, path, location, whose, level, "tls-weak-key", f"has {weak}", replaced)
+        algorithm = _hash_of(certificate) if level else None
+        if algorithm is None or certificate.issuer == certificate.subject:
+            return  # nobody looks how a root is signed
+        if not forgiven(_HASH_TOO_WEAK) and not _has_twin(certificate, trusted):
+            reissue = "have it issued anew with SHA-256 or better"
+            self._refused(certificate, path, location, whose, level, "tls-weak-signature", f"is signed with {algorithm}", reissue)
+
+    def _refused(
+        self, certificate: x509.Certificate, path: str, location: Location | None, whose: str, level: int,
+        code: str, weakness: str, remedy: str,
+    ) -> None:
+        """Say once of a CA that nothing it issued is let in."""
+        if self._is_new((certificate, path, whose, level, code)):
+            self._findings.add(
+                code,
+                f"the CA {subject_of(certificate)} in '{path}' {weakness}: at OpenSSL's security level {level}, "
+                f"the {whose} certificates that it issued are refused",
+                location, remedy=f"{remedy}; or, to let them in all the same, write 'ciphers DEFAULT:@SECLEVEL=0'",
+            )
 
     def revocations(
         self,
@@ -225,17 +270,30 @@ def _beside(path: str) -> list[str]:
     return [f"{path}.key", f"{path[:-4]}.key"] if path.endswith(".crt") else [f"{path}.key"]
 
 
-def _weakness(certificate: x509.Certificate) -> str | None:
-    """What is wrong with a certificate's key, in words."""
+def _weakness(certificate: x509.Certificate, level: int = USUAL_LEVEL) -> str | None:
+    """What is wrong with a certificate's key at a security level of OpenSSL's, in words."""
+    shortest_rsa, shortest_curve = _SHORTEST[level]
     try:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
         return None  # an intermediate's of another kind
-    if isinstance(key, (rsa.RSAPublicKey, dsa.DSAPublicKey)) and key.key_size < _SHORTEST_RSA:
+    if isinstance(key, (rsa.RSAPublicKey, dsa.DSAPublicKey)) and key.key_size < shortest_rsa:
         return f"a key of {key.key_size} bits"
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size < _SHORTEST_CURVE:
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size < shortest_curve:
         return f"a key on a curve of {key.curve.key_size} bits"
     return None
+
+
+def _keys_of(level: int) -> str:
+    """The keys that a security level takes, in words."""
+    rsa_bits, curve_bits = _SHORTEST[level]
+    return f"a key of at least {rsa_bits} bits (RSA), or of {max(curve_bits, 256)} bits (ECDSA)"
+
+
+def _has_twin(certificate: x509.Certificate, trusted: Collection[x509.Certificate]) -> bool:
+    """Whether there is another certificate of a CA, with the same key, that chains may go through."""
+    twins = (one for one in trusted if one.subject == certificate.subject and one != certificate and _hash_of(one) is None)
+    return any(one.public_key() == certificate.public_key() for one in twins)
 
 
 def _hash_of(certificate: x509.Certificate) -> str | None:

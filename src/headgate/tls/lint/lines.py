@@ -18,6 +18,7 @@ from headgate.config.model import Config, Proxy
 from headgate.config.option_places import OptionPlaces
 from headgate.config.tls_options import BindPolicy, BindTls, ServerTls, TlsVersions, Verify
 from headgate.plan.samples import parse_address
+from headgate.tls.line_facts import security_level
 from headgate.tls.lint.algorithms import unknown_algorithms
 from headgate.tls.lint.certificates import CertificateLint, is_authority
 from headgate.tls.lint.chains import ChainLint
@@ -125,13 +126,15 @@ class _TlsLint:
 
     def _client_authorities(self, policy: BindPolicy, tls: BindTls, location: Location | None, storage: Storage) -> None:
         """What client certificates are verified with."""
-        trusted: list[x509.Certificate] = []
-        files = policy.authority_files
+        files, level = policy.authority_files, security_level(policy.ciphers)
+        trusted = [one for _, path in files for one in self._authorities(path, location)]
         for option, path in files:
             place = self.places.find(location, option, path)
             for authority in self._authorities(path, location):
                 self.certificates.authority(authority, path, place, "client")
-                trusted.append(authority)
+                self.certificates.authority_strength(
+                    authority, path, place, "client", level, trusted, partial(forgives, tls)
+                )
         if files and all(path != SYSTEM_CA for _, path in files):
             option, path = files[0]
             lint_roots(tls, path, trusted, self.places.find(location, option, path), self.findings)
@@ -170,8 +173,10 @@ class _TlsLint:
             return
         authorities = self._authorities(tls.ca_file, tls.location)
         place = self.places.find(line, "ca-file", tls.ca_file, side="server")
+        level = security_level(tls.ciphers)
         for authority in authorities:
             self.certificates.authority(authority, tls.ca_file, place, "server")
+            self.certificates.authority_strength(authority, tls.ca_file, place, "server", level, authorities)
         if tls.sni is None and not tls.verify_host and (tls.ca_file == SYSTEM_CA or any(map(is_authority, authorities))):
             whose = "any public CA" if tls.ca_file == SYSTEM_CA else f"a CA in '{tls.ca_file}'"
             self.findings.add(
