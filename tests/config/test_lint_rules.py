@@ -53,6 +53,14 @@ HITS = [
     ("unreachable-backend", "a ", ["bind :1", "use_backend a if { ssl_fc_sni a.example }", "default_backend b"]),
     ("unreachable-backend", "a ", ["bind :1", "use_backend a if FALSE || { always_false }", "default_backend b"]),
     ("unreachable-backend", "a ", ["bind :1", "use_backend a unless { always_true }", "default_backend b"]),
+    ("unreachable-backend", "b", ["bind :1", "http-request return status 200", "default_backend b"]),
+    ("unreachable-backend", "b", ["bind :1", "http-request redirect scheme https", "default_backend b"]),
+    ("unreachable-backend", "b", ["bind :1", "redirect scheme https", "default_backend b"]),
+    ("unreachable-backend", "a", [TLS, "http-request deny", "use_backend a if { path /a }"]),
+    ("unreachable-backend", "a", ["bind :1", "http-request tarpit if TRUE", "use_backend a if { ssl_fc }"]),
+    ("unreachable-backend", "b", ["bind :1", "http-request allow if FALSE", "http-request reject", "default_backend b"]),
+    ("unreachable-backend", "b", ["bind :1", "tcp-request content accept", "http-request silent-drop", "default_backend b"]),
+    ("unreachable-backend", "b", ["bind :1", "tcp-request connection reject", "default_backend b"]),
     ("impossible-condition", "req.ssl_sni", [TLS, "http-request deny if { req.ssl_sni a.example }", "default_backend b"]),
     ("impossible-condition", "req.ssl_hello_type",
      [TLS, "tcp-request content accept if { req.ssl_hello_type 1 }", "default_backend b"]),
@@ -82,6 +90,14 @@ MISSES = [
     ["bind :1", TLS, "use_backend a if { ssl_fc }", "default_backend b"],
     ["bind :1", "use_backend a unless { ssl_fc }", "use_backend b if { path /b }"][:2],
     ["bind :1", "http-request redirect scheme https unless { ssl_fc }", "default_backend b"],
+    ["bind :1", "http-request redirect scheme https if !{ ssl_fc }", "http-request return status 200 if { path /up }",
+     "default_backend b"],
+    ["bind :1", "http-request allow if { path /b }", "http-request deny", "default_backend b"],
+    ["bind :1", "http-request redirect location %[path,map(x.map)] ignore-empty", "default_backend b"],
+    ["bind :1", "http-request auth unless { path /a }", "http-request wait-for-handshake", "default_backend b"],
+    ["bind :1", "http-request return status 200"],
+    ["bind :1", "http-response deny", "default_backend b"],
+    ["bind :1", "tcp-request content accept if { src 10.0.0.1 }", "tcp-request content reject", "default_backend b"],
     ["bind :1", "use_backend a if { ssl_fc -m bool 0 }", "default_backend b"],
     ["bind :1", "use_backend a if { ssl_fc,not }", "default_backend b"],
     [TLS, "use_backend a if { ssl_fc_sni a.example }", "default_backend b"],
@@ -99,6 +115,21 @@ MISSES = [
 @pytest.mark.parametrize("lines", MISSES, ids=[" / ".join(lines) for lines in MISSES])
 def test_near_misses(lines: list[str], tmp_path: Path) -> None:
     assert found(frontend(*lines), tmp_path) == []
+
+
+def test_each_backend_behind_a_rule_that_ends_all_requests(tmp_path: Path) -> None:
+    lines = ["bind :1", "http-request deny", "use_backend a", "use_backend b if FALSE", "default_backend b"]
+    items = found(frontend(*lines), tmp_path)
+    assert [item.message for item in items] == [
+        f"'{what}' is never used: 'http-request deny' (line 12) ends everything before [unreachable-backend]"
+        for what in ("use_backend a", "use_backend b", "default_backend b")
+    ]
+
+
+def test_in_tcp_mode_the_rules_of_tcp_count(tmp_path: Path) -> None:
+    start = START.replace("mode http", "mode tcp")
+    for rule, misses in (("http-request deny", True), ("redirect scheme https", True), ("tcp-request content reject", False)):
+        assert (found(frontend("bind :1", rule, "default_backend b"), tmp_path, start) == []) is misses
 
 
 def test_without_resumption_has_crt_is_right(tmp_path: Path) -> None:

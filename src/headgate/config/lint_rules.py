@@ -12,7 +12,7 @@ from typing import Any
 from headgate.base.diagnostics import Location, where
 from headgate.base.findings import Findings
 from headgate.base.records import dataclass
-from headgate.config.actions import Deny, Reject, Rule, SilentDrop, Tarpit
+from headgate.config.actions import Accept, Deny, Redirect, Reject, Return, Rule, Ruleset, SilentDrop, Tarpit
 from headgate.config.drafts import ConfigDraft
 from headgate.config.expression import AclReference, Call, Condition, Criterion, Term
 from headgate.config.model import Config, Proxy, UseBackend
@@ -26,6 +26,13 @@ _OF_TLS = ("ssl_fc", "ssl_c_", "ssl_f_")
 _BOOLEAN = frozenset(
     "ssl_fc ssl_fc_has_crt ssl_fc_has_early ssl_fc_has_sni ssl_fc_is_resumed ssl_c_used ssl_c_verify".split()
 )
+#: What a request meets before a backend is chosen, in this order, and the actions that end it there.
+_BEFORE_BACKENDS = (
+    Ruleset.TCP_REQUEST_CONNECTION, Ruleset.TCP_REQUEST_SESSION, Ruleset.TCP_REQUEST_CONTENT, Ruleset.HTTP_REQUEST,
+)
+_FINAL = {
+    Deny: "deny", Redirect: "redirect", Reject: "reject", Return: "return", SilentDrop: "silent-drop", Tarpit: "tarpit",
+}  # fmt: skip
 _HOST = frozenset({"hdr", "req.hdr", "req.fhdr"})
 #: Converters behind which a host is still a host.
 _HOST_CONVERTERS = frozenset({"lower", "host_only", "field"})
@@ -78,14 +85,24 @@ class _Front:
     def known(self, criterion: Criterion) -> bool | None:
         """Whether a criterion always holds (True) or never (False) here; None when that depends."""
         name = criterion.expression.fetch.name
-        plainly = not (criterion.patterns or criterion.pattern_files or criterion.map_files or criterion.expression.converters)
-        if name in ("always_true", "always_false") and plainly:
-            return name == "always_true"
+        if (always := _constant(criterion)) is not None:
+            return always
         if self.terminates and name.startswith(_OF_HELLO):
             return False
-        if self.plain and name.startswith(_OF_TLS) and (name not in _BOOLEAN or plainly):
+        if self.plain and name.startswith(_OF_TLS) and (name not in _BOOLEAN or _is_plain(criterion)):
             return False
         return None
+
+
+def _is_plain(criterion: Criterion) -> bool:
+    """Whether it is a fetch alone."""
+    return not (criterion.patterns or criterion.pattern_files or criterion.map_files or criterion.expression.converters)
+
+
+def _constant(criterion: Criterion) -> bool | None:
+    """Of `always_true` and `always_false`, what they say; None of others."""
+    name = criterion.expression.fetch.name
+    return name == "always_true" if name in ("always_true", "always_false") and _is_plain(criterion) else None
 
 
 def _policies(tls: BindTls) -> Iterator[tuple[BindPolicy, Location | None]]:
@@ -108,6 +125,14 @@ def _acls(proxy: Proxy) -> dict[str, list[Criterion]]:
 
 
 def _unreachable(front: _Front, findings: Findings) -> None:
+    default = _written_default(front)
+    last = _ending(front)
+    if last is not None:
+        for use in front.proxy.use_backends:
+            _never_comes(last, f"use_backend {_name(use)}", use.location, findings)
+        if default is not None:
+            _never_comes(last, f"default_backend {front.proxy.default_backend}", default, findings)
+        return
     taken: UseBackend | None = None
     for use in front.proxy.use_backends:
         holds = True if use.condition is None else _truth(use.condition, front.acls, front.known)
@@ -120,9 +145,33 @@ def _unreachable(front: _Front, findings: Findings) -> None:
             )
         elif holds and use.name is not None:
             taken = use
-    default = _written_default(front)
     if taken is not None and default is not None:
         _behind(taken, f"default_backend {front.proxy.default_backend}", default, findings)
+
+
+def _ending(front: _Front) -> Rule | None:
+    """The rule that ends all requests before a backend is chosen, None for none.
+
+    What holds only since the frontend has TLS, or has none, is a condition: such a rule is written for both kinds.
+    """
+    for ruleset in _BEFORE_BACKENDS:
+        for rule in front.proxy.rules.get(ruleset, ()):
+            action, condition = rule.action, rule.condition
+            if isinstance(action, Accept) and (condition is None or _truth(condition, front.acls, front.known) is not False):
+                break  # the rules behind it in this set are not for all
+            always = condition is None or _truth(condition, front.acls, _constant) is True
+            if always and type(action) in _FINAL and not (isinstance(action, Redirect) and action.ignore_empty):
+                return rule
+    return None
+
+
+def _never_comes(last: Rule, what: str, place: Location, findings: Findings) -> None:
+    line, word = where(last.location, place), _FINAL[type(last.action)]
+    rule = word if last.location.underlined == word else f"{last.ruleset.value} {word}"  # `redirect` is a keyword, too
+    findings.add(
+        "unreachable-backend", f"'{what}' is never used: '{rule}' ({line}) ends everything before", place,
+        remedy=f"give {line} a condition, or take this one out",
+    )
 
 
 def _behind(taken: UseBackend, what: str, place: Location, findings: Findings) -> None:
