@@ -423,6 +423,16 @@ CASES: tuple[Case, ...] = (
         remedy=Line(f"{_VERIFY} crl-file fresh_crl.pem"),
     ),
     _client_certificate(
+        Cause.CLIENT_CERTIFICATE_CRL_INVALID, "meets a forged CRL", "good.pem", '"CN=Clients Root"',
+        "crl-file {dir}/forged_crl.pem", "CRL signature failure", "Fetch it anew", line=f"{_VERIFY} crl-file forged_crl.pem",
+        remedy=Line(f"{_VERIFY} crl-file fresh_crl.pem"),
+    ),
+    _client_certificate(
+        Cause.CLIENT_CERTIFICATE_CRL_INVALID, "meets a CRL that is not valid yet", "good.pem",
+        '"CN=Clients Root"', "crl-file {dir}/early_crl.pem", "CRL is not yet valid", "our clock",
+        line=f"{_VERIFY} crl-file early_crl.pem", remedy=Line(f"{_VERIFY} crl-file fresh_crl.pem"),
+    ),
+    _client_certificate(
         Cause.CLIENT_CERTIFICATE_CRL_MISSING, "has a good certificate, and its CA has no CRL here", "good.pem",
         '"CN=Clients Root"', "crl-file {dir}/other_crl.pem", "Append one", line=f"{_VERIFY} crl-file other_crl.pem",
         remedy=Line(f"{_VERIFY} crl-file both_crls.pem"),

@@ -14,6 +14,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from headgate.tls.authority import Authority, Issued, issue, make_authority, revoke
@@ -81,6 +82,8 @@ def write_files(directory: pathlib.Path) -> None:
         "weak.pem": _weak(clients), "revoked.pem": revoked.pem, "too_deep.pem": issue(too_deep, ["deep"], client=True).pem,
         "crl.pem": revoke(clients, revoked.certificate), "fresh_crl.pem": revoke(clients),
         "old_crl.pem": revoke(clients, last_update=past["not_before"], next_update=past["not_after"]),
+        "early_crl.pem": revoke(clients, last_update=coming["not_before"], next_update=coming["not_after"]),
+        "forged_crl.pem": _forged(revoke(clients)),
         "other_crl.pem": revoke(other), "both_crls.pem": revoke(other) + revoke(clients),
         "narrow.pem": clients.certificate_pem + narrow.certificate_pem,
     }  # fmt: skip
@@ -91,6 +94,13 @@ def write_files(directory: pathlib.Path) -> None:
 def _self_signed(name: str) -> bytes:
     own = make_authority(name)
     return Issued(own.certificate, own.key).pem
+
+
+def _forged(revocations: bytes) -> bytes:
+    """A CRL whose signature is another."""
+    spoilt = bytearray(x509.load_pem_x509_crl(revocations).public_bytes(Encoding.DER))
+    spoilt[-1] ^= 1
+    return x509.load_der_x509_crl(bytes(spoilt)).public_bytes(Encoding.PEM)
 
 
 def _weak(authority: Authority) -> bytes:

@@ -135,7 +135,8 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
             18: Cause.CLIENT_CERTIFICATE_SELF_SIGNED, 23: Cause.CLIENT_CERTIFICATE_REVOKED,
             12: Cause.CLIENT_CERTIFICATE_CRL_EXPIRED, 3: Cause.CLIENT_CERTIFICATE_CRL_MISSING,
             26: Cause.CLIENT_CERTIFICATE_PURPOSE, 22: Cause.CLIENT_CERTIFICATE_CHAIN_TOO_LONG,
-            66: Cause.CLIENT_CERTIFICATE_WEAK, 7: Cause.CLIENT_CERTIFICATE_INVALID,
+            66: Cause.CLIENT_CERTIFICATE_WEAK, 7: Cause.CLIENT_CERTIFICATE_INVALID, 11: Cause.CLIENT_CERTIFICATE_CRL_INVALID,
+            8: Cause.CLIENT_CERTIFICATE_CRL_INVALID, 79: Cause.CLIENT_CERTIFICATE_INVALID,
         }.items()
     ),
     (Cause.CLIENT_CERTIFICATE_CA_EXPIRED, {"error_number": 134, "findings": Found(10, 1), **_CERTIFICATE}),
@@ -146,6 +147,7 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
         {"outgoing": True, "expected": b"app.example", "error_number": 134, "verify_error": 62, **_CERTIFICATE},
     ),
     (Cause.SERVER_CERTIFICATE_EXPIRED, {"outgoing": True, "error_number": 134, "verify_error": 10, **_CERTIFICATE}),
+    (Cause.SERVER_CERTIFICATE_CRL_INVALID, {"outgoing": True, "error_number": 134, "verify_error": 8, **_CERTIFICATE}),
     (Cause.SERVER_REQUIRES_CERTIFICATE, {"outgoing": True, "alert": 116}),
     (Cause.SERVER_REJECTED_CERTIFICATE, {"outgoing": True, "alert": 48, **_CERTIFICATE}),
     (Cause.SERVER_UNKNOWN_NAME, {"outgoing": True, "sni": b"app.example", "alert": 112}),
@@ -245,6 +247,8 @@ def test_a_record_tells_all() -> None:
     assert facts["offered"]["ciphers"] == ["ECDHE-ECDSA-AES128-GCM-SHA256"] and facts["offered"]["alpn"] == ["h2", "?"]
     assert facts["allowed"]["line"] == "haproxy.cfg:14" and facts["allowed"]["versions"] == ["TLSv1.2", "TLSv1.3"]
     assert facts["chosen"]["certificates"] == ["site.pem"]
+    verify = record(error_number=134, verify_error=8, **_CERTIFICATE).facts()["verify"]
+    assert verify == {"error": 8, "text": "CRL signature failure", "depth": 0, "subject": ""}
 
 
 _LONG_PATH = replace(ECDSA, path="/etc/" + "directory/" * 20 + "site.pem")

@@ -170,6 +170,10 @@ class Cause(enum.Enum):
         53, "client-certificate-without-key", _WARNING, _CLIENT,
         "The client could not prove that it has the key of its certificate.",
     )
+    CLIENT_CERTIFICATE_CRL_INVALID = (
+        54, "client-certificate-crl-invalid", _ERROR, _ADMIN,
+        "The CRL is not valid yet, or is not one of its CA: no client certificate of that CA can be accepted.",
+    )
 
     # Not what is spoken here.
     PLAIN_HTTP = (60, "plain-http", _NOTICE, _PEER, "Plain HTTP on a TLS port.")
@@ -268,6 +272,10 @@ class Cause(enum.Enum):
     )
     SERVER_UNKNOWN_NAME = (
         115, "server-does-not-serve-name", _ERROR, _ADMIN, "The server does not serve the name that we asked for.",
+    )
+    SERVER_CERTIFICATE_CRL_INVALID = (
+        116, "server-certificate-crl-invalid", _ERROR, _ADMIN,
+        "The CRL is not valid yet, or is not one of its CA: no certificate of that CA can be accepted.",
     )
 
     # Ourselves.

@@ -25,6 +25,7 @@ from headgate.tls.handshake_mismatches import (
 from headgate.tls.handshake_sentences import (
     client_certificate,
     configuration,
+    crl_invalid,
     header_expected,
     header_invalid,
     header_unexpected,
@@ -66,6 +67,7 @@ def _similar(record: HandshakeRecord) -> str:
 
 _TOO_LONG = "the chain of {subject} is longer than its CAs allow ({where})."
 _NO_TRUST = "{subject} is of a CA that {ca_file} ({where}) does not have: {issuer}."
+_INVALID = "{subject} is not accepted ({where}). OpenSSL says: {words}."
 _ADVICE: Final[dict[Cause, Callable[[HandshakeRecord], str]]] = {
     Cause.NO_COMMON_VERSION: no_version,
     Cause.NO_COMMON_CIPHER: no_cipher,
@@ -105,6 +107,7 @@ _ADVICE: Final[dict[Cause, Callable[[HandshakeRecord], str]]] = {
     Cause.CLIENT_CERTIFICATE_CRL_MISSING: client_certificate(
         "no CRL of {issuer} is in {crl_file} ({where}), so no certificate of that CA is accepted. Append one to the file.",
     ),
+    Cause.CLIENT_CERTIFICATE_CRL_INVALID: crl_invalid,
     Cause.CLIENT_CERTIFICATE_PURPOSE: client_certificate(
         "{subject} is not meant for clients: its extended key usage must contain clientAuth ({where}).",
     ),
@@ -113,7 +116,7 @@ _ADVICE: Final[dict[Cause, Callable[[HandshakeRecord], str]]] = {
         "{subject} has a key or a signature that is too weak ({where}). Renew it, or write `ciphers DEFAULT:@SECLEVEL=0` {on}.",
     ),
     Cause.CLIENT_CERTIFICATE_CA_EXPIRED: client_certificate("{subject} is not valid now ({ca_file}, {where}): renew that CA."),
-    Cause.CLIENT_CERTIFICATE_INVALID: client_certificate("{subject} is not accepted ({where})."),
+    Cause.CLIENT_CERTIFICATE_INVALID: client_certificate(_INVALID),
     Cause.SERVER_CERTIFICATE_EXPIRED: client_certificate("{subject} has expired{until}: the server must renew it ({where})."),
     Cause.SERVER_CERTIFICATE_NOT_YET_VALID: client_certificate("{subject} is not valid{since}: compare the clocks ({where})."),
     Cause.SERVER_CERTIFICATE_UNKNOWN_CA: client_certificate(
@@ -127,6 +130,7 @@ _ADVICE: Final[dict[Cause, Callable[[HandshakeRecord], str]]] = {
         "the CRL of {issuer} in {crl_file} ({where}) is out of date: fetch a new one.",
     ),
     Cause.SERVER_CERTIFICATE_CRL_MISSING: client_certificate("no CRL of {issuer} is in {crl_file} ({where}): append one."),
+    Cause.SERVER_CERTIFICATE_CRL_INVALID: crl_invalid,
     Cause.SERVER_CERTIFICATE_PURPOSE: client_certificate(
         "{subject} is not meant for servers: its extended key usage must contain serverAuth ({where}).",
     ),
@@ -136,7 +140,7 @@ _ADVICE: Final[dict[Cause, Callable[[HandshakeRecord], str]]] = {
     Cause.SERVER_CERTIFICATE_NAME: client_certificate(
         "{subject} is not valid for the name {name!r} that is verified{presented}. See `sni` and `verifyhost` ({where}).",
     ),
-    Cause.SERVER_CERTIFICATE_INVALID: client_certificate("{subject} is not accepted ({where})."),
+    Cause.SERVER_CERTIFICATE_INVALID: client_certificate(_INVALID),
     Cause.SERVER_REQUIRES_CERTIFICATE: server_requires_certificate,
     Cause.SERVER_REJECTED_CERTIFICATE: server_rejected_certificate,
     Cause.SERVER_UNKNOWN_NAME: server_unknown_name,

@@ -46,6 +46,7 @@ _SELF_SIGNED: Final = (Cause.CLIENT_CERTIFICATE_SELF_SIGNED, Cause.SERVER_CERTIF
 _REVOKED: Final = (Cause.CLIENT_CERTIFICATE_REVOKED, Cause.SERVER_CERTIFICATE_REVOKED)
 _CRL_EXPIRED: Final = (Cause.CLIENT_CERTIFICATE_CRL_EXPIRED, Cause.SERVER_CERTIFICATE_CRL_EXPIRED)
 _CRL_MISSING: Final = (Cause.CLIENT_CERTIFICATE_CRL_MISSING, Cause.SERVER_CERTIFICATE_CRL_MISSING)
+_CRL_INVALID: Final = (Cause.CLIENT_CERTIFICATE_CRL_INVALID, Cause.SERVER_CERTIFICATE_CRL_INVALID)
 _PURPOSE: Final = (Cause.CLIENT_CERTIFICATE_PURPOSE, Cause.SERVER_CERTIFICATE_PURPOSE)
 _TOO_LONG: Final = (Cause.CLIENT_CERTIFICATE_CHAIN_TOO_LONG, Cause.SERVER_CERTIFICATE_CHAIN_TOO_LONG)
 _WEAK: Final = (Cause.CLIENT_CERTIFICATE_WEAK, Cause.SERVER_CERTIFICATE_WEAK)
@@ -53,8 +54,9 @@ _NAME: Final = (Cause.CLIENT_CERTIFICATE_INVALID, Cause.SERVER_CERTIFICATE_NAME)
 _INVALID: Final = (Cause.CLIENT_CERTIFICATE_INVALID, Cause.SERVER_CERTIFICATE_INVALID)
 _BY_VERIFICATION: Final[dict[int, _Pair]] = {
     2: _UNKNOWN_CA, 20: _UNKNOWN_CA, 21: _UNKNOWN_CA, 19: _UNKNOWN_CA, 27: _UNKNOWN_CA, 18: _SELF_SIGNED,
-    9: _NOT_YET, 10: _EXPIRED, 3: _CRL_MISSING, 33: _CRL_MISSING, 11: _CRL_EXPIRED, 12: _CRL_EXPIRED, 22: _TOO_LONG,
+    9: _NOT_YET, 10: _EXPIRED, 3: _CRL_MISSING, 33: _CRL_MISSING, 12: _CRL_EXPIRED, 22: _TOO_LONG,
     25: _TOO_LONG, 23: _REVOKED, 26: _PURPOSE, 62: _NAME, 64: _NAME, 66: _WEAK, 67: _WEAK, 68: _WEAK,
+    **dict.fromkeys((5, 8, 11, 15, 16, 35, 36, 44, 54, 101), _CRL_INVALID),
 }  # fmt: skip
 #: Dates of a CA, not of the peer's own certificate.
 _OF_DATES: Final = (9, 10)
@@ -221,7 +223,7 @@ _JUDGES: Final = (_of_success, _of_header, _of_first_bytes, _of_alert, _of_end, 
 
 def _verification(record: HandshakeRecord) -> Cause:
     findings = record.findings
-    error = findings.fatal if findings is not None and findings.fatal else record.verify_error
+    error = record.verify_failure
     pair = _BY_VERIFICATION.get(error, _INVALID)
     if error in _OF_DATES and findings is not None and findings.depth:
         pair = _CA_EXPIRED

@@ -226,6 +226,12 @@ class HandshakeRecord:
     def alert_sent(self, number: int | None) -> None:
         self._alert_sent = number
 
+    @property
+    def verify_failure(self) -> int:
+        """OpenSSL's number for what ended it in the peer's certificates, 0 for nothing."""
+        findings = self.findings
+        return findings.fatal if findings is not None and findings.fatal else self.verify_error
+
     def waited(self, seconds: float) -> None:
         """The peer was waited for in vain, for that long."""
         self.timeout = round(seconds, 2) or 0.01  # 0.0 would say that it was no timeout

@@ -15,6 +15,7 @@ from headgate.base.handshake_causes import Cause
 from headgate.plan.fetches.certificate_names import readable
 from headgate.tls.alerts import alert_name
 from headgate.tls.handshake_words import printable
+from headgate.tls.openssl import verify_error_text
 from headgate.wire.client_hello import ClientHello, version_name, without_grease
 from headgate.wire.fingerprints import ja3, ja4
 from headgate.wire.tls_names import cipher_name, group_name, signature_name
@@ -159,7 +160,7 @@ def _line(record: HandshakeRecord) -> Facts | None:
 
 def _verification(record: HandshakeRecord) -> Facts | None:
     findings = record.findings
-    number = findings.fatal if findings is not None and findings.fatal else record.verify_error
+    number = record.verify_failure
     if not number:
         return None
     subject = ""
@@ -168,4 +169,5 @@ def _verification(record: HandshakeRecord) -> Facts | None:
             subject = printable(readable(x509.load_der_x509_certificate(findings.certificate).subject))
         except ValueError:
             pass
-    return {"error": number, "depth": findings.depth if findings is not None else 0, "subject": subject}
+    depth = findings.depth if findings is not None else 0
+    return {"error": number, "text": verify_error_text(number), "depth": depth, "subject": subject}

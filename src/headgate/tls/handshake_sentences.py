@@ -32,6 +32,7 @@ from headgate.tls.handshake_words import (
     spoken,
     subject,
 )
+from headgate.tls.openssl import verify_error_text
 
 if TYPE_CHECKING:
     from headgate.tls.handshake_record import HandshakeRecord
@@ -41,6 +42,8 @@ _STEPS: Final = {
     "negotiation": "after its ClientHello", "certificate": "after our certificate", "established": "after the handshake",
 }  # fmt: skip
 _BEFORE_HELLO: Final = "before a ClientHello"
+#: X509_V_ERR_CRL_NOT_YET_VALID.
+_CRL_NOT_YET_VALID: Final = 11
 #: What most clients can sign with, whatever the kind of their key.
 _USUAL_SIGNATURES: Final = ("ecdsa_secp256r1_sha256", "rsa_pss_rsae_sha256")
 _OUTGOING_STEPS: Final = {
@@ -138,12 +141,19 @@ def client_certificate(text: str) -> Callable[[HandshakeRecord], str]:
         filled = text.format(
             peer=peer_kind(record), subject=subject(record), issuer=issuer(record), ca_file=ca_file(record),
             crl_file=crl_file(record), until=dates(record, end=True), since=dates(record, end=False),
-            where=place(record, option), on=on_line(record, "ciphers"),
+            where=place(record, option), on=on_line(record, "ciphers"), words=verify_error_text(record.verify_failure),
             name=expected_name(record), presented=presented(record),
         )  # fmt: skip
         return filled[:1].upper() + filled[1:]
 
     return write
+
+
+def crl_invalid(record: HandshakeRecord) -> str:
+    remedy = "Compare its date with our clock." if record.verify_failure == _CRL_NOT_YET_VALID else "Fetch it anew from its CA."
+    return client_certificate(
+        "the CRL of {issuer} in {crl_file} ({where}) can't be used ({words}), so no certificate of that CA is accepted. " + remedy
+    )(record)
 
 
 # --- what servers say of us ---

@@ -223,6 +223,11 @@ def error_string(code: int) -> str:
     return f"error:{code:08X}:{names[0]}::{names[1]}"
 
 
+def verify_error_text(number: int) -> str:
+    """OpenSSL's words for what is wrong with a certificate: `CRL signature failure` for 8 (X509_verify_cert_error_string(3))."""
+    return str(ffi.string(lib.X509_verify_cert_error_string(number)).decode("ascii", "replace"))
+
+
 def _system_text(number: int) -> str:
     return os.strerror(number).lower() if number in errno.errorcode else f"system error {number}"
 
