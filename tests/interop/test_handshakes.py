@@ -410,6 +410,15 @@ def test_a_proxy_header_is_missing(scene: Callable[..., Scene]) -> None:
     assert "send-proxy" in running.record("proxy-header-expected")["advice"]
 
 
+@pytest.mark.parametrize("headers", [1, 2])
+def test_a_proxy_header_too_much(scene: Callable[..., Scene], headers: int) -> None:
+    running = scene("accept-proxy" if headers > 1 else "")
+    with running.raw(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" * headers):
+        record = running.record("proxy-header-unexpected")
+    assert ("Add `accept-proxy` to it" in record["advice"]) is (headers == 1)
+    assert ("Two PROXY protocol headers came" in record["advice"]) is (headers == 2)
+
+
 def test_a_hello_in_pieces(scene: Callable[..., Scene]) -> None:
     """What could not be peeked at once is known all the same."""
     running = scene("strict-sni")

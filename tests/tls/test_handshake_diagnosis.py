@@ -158,6 +158,7 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
     (Cause.PLAIN_HTTP, {"error_number": 267, "first_bytes": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}),
     (Cause.NOT_TLS, {"closed": True, "first_bytes": b"EHLO x\r\n", "step": Step.CLIENT_HELLO}),
     (Cause.PROXY_HEADER_UNEXPECTED, {"error_number": 267, "first_bytes": b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n"}),
+    (Cause.PROXY_HEADER_UNEXPECTED, {"error_number": 267, "first_bytes": b"PROXY UNKNOWN\r\n", "takes_header": True}),
     (Cause.PROXY_HEADER_EXPECTED, {"header": "not a header", "step": Step.PROXY_HEADER}),
     (Cause.PROXY_HEADER_INVALID, {"header": "bad address", "first_bytes": b"PROXY TCP4 x\r\n", "step": Step.PROXY_HEADER}),
     (Cause.SSLV2_HELLO, {"error_number": 267, "first_bytes": b"\x80\x2e\x01\x00\x02"}),

@@ -269,6 +269,7 @@ class Arrival:
         record.address, record.port = session.destination, session.destination_port
         record.proxy = side.name
         record.line_name = session.listener_name or str(session.listener_id)
+        record.takes_header = self.listener.accept_proxy
 
     def _fail(self, failure: ConnectionFailure, record: HandshakeRecord | None, why: str = "", *, quiet: bool = False) -> None:
         """Log and close.

@@ -91,6 +91,7 @@ class HandshakeRecord:
         timeout: how long was waited, seconds, 0.0 when it was not a timeout.
         idle: how long ago the peer's last bytes had come, seconds, -1.0 where it is not known.
         header: what is known of a PROXY header that failed; "" for nothing.
+        takes_header: the line has `accept-proxy`.
         bytes_in, bytes_out: on the wire, -1 where the system does not say.
         late: how the connection ended, when that was before any byte of data; None while it is of use.
         describe: fills in `line`: what the bind or server line allows.
@@ -102,8 +103,8 @@ class HandshakeRecord:
         "_advice", "_alert_sent", "_cause", "_line", "address", "alert", "allowed", "alpn", "at", "bytes_in", "bytes_out",
         "cipher", "client", "client_port", "closed", "completed", "describe", "ended", "errno", "error", "error_number",
         "expected", "findings", "first_bytes", "group", "header", "idle", "late", "line_name", "milliseconds", "number",
-        "outgoing", "port", "proxy", "resumed", "shown", "similar", "sni", "sources", "step", "timeout", "verify_error",
-        "version",
+        "outgoing", "port", "proxy", "resumed", "shown", "similar", "sni", "sources", "step", "takes_header", "timeout",
+        "verify_error", "version",
     )  # fmt: skip
 
     def __init__(self, *, outgoing: bool) -> None:
@@ -140,6 +141,7 @@ class HandshakeRecord:
         self.timeout = 0.0
         self.idle = -1.0
         self.header = ""
+        self.takes_header = False
         self.bytes_in = -1
         self.bytes_out = -1
         self.late: TlsError | None = None

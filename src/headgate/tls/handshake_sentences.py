@@ -233,6 +233,12 @@ def header_expected(record: HandshakeRecord) -> str:
 
 
 def header_unexpected(record: HandshakeRecord) -> str:
+    if record.takes_header:
+        return (
+            f"Two PROXY protocol headers came to {place(record)}, whose `accept-proxy` takes one: there are two proxies in front,"
+            " and each sends one. The nearer one must take that of the other (accept-proxy), or the other must send none (no"
+            " send-proxy)."
+        )
     return (
         f"The client sent a PROXY protocol header to {place(record)}, which expects none. Add `accept-proxy` to it if a proxy"
         " that you trust is in front, or let that one not send it (no send-proxy)."
