@@ -330,7 +330,10 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         Cause.CLIENT_REJECTED_UNKNOWN_CA, "is curl and misses the intermediate CA", curl(), Line(crt="no_chain.pem"),
-        advice=("{dir}/no_chain.pem", "No intermediate CA is sent with it: if there is one, append it to the file"),
+        advice=(
+            "No intermediate CA is sent with it: if there is one, append it to the file (cat intermediate.pem >>"
+            " {dir}/no_chain.pem).",
+        ),
         remedy=Line(crt="chain.pem"), steady=False, alert="unknown_ca", needs=("curl",),
     ),
     Case(

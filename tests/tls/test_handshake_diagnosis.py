@@ -68,6 +68,7 @@ _LATE: dict[str, Any] = {"step": Step.ESTABLISHED, "completed": True}
 OLD = ShownCertificate("old.pem", "rsa", ("site.example",), 0.0, 999.0)
 EXPIRED = LineFacts(HERE, ("TLSv1.2", "TLSv1.3"), certificates=(OLD,))
 OTHER_NAME = LineFacts(HERE, ("TLSv1.3",), certificates=(ShownCertificate("x.pem", "rsa", ("x.example",), 0.0, 2000.0),))
+BARE = replace(LINE, certificates=(ShownCertificate("etc/my site.pem", "rsa", ("site.example",), 0.0, 2000.0),))
 ASKING = replace(LINE, asked_signatures=("rsa_pss_rsae_sha256",))
 FILTERED = replace(OTHER_NAME, named_by=Location("sites.list", 1))
 ON_P384 = LineFacts(HERE, ("TLSv1.2",), certificates=(ShownCertificate("site.pem", "ecdsa", (), 0.0, 2000.0, curve="P-384"),))
@@ -107,6 +108,7 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
     # the client rejects our certificate
     (Cause.CLIENT_REJECTED_UNKNOWN_CA, {"alert": 48, "error_number": 1048, **_CERTIFICATE}),
     (Cause.CLIENT_REJECTED_UNKNOWN_CA, {"alert": 48, "error_number": 1048, **_LATE}),
+    (Cause.CLIENT_REJECTED_UNKNOWN_CA, {"alert": 48, "line": BARE, **_CERTIFICATE}),
     (Cause.CLIENT_REJECTED_EXPIRED, {"alert": 45, **_CERTIFICATE}),
     (Cause.CLIENT_REJECTED_EXPIRED, {"alert": 46, "line": EXPIRED, **_CERTIFICATE}),
     (Cause.CLIENT_REJECTED_NAME, {"alert": 42, "line": OTHER_NAME, **_CERTIFICATE}),

@@ -6,6 +6,7 @@ short, so that it can't forge log lines.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -64,20 +65,21 @@ def rejected(what: str, remedy: str) -> Callable[[HandshakeRecord], str]:
 
 
 def rejected_ca(record: HandshakeRecord) -> str:
-    certificates = our_certificates(record)
-    alert = alert_behind(record)
-    text = f"The client does not know the CA of {shown_certificates(record)}{alert}."
-    if any(one.self_signed for one in certificates):
-        return f"{text} It is self-signed: use one of a CA that clients trust, or give it to them."
-    if certificates and not any(one.chain for one in certificates):
-        return (
-            f"{text} No intermediate CA is sent with it: if there is one, append it to the file (cat intermediate.pem >>"
-            " site.pem)."
-        )
-    return (
-        f"{text} Either the chain in the file is not the right one, or the client lacks the root: a private CA must be given to"
-        " it."
+    likely = _likely_issuer(record) or (
+        "Either the chain in the file is not the right one, or the client lacks the root: a private CA must be given to it."
     )
+    return f"The client does not know the CA of {shown_certificates(record)}{alert_behind(record)}. {likely}"
+
+
+def _likely_issuer(record: HandshakeRecord) -> str:
+    """What is seen on our certificate that makes clients doubt its issuer; "" for nothing."""
+    certificates = our_certificates(record)
+    if any(one.self_signed for one in certificates):
+        return "It is self-signed: use one of a CA that clients trust, or give it to them."
+    if certificates and not any(one.chain for one in certificates):
+        file = shlex.quote(certificates[0].path)
+        return f"No intermediate CA is sent with it: if there is one, append it to the file (cat intermediate.pem >> {file})."
+    return ""
 
 
 def rejected_name(record: HandshakeRecord) -> str:
