@@ -18,6 +18,7 @@ from headgate.proxy.port import Lost
 from headgate.tls.authority import make_authority
 from headgate.tls.bind_lines import build_bind_context
 from headgate.tls.forging import Forger
+from headgate.tls.handshake_record import HandshakeRecord, Step
 from headgate.tls.loading import CertificateReader
 from headgate.tls.server_context import BindContext, SessionCache
 from tests.tls.tls_peers import HERE, Pki, World, lines
@@ -66,6 +67,16 @@ def test_clients_that_know_rsa_only(world: World, pki: Pki, own: dict[str, Any])
         made = Visit(world, bind, context, "new.example")
         assert made.error is None and made.certificate is not None
         assert isinstance(x509.load_der_x509_certificate(made.certificate).public_key(), kind)
+
+
+def test_whose_certificate_a_record_says_it_is(pki: Pki) -> None:
+    bind = forging(pki, "a.pem")
+    for name, path in ((b"New.example.", pki.path("signer.pem")), (b"a.example", None), (b"-", None)):
+        record = HandshakeRecord(outgoing=False)
+        record.sni, record.alert, record.step = name, 48, Step.CERTIFICATE
+        record.describe = bind.describe
+        assert record.line is not None and record.line.ca_sign_file == path
+        assert record.advice.endswith(f" give the clients the CA of ca-sign-file {path}.") is (path is not None)
 
 
 def test_the_default_where_none_can_be_made(world: World, pki: Pki) -> None:

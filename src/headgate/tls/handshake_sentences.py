@@ -73,7 +73,9 @@ def rejected_ca(record: HandshakeRecord) -> str:
 
 def _likely_issuer(record: HandshakeRecord) -> str:
     """What is seen on our certificate that makes clients doubt its issuer; "" for nothing."""
-    certificates = our_certificates(record)
+    line, certificates = record.line, our_certificates(record)
+    if line is not None and line.ca_sign_file is not None and certificates:
+        return f"`generate-certificates` has made it: give the clients the CA of ca-sign-file {line.ca_sign_file}."
     if any(one.self_signed for one in certificates):
         return "It is self-signed: use one of a CA that clients trust, or give it to them."
     if certificates and not any(one.chain for one in certificates):

@@ -110,6 +110,7 @@ class LineFacts:
         certificates: the one that the client has seen, or those that the name asked for is answered with where that is not known;
             none in a session that is taken up; of a server line the client certificate.
         near: the names that are served and most resemble one, for messages.
+        ca_sign_file: the CA that made the certificates for that name (`generate-certificates`), None where they are files.
         named_by: the line of a crt-list whose filters give the name asked for to the certificate; None: it has that by itself.
     """
 
@@ -125,6 +126,7 @@ class LineFacts:
     near: Callable[[str], tuple[str, ...]] | None = None
     listed: ListedOptions | None = None
     named_by: Location | None = None
+    ca_sign_file: str | None = None
     signatures: tuple[str, ...] = ()
     asked_signatures: tuple[str, ...] = ()
     limits: VersionLimits = VersionLimits()

@@ -214,7 +214,7 @@ class BindContext:
     def describe(self, record: HandshakeRecord) -> None:
         """Say in a handshake record what applied on our side."""
         tls = self.tls
-        name = record.name.encode("ascii", "replace")
+        name = record.name.encode("ascii", "replace").lower().rstrip(b".")
         choice = self._answer(name)
         seen = _seen(choice or (), record)
         one = seen[0] if len(seen) == 1 else self._applied(choice, record.first_bytes) if choice else None
@@ -232,7 +232,8 @@ class BindContext:
             certificates=tuple(shown(one.entry.contents) for one in seen),
             near=self._near,
             listed=listed_options(one.line) if one is not None else None,
-            named_by=one.line.location if one is not None and one.line.filters and one in self._named(name) else None,
+            ca_sign_file=tls.generate.ca_sign_file if tls.generate is not None and name in self._forged else None,
+            named_by=one.line.location if one is not None and one.line.filters and one in (self.store.find(name) or ()) else None,
             signatures=signature_names(policy.sigalgs),
             asked_signatures=signature_names(policy.client_sigalgs) if policy.verify is not Verify.NONE else (),
             limits=version_limits(policy.versions, policy.ciphers),
@@ -379,10 +380,6 @@ class BindContext:
             if found is not None:
                 return found
         return None if self.tls.strict_sni else self.store.default
-
-    def _named(self, name: bytes) -> Choice:
-        """What answers to a server name as such, and not by default."""
-        return self.store.find(name.lower().rstrip(b".")) or ()
 
     def _forge(self, name: bytes, forger: Forger) -> Choice | None:
         """Certificates made for a name; those that were not asked for longest are forgotten (tune.ssl.ssl-ctx-cache-size)."""
