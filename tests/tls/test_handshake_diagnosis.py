@@ -116,6 +116,7 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
     (Cause.CLIENT_REJECTED_BAD, {"alert": 42, **_CERTIFICATE}),
     (Cause.CLIENT_REJECTED_REVOKED, {"alert": 44, **_CERTIFICATE}),
     (Cause.CLIENT_REJECTED_UNKNOWN, {"alert": 46, **_CERTIFICATE}),
+    (Cause.CLIENT_REJECTED_UNKNOWN, {"alert": 46, "line": BARE, **_CERTIFICATE}),
     (Cause.CLIENT_REJECTED_UNSUPPORTED, {"alert": 43, **_CERTIFICATE}),
     (Cause.CLIENT_REJECTED_STAPLE, {"alert": 113, **_CERTIFICATE}),
     (Cause.CLIENT_REJECTED_ACCESS, {"alert": 49, **_CERTIFICATE}),

@@ -40,6 +40,7 @@ from headgate.tls.handshake_sentences import (
     rejected_ca,
     rejected_expired,
     rejected_name,
+    rejected_unknown,
     server_rejected_certificate,
     server_requires_certificate,
     server_unknown_name,
@@ -83,10 +84,7 @@ _ADVICE: Final[dict[Cause, Callable[[HandshakeRecord], str]]] = {
     Cause.CLIENT_REJECTED_REVOKED: rejected("says that {shown} is revoked", " Have it issued again and replace it."),
     Cause.CLIENT_REJECTED_BAD: rejected_bad,
     Cause.CLIENT_REJECTED_UNSUPPORTED: rejected("can't use {shown}", " Look at its key type, key usage and extended key usage."),
-    Cause.CLIENT_REJECTED_UNKNOWN: rejected(
-        "does not accept {shown} and does not say why", " Java and browsers do this for an unknown CA, a missing intermediate"
-        " or a name.",
-    ),
+    Cause.CLIENT_REJECTED_UNKNOWN: rejected_unknown,
     Cause.CLIENT_REJECTED_STAPLE: rejected(
         "does not accept the OCSP response stapled to {shown}", " Look at `show ssl ocsp-response`.",
     ),

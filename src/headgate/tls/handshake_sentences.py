@@ -84,6 +84,12 @@ def _likely_issuer(record: HandshakeRecord) -> str:
     return ""
 
 
+def rejected_unknown(record: HandshakeRecord) -> str:
+    text = f"The client does not accept {shown_certificates(record)} and does not say why{alert_behind(record)}."
+    likely = _likely_issuer(record)
+    return f"{text}{likely and ' '}{likely} Java and browsers do this for an unknown CA, a missing intermediate or a name."
+
+
 def rejected_name(record: HandshakeRecord) -> str:
     names = listed(dict.fromkeys(name for one in our_certificates(record) for name in one.names))
     valid = f" is valid for {names}" if names else " is for another name"
