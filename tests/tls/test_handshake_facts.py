@@ -58,13 +58,14 @@ def test_a_hello_retry_request_shows_no_certificate(world: World, pki: Pki, answ
     """RFC 8446 section 4.1.4."""
     found = left(world, bind_context(pki, "b.pem", curves="P-256"), Hello("1.3", "b.example").records(), answer)
     assert (found.cause, found.step) == (cause, Step.NEGOTIATION)
-    assert (found.version, found.cipher) == ("", "")
+    assert (found.version, found.cipher, found.group) == ("", "", "")
 
 
 def test_behind_a_certificate(world: World, pki: Pki) -> None:
     for version in ("1.2", "1.3"):
         found = left(world, bind_context(pki, "b.pem"), Hello(version, "b.example").records())
         assert (found.cause, found.step) == (Cause.CLOSED_AFTER_CERTIFICATE, Step.CERTIFICATE)
+        assert found.facts()["chosen"]["group"] == "x25519"
 
 
 @VERSIONS

@@ -18,6 +18,7 @@ from headgate.tls.openssl import (
     SSL_get0_alpn_selected,
     SSL_get0_group_name,
     SSL_get_current_cipher,
+    SSL_get_session,
     SSL_get_version,
     SSL_session_reused,
     SSL_version,
@@ -55,15 +56,19 @@ def note_success(record: HandshakeRecord, ssl: Any) -> None:
     version, cipher = SSL_get_version(ssl), SSL_get_current_cipher(ssl)
     record.version = _versions.get(version) or _known_version(version)
     record.cipher = _ciphers.get(cipher) or _known_cipher(cipher)
-    group = SSL_get0_group_name(ssl)
-    if group:
-        name = string(group)
-        record.group = _groups.get(name) or _known_group(name)
+    _note_group(record, ssl)
     record.resumed = SSL_session_reused(ssl) == 1
     SSL_get0_alpn_selected(ssl, _protocol, _protocol_length)
     length = _protocol_length[0]
     if length:
         record.alpn = ffi.buffer(_protocol[0], length)[:]
+
+
+def _note_group(record: HandshakeRecord, ssl: Any) -> None:
+    group = SSL_get0_group_name(ssl)
+    if group:
+        name = string(group)
+        record.group = _groups.get(name) or _known_group(name)
 
 
 #: Names by pointers into tables of OpenSSL's that stay where they are.
@@ -122,6 +127,8 @@ def note_failure(record: HandshakeRecord, ssl: Any, sock: socket.socket, error: 
         record.version = _version_name(SSL_get_version(ssl))
         cipher = SSL_get_current_cipher(ssl)
         record.cipher = _text(SSL_CIPHER_get_name(cipher)) if cipher else ""
+        if SSL_get_session(ssl):  # OpenSSL would look for the group there without looking whether it is there
+            _note_group(record, ssl)
         if not record.outgoing:
             note_shown(record, ssl)
         if _is_done(record, ssl):
