@@ -80,6 +80,7 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
     (Cause.NONE, {"completed": True, "step": Step.ESTABLISHED}),
     # parameters
     (Cause.NO_COMMON_VERSION, {"error_number": 258, "first_bytes": hello(legacy=0x0302)}),
+    (Cause.NO_COMMON_VERSION, {"error_number": 258, "first_bytes": hello(b"a\0b", legacy=0x0302)}),
     (Cause.NO_COMMON_VERSION, {"error_number": 396, "first_bytes": hello(versions=(0x0301, 0x0302))}),
     (Cause.NO_COMMON_VERSION, {"outgoing": True, "alert": 70}),
     # the client ended it, in a record of the version that it wants, or with an alert

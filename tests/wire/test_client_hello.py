@@ -139,6 +139,21 @@ def test_refused(name: str) -> None:
         parse_client_hello(REFUSED[name])
 
 
+UNREADABLE = {
+    "empty name": server_name(b""), "NUL in name": server_name(b"a\0b"), "surplus in sni": extension(0, vector(2, b"") + b"x"),
+    "odd groups": extension(10, vector(2, b"\0")), "repeated": extension(5, b"") * 2, "surplus": b"\0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_bad_extension_hides_no_others(name: str) -> None:
+    data = records(message(extension(43, vector(1, words(0x0302))) + UNREADABLE[name]))
+    with pytest.raises(ProtocolViolation):
+        parse_client_hello(data)
+    hello = parse_client_hello(data, lenient=True)
+    assert hello is not None and hello.versions == (0x0302,) and hello.sni is None
+
+
 def test_sslv2() -> None:
     body = b"\x01\x03\x01" + words(6, 0, 16) + b"\x00\x00\x2f\x01\x00\x80" + b"c" * 16
     data = bytes((0x80, len(body))) + body
@@ -163,10 +178,11 @@ def test_names() -> None:
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes(data: bytes) -> None:
     for start in (b"", b"\x16\x03\x01", b"\x80"):
-        try:
-            parse_client_hello(start + data)
-        except ProtocolViolation:
-            pass
+        for lenient in (False, True):
+            try:
+                parse_client_hello(start + data, lenient=lenient)
+            except ProtocolViolation:
+                pass
 
 
 @given(st.integers(0, len(FULL) - 1), st.integers(0, 255))

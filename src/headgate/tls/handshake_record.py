@@ -173,9 +173,9 @@ class HandshakeRecord:
 
     @property
     def hello(self) -> ClientHello | None:
-        """What the client offered; None when its hello did not come whole, or is none."""
+        """What the client offered, as far as it can be read; None when its hello did not come whole, or is none."""
         try:
-            return parse_client_hello(self.first_bytes)
+            return parse_client_hello(self.first_bytes, lenient=True)
         except ProtocolViolation:
             return None
 

@@ -116,11 +116,13 @@ class ClientHello:
         return f"<ClientHello {versions} sni={self.sni!r} alpn={self.alpn!r}>"
 
 
-def parse_client_hello(data: bytes) -> ClientHello | None:
+def parse_client_hello(data: bytes, *, lenient: bool = False) -> ClientHello | None:
     """Read the hello at the beginning of a connection.
 
     Args:
         data: all bytes received so far; the hello may be spread over several records.
+        lenient: an extension that can't be read, or comes again, is left out, and not the whole hello: to explain why a
+            handshake failed, not for decisions.
 
     Returns:
         The hello, or None while it is incomplete.
@@ -151,7 +153,7 @@ def parse_client_hello(data: bytes) -> ClientHello | None:
         extensions = _Reader(reader.vector(2), 0)
         if reader.rest():
             raise ProtocolViolation("malformed ClientHello")
-        _read_extensions(hello, extensions)
+        _read_extensions(hello, extensions, lenient)
     return hello
 
 
@@ -255,36 +257,49 @@ def _numbers(data: bytes, width: int) -> tuple[int, ...]:
     return tuple(int.from_bytes(data[start : start + width], "big") for start in range(0, len(data), width))
 
 
-def _read_extensions(hello: ClientHello, reader: _Reader) -> None:
+def _read_extensions(hello: ClientHello, reader: _Reader, lenient: bool) -> None:
     kinds: dict[int, None] = {}
     while reader.rest():
-        kind = reader.number(2)
-        body = reader.vector(2)
-        if kind in kinds:
-            raise ProtocolViolation("repeated extension in a ClientHello")
-        kinds[kind] = None
-        if kind == SERVER_NAME:
-            hello.sni = _host_name(_Reader(body, 0))
-        elif kind == _SUPPORTED_GROUPS:
-            hello.groups = _numbers(_Reader(body, 0).whole_vector(2), 2)
-        elif kind == _POINT_FORMATS:
-            hello.point_formats = tuple(_Reader(body, 0).whole_vector(1))
-        elif kind == _SIGNATURE_ALGORITHMS:
-            hello.signature_algorithms = _numbers(_Reader(body, 0).whole_vector(2), 2)
-        elif kind == ALPN:
-            hello.alpn = tuple(_names(_Reader(_Reader(body, 0).whole_vector(2), 0)))
-        elif kind == _SUPPORTED_VERSIONS:
-            hello.versions = _numbers(_Reader(body, 0).whole_vector(1), 2)
-        elif kind == _SESSION_TICKET:
-            hello.has_ticket = bool(body)
-        elif kind == _CERTIFICATE_ALGORITHMS:
-            hello.certificate_algorithms = _numbers(_Reader(body, 0).whole_vector(2), 2)
-        elif kind == _KEY_SHARE:
-            hello.key_shares = tuple(_key_shares(_Reader(_Reader(body, 0).whole_vector(2), 0)))
+        try:
+            kind = reader.number(2)
+            body = reader.vector(2)
+        except ProtocolViolation:
+            if not lenient:
+                raise
+            break
+        try:
+            if kind in kinds:
+                raise ProtocolViolation("repeated extension in a ClientHello")
+            kinds[kind] = None
+            _read_extension(hello, kind, body)
+        except ProtocolViolation:
+            if not lenient:
+                raise
     hello.extensions = tuple(kinds)
     hello.offers_psk = _PRE_SHARED_KEY in kinds
     hello.offers_early_data = _EARLY_DATA in kinds
     hello.wants_status = _STATUS_REQUEST in kinds
+
+
+def _read_extension(hello: ClientHello, kind: int, body: bytes) -> None:
+    if kind == SERVER_NAME:
+        hello.sni = _host_name(_Reader(body, 0))
+    elif kind == _SUPPORTED_GROUPS:
+        hello.groups = _numbers(_Reader(body, 0).whole_vector(2), 2)
+    elif kind == _POINT_FORMATS:
+        hello.point_formats = tuple(_Reader(body, 0).whole_vector(1))
+    elif kind == _SIGNATURE_ALGORITHMS:
+        hello.signature_algorithms = _numbers(_Reader(body, 0).whole_vector(2), 2)
+    elif kind == ALPN:
+        hello.alpn = tuple(_names(_Reader(_Reader(body, 0).whole_vector(2), 0)))
+    elif kind == _SUPPORTED_VERSIONS:
+        hello.versions = _numbers(_Reader(body, 0).whole_vector(1), 2)
+    elif kind == _SESSION_TICKET:
+        hello.has_ticket = bool(body)
+    elif kind == _CERTIFICATE_ALGORITHMS:
+        hello.certificate_algorithms = _numbers(_Reader(body, 0).whole_vector(2), 2)
+    elif kind == _KEY_SHARE:
+        hello.key_shares = tuple(_key_shares(_Reader(_Reader(body, 0).whole_vector(2), 0)))
 
 
 def _host_name(reader: _Reader) -> bytes | None:
