@@ -160,6 +160,10 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
     # what is spoken
     (Cause.PLAIN_HTTP, {"error_number": 156, "first_bytes": b"GET / HTTP/1.1\r\n\r\n"}),
     (Cause.PLAIN_HTTP, {"error_number": 267, "first_bytes": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}),
+    *(
+        (Cause.PLAIN_HTTP, {"error_number": 267, "first_bytes": first})
+        for first in (b"G", b"REPORT / HTTP/1.0\r\n", b"get / HTTP/1.1\r\n")
+    ),
     (Cause.NOT_TLS, {"closed": True, "first_bytes": b"EHLO x\r\n", "step": Step.CLIENT_HELLO}),
     (Cause.PROXY_HEADER_UNEXPECTED, {"error_number": 267, "first_bytes": b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n"}),
     (Cause.PROXY_HEADER_UNEXPECTED, {"error_number": 267, "first_bytes": b"PROXY UNKNOWN\r\n", "takes_header": True}),

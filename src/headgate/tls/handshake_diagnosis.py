@@ -7,13 +7,13 @@ everything is in the record. Reasons are numbers of OpenSSL's sslerr.h; they hav
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from headgate.base.handshake_causes import Cause
 from headgate.tls.alerts import CLOSE_NOTIFY
 from headgate.wire.client_hello import ClientHello, version_name, without_grease
+from headgate.wire.http1.first_bytes import begins_request
 from headgate.wire.proxy_protocol import SIGNATURE
 from headgate.wire.tls_names import (
     SIGNATURES,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from headgate.tls.line_facts import LineFacts
 
 _HANDSHAKE_RECORD, _ALERT_RECORD, _SSLV2 = 0x16, 0x15, 0x80
-_HTTP = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI|PROPFIND)(?: |$)")
 _ECONNRESET, _EPIPE, _ETIMEDOUT = 104, 32, 110
 
 #: Verification error -> (of a client's certificate, of a server's).
@@ -122,7 +121,7 @@ def _of_first_bytes(record: HandshakeRecord) -> Cause | None:
         return None
     if data[:6] == b"PROXY " or data[:12] == SIGNATURE:
         return Cause.PROXY_HEADER_UNEXPECTED
-    if _HTTP.match(data):
+    if begins_request(data):
         return Cause.PLAIN_HTTP
     if data[0] & _SSLV2 and data[2:3] == b"\x01":
         return Cause.SSLV2_HELLO
