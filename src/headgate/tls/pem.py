@@ -248,14 +248,14 @@ def list_directory(path: str, location: Location | None, what: str = "certificat
     """
     try:
         with os.scandir(path) as entries:
-            return sorted(one.name for one in entries if _leads_nowhere(one.path) or one.is_file() or one.is_dir())
+            return sorted(one.name for one in entries if _leads_nowhere(one) or one.is_file() or one.is_dir())
     except OSError as error:
         raise _unreadable(path, location, what, error) from None
 
 
-def _leads_nowhere(path: str) -> bool:
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
     """Whether it is a link to something that is not there, or that we can't come to."""
-    return os.path.islink(path) and not os.path.exists(path)
+    return entry.is_symlink() and not os.path.exists(entry.path)
 
 
 def _unreadable(path: str, location: Location | None, what: str, error: OSError | ValueError) -> ConfigError:
