@@ -435,6 +435,30 @@ def test_a_hello_in_pieces(scene: Callable[..., Scene]) -> None:
     assert record["sni"] == "else.example" and record["offered"]["versions"]
 
 
+@pytest.mark.needs("openssl")
+@pytest.mark.parametrize("request_first", [False, True])
+def test_a_refused_renegotiation_is_logged_before_and_after_a_request(scene: Callable[..., Scene], request_first: bool) -> None:
+    running = scene()
+    command = ["openssl", "s_client", "-tls1_2", "-legacy_renegotiation", "-connect", f"127.0.0.1:{running.port}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as client:
+        assert client.stdin is not None and client.stdout is not None
+        if request_first:
+            client.stdin.write(b"GET / HTTP/1.1\r\nHost: site.example\r\n\r\n")
+            client.stdin.flush()
+            while not client.stdout.readline().startswith(b"HTTP/1.1 200 "):
+                pass
+        else:
+            while not client.stdout.readline().startswith(b"---"):
+                pass
+        client.stdin.write(b"R\n")
+        client.stdin.flush()
+        record = running.record("renegotiation-refused")
+        client.kill()
+    assert record["result"] == "failed" and record["step"] == "established"
+    line = running.logs.line("renegotiation-refused: ")
+    assert "Rejected a client-initiated SSL renegotiation attempt (" in line
+
+
 # --- blocking who fails ---
 
 

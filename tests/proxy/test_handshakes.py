@@ -24,6 +24,8 @@ frontend fe
     http-request return status 200
 """
 TCP = "mode tcp\n    tcp-request inspect-delay 5s\n    tcp-request content accept if { req.len gt 0 }"
+RELAY = f"{TCP}\n    default_backend be"
+SERVER = "backend be\n    mode tcp\n    server s 192.0.2.9:80\n"
 
 
 class Scene:
@@ -31,7 +33,7 @@ class Scene:
 
     def __init__(self, directory: pathlib.Path, lines: str = "", *, options: str = "", others: str = "") -> None:
         config = CONFIG.replace("{lines}", lines).replace("{options}", options) + others
-        if lines == TCP:
+        if lines in (TCP, RELAY):
             config = config.replace("http-request return status 200", "")
         self.book = Playbook(config, directory)
         self.side = self.book.frontends["fe"]
@@ -141,6 +143,28 @@ def test_an_alert_before_any_request_is_a_failed_handshake(tmp_path: pathlib.Pat
     assert "client-rejected-certificate-unknown-ca: " in scene.lines[0] and "BADREQ" not in "".join(scene.lines)
     log = scene.book.shared.handshakes
     assert list(log.failures) == [record] and not list(log.successes)
+
+
+@pytest.mark.parametrize("lines", ["", RELAY], ids=["http", "tcp"])
+@pytest.mark.parametrize("request_first", [False, True])
+def test_a_refused_renegotiation_is_one_always(tmp_path: pathlib.Path, lines: str, request_first: bool) -> None:
+    scene = Scene(tmp_path, lines, others=SERVER)
+    client, record = scene.connected()
+    record.version = "TLSv1.2"
+    if request_first:
+        client.sends(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        if lines:
+            scene.book.server()
+    record.late = TlsError("tls alert handshake failure", 1040, alert=40)
+    session: Any = client.channel.owner
+    client.breaks()
+    assert record.cause is Cause.RENEGOTIATION_REFUSED and scene.side.counters.tls_failed == 1
+    assert session.error_code == ConnectionFailure.SSL_RENEG.number == 29
+    said = [line for line in scene.lines if "renegotiation" in line]
+    assert len(said) == 1 and f"fe/0: {ConnectionFailure.SSL_RENEG.message} (renegotiation-refused: " in said[0]
+    log = scene.book.shared.handshakes
+    assert list(log.failures) == [record] and not list(log.successes)
+    assert scene.total(Cause.RENEGOTIATION_REFUSED) == 1 and not scene.total(Cause.CLOSED_WITHOUT_REQUEST)
 
 
 def test_who_asked_for_something_was_no_probe(tmp_path: pathlib.Path) -> None:

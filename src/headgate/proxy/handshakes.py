@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from headgate.tls.handshake_record import HandshakeRecord
 
 _HANDSHAKE: Final = ConnectionFailure.SSL_HANDSHAKE
+#: By which clients up to TLS 1.2 leave when we decline another handshake: handshake_failure and no_renegotiation.
+_DECLINED: Final = (40, 100)
 
 
 def handshake_completed(side: Frontend, record: HandshakeRecord) -> None:
@@ -87,15 +89,39 @@ def handshake_unused(side: Frontend, session: Session, record: HandshakeRecord, 
         Whether the handshake failed after all, and so was all that there is to be said: the client sent an alert. Otherwise it
         was a probe, which is counted.
     """
-    late, record.late = record.late, None
-    if late is not None and late.alert:
-        record.failed(late)
-        side.shared.handshakes.successes.discard(record)
-        handshake_failed(side, session, record, _HANDSHAKE, counted)
+    if renegotiation_refused(side, session, record, counted):
         return True
+    if record.late is not None and record.late.alert:
+        _failed_late(side, session, record, _HANDSHAKE, counted)
+        return True
+    record.late = None
     record.unused()
     side.shared.handshakes.probed(record, side.shared.scheduler.wall)
     return False
+
+
+def renegotiation_refused(side: Frontend, session: Session, record: HandshakeRecord, counted: ListenerCounters | None) -> bool:
+    """A client is gone, whatever it had asked for before.
+
+    Returns:
+        Whether it left because it wanted another handshake and did not get one, which is a failure of the handshake that it had.
+    """
+    late = record.late
+    if late is None or late.alert not in _DECLINED or record.version == "TLSv1.3":
+        return False
+    _failed_late(side, session, record, ConnectionFailure.SSL_RENEG, counted)
+    return True
+
+
+def _failed_late(
+    side: Frontend, session: Session, record: HandshakeRecord, failure: ConnectionFailure, counted: ListenerCounters | None
+) -> None:
+    """The handshake of a record that was kept as a success failed after all."""
+    late, record.late = record.late, None
+    if late is not None:
+        record.failed(late)
+    side.shared.handshakes.successes.discard(record)
+    handshake_failed(side, session, record, failure, counted)
 
 
 def write_due(log: HandshakeLog) -> None:

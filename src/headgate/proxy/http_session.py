@@ -15,7 +15,7 @@ from headgate.base.compiled import traceable
 from headgate.base.diagnostics import Bug
 from headgate.base.termination import Outcome
 from headgate.proxy.client_session import ClientSession
-from headgate.proxy.handshakes import handshake_unused
+from headgate.proxy.handshakes import handshake_unused, renegotiation_refused
 from headgate.proxy.http_stream import HttpStream
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.sides import CLOSE, FOREVER, Frontend
@@ -117,10 +117,16 @@ class HttpSession(ClientSession):
 
     def connection_lost(self, reason: Lost) -> None:
         state = self.state
-        if state == AWAIT_REQUEST:
-            self._closed_while_idle(Outcome.REQUEST_ABORTED)
-        elif state != CLOSED:
+        if state == CLOSED:
+            return
+        record = cast("HandshakeRecord | None", self.handshake)
+        refused = record is not None and renegotiation_refused(self.side, self, record, self.counted)
+        if state != AWAIT_REQUEST:
             self._stream().client_lost()
+        elif refused and not self.buffer:
+            self.close()  # all is said
+        else:
+            self._closed_while_idle(Outcome.REQUEST_ABORTED)
 
     def drained(self) -> None:
         if self.stream is not None:

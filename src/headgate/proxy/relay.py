@@ -17,7 +17,7 @@ from headgate.plan.frontends import Rules
 from headgate.plan.verdicts import Kind, Verdict
 from headgate.proxy.accounts import count_end, own_backend
 from headgate.proxy.client_session import ClientSession
-from headgate.proxy.handshakes import handshake_unused
+from headgate.proxy.handshakes import handshake_unused, renegotiation_refused
 from headgate.proxy.port import Channel, Lost
 from headgate.proxy.resolving import Resolving
 from headgate.proxy.seeking import AWAIT_SLOT, CONNECT, TURN_AROUND, last_failure, observe_failure
@@ -479,9 +479,8 @@ class RelayStream(Resolving):
         if not clean:
             self.termination = outcome.state
         self._count(outcome, link, relayed=phase == RELAY)
-        record = owner.handshake
-        if record is not None and not self.bytes_in and (outcome.blame is Blame.CLIENT or self.eofs & 1):
-            handshake_unused(side, owner, cast("HandshakeRecord", record), owner.counted)
+        if owner.handshake is not None:
+            self._account_for_handshake(outcome, cast("HandshakeRecord", owner.handshake))
         if not (side.dont_log_null and not self.bytes_in and not self.bytes_out and outcome.blame is Blame.CLIENT):
             side.write_log(self, failed=outcome.blame is not Blame.NOBODY)
         if self.tracks is not None or owner.tracks is not None:
@@ -491,6 +490,15 @@ class RelayStream(Resolving):
         else:
             owner.channel.abort()
         side.session_over(owner)
+
+    def _account_for_handshake(self, outcome: Outcome, record: HandshakeRecord) -> None:
+        """The client's handshake turned out to be of no use, or a second one was wanted."""
+        owner = self.owner
+        side = owner.side
+        if not self.bytes_in and (outcome.blame is Blame.CLIENT or self.eofs & 1):
+            handshake_unused(side, owner, record, owner.counted)
+        else:
+            renegotiation_refused(side, owner, record, owner.counted)
 
     def _count(self, outcome: Outcome, link: Backend | None, *, relayed: bool) -> None:
         """Bytes and times, and what a failure adds; `relayed`: the server's connection was there."""
