@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from headgate.base.diagnostics import Location
 from headgate.base.handshake_causes import CAUSES, Cause
-from headgate.tls.handshake_diagnosis import common_signatures, offered_versions
+from headgate.tls.handshake_offers import common_signatures, offered_versions
 from headgate.tls.handshake_record import HandshakeRecord, Step
 from headgate.tls.line_facts import LineFacts, ShownCertificate, VersionLimits, group_names, signature_names
 from headgate.wire.client_hello import ClientHello, parse_client_hello
@@ -79,9 +79,10 @@ STRICT = LineFacts(HERE, ("TLSv1.3",), strict_sni=True)
 ROWS: list[tuple[Cause, dict[str, Any]]] = [
     (Cause.NONE, {"completed": True, "step": Step.ESTABLISHED}),
     # parameters
-    (Cause.NO_COMMON_VERSION, {"error_number": 258, "first_bytes": hello(legacy=0x0302)}),
+    (Cause.NO_COMMON_VERSION, {"error_number": 258, "first_bytes": hello(legacy=0x0302, ciphers=(0xC009,))}),
+    (Cause.NO_COMMON_VERSION, {"error_number": 258, "first_bytes": hello(legacy=0x0302)}),  # with ciphers of TLS 1.2
+    (Cause.NO_COMMON_VERSION, {"error_number": 396, "first_bytes": hello(versions=(0x0301, 0x0302), ciphers=(0xC009,))}),
     (Cause.NO_COMMON_VERSION, {"error_number": 258, "first_bytes": hello(b"a\0b", legacy=0x0302)}),
-    (Cause.NO_COMMON_VERSION, {"error_number": 396, "first_bytes": hello(versions=(0x0301, 0x0302))}),
     (Cause.NO_COMMON_VERSION, {"outgoing": True, "alert": 70}),
     # the client ended it, in a record of the version that it wants, or with an alert
     (Cause.NO_COMMON_VERSION, {"error_number": 267, "version": "TLSv1.0", "line": FORCED, **_CERTIFICATE}),
@@ -94,6 +95,11 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
     (Cause.NO_COMMON_CIPHER, {"error_number": 193, "first_bytes": hello(versions=(0x0304,), ciphers=(0x1302,))}),
     (Cause.NO_COMMON_GROUP, {"error_number": 193, "first_bytes": hello(groups=(24697, 26))}),
     (Cause.NO_COMMON_GROUP, {"error_number": 101}),
+    # ECDHE of TLS 1.2 has no use for these, nor OpenSSL for a client that names none
+    (Cause.NO_COMMON_GROUP, {"error_number": 193, "first_bytes": hello(groups=(256, 4588))}),
+    (Cause.NO_COMMON_GROUP, {"error_number": 193, "first_bytes": hello(groups=())}),
+    # SHA-1 is implied
+    (Cause.NO_COMMON_SIGNATURE_ALGORITHM, {"error_number": 193, "first_bytes": hello(signatures=())}),
     # up to TLS 1.2 the curve of the certificate counts as well
     (Cause.NO_COMMON_GROUP, {"error_number": 193, "first_bytes": hello(groups=(29,)), "line": ON_P384}),
     (Cause.NO_COMMON_SIGNATURE_ALGORITHM, {"error_number": 193, "first_bytes": hello(signatures=(0x0401, 0x0804))}),

@@ -8,29 +8,26 @@ everything is in the record. Reasons are numbers of OpenSSL's sslerr.h; they hav
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from headgate.base.handshake_causes import Cause
 from headgate.tls.alerts import CLOSE_NOTIFY
-from headgate.wire.client_hello import ClientHello, version_name, without_grease
+from headgate.tls.handshake_offers import (
+    can_sign,
+    chose_too_old,
+    common_ciphers,
+    fitting_keys,
+    negotiated_version,
+)
+from headgate.wire.client_hello import ClientHello, without_grease
 from headgate.wire.http1.first_bytes import begins_request
 from headgate.wire.proxy_protocol import SIGNATURE
-from headgate.wire.tls_names import (
-    SIGNATURES,
-    cipher_key_type,
-    cipher_name,
-    cipher_needs_group,
-    group_name,
-    is_tls13_cipher,
-    needs_secret,
-    newest_signatures,
-    signature_key_type,
-    suite_key_type,
-)
+from headgate.wire.tls_names import cipher_needs_group, group_name, is_old_group
 
 if TYPE_CHECKING:
     from headgate.tls.handshake_record import HandshakeRecord
-    from headgate.tls.line_facts import LineFacts
+    from headgate.tls.line_facts import LineFacts, ShownCertificate
 
 _HANDSHAKE_RECORD, _ALERT_RECORD, _SSLV2 = 0x16, 0x15, 0x80
 _ECONNRESET, _EPIPE, _ETIMEDOUT = 104, 32, 110
@@ -268,89 +265,36 @@ def _no_cipher(record: HandshakeRecord) -> Cause:
     hello, line = record.hello, record.line
     if hello is None or line is None or not record.allowed:
         return Cause.NO_COMMON_CIPHER
-    common = common_ciphers(hello, record)
-    if negotiated_version(hello, line.versions) == "TLSv1.3" or not common:
+    version, common = negotiated_version(hello, line.versions), common_ciphers(hello, record)
+    if version == "TLSv1.3" or not common:
         return Cause.NO_COMMON_CIPHER
-    kinds = {one.kind for one in line.certificates}
-    if hello.signature_algorithms and kinds and not _can_sign(hello, line):
-        return Cause.NO_COMMON_SIGNATURE_ALGORITHM  # clients leave out the ciphers too that their signatures don't fit
-    if kinds:
-        common = [one for one in common if cipher_key_type(one) in (*map(suite_key_type, kinds), "")]
-    if not common:
-        return Cause.NO_COMMON_CIPHER
-    if not hello.groups:
-        return Cause.NO_COMMON_CIPHER
-    groups = {group_name(one) for one in hello.groups}
-    exchanges = bool(groups & set(line.groups)) or not all(cipher_needs_group(one) for one in common)
+    keys = line.certificates
+    fitting = fitting_keys(line, common)
+    if keys and not fitting:
+        # Clients leave out the ciphers too that their signatures don't fit.
+        silent = hello.signature_algorithms and keys and not can_sign(hello, line)
+        return Cause.NO_COMMON_SIGNATURE_ALGORITHM if silent else Cause.NO_COMMON_CIPHER
+    if keys and version == "TLSv1.2" and not can_sign(hello, replace(line, certificates=fitting)):
+        return Cause.NO_COMMON_SIGNATURE_ALGORITHM
+    return Cause.NO_COMMON_CIPHER if _has_group(hello, line, common, fitting) else Cause.NO_COMMON_GROUP
+
+
+def _has_group(hello: ClientHello, line: LineFacts, common: list[str], keys: tuple[ShownCertificate, ...]) -> bool:
+    """Whether the groups leave any of the common cipher suites up to TLS 1.2 that goes with one of our keys.
+
+    OpenSSL agrees on none that needs a group with a client that names none, though RFC 8422 section 4 lets servers choose then.
+    """
+    named = {group_name(one) for one in hello.groups}
+    exchanges = any(is_old_group(one) for one in named.intersection(line.groups))
+    usable = [one for one in common if exchanges or not cipher_needs_group(one)]
     # Up to TLS 1.2 the groups are also the curves of the certificates that a client verifies (RFC 8422 section 5.1).
-    signs = any(not one.curve or one.curve in groups for one in line.certificates) or not line.certificates
-    return Cause.NO_COMMON_CIPHER if exchanges and signs else Cause.NO_COMMON_GROUP
+    known = [one for one in keys if not one.curve or one.curve in named]
+    return bool(fitting_keys(replace(line, certificates=tuple(known)), usable)) or (bool(usable) and not line.certificates)
 
 
 def _no_signature(record: HandshakeRecord) -> Cause:
     """For our certificate, or in what a client's certificate is asked for with, which is our own fault."""
     return Cause.NO_COMMON_SIGNATURE_ALGORITHM if record.line is None or record.line.can_ask else Cause.CONFIGURATION
-
-
-def _can_sign(hello: ClientHello, line: LineFacts) -> bool:
-    """Whether our keys can make a signature that both sides take."""
-    makes = common_signatures(hello, line)
-    return any(one in line.signatures for one in makes) if line.signatures else bool(makes)
-
-
-def common_signatures(hello: ClientHello, line: LineFacts) -> list[str]:
-    """The signature algorithms that the client accepts and our keys can make, whatever `sigalgs` says about them.
-
-    SHA-1 and MD5 don't pass OpenSSL's level 1.
-    """
-    newest = negotiated_version(hello, line.versions) == "TLSv1.3"
-    found = []
-    for number in hello.signature_algorithms:
-        name, kind = SIGNATURES.get(number, ""), signature_key_type(number)
-        keys = [one for one in line.certificates if one.kind == kind]
-        if not keys or name.endswith(("sha1", "md5")) or name.startswith("rsa_pss_pss"):  # of keys that are for that alone
-            continue
-        if newest and not any(number in newest_signatures(kind, one.curve) for one in keys):
-            continue
-        found.append(name)
-    return found
-
-
-def common_ciphers(hello: ClientHello, record: HandshakeRecord) -> list[str]:
-    """The cipher suites that the client offers and the line can use, of the version that both would speak."""
-    line = record.line
-    newest = negotiated_version(hello, line.versions) == "TLSv1.3" if line is not None else False
-    allowed = set(record.allowed)
-    offered = [cipher_name(one) for one in hello.ciphers]
-    return [one for one in offered if one in allowed and is_tls13_cipher(one) is newest and not needs_secret(one)]
-
-
-def negotiated_version(hello: ClientHello, allowed: tuple[str, ...]) -> str:
-    """The version that both sides would speak, "" when there is none."""
-    offered = offered_versions(hello)
-    return next((one for one in reversed(allowed) if one in offered), "")
-
-
-def chose_too_old(record: HandshakeRecord) -> bool:
-    """Whether an older version was chosen than the highest, which is all that a client up to TLS 1.2 says; not all take that."""
-    hello = record.hello
-    if record.outgoing or hello is None or not record.version or not known_maximum(hello):
-        return False
-    return record.version != version_name(hello.legacy_version)
-
-
-def known_maximum(hello: ClientHello) -> bool:
-    """Whether a client only says which version is its highest, as all did before TLS 1.3."""
-    return hello.versions == (hello.legacy_version,) and 0x0300 <= hello.legacy_version <= 0x0303
-
-
-def offered_versions(hello: ClientHello) -> tuple[str, ...]:
-    """The versions that a client speaks, oldest first. Without the extension it names its highest, and is taken to know the"
-    " others."""
-    known = sorted(without_grease(hello.versions))
-    if known_maximum(hello):
-        return tuple(version_name(one) for one in range(0x0301, hello.legacy_version + 1)) or ("SSLv3",)
-    return tuple(version_name(one) for one in known)
 
 
 _Found = Cause | Callable[["HandshakeRecord"], Cause]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from headgate.config.written_options import exclusion_of
-from headgate.tls.handshake_diagnosis import (
+from headgate.tls.handshake_offers import (
     chose_too_old,
     common_ciphers,
     common_signatures,

@@ -27,14 +27,14 @@ SERVER_NAME: Final = 0
 _STATUS_REQUEST: Final = 5
 _SUPPORTED_GROUPS: Final = 10
 _POINT_FORMATS: Final = 11
-_SIGNATURE_ALGORITHMS: Final = 13
+SIGNATURE_ALGORITHMS: Final = 13
 ALPN: Final = 16
 _SESSION_TICKET: Final = 35
 _PRE_SHARED_KEY: Final = 41
 _EARLY_DATA: Final = 42
 _SUPPORTED_VERSIONS: Final = 43
 _CERTIFICATE_ALGORITHMS: Final = 50
-_KEY_SHARE: Final = 51
+KEY_SHARE: Final = 51
 
 
 def version_name(version: int) -> str:
@@ -288,7 +288,7 @@ def _read_extension(hello: ClientHello, kind: int, body: bytes) -> None:
         hello.groups = _numbers(_Reader(body, 0).whole_vector(2), 2)
     elif kind == _POINT_FORMATS:
         hello.point_formats = tuple(_Reader(body, 0).whole_vector(1))
-    elif kind == _SIGNATURE_ALGORITHMS:
+    elif kind == SIGNATURE_ALGORITHMS:
         hello.signature_algorithms = _numbers(_Reader(body, 0).whole_vector(2), 2)
     elif kind == ALPN:
         hello.alpn = tuple(_names(_Reader(_Reader(body, 0).whole_vector(2), 0)))
@@ -298,7 +298,7 @@ def _read_extension(hello: ClientHello, kind: int, body: bytes) -> None:
         hello.has_ticket = bool(body)
     elif kind == _CERTIFICATE_ALGORITHMS:
         hello.certificate_algorithms = _numbers(_Reader(body, 0).whole_vector(2), 2)
-    elif kind == _KEY_SHARE:
+    elif kind == KEY_SHARE:
         hello.key_shares = tuple(_key_shares(_Reader(_Reader(body, 0).whole_vector(2), 0)))
 
 

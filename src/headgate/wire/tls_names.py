@@ -78,6 +78,9 @@ GROUPS: Final = {
     260: "ffdhe8192", 512: "MLKEM512", 513: "MLKEM768", 514: "MLKEM1024", 4587: "SecP256r1MLKEM768", 4588: "X25519MLKEM768",
     4589: "SecP384r1MLKEM1024", 25497: "X25519Kyber768Draft00",
 }  # fmt: skip
+_LEFT_BEHIND: Final = frozenset(
+    {"P-192", "P-224", "secp256k1", "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1", "X25519Kyber768Draft00"}
+)
 #: Other names that `curves` takes for the same groups.
 GROUP_ALIASES: Final = {
     "secp192r1": "P-192", "prime192v1": "P-192", "secp224r1": "P-224", "secp256r1": "P-256", "prime256v1": "P-256",
@@ -145,6 +148,23 @@ def needs_secret(name: str) -> bool:
     return "PSK-" in name or name.startswith("SRP-")
 
 
+def is_unencrypted(name: str) -> bool:
+    """Whether a cipher suite only authenticates what is sent, and hides nothing (RFC 5246 appendix C)."""
+    return "NULL-" in name
+
+
+def is_weak_suite(name: str) -> bool:
+    """Whether OpenSSL's security level 1 keeps a cipher suite out that encrypts: its tags have but 64 bits (RFC 6655)."""
+    return name.endswith(("CCM8", "CCM_8_SHA256"))
+
+
+def suite_serves(name: str, version: str) -> bool:
+    """Whether a cipher suite is one of a TLS version ("TLSv1.2"): those before TLS 1.2 have SHA-1 and MD5 only (RFC 5246 A.5)."""
+    if is_tls13_cipher(name) or version == "TLSv1.3":
+        return is_tls13_cipher(name) and version == "TLSv1.3"
+    return not name.startswith("IDEA-") if version == "TLSv1.2" else name.endswith(("-SHA", "-MD5"))
+
+
 def needs_parameters(name: str) -> bool:
     """Whether a cipher suite up to TLS 1.2 needs DH parameters."""
     return name.startswith(("DHE-", "ADH-"))
@@ -193,8 +213,18 @@ def is_newest_signature(name: str) -> bool:
 
 
 def is_old_group(name: str) -> bool:
-    """Whether TLS 1.2 can agree on keys in a group: not in those of ML-KEM, nor in those that RFC 8446 and 8734 made anew."""
-    return "MLKEM" not in name and not name.startswith("ffdhe") and not name.endswith("tls13")
+    """Whether TLS 1.2 can agree on keys in a group: not in those of ML-KEM, nor in those that came with TLS 1.3."""
+    return not ("MLKEM" in name or "Kyber" in name or name.startswith("ffdhe") or name.endswith("tls13") or name == "curveSM2")
+
+
+def is_new_group(name: str) -> bool:
+    """Whether TLS 1.3 can: not in the curves that it left behind (RFC 8446 section 4.2.7), whose place others have taken."""
+    return name not in _LEFT_BEHIND
+
+
+def group_serves(name: str, version: str) -> bool:
+    """Whether a TLS version ("TLSv1.2") can agree on keys in a group."""
+    return is_new_group(name) if version == "TLSv1.3" else is_old_group(name)
 
 
 @functools.cache
