@@ -95,6 +95,7 @@ ROWS: list[tuple[Cause, dict[str, Any]]] = [
     (Cause.NO_COMMON_CIPHER, {"error_number": 193, "first_bytes": hello(versions=(0x0304,), ciphers=(0x1302,))}),
     (Cause.NO_COMMON_GROUP, {"error_number": 193, "first_bytes": hello(groups=(24697, 26))}),
     (Cause.NO_COMMON_GROUP, {"error_number": 101}),
+    (Cause.MISSING_EXTENSION, {"error_number": 101, "first_bytes": hello(versions=(0x0304,), ciphers=(0x1301,))}),  # key_share
     # ECDHE of TLS 1.2 has no use for these, nor OpenSSL for a client that names none
     (Cause.NO_COMMON_GROUP, {"error_number": 193, "first_bytes": hello(groups=(256, 4588))}),
     (Cause.NO_COMMON_GROUP, {"error_number": 193, "first_bytes": hello(groups=())}),

@@ -20,7 +20,7 @@ from headgate.tls.handshake_offers import (
     fitting_keys,
     negotiated_version,
 )
-from headgate.wire.client_hello import ClientHello, without_grease
+from headgate.wire.client_hello import KEY_SHARE, ClientHello, without_grease
 from headgate.wire.http1.first_bytes import begins_request
 from headgate.wire.proxy_protocol import SIGNATURE
 from headgate.wire.tls_names import cipher_needs_group, group_name, is_old_group
@@ -292,6 +292,15 @@ def _has_group(hello: ClientHello, line: LineFacts, common: list[str], keys: tup
     return bool(fitting_keys(replace(line, certificates=tuple(known)), usable)) or (bool(usable) and not line.certificates)
 
 
+def _no_key_share(record: HandshakeRecord) -> Cause:
+    """TLS 1.3 finds no key share: there is no common group, or the client sent none for any (RFC 8446 section 9.2)."""
+    hello, line = record.hello, record.line
+    if hello is None or line is None or KEY_SHARE in hello.extensions or negotiated_version(hello, line.versions) != "TLSv1.3":
+        return Cause.NO_COMMON_GROUP
+    named = {group_name(one) for one in hello.groups}
+    return Cause.NO_COMMON_GROUP if named and named.isdisjoint(line.groups) else Cause.MISSING_EXTENSION
+
+
 def _no_signature(record: HandshakeRecord) -> Cause:
     """For our certificate, or in what a client's certificate is asked for with, which is our own fault."""
     return Cause.NO_COMMON_SIGNATURE_ALGORITHM if record.line is None or record.line.can_ask else Cause.CONFIGURATION
@@ -304,7 +313,8 @@ def _reasons() -> dict[int, _Found]:
     families: tuple[tuple[_Found, tuple[int, ...]], ...] = (
         (_no_version, (258, 396, 166, 420, 191, 259)),
         (_no_cipher, (193,)),
-        (Cause.NO_COMMON_GROUP, (101, 295, 410, 378, 315)),
+        (_no_key_share, (101,)),
+        (Cause.NO_COMMON_GROUP, (295, 410, 378, 315)),
         (_no_signature, (118,)),
         (Cause.NO_COMMON_SIGNATURE_ALGORITHM, (376, 297, 333, 370)),
         (Cause.NO_COMMON_PROTOCOL, (235,)),
