@@ -19,8 +19,8 @@ def shaken(process: Any) -> Any:
     log = process.inspection.handshakes
     now = process.wall()
     for client, age, facts in (
-        (b"192.0.2.1", 500.0, {"error_number": 258, "first_bytes": hello(legacy=0x0302)}),
-        (b"192.0.2.1", 30.0, {"error_number": 258, "first_bytes": hello(legacy=0x0302), "alert_sent": 70}),
+        (b"192.0.2.1", 500.0, {"error_number": 258, "first_bytes": hello(legacy=0x0302, ciphers=(0xC009,))}),
+        (b"192.0.2.1", 30.0, {"error_number": 258, "first_bytes": hello(legacy=0x0302, ciphers=(0xC009,)), "alert_sent": 70}),
         (b"2001:db8::1", 20.0, {"error_number": 156, "first_bytes": b"GET / HTTP/1.1\r\n\r\n"}),
         (b"192.0.2.9", 10.0, {"closed": True, "first_bytes": b"", "step": Step.CONNECTED}),
     ):

@@ -48,7 +48,8 @@ def own(options: str) -> Line:
 
 
 _OPTIONAL = "verify optional ca-file clients.pem client-sigalgs"
-OLD_CLIENT = s_client("-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0", versioned=False)
+_ANY_CIPHER = "DEFAULT:@SECLEVEL=0"
+OLD_CLIENT = s_client("-tls1_1", "-cipher", _ANY_CIPHER, versioned=False)
 CASES = (
     Case(
         Cause.NO_COMMON_VERSION, "meets a version of a crt-list", s_client("-tls1_2", versioned=False), listed("new"), ANY,
@@ -228,6 +229,39 @@ CASES = (
         Line("ciphers ECDHE+aECDSA"), OLD,
         ("Let the client support P-256: it and the line have no ciphers for RSA keys in common.",),
         repaired=s_client("-groups", "X25519:P-256"),
+    ),
+    Case(
+        Cause.NO_COMMON_GROUP, "has ECDSA ciphers only, and not our curve, and there is an RSA certificate as well",
+        s_client("-cipher", "ECDHE+aECDSA", "-groups", "P-384"), Line("crt site_rsa.pem"), OLD,
+        ("the key of the certificate {dir}/site.pem is on P-256. To serve it anyway: have an ECDSA certificate on P-384",),
+        Line("crt site_rsa.pem", crt="site_p384.pem"),
+    ),
+    Case(
+        Cause.NO_COMMON_SIGNATURE_ALGORITHM, "accepts SHA-1 only", s_client("-sigalgs", "RSA+SHA1", "-cipher", _ANY_CIPHER),
+        Line(crt="site_rsa.pem"), OLD, ("To serve it anyway: `ciphers DEFAULT:@SECLEVEL=0` on that bind line.",),
+        Line("ciphers DEFAULT:@SECLEVEL=0", crt="site_rsa.pem"),
+    ),
+    Case(
+        Cause.NO_COMMON_SIGNATURE_ALGORITHM, "names no host and wants an RSA signature",
+        s_client("-sigalgs", "RSA-PSS+SHA256", name=""), Line(), NEW,
+        ("Add `default-crt` with an RSA certificate (for clients that name no host) on that bind line.",),
+        Line("default-crt site_rsa.pem"),
+    ),
+    Case(
+        Cause.NO_COMMON_CIPHER, "names an unknown host and has RSA ciphers only",
+        s_client("-cipher", "ECDHE-RSA-AES128-GCM-SHA256", name="unknown.example"), Line(), OLD,
+        ("Add `default-crt` with an RSA certificate (for names that no certificate has).",), Line("default-crt site_rsa.pem"),
+    ),
+    Case(
+        Cause.NO_COMMON_CIPHER, "offers one that OpenSSL's level keeps out", s_client("-cipher", "AES128-CCM8:@SECLEVEL=0"),
+        Line(crt="site_rsa.pem"), OLD, ("write `ciphers ALL:-COMPLEMENTOFDEFAULT:AES128-CCM8:@SECLEVEL=0` on that bind line.",),
+        Line("ciphers ALL:-COMPLEMENTOFDEFAULT:AES128-CCM8:@SECLEVEL=0", crt="site_rsa.pem"),
+    ),
+    Case(
+        Cause.NO_COMMON_VERSION, "meets ciphers of TLS 1.2 as well", OLD_CLIENT, Line("ciphers ECDHE-ECDSA-AES128-GCM-SHA256"),
+        ANY,
+        ("`ssl-min-ver TLSv1.1` on that bind line and `:ECDHE-ECDSA-AES256-SHA:@SECLEVEL=0` at the end of `ciphers`.",),
+        Line("ssl-min-ver TLSv1.1 ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-SHA:@SECLEVEL=0"),
     ),
     Case(
         Cause.CLIENT_CERTIFICATE_MISSING, "meets verify of a crt-list", python(), listed("verified"),

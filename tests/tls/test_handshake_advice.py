@@ -5,13 +5,15 @@ After a change of words, look at what this writes and keep it: `python -m tests.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from headgate.base.handshake_causes import Cause, similar_failures
+from headgate.config.written_options import WrittenOptions
 from headgate.tls.authority import issue, make_authority
-from tests.tls.test_handshake_diagnosis import LINE, ROWS, Found, Step, record
+from tests.tls.test_handshake_diagnosis import HERE, LINE, ROWS, Found, Step, record
 
 GOLDEN = Path(__file__).with_name("advice.txt")
 
@@ -45,7 +47,8 @@ def test_how_often() -> None:
 def test_the_example_of_the_manual() -> None:
     from tests.tls.test_handshake_diagnosis import hello
 
-    found = record(error_number=258, line=LINE, first_bytes=hello(versions=(0x0301, 0x0302)), similar=312, sources=4)
+    said = hello(versions=(0x0301, 0x0302), ciphers=(0xC009,))
+    found = record(error_number=258, line=LINE, first_bytes=said, similar=312, sources=4)
     assert found.advice == (
         "The client offers TLS 1.0 and 1.1 only; haproxy.cfg:14 allows TLS 1.2 and up. To serve it anyway: `ssl-min-ver TLSv1.1`"
         " on that bind line and `ciphers DEFAULT:@SECLEVEL=0`. 312 such failures from 4 addresses in the last hour."
@@ -62,7 +65,8 @@ def test_only_suites_that_our_keys_can_be_used_with_are_proposed() -> None:
         ((ecdsa,), "add one of these to `ciphers` on that bind line."),
     ):
         allowed = ("ECDHE-ECDSA-AES128-GCM-SHA256",)
-        found = record(error_number=193, line=LINE, first_bytes=hello(ciphers=offered), allowed=allowed)
+        line = replace(LINE, ciphers=allowed[0], written=WrittenOptions(HERE, {"ciphers": HERE}))
+        found = record(error_number=193, line=line, first_bytes=hello(ciphers=offered), allowed=allowed)
         assert found.cause is Cause.NO_COMMON_CIPHER and found.advice.endswith(expected), found.advice
 
 

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Final
+
+from OpenSSL import SSL
 
 from headgate.base.diagnostics import ConfigError, config_error
 from headgate.config.written_options import WrittenOptions
+from headgate.tls.openssl import lib
 
 #: What `curves` may list (`openssl list -tls-groups`), by the names that the manual and browsers use.
 CURVES: Final = (
@@ -45,3 +49,13 @@ def unknown_name(
         f"{written.word(option)} {value!r}: OpenSSL does not know all of them: there is no {wrong!r}", written.of(option, wrong),
         written=wrong, allowed=known, remedy=f"a colon-separated list such as {':'.join(known[:4:3])}",
     )
+
+
+@cache
+def knows_group(name: str) -> bool:
+    """Whether the library has a group: old ones are left out of newer libraries, and drafts were never in them."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    if lib.SSL_CTX_set1_curves_list(context._context, name.encode()) == 1:
+        return True
+    lib.ERR_clear_error()
+    return False

@@ -318,7 +318,7 @@ class ServerContext:
         record.line = LineFacts(
             location, tuple(enabled_versions(tls.versions)), group_names(tls.curves), alpn, ca_file=tls.ca_file,
             crl_file=tls.crl_file, certificates=self._shown,
-            limits=version_limits(tls.versions, tls.ciphers), ciphers=tls.ciphers,
+            limits=version_limits(tls.versions, tls.ciphers), ciphers=tls.ciphers, written=tls.written,
         )  # fmt: skip
 
 

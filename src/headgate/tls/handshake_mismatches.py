@@ -6,16 +6,34 @@ Pure: everything is in the record.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from headgate.config.written_options import exclusion_of
+from headgate.tls.cipher_names import cipher_names
 from headgate.tls.handshake_offers import (
+    accepted_signatures,
     chose_too_old,
     common_ciphers,
     common_signatures,
+    fitting_keys,
     known_maximum,
     negotiated_version,
     offered_versions,
+)
+from headgate.tls.handshake_remedies import (
+    FOREIGN,
+    NOTHING_LEFT,
+    amended,
+    at_level,
+    for_suites,
+    has_parameters,
+    is_foreign,
+    known_groups,
+    known_suites,
+    other_certificate,
+    usable_suites,
+    withheld,
 )
 from headgate.tls.handshake_words import (
     KEYS,
@@ -26,7 +44,6 @@ from headgate.tls.handshake_words import (
     key_kinds,
     listed,
     on_line,
-    our_certificates,
     peer_kind,
     place,
     plural,
@@ -40,17 +57,16 @@ from headgate.wire.client_hello import without_grease
 from headgate.wire.tls_names import (
     cipher_key_type,
     cipher_name,
+    cipher_needs_group,
     curve_of_signature,
     group_name,
-    is_anonymous,
+    group_serves,
     is_newest_signature,
     is_tls13_cipher,
     needs_parameters,
-    needs_secret,
     newest_signatures,
     signature_key_type,
     signature_name,
-    suite_key_type,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +78,7 @@ if TYPE_CHECKING:
 def no_version(record: HandshakeRecord) -> str:
     if record.outgoing:
         weak = record.line is not None and record.line.limits.too_weak
-        remedy = f"Write {_security_level(record)}" if weak else "Lower `ssl-min-ver`"
+        remedy = f"Write {at_level(record)[0]}" if weak else "Lower `ssl-min-ver`"
         return (
             f"The server speaks none of the TLS versions that {place(record)} allows ({_leaves(record)})."
             f" {remedy} {on_line(record)}, or enable a newer version on the server."
@@ -80,6 +96,9 @@ def no_version(record: HandshakeRecord) -> str:
         text = f"{said}; {place(record, 'ssl-min-ver')} allows {_leaves(record)}."
         return text + " Nothing that this TLS library still speaks: the client must be updated."
     limit, remedies = _for_version(record, known[-1])
+    if known[-1] in OLD_VERSIONS and hello is not None and not known_suites(_suites(hello), known[-1]):
+        text = f"{said}; {place(record, limit)} allows {_leaves(record)}, and it offers no cipher for {spoken(known[-1])}."
+        return f"{text} {NOTHING_LEFT}"
     anyway = f" To serve it anyway: {listed(remedies)}." if remedies else ""
     return f"{said}; {place(record, limit)} allows {_leaves(record)}.{anyway}"
 
@@ -105,13 +124,32 @@ def _for_version(record: HandshakeRecord, version: str) -> tuple[str, list[str]]
     elif order(version) < order(limits.lowest):
         option = "ssl-min-ver"
     if option:
-        remedies.append(f"`{option} {version}` {on_line(record, option)}")
+        if line is not None and line.is_global(option):
+            remedies.append(f"`{option} {version}` {on_line(record)} in the place of the global section's")
+        else:
+            remedies.append(f"`{option} {version}` {on_line(record, option)}")
     if version in limits.excluded:
         remedies.append(_without_exclusion(record, exclusion_of(version)))
-    if version in OLD_VERSIONS and not at_level_0(line.ciphers if line is not None else None):
-        level, on = _security_level(record), on_line(record, "ciphers")
-        remedies.append(level if any(one.endswith(on) for one in remedies) else f"{level} {on}")
+    if version in OLD_VERSIONS:
+        remedies += _for_old(record, version, remedies)
     return option, remedies
+
+
+def _for_old(record: HandshakeRecord, version: str, others: Sequence[str]) -> list[str]:
+    """What `ciphers` must say for a version before TLS 1.2: ciphers of it, and OpenSSL's level 0, since it needs SHA-1."""
+    line, hello = record.line, record.hello
+    ciphers = line.ciphers if line is not None else None
+    offered = usable_suites(record, _suites(hello), version) if hello is not None else []
+    offered = [one for one in offered if has_parameters(record) or not needs_parameters(one)] or offered
+    missing = "" if not offered or set(offered) & set(cipher_names(ciphers or "DEFAULT")) else offered[0]
+    if at_level_0(ciphers):
+        return [amended(record, "ciphers", missing)] if missing else []
+    level, on = at_level(record, missing)
+    return [level if any(one.endswith(on) for one in others) else f"{level} {on}"]
+
+
+def _suites(hello: ClientHello) -> list[str]:
+    return [cipher_name(one) for one in hello.ciphers]
 
 
 def _without_exclusion(record: HandshakeRecord, option: str) -> str:
@@ -120,14 +158,6 @@ def _without_exclusion(record: HandshakeRecord, option: str) -> str:
     if location is not None and option not in location.text.split():
         return f"take `{option}` out of `ssl-default-bind-options`"
     return f"take `{option}` out of {place(record)}"
-
-
-def _security_level(record: HandshakeRecord) -> str:
-    """What to write so that OpenSSL lets old versions be negotiated."""
-    ciphers = record.line.ciphers if record.line is not None else None
-    if ciphers is None or ciphers.startswith("DEFAULT:@SECLEVEL="):
-        return "`ciphers DEFAULT:@SECLEVEL=0`"
-    return "`:@SECLEVEL=0` at the end of `ciphers`"
 
 
 def sslv3(record: HandshakeRecord) -> str:
@@ -151,75 +181,46 @@ def no_cipher(record: HandshakeRecord) -> str:
             f"The {peer_kind(record)} accepts no cipher suite that {place(record, 'ciphers')} allows. See `ciphers` and"
             f" `ciphersuites` {on_line(record, 'ciphers')}."
         )
-    newest = record.line is not None and negotiated_version(hello, record.line.versions) == "TLSv1.3"
+    version = negotiated_version(hello, record.line.versions) if record.line is not None else ""
+    newest = version == "TLSv1.3"
     offered = [cipher_name(one) for one in without_grease(hello.ciphers)]
     offered = [one for one in offered if is_tls13_cipher(one) is newest and not one.endswith("_SCSV")]
-    if offered and all(map(_is_foreign, offered)):
+    if offered and all(map(is_foreign, offered)):
         return _foreign(offered)
     option = "ciphersuites" if newest else "ciphers"
-    common = [one for one in common_ciphers(hello, record) if cipher_key_type(one)]
-    wanted = listed(dict.fromkeys(KEYS[cipher_key_type(one)] for one in common))
-    if wanted and key_kinds(record):  # ciphers of the wrong kind of key
-        return (
-            f"The client and {place(record, option)} have only ciphers for {wanted} keys in common ({listed(common)}), and"
-            f" {shown_certificates(record)} has {article(key_kinds(record))} key. Add `crt` with"
-            f" {article(wanted.replace(' and ', ' or '))} certificate for the same name."
-        )
+    if common := common_ciphers(hello, record):
+        return _unusable(record, common, option)
     if not offered:
         return f"The client offers no cipher suite of {'TLS 1.3' if newest else 'TLS 1.2 or older'}."
-    withheld = [one for one in offered if one in _withheld(record)]
+    idle = [one for one in offered if one in withheld(record)]
     which = f"none of which {place(record, option)} allows"
-    if withheld:
-        some = f" only {listed(withheld)}" if len(withheld) < len(offered) else ""
+    if idle:
+        some = f" only {listed(idle)}" if len(idle) < len(offered) else ""
         which = f"{'of ' if some else ''}which {place(record, option)} allows{some}, but there are no DH parameters"
-    return f"The client offers {listed(offered)}, {which}. To serve it anyway: {_to_add(record, offered, option)}."
+    remedy = for_suites(record, offered, option, version or "TLSv1.2")
+    return f"The client offers {listed(offered)}, {which}. {f'To serve it anyway: {remedy}.' if remedy else NOTHING_LEFT}"
 
 
-#: Ciphers that nobody should be told to allow, since certificates play no part in them.
-_FOREIGN: Final = (
-    (is_anonymous, "without authentication"), (needs_secret, "for keys or passwords that both sides know (PSK, SRP)"),
-)  # fmt: skip
-
-
-def _is_foreign(cipher: str) -> bool:
-    return any(is_one(cipher) for is_one, _ in _FOREIGN)
+def _unusable(record: HandshakeRecord, common: Sequence[str], option: str) -> str:
+    """There are common ciphers: they are for another kind of key, or something that is no part of them is missing."""
+    kinds = listed(dict.fromkeys(KEYS[kind] for one in common if (kind := cipher_key_type(one))))
+    if record.line is None or not kinds or not key_kinds(record) or fitting_keys(record.line, common):
+        return (
+            f"The client and {place(record, option)} have {listed(common)} in common, which OpenSSL can't use: see its security"
+            f" level (`@SECLEVEL` in `ciphers`), and the key of {shown_certificates(record)}."
+        )
+    which = f"{article(kinds.replace(' and ', ' or '))} certificate"
+    remedy = other_certificate(record, which)
+    return (
+        f"The client and {place(record, option)} have only ciphers for {kinds} keys in common ({listed(common)}), and"
+        f" {shown_certificates(record)} has {article(key_kinds(record))} key. {remedy[0].upper()}{remedy[1:]}."
+    )
 
 
 def _foreign(offered: Sequence[str]) -> str:
-    kinds = " and ".join(words for is_one, words in _FOREIGN if any(map(is_one, offered)))
-    return f"The client offers only ciphers {kinds}: {listed(offered)}. Let it offer some that go with a certificate."
-
-
-def _withheld(record: HandshakeRecord) -> set[str]:
-    """Ciphers that the line lists and that there are no DH parameters for."""
-    return set(record.line.withheld if record.line is not None else ()) - set(record.allowed)
-
-
-def _has_parameters(record: HandshakeRecord) -> bool:
-    return record.line is None or record.line.offers_dhe
-
-
-def _to_add(record: HandshakeRecord, offered: Sequence[str], option: str) -> str:
-    """What lets a client in that offers these suites, none of which can be used: best those that our keys and parameters fit."""
-    kinds = {suite_key_type(one.kind) for one in our_certificates(record)}
-    good = [one for one in offered if not _is_foreign(one)]
-    usable = [one for one in good if not kinds or cipher_key_type(one) in ("", *kinds)]
-    chosen = usable or good
-    ready = [one for one in chosen if _has_parameters(record) or not needs_parameters(one)]
-    chosen = ready or [one for one in chosen if one in _withheld(record)] or chosen
-    remedies = []
-    if not set(chosen) <= _withheld(record):
-        which = "one of these" if len(chosen) == len(offered) else f"one of {listed(chosen)}" if chosen[1:] else chosen[0]
-        remedies.append(f"add {which} to `{option}` {on_line(record, option)}")
-    if not ready:
-        remedies.append(_PARAMETERS)
-    if not usable:
-        needed = listed(dict.fromkeys(KEYS[cipher_key_type(one)] for one in chosen))
-        remedies.append(f"add `crt` with {article(needed.replace(' and ', ' or '))} certificate for the same name")
-    return listed(remedies)
-
-
-_PARAMETERS: Final = "write `tune.ssl.default-dh-param 2048` or `ssl-dh-param-file` into the global section"
+    kinds = dict.fromkeys(next(words for is_one, words in FOREIGN if is_one(cipher)) for cipher in offered)
+    only = f"The client offers only ciphers {' and '.join(kinds)}: {listed(offered)}."
+    return f"{only} Let it offer some that go with a certificate."
 
 
 def no_group(record: HandshakeRecord) -> str:
@@ -230,31 +231,48 @@ def no_group(record: HandshakeRecord) -> str:
             f"The {peer_kind(record)} supports no key exchange group of {place(record, 'curves')} ({listed(allowed)}). See"
             f" `curves` {on_line(record, 'curves')}."
         )
+    version = (negotiated_version(hello, record.line.versions) if record.line is not None else "") or "TLSv1.2"
     offered = [group_name(one) for one in without_grease(hello.groups)]
-    add = "" if set(offered) & set(allowed) else next((one for one in offered if not one.startswith("0x")), "")
-    here, there = on_line(record, "curves"), on_line(record)
-    remedies = [f"add {add} to `curves`"] if add else []
-    text = f"The client supports {plural('group', offered)}; {place(record, 'curves')} allows {listed(allowed)}"
-    curves = [one.curve for one in our_certificates(record)]
-    if record.line is not None and negotiated_version(hello, record.line.versions) != "TLSv1.3" and curves and all(
-        curve and curve not in offered for curve in curves
-    ):
+    ours = [one for one in allowed if group_serves(one, version)]
+    told = listed(ours) if ours else f"only {listed(allowed)}, which {spoken(version)} does not have"
+    if not offered:
+        return (
+            f"The client names no groups, and without them OpenSSL agrees on no key over an elliptic curve;"
+            f" {place(record, 'curves')} allows {told}. Let the client send the extension supported_groups"
+            f"{_groupless(record, hello)}."
+        )
+    text = f"The client supports {plural('group', offered)}; {place(record, 'curves')} allows {told}"
+    known = known_groups(offered, version)
+    shared = set(known).intersection(ours)
+    remedies = [] if shared or not known else [amended(record, "curves", known[0])]
+    keys = fitting_keys(record.line, common_ciphers(hello, record)) if record.line is not None and version != "TLSv1.3" else ()
+    if keys and all(one.curve and one.curve not in offered for one in keys):
         # RFC 8422 section 5.1: before TLS 1.3 the list is also that of the curves of certificates.
-        text += f", and the key of {shown_certificates(record)} is on {listed(curves)}"
-        other = _other_certificate(record, hello, offered)
+        curves = [one.curve for one in keys]
+        text += f", and the key of the certificate {listed([one.path for one in keys])} is on {listed(curves)}"
+        other = _other_certificate(record, hello, known)
         if not other:
             return f"{text}. Let the client support {listed(curves)}: it and the line have no ciphers for RSA keys in common."
-        remedies = [f"{one} {here}" if here != there else one for one in remedies]
-        remedies.append(other)
-        here = there
-    return f"{text}. To serve it anyway: {' and '.join(remedies)} {here}." if remedies else f"{text}."
+        remedies.append(f"{other} {on_line(record)}")
+    elif not known:
+        words = "None of them is one" if offered[1:] else "It is none"
+        remedy = _groupless(record, hello)
+        return f"{text}. {words} that this TLS library has for {spoken(version)}: the client must be updated{remedy}."
+    return f"{text}. To serve it anyway: {' and '.join(remedies)}." if remedies else f"{text}."
+
+
+def _groupless(record: HandshakeRecord, hello: ClientHello) -> str:
+    """Ciphers of the client that need no group, which may be all that an old one can use."""
+    offered = [one for one in map(cipher_name, hello.ciphers) if not cipher_needs_group(one) and not needs_parameters(one)]
+    suites = usable_suites(record, offered, "TLSv1.2")
+    return f", or {amended(record, 'ciphers', suites[0])}" if suites else ""
 
 
 def _other_certificate(record: HandshakeRecord, hello: ClientHello, groups: Sequence[str]) -> str:
     """What serves a client of TLS 1.2 that does not know the curves of our certificates; "" for nothing."""
     kinds = {cipher_key_type(one) for one in common_ciphers(hello, record)}
     if "rsa" in kinds:
-        return "add `crt` with an RSA certificate for the same name"
+        return other_certificate(record, "an RSA certificate")
     curve = next((one for one in groups if one in _CURVES_OF_KEYS), "")
     return f"have {_on_curve(curve)} in its place" if curve else ""
 
@@ -272,30 +290,56 @@ def no_signature(record: HandshakeRecord) -> str:
     key = f"{article(key_kinds(record) or 'unknown')} key"
     if hello is None or line is None:
         return f"The {peer_kind(record)} accepts no signature that {shown_certificates(record)} with {key} can make."
-    offered = without_grease(hello.signature_algorithms)
-    names = plural("signature algorithm", [signature_name(one) for one in offered])
+    version = negotiated_version(hello, line.versions)
+    offered = accepted_signatures(hello, version)
+    accepts = f"The client accepts {plural('signature algorithm', [signature_name(one) for one in offered])}"
+    only = " only"
+    if not hello.signature_algorithms:
+        accepts, only = "The client names no signature algorithms, which in TLS 1.2 stands for SHA-1", ""
     common = common_signatures(hello, line)
-    if line.signatures and not set(common) & set(line.signatures):
+    if line.signatures and not set(common) & set(line.signatures) and (common or not _with_sha1(hello, line)):
         text = (
-            f"The client accepts {names}, {place(record, 'sigalgs')} has `sigalgs` with {listed(line.signatures)}, and"
+            f"{accepts}, {place(record, 'sigalgs')} has `sigalgs` with {listed(line.signatures)}, and"
             f" {shown_certificates(record)} has {key}: no signature suits all three."
         )
-        return f"{text} To serve it anyway: add {common[0]} to `sigalgs` {on_line(record, 'sigalgs')}." if common else text
-    newest = negotiated_version(hello, line.versions) == "TLSv1.3"
+        return f"{text} To serve it anyway: {amended(record, 'sigalgs', common[0])}." if common else text
+    newest = version == "TLSv1.3"
     usable = [one for one in offered if not newest or is_newest_signature(signature_name(one))]
-    text = f"The client accepts {names} only, and {shown_certificates(record)} has {key}"
+    text = f"{accepts}{only}, and {shown_certificates(record)} has {key}"
     if not usable:
         return f"{text}: TLS 1.3 signs with none of these{_accept(line)}."
     curves = [curve for one in usable if (curve := curve_of_signature(one)) in _CURVES_OF_KEYS] if newest else []
     if newest and curves and (ours := [one.curve for one in line.certificates if one.curve]):
         text += f" on {listed(ours)}, and in TLS 1.3 the curve decides what it signs with"
-    wanted = dict.fromkeys(KEYS[kind] for one in usable if (kind := signature_key_type(one)) in ("rsa", "ecdsa"))
-    kinds = key_kinds(record)
-    other = next((one for one in wanted if one not in kinds), "")
-    if other:
-        which = _on_curve(curves[0]) if other == KEYS["ecdsa"] and curves else f"{article(other)} certificate"
-        return f"{text}. Add `crt` with {which} for the same name {on_line(record)}."
-    return f"{text}. Have {_on_curve(curves[0])} in its place {on_line(record)}." if curves else f"{text}."
+    remedies = _to_sign(record, hello, usable, curves)
+    return f"{text}. {remedies[0].upper()}{remedies[1:]}." if remedies else f"{text}."
+
+
+def _with_sha1(hello: ClientHello, line: LineFacts) -> list[str]:
+    """What the client accepts and our keys can make at OpenSSL's level 0, but not at the one that is set."""
+    return [] if at_level_0(line.ciphers) else common_signatures(hello, replace(line, ciphers="@SECLEVEL=0"))
+
+
+def _to_sign(record: HandshakeRecord, hello: ClientHello, usable: Sequence[int], curves: Sequence[str]) -> str:
+    """What lets a client in that accepts these signature algorithms, none of which our keys can make; "" for nothing."""
+    line = record.line
+    if line is None:
+        return ""
+    here, kinds = on_line(record), key_kinds(record)
+    older = negotiated_version(hello, line.versions) != "TLSv1.3"
+    ciphers = {cipher_key_type(one) for one in common_ciphers(hello, record)} if older and record.allowed else set()
+    for weak in (False, True):
+        if weak and older and (sha1 := _with_sha1(hello, line)):
+            also = [] if not line.signatures or set(sha1) & set(line.signatures) else [amended(record, "sigalgs", sha1[0])]
+            return f"to serve it anyway: {' and '.join([' '.join(at_level(record)), *also])}"
+        numbers = [one for one in usable if signature_name(one).endswith("sha1") is weak]
+        wanted = {KEYS[kind]: kind for one in numbers if (kind := signature_key_type(one)) in ("rsa", "ecdsa")}
+        other = next((one for one, kind in wanted.items() if one not in kinds and (not ciphers or kind in ciphers)), "")
+        if other:
+            which = _on_curve(curves[0]) if other == KEYS["ecdsa"] and curves else f"{article(other)} certificate"
+            level = f" and {at_level(record)[0]}" if weak and not at_level_0(line.ciphers) else ""
+            return f"{other_certificate(record, which)} {here}{level}"
+    return f"have {_on_curve(curves[0])} in its place {here}" if curves else ""
 
 
 def _accept(line: LineFacts) -> str:

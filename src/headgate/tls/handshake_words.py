@@ -38,9 +38,11 @@ def place(record: HandshakeRecord, option: str = "") -> str:
 
 def on_line(record: HandshakeRecord, option: str = "") -> str:
     """Where to write an option: where it stands now."""
-    listed = record.line.listed if record.line is not None else None
-    if listed is not None and option in listed.names:
-        return f"on {listed.location.short}"
+    line = record.line
+    if line is not None and line.listed is not None and line.is_listed(option):
+        return f"on {line.listed.location.short}"
+    if line is not None and line.is_global(option):
+        return "in the global section"
     return "on that server line" if record.outgoing else "on that bind line"
 
 

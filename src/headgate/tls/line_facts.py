@@ -15,6 +15,7 @@ from headgate.base.diagnostics import Location
 from headgate.base.records import dataclass
 from headgate.base.regex import regex
 from headgate.config.tls_options import CertificateLine
+from headgate.config.written_options import WrittenOptions
 from headgate.tls.certified_key import CertifiedKey
 from headgate.wire.tls_names import GROUP_ALIASES, is_newest_signature, signature_of
 
@@ -112,6 +113,8 @@ class LineFacts:
         near: the names that are served and most resemble one, for messages.
         ca_sign_file: the CA that made the certificates for that name (`generate-certificates`), None where they are files.
         named_by: the line of a crt-list whose filters give the name asked for to the certificate; None: it has that by itself.
+        written: where the options of the line itself stand.
+        by_default: the certificates are the default ones: no name was asked for, or none that another certificate has.
     """
 
     location: Location | None
@@ -133,6 +136,8 @@ class LineFacts:
     ciphers: str | None = None
     offers_dhe: bool = True
     withheld: tuple[str, ...] = ()
+    written: WrittenOptions = WrittenOptions()
+    by_default: bool = False
 
     @property
     def can_ask(self) -> bool:
@@ -141,7 +146,24 @@ class LineFacts:
 
     def place_of(self, option: str) -> Location | None:
         """Where an option stands that holds here; the line itself for what is written nowhere."""
-        return self.listed.location if self.listed is not None and option in self.listed.names else self.location
+        if self.is_listed(option):
+            return self.listed.location if self.listed is not None else None
+        return self.written.places[option] if self.is_global(option) else self.location
+
+    def is_listed(self, option: str) -> bool:
+        """Whether another line has put an option in the place of the bind line's."""
+        return self.listed is not None and option in self.listed.names
+
+    def is_global(self, option: str) -> bool:
+        """Whether an option that holds here is one of `ssl-default-bind-*` or `ssl-default-server-*` (manual 3.1)."""
+        place = None if self.is_listed(option) else self.written.places.get(option)
+        return place is not None and place.text.lstrip().startswith("ssl-default-")
+
+    def word(self, option: str) -> str:
+        """The word by which an option is written that holds here; "" for what is written nowhere."""
+        if self.is_listed(option):
+            return option
+        return self.written.word(option) if option in self.written.places else ""
 
 
 def listed_options(line: CertificateLine) -> ListedOptions | None:

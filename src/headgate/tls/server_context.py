@@ -240,7 +240,13 @@ class BindContext:
             ciphers=policy.ciphers,
             offers_dhe=offers_dhe,
             withheld=() if offers_dhe else tuple(filter(needs_parameters, cipher_names(policy.ciphers or "DEFAULT"))),
+            written=tls.written,
+            by_default=choice is not None and self._is_default(record.name),
         )
+
+    def _is_default(self, name: str) -> bool:
+        """Whether no certificate is for a name, or there is none: then the default ones are the answer."""
+        return not name or (self._forger is None and self.store.find(name.lower().rstrip(".").encode("ascii", "replace")) is None)
 
     def _applied(self, choice: Choice, data: bytes) -> Served:
         """The one of a choice whose policy held for a client that began with these bytes."""
