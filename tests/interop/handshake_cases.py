@@ -306,7 +306,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         Cause.NO_COMMON_PROTOCOL, "ends it since its ALPN protocol was not chosen", alerting(120), Line("alpn http/1.1"),
-        advice=("`alpn http/1.1`",), alert="no_application_protocol", steady=False,
+        advice=("agrees to http/1.1 only.",), alert="no_application_protocol", steady=False,
     ),
     Case(
         Cause.NO_CERTIFICATE_FOR_NAME, "asks for a name without a certificate",

@@ -127,6 +127,12 @@ def advice(folder: Path, options: str, said: bytes, number: int, *, settings: st
          "Add `default-crt` with an RSA certificate (for clients that name no host) on that bind line."),
         (ECDSA, "", hello(b"other.example", ciphers=(0xC02F,)), CIPHER,
          "Add `default-crt` with an RSA certificate (for names that no certificate has)."),
+        # ALPN
+        (ECDSA, "", hello(alpn=(b"h2", b"a\nb")), 235,
+         "The client offers the ALPN protocols h2 and a?b; x.cfg:7 agrees to http/1.1 only. Nothing else is spoken here: let the"
+         " client take http/1.1 or http/1.0. In `mode tcp`, `alpn` may name what the servers speak."),
+        (ECDSA, "", hello(alpn=(b"h2", b"http/1.0")), 235,
+         "To serve it anyway: `alpn http/1.1,http/1.0` on that bind line."),
     ],
 )  # fmt: skip
 def test_the_option_to_write(folder: Path, options: str, settings: str, said: bytes, number: int, expected: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from headgate.config.alpn import SPOKEN
 from headgate.config.written_options import exclusion_of
 from headgate.tls.cipher_names import cipher_names
 from headgate.tls.handshake_offers import (
@@ -349,11 +350,20 @@ def _accept(line: LineFacts) -> str:
 
 
 def no_protocol(record: HandshakeRecord) -> str:
-    ours = ",".join(record.line.alpn) if record.line is not None else ""
+    ours = record.line.alpn if record.line is not None else ()
     hello = record.hello
-    theirs = listed([printable(one.decode("latin-1")) for one in hello.alpn]) if hello is not None else ""
+    names = [one.decode("latin-1") for one in hello.alpn] if hello is not None else []
+    theirs = listed([printable(one) for one in names])
     offers = f"The client offers the ALPN protocols {theirs}" if theirs else f"The {peer_kind(record)} speaks none of ours"
-    return f"{offers}; {place(record, 'alpn')} has `alpn {ours}`. Add one of the peer's to it."
+    text = f"{offers}; {place(record, 'alpn')} agrees to {f'{listed(ours)} only' if ours else 'none'}."
+    more = next((one for one in names if one in SPOKEN and one not in ours), "")
+    if more:
+        return f"{text} To serve it anyway: `alpn {','.join([*ours, more])}` {on_line(record, 'alpn')}."
+    known = listed(SPOKEN).replace(" and ", " or ")
+    return (
+        f"{text} Nothing else is spoken here: let the {peer_kind(record)} take {known}. In `mode tcp`, `alpn` may name what the"
+        " servers speak."
+    )
 
 
 def no_certificate(record: HandshakeRecord) -> str:
