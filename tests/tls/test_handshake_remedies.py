@@ -86,6 +86,8 @@ def advice(folder: Path, options: str, said: bytes, number: int, *, settings: st
          "`ssl-min-ver TLSv1.1` on that bind line and `:AES128-SHA:@SECLEVEL=0` at the end of `ciphers`."),
         (RSA, "", hello(legacy=0x0302, ciphers=(0x0005, 0xC02F)), VERSION,
          "and it offers no cipher for TLS 1.1. Nothing that this TLS library still has: the client must be updated."),
+        ("crt PKI/rsa.pem no-tlsv12", "ssl-default-bind-options no-tlsv12", hello(), VERSION,
+         "take `no-tlsv12` out of x.cfg:7 and of `ssl-default-bind-options`."),
         ("crt PKI/rsa.pem no-tlsv12", "", hello(), VERSION, "take `no-tlsv12` out of x.cfg:7."),
         (RSA, "ssl-default-bind-options no-tlsv12", hello(), VERSION,
          "take `no-tlsv12` out of `ssl-default-bind-options`."),

@@ -115,6 +115,7 @@ def bind_tls(
         ticket_keys=_ticket_keys(settings, defaults, report),
         location=place,
         places=settings.places(TOLD),
+        twice=frozenset(word for word in EXCLUSIONS if draft.settings.is_on(word) and defaults.bind.is_on(word)),
     )
 
 

@@ -91,6 +91,7 @@ class BindTls:
         generate: `generate-certificates` with its CA, None without.
         ticket_keys: the file of `tls-ticket-keys`, None without.
         places: of the options, see `WrittenOptions`.
+        twice: options that leave a TLS version out and stand on the line and in the global section.
     """
 
     certificates: tuple[CertificateLine | CrtList, ...]
@@ -104,6 +105,7 @@ class BindTls:
     ticket_keys: NamedFile | None = None
     location: Location | None = None
     places: Mapping[str, Location] = field(default_factory=dict, compare=False, repr=False)
+    twice: frozenset[str] = field(default_factory=frozenset, compare=False, repr=False)
 
     @property
     def written(self) -> WrittenOptions:

@@ -154,11 +154,13 @@ def _suites(hello: ClientHello) -> list[str]:
 
 
 def _without_exclusion(record: HandshakeRecord, option: str) -> str:
-    """`no-tlsv11` stands on the bind line, or is a default: lines of lists can't say it (manual 5.1 crt-list)."""
-    location = record.location
-    if location is not None and option not in location.text.split():
+    """`no-tlsv11` stands on the bind line, in the global section, or in both: lists can't say it (manual 5.1 crt-list)."""
+    location, line = record.location, record.line
+    on = location is None or option in location.text.split()
+    if not on:
         return f"take `{option}` out of `ssl-default-bind-options`"
-    return f"take `{option}` out of {place(record)}"
+    both = " and of `ssl-default-bind-options`" if line is not None and option in line.twice else ""
+    return f"take `{option}` out of {place(record)}{both}"
 
 
 def sslv3(record: HandshakeRecord) -> str:

@@ -113,7 +113,8 @@ class LineFacts:
         near: the names that are served and most resemble one, for messages.
         ca_sign_file: the CA that made the certificates for that name (`generate-certificates`), None where they are files.
         named_by: the line of a crt-list whose filters give the name asked for to the certificate; None: it has that by itself.
-        written: where the options of the line itself stand.
+        written: where the options of the line itself stand; twice: those of them that leave a version out and that the global
+            section has as well.
         by_default: the certificates are the default ones: no name was asked for, or none that another certificate has.
     """
 
@@ -137,6 +138,7 @@ class LineFacts:
     offers_dhe: bool = True
     withheld: tuple[str, ...] = ()
     written: WrittenOptions = WrittenOptions()
+    twice: frozenset[str] = frozenset()
     by_default: bool = False
 
     @property

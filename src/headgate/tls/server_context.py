@@ -241,6 +241,7 @@ class BindContext:
             offers_dhe=offers_dhe,
             withheld=() if offers_dhe else tuple(filter(needs_parameters, cipher_names(policy.ciphers or "DEFAULT"))),
             written=tls.written,
+            twice=tls.twice,
             by_default=choice is not None and self._is_default(record.name),
         )
 
