@@ -142,6 +142,12 @@ def test_the_option_to_write(folder: Path, options: str, settings: str, said: by
     assert expected in found, found
 
 
+def test_options_of_one_certificate_say_nothing_of_another(folder: Path) -> None:
+    lines = "ssl-f-use crt PKI/pair.pem.rsa sigalgs RSA-PSS+SHA256\n ssl-f-use crt PKI/pair.pem.ecdsa ssl-max-ver TLSv1.2"
+    found = advice(folder, "", hello(signatures=(0x0403,), **TLS13), SIGNATURE, frontend=lines)
+    assert "pair.pem.ecdsa has options of its own" in found and "add " not in found, found
+
+
 @pytest.mark.parametrize(
     ("options", "said", "number", "cause", "expected"),
     [

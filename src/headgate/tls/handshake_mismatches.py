@@ -299,12 +299,15 @@ def no_signature(record: HandshakeRecord) -> str:
     only = " only"
     if not hello.signature_algorithms:
         accepts, only = "The client names no signature algorithms, which in TLS 1.2 stands for SHA-1", ""
-    common = common_signatures(hello, line)
-    if line.signatures and not set(common) & set(line.signatures) and (common or not _with_sha1(hello, line)):
+    ruled = replace(line, certificates=tuple(one for one in line.certificates if one.path not in line.elsewhere))
+    common = common_signatures(hello, ruled)
+    if line.signatures and not set(common) & set(line.signatures) and (common or not _with_sha1(hello, ruled)):
         text = (
             f"{accepts}, {place(record, 'sigalgs')} has `sigalgs` with {listed(line.signatures)}, and"
             f" {shown_certificates(record)} has {key}: no signature suits all three."
         )
+        if line.elsewhere:
+            return f"{text} {listed(line.elsewhere)} has options of its own: see its line."
         return f"{text} To serve it anyway: {amended(record, 'sigalgs', common[0])}." if common else text
     newest = version == "TLSv1.3"
     usable = [one for one in offered if not newest or is_newest_signature(signature_name(one))]

@@ -116,6 +116,7 @@ class LineFacts:
         written: where the options of the line itself stand; twice: those of them that leave a version out and that the global
             section has as well.
         by_default: the certificates are the default ones: no name was asked for, or none that another certificate has.
+        elsewhere: paths of those that have another policy than what is said here.
     """
 
     location: Location | None
@@ -140,6 +141,7 @@ class LineFacts:
     written: WrittenOptions = WrittenOptions()
     twice: frozenset[str] = frozenset()
     by_default: bool = False
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def can_ask(self) -> bool:

@@ -243,6 +243,7 @@ class BindContext:
             written=tls.written,
             twice=tls.twice,
             by_default=choice is not None and self._is_default(record.name),
+            elsewhere=tuple(other.entry.contents.path for other in choice or () if other.policy != policy),
         )
 
     def _is_default(self, name: str) -> bool:
