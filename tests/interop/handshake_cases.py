@@ -17,6 +17,7 @@ from tests.interop.handshake_clients import (
     Visit,
     after_certificate,
     alerting,
+    asked_again,
     changed,
     closing,
     context_of,
@@ -26,6 +27,7 @@ from tests.interop.handshake_clients import (
     java,
     leaving,
     python,
+    reset_at_close,
     s_client,
     sending,
     staying,
@@ -232,6 +234,8 @@ def _malformed_answer(side: ClientSide, connection: socket.socket) -> None:
 
 _VERIFY = "verify required ca-file clients.pem"
 _SLOW = "timeout client-hs 300ms"
+#: A HelloRetryRequest for those who have no key share of that group.
+_RETRY = Line("curves P-256")
 _HEADER = b"PROXY TCP4 192.0.2.1 192.0.2.2 4000 443\r\n"
 _ONLY_P256 = "curves P-256"
 
@@ -541,6 +545,18 @@ CASES: tuple[Case, ...] = (
         Cause.TIMEOUT_BEFORE_ANY_BYTE, "says nothing", sending(b"", stay=True), Line(frontend=_SLOW), ANY,
         ("for 0.3 s", "`timeout client-hs`"),
     ),
+    Case(
+        Cause.CLOSED_AFTER_CLIENT_HELLO, "closes when it is asked for another group", asked_again(bool), _RETRY, NEW,
+        steady=False,
+    ),
+    Case(
+        Cause.RESET_AFTER_CLIENT_HELLO, "resets when it is asked for another group", asked_again(reset_at_close), _RETRY, NEW,
+        steady=False,
+    ),
+    Case(
+        Cause.TIMEOUT_AFTER_CLIENT_HELLO, "stops when it is asked for another group", asked_again(drain),
+        Line("curves P-256", frontend=_SLOW), NEW, ("after its ClientHello for 0.3 s",),
+    ),
     Case(Cause.CLOSED_AFTER_CERTIFICATE, "closes after our certificate", after_certificate(closing(reset=False)), steady=False),
     Case(Cause.RESET_AFTER_CERTIFICATE, "resets after our certificate", after_certificate(closing(reset=True)), steady=False),
     Case(
@@ -555,9 +571,6 @@ NOT_BY_CLIENTS: dict[Cause, str] = {
     Cause.KEY_TOO_WEAK: "about a server with weak DH parameters; of a client OpenSSL's level judges the certificate only",
     Cause.CLIENT_CERTIFICATE_INVALID: "what is left when OpenSSL's verification finds what no other cause is for",
     Cause.EARLY_DATA_REFUSED: "early data that breaks the limits that its ticket was given; no client at hand sends it",
-    Cause.CLOSED_AFTER_CLIENT_HELLO: "the answer to a ClientHello is sent at once: who leaves before it has it is seen behind it",
-    Cause.RESET_AFTER_CLIENT_HELLO: "as the one above",
-    Cause.TIMEOUT_AFTER_CLIENT_HELLO: "as the one above",
     **{one: _OURS for one in Cause if one.code.startswith("server-")},
     Cause.CONFIGURATION: "what makes each handshake fail is refused at the start, or found by `-c`",
     Cause.INTERNAL: "an error of our own, or of the TLS library",

@@ -182,6 +182,18 @@ def hello_of(change: Callable[[Hello], None] | None = None) -> Callable[[Visit],
     return make
 
 
+def asked_again(act: Callable[[socket.socket], object]) -> Client:
+    """A ClientHello that is answered with a HelloRetryRequest (RFC 8446 section 4.1.4); what follows is `act`'s."""
+
+    def visit(to: Visit) -> bool:
+        with to.connect(hello_of()(to)) as connection:
+            assert connection.recv(65536), "the proxy left"
+            act(connection)
+        return False
+
+    return visit
+
+
 def after_certificate(act: Callable[[ClientSide, socket.socket], None]) -> Client:
     """Python's ssl up to our certificate; what follows is `act`'s."""
 
