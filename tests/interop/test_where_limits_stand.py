@@ -107,7 +107,8 @@ CASES = (
     Case(
         Cause.NO_COMMON_VERSION, "does not take a forced old version", s_client("-tls1_2", versioned=False),
         Line("force-tlsv10 ciphers DEFAULT:@SECLEVEL=0"), ANY,
-        ("TLS 1.2 at most and does not take TLS 1.0; {line} allows TLS 1.0 only.", "`ssl-max-ver TLSv1.2` on that bind line."),
+        ("TLS 1.2 at most and does not take TLS 1.0; {line} allows TLS 1.0 only.",
+         "`ssl-max-ver TLSv1.2` behind `force-tlsv10` on that bind line."),
         Line("force-tlsv10 ciphers DEFAULT:@SECLEVEL=0 ssl-max-ver TLSv1.2"),
     ),
     Case(

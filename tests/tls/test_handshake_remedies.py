@@ -84,6 +84,11 @@ def advice(folder: Path, options: str, said: bytes, number: int, *, settings: st
          " `ssl-default-bind-ciphers` in the global section."),
         (f"crt PKI/rsa.pem ciphers {LISTED}", "", hello(legacy=0x0302, ciphers=(0xC02F, 0x002F)), VERSION,
          "`ssl-min-ver TLSv1.1` on that bind line and `:AES128-SHA:@SECLEVEL=0` at the end of `ciphers`."),
+        ("crt PKI/ec.pem ciphers ECDHE+AESGCM", "", hello(legacy=0x0302, ciphers=(0x002F,)), VERSION,
+         "`ssl-min-ver TLSv1.1` on that bind line, `:AES128-SHA:@SECLEVEL=0` at the end of `ciphers` and add `crt` with an RSA"
+         " certificate for the same name."),
+        ("crt PKI/rsa.pem force-tlsv13", "", hello(), VERSION,
+         "To serve it anyway: `ssl-min-ver TLSv1.2` behind `force-tlsv13` on that bind line."),
         (RSA, "", hello(legacy=0x0302, ciphers=(0x0005, 0xC02F)), VERSION,
          "and it offers no cipher for TLS 1.1. Nothing that this TLS library still has: the client must be updated."),
         ("crt PKI/rsa.pem no-tlsv12", "ssl-default-bind-options no-tlsv12", hello(), VERSION,
@@ -129,6 +134,8 @@ def advice(folder: Path, options: str, said: bytes, number: int, *, settings: st
          "Add `default-crt` with an RSA certificate (for clients that name no host) on that bind line."),
         (ECDSA, "", hello(b"other.example", ciphers=(0xC02F,)), CIPHER,
          "Add `default-crt` with an RSA certificate (for names that no certificate has)."),
+        (RSA, "", hello(b"", groups=(29, 24), ciphers=(0xC02B,)), CIPHER,
+         "Add `default-crt` with an ECDSA certificate on P-384 (for clients that name no host)."),
         # ALPN
         (ECDSA, "", hello(alpn=(b"h2", b"a\nb")), 235,
          "The client offers the ALPN protocols h2 and a?b; x.cfg:7 agrees to http/1.1 only. Nothing else is spoken here: let the"

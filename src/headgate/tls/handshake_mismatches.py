@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from headgate.config.alpn import SPOKEN
 from headgate.config.written_options import exclusion_of
@@ -23,6 +23,7 @@ from headgate.tls.handshake_offers import (
     offered_versions,
 )
 from headgate.tls.handshake_remedies import (
+    CURVES_OF_KEYS,
     FOREIGN,
     NOTHING_LEFT,
     amended,
@@ -32,8 +33,11 @@ from headgate.tls.handshake_remedies import (
     is_foreign,
     known_groups,
     known_suites,
+    on_curve,
     other_certificate,
+    to_sign,
     usable_suites,
+    with_sha1,
     withheld,
 )
 from headgate.tls.handshake_words import (
@@ -66,7 +70,6 @@ from headgate.wire.tls_names import (
     is_tls13_cipher,
     needs_parameters,
     newest_signatures,
-    signature_key_type,
     signature_name,
 )
 
@@ -128,7 +131,9 @@ def _for_version(record: HandshakeRecord, version: str) -> tuple[str, list[str]]
         if line is not None and line.is_global(option):
             remedies.append(f"`{option} {version}` {on_line(record)} in the place of the global section's")
         else:
-            remedies.append(f"`{option} {version}` {on_line(record, option)}")
+            forced = line.word(option) if line is not None else ""
+            behind = f" behind `{forced}`" if forced.startswith("force-") else ""
+            remedies.append(f"`{option} {version}`{behind} {on_line(record, option)}")
     if version in limits.excluded:
         remedies.append(_without_exclusion(record, exclusion_of(version)))
     if version in OLD_VERSIONS:
@@ -140,13 +145,18 @@ def _for_old(record: HandshakeRecord, version: str, others: Sequence[str]) -> li
     """What `ciphers` must say for a version before TLS 1.2: ciphers of it, and OpenSSL's level 0, since it needs SHA-1."""
     line, hello = record.line, record.hello
     ciphers = line.ciphers if line is not None else None
-    offered = usable_suites(record, _suites(hello), version) if hello is not None else []
+    known = known_suites(_suites(hello), version) if hello is not None else []
+    offered = usable_suites(record, known, version)
+    certificate = []
+    if known and not offered:
+        offered = known
+        certificate = [other_certificate(record, f"{article(KEYS[cipher_key_type(known[0])])} certificate")]
     offered = [one for one in offered if has_parameters(record) or not needs_parameters(one)] or offered
     missing = "" if not offered or set(offered) & set(cipher_names(ciphers or "DEFAULT")) else offered[0]
     if at_level_0(ciphers):
-        return [amended(record, "ciphers", missing)] if missing else []
+        return [*([amended(record, "ciphers", missing)] if missing else []), *certificate]
     level, on = at_level(record, missing)
-    return [level if any(one.endswith(on) for one in others) else f"{level} {on}"]
+    return [level if any(one.endswith(on) for one in others) else f"{level} {on}", *certificate]
 
 
 def _suites(hello: ClientHello) -> list[str]:
@@ -192,7 +202,7 @@ def no_cipher(record: HandshakeRecord) -> str:
         return _foreign(offered)
     option = "ciphersuites" if newest else "ciphers"
     if common := common_ciphers(hello, record):
-        return _unusable(record, common, option)
+        return _unusable(record, hello, common, option)
     if not offered:
         return f"The client offers no cipher suite of {'TLS 1.3' if newest else 'TLS 1.2 or older'}."
     idle = [one for one in offered if one in withheld(record)]
@@ -204,7 +214,7 @@ def no_cipher(record: HandshakeRecord) -> str:
     return f"The client offers {listed(offered)}, {which}. {f'To serve it anyway: {remedy}.' if remedy else NOTHING_LEFT}"
 
 
-def _unusable(record: HandshakeRecord, common: Sequence[str], option: str) -> str:
+def _unusable(record: HandshakeRecord, hello: ClientHello, common: Sequence[str], option: str) -> str:
     """There are common ciphers: they are for another kind of key, or something that is no part of them is missing."""
     kinds = listed(dict.fromkeys(KEYS[kind] for one in common if (kind := cipher_key_type(one))))
     if record.line is None or not kinds or not key_kinds(record) or fitting_keys(record.line, common):
@@ -213,6 +223,9 @@ def _unusable(record: HandshakeRecord, common: Sequence[str], option: str) -> st
             f" level (`@SECLEVEL` in `ciphers`), and the key of {shown_certificates(record)}."
         )
     which = f"{article(kinds.replace(' and ', ' or '))} certificate"
+    curves = [one for one in CURVES_OF_KEYS if one in map(group_name, hello.groups)]
+    if kinds == KEYS["ecdsa"] and curves and curves[0] != CURVES_OF_KEYS[0]:  # most keys are on the first
+        which = on_curve(curves[0])
     remedy = other_certificate(record, which)
     return (
         f"The client and {place(record, option)} have only ciphers for {kinds} keys in common ({listed(common)}), and"
@@ -276,16 +289,8 @@ def _other_certificate(record: HandshakeRecord, hello: ClientHello, groups: Sequ
     kinds = {cipher_key_type(one) for one in common_ciphers(hello, record)}
     if "rsa" in kinds:
         return other_certificate(record, "an RSA certificate")
-    curve = next((one for one in groups if one in _CURVES_OF_KEYS), "")
-    return f"have {_on_curve(curve)} in its place" if curve else ""
-
-
-#: Of ECDSA keys, as all clients know them.
-_CURVES_OF_KEYS: Final = ("P-256", "P-384", "P-521")
-
-
-def _on_curve(curve: str) -> str:
-    return f"an ECDSA certificate on {curve}"
+    curve = next((one for one in groups if one in CURVES_OF_KEYS), "")
+    return f"have {on_curve(curve)} in its place" if curve else ""
 
 
 def no_signature(record: HandshakeRecord) -> str:
@@ -301,7 +306,7 @@ def no_signature(record: HandshakeRecord) -> str:
         accepts, only = "The client names no signature algorithms, which in TLS 1.2 stands for SHA-1", ""
     ruled = replace(line, certificates=tuple(one for one in line.certificates if one.path not in line.elsewhere))
     common = common_signatures(hello, ruled)
-    if line.signatures and not set(common) & set(line.signatures) and (common or not _with_sha1(hello, ruled)):
+    if line.signatures and not set(common) & set(line.signatures) and (common or not with_sha1(hello, ruled)):
         text = (
             f"{accepts}, {place(record, 'sigalgs')} has `sigalgs` with {listed(line.signatures)}, and"
             f" {shown_certificates(record)} has {key}: no signature suits all three."
@@ -314,38 +319,11 @@ def no_signature(record: HandshakeRecord) -> str:
     text = f"{accepts}{only}, and {shown_certificates(record)} has {key}"
     if not usable:
         return f"{text}: TLS 1.3 signs with none of these{_accept(line)}."
-    curves = [curve for one in usable if (curve := curve_of_signature(one)) in _CURVES_OF_KEYS] if newest else []
+    curves = [curve for one in usable if (curve := curve_of_signature(one)) in CURVES_OF_KEYS] if newest else []
     if newest and curves and (ours := [one.curve for one in line.certificates if one.curve]):
         text += f" on {listed(ours)}, and in TLS 1.3 the curve decides what it signs with"
-    remedies = _to_sign(record, hello, usable, curves)
+    remedies = to_sign(record, hello, usable, curves)
     return f"{text}. {remedies[0].upper()}{remedies[1:]}." if remedies else f"{text}."
-
-
-def _with_sha1(hello: ClientHello, line: LineFacts) -> list[str]:
-    """What the client accepts and our keys can make at OpenSSL's level 0, but not at the one that is set."""
-    return [] if at_level_0(line.ciphers) else common_signatures(hello, replace(line, ciphers="@SECLEVEL=0"))
-
-
-def _to_sign(record: HandshakeRecord, hello: ClientHello, usable: Sequence[int], curves: Sequence[str]) -> str:
-    """What lets a client in that accepts these signature algorithms, none of which our keys can make; "" for nothing."""
-    line = record.line
-    if line is None:
-        return ""
-    here, kinds = on_line(record), key_kinds(record)
-    older = negotiated_version(hello, line.versions) != "TLSv1.3"
-    ciphers = {cipher_key_type(one) for one in common_ciphers(hello, record)} if older and record.allowed else set()
-    for weak in (False, True):
-        if weak and older and (sha1 := _with_sha1(hello, line)):
-            also = [] if not line.signatures or set(sha1) & set(line.signatures) else [amended(record, "sigalgs", sha1[0])]
-            return f"to serve it anyway: {' and '.join([' '.join(at_level(record)), *also])}"
-        numbers = [one for one in usable if signature_name(one).endswith("sha1") is weak]
-        wanted = {KEYS[kind]: kind for one in numbers if (kind := signature_key_type(one)) in ("rsa", "ecdsa")}
-        other = next((one for one, kind in wanted.items() if one not in kinds and (not ciphers or kind in ciphers)), "")
-        if other:
-            which = _on_curve(curves[0]) if other == KEYS["ecdsa"] and curves else f"{article(other)} certificate"
-            level = f" and {at_level(record)[0]}" if weak and not at_level_0(line.ciphers) else ""
-            return f"{other_certificate(record, which)} {here}{level}"
-    return f"have {_on_curve(curves[0])} in its place {here}" if curves else ""
 
 
 def _accept(line: LineFacts) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from headgate.tls.algorithm_names import knows_group
 from headgate.tls.cipher_names import SUITES, cipher_names
-from headgate.tls.handshake_words import KEYS, article, listed, on_line, our_certificates
+from headgate.tls.handshake_offers import common_ciphers, common_signatures, negotiated_version
+from headgate.tls.handshake_words import KEYS, article, key_kinds, listed, on_line, our_certificates
 from headgate.tls.line_facts import DEFAULT_GROUPS, at_level_0
 from headgate.wire.tls_names import (
     cipher_key_type,
@@ -23,12 +25,16 @@ from headgate.wire.tls_names import (
     is_weak_suite,
     needs_parameters,
     needs_secret,
+    signature_key_type,
+    signature_name,
     suite_key_type,
     suite_serves,
 )
 
 if TYPE_CHECKING:
     from headgate.tls.handshake_record import HandshakeRecord
+    from headgate.tls.line_facts import LineFacts
+    from headgate.wire.client_hello import ClientHello
 
 #: What holds where nothing is written, for lists that go on. `DEFAULT` is `ALL:!COMPLEMENTOFDEFAULT:!eNULL`, and what a `!`
 #: shuts out can't be added behind it (openssl-ciphers(1)).
@@ -40,6 +46,8 @@ _DEFAULTS: Final = {
 _LEVEL_0: Final = "@SECLEVEL=0"
 NOTHING_LEFT: Final = "Nothing that this TLS library still has: the client must be updated."
 PARAMETERS: Final = "write `tune.ssl.default-dh-param 2048` or `ssl-dh-param-file` into the global section"
+#: Of ECDSA keys, as all clients know them.
+CURVES_OF_KEYS: Final = ("P-256", "P-384", "P-521")
 #: Ciphers that nobody should be told to allow: certificates play no part in them, or they hide nothing.
 FOREIGN: Final = (
     (is_anonymous, "without authentication"), (needs_secret, "for keys or passwords that both sides know (PSK, SRP)"),
@@ -160,3 +168,34 @@ def _additions(record: HandshakeRecord, chosen: Sequence[str], option: str, *, e
     suites = option == "ciphersuites"
     level = f"write {' '.join(at_level(record, '' if suites else chosen[0]))}"
     return [amended(record, option, chosen[0]), level] if suites else [level]
+
+
+def on_curve(curve: str) -> str:
+    return f"an ECDSA certificate on {curve}"
+
+
+def with_sha1(hello: ClientHello, line: LineFacts) -> list[str]:
+    """What the client accepts and our keys can make at OpenSSL's level 0, but not at the one that is set."""
+    return [] if at_level_0(line.ciphers) else common_signatures(hello, replace(line, ciphers="@SECLEVEL=0"))
+
+
+def to_sign(record: HandshakeRecord, hello: ClientHello, usable: Sequence[int], curves: Sequence[str]) -> str:
+    """What lets a client in that accepts these signature algorithms, none of which our keys can make; "" for nothing."""
+    line = record.line
+    if line is None:
+        return ""
+    here, kinds = on_line(record), key_kinds(record)
+    older = negotiated_version(hello, line.versions) != "TLSv1.3"
+    ciphers = {cipher_key_type(one) for one in common_ciphers(hello, record)} if older and record.allowed else set()
+    for weak in (False, True):
+        if weak and older and (sha1 := with_sha1(hello, line)):
+            also = [] if not line.signatures or set(sha1) & set(line.signatures) else [amended(record, "sigalgs", sha1[0])]
+            return f"to serve it anyway: {' and '.join([' '.join(at_level(record)), *also])}"
+        numbers = [one for one in usable if signature_name(one).endswith("sha1") is weak]
+        wanted = {KEYS[kind]: kind for one in numbers if (kind := signature_key_type(one)) in ("rsa", "ecdsa")}
+        other = next((one for one, kind in wanted.items() if one not in kinds and (not ciphers or kind in ciphers)), "")
+        if other:
+            which = on_curve(curves[0]) if other == KEYS["ecdsa"] and curves else f"{article(other)} certificate"
+            level = f" and {at_level(record)[0]}" if weak and not at_level_0(line.ciphers) else ""
+            return f"{other_certificate(record, which)} {here}{level}"
+    return f"have {on_curve(curves[0])} in its place {here}" if curves else ""
