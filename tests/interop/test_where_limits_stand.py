@@ -170,7 +170,8 @@ CASES = (
     ),
     Case(
         Cause.NO_COMMON_CIPHER, "offers ciphers without authentication only", s_client("-cipher", "ADH:AECDH:@SECLEVEL=0"),
-        Line(), OLD, ("The client offers only ciphers without authentication: ", "Let it offer some that go with a certificate."),
+        Line(), OLD,
+        ("The client offers only ciphers without authentication: ", "Let it offer some that encrypt and go with a certificate."),
         repaired=s_client(),
     ),
     Case(

@@ -236,7 +236,7 @@ def _unusable(record: HandshakeRecord, hello: ClientHello, common: Sequence[str]
 def _foreign(offered: Sequence[str]) -> str:
     kinds = dict.fromkeys(next(words for is_one, words in FOREIGN if is_one(cipher)) for cipher in offered)
     only = f"The client offers only ciphers {' and '.join(kinds)}: {listed(offered)}."
-    return f"{only} Let it offer some that go with a certificate."
+    return f"{only} Let it offer some that encrypt and go with a certificate."
 
 
 def no_group(record: HandshakeRecord) -> str:
