@@ -14,9 +14,12 @@ from headgate.base.diagnostics import Report
 from headgate.base.handshake_causes import Cause
 from headgate.config.load import load
 from headgate.config.predicates import BuildFacts
+from headgate.tls.algorithm_names import knows_group
 from headgate.tls.authority import issue, make_authority
 from headgate.tls.bind_lines import build_bind_context
+from headgate.tls.handshake_remedies import known_groups
 from headgate.tls.server_context import SessionCache
+from headgate.wire.tls_names import group_name
 from tests.tls.test_handshake_diagnosis import hello, record
 
 RSA, ECDSA = "crt PKI/rsa.pem", "crt PKI/ec.pem"
@@ -180,3 +183,10 @@ def test_options_of_one_certificate_say_nothing_of_another(folder: Path) -> None
 def test_the_true_cause(folder: Path, options: str, said: bytes, number: int, cause: Cause, expected: str) -> None:
     found = advice(folder, options, said, number)
     assert found.startswith(f"{cause.code}: ") and expected in found, found
+
+
+def test_the_library_is_not_asked_for_groups_without_a_name() -> None:
+    """A client may offer as many as a ClientHello holds, and each question takes a context."""
+    before = knows_group.cache_info().currsize
+    assert known_groups([*map(group_name, range(0x7000, 0x7400)), "X25519"], "TLSv1.3") == ["X25519"]
+    assert knows_group.cache_info().currsize <= before + 1

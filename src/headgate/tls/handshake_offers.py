@@ -99,8 +99,8 @@ def known_maximum(hello: ClientHello) -> bool:
 
 
 def offered_versions(hello: ClientHello) -> tuple[str, ...]:
-    """The versions that a client speaks, oldest first. Without the extension it names its highest, and is taken to know the"
-    " others."""
+    """The versions that a client speaks, oldest first. Without the extension it names its highest, and is taken to know the
+    others."""
     known = sorted(without_grease(hello.versions))
     if known_maximum(hello):
         return tuple(version_name(one) for one in range(0x0301, hello.legacy_version + 1)) or ("SSLv3",)

@@ -120,7 +120,9 @@ def known_suites(offered: Sequence[str], version: str) -> list[str]:
 
 def known_groups(offered: Sequence[str], version: str) -> list[str]:
     """Those of a client's groups that the TLS library has for a version."""
-    return [one for one in offered if group_serves(one, version) and knows_group(one)]
+    # It has none that is but a number to us. To ask takes a context, and a client may offer thousands.
+    named = (one for one in offered if not one.startswith("0x"))
+    return [one for one in named if group_serves(one, version) and knows_group(one)]
 
 
 def usable_suites(record: HandshakeRecord, offered: Sequence[str], version: str) -> list[str]:
@@ -176,7 +178,7 @@ def on_curve(curve: str) -> str:
 
 def with_sha1(hello: ClientHello, line: LineFacts) -> list[str]:
     """What the client accepts and our keys can make at OpenSSL's level 0, but not at the one that is set."""
-    return [] if at_level_0(line.ciphers) else common_signatures(hello, replace(line, ciphers="@SECLEVEL=0"))
+    return [] if at_level_0(line.ciphers) else common_signatures(hello, replace(line, ciphers=_LEVEL_0))
 
 
 def to_sign(record: HandshakeRecord, hello: ClientHello, usable: Sequence[int], curves: Sequence[str]) -> str:
