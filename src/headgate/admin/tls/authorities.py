@@ -17,6 +17,7 @@ from headgate.admin.tls.files import (
     committing,
     is_forced,
     is_used,
+    not_committed,
     one_name,
     told_of_removal,
     with_index,
@@ -122,7 +123,7 @@ class _Commands:
         try:
             text, warnings = side.transactions.committable_text(kind, name, context.wall(), forced=is_forced(words))
         except Refused as refusal:
-            raise Refused(f"{refusal}\nCan't commit {name}!", by_force=refusal.by_force) from None
+            raise not_committed(refusal, name) from None
         return committed(self._install(name, text, side), warnings)
 
     def _install(self, name: str, text: str, side: TlsSide, *, from_file: bool = False) -> str:

@@ -19,6 +19,7 @@ from headgate.admin.tls.files import (
     is_forced,
     is_used,
     listing,
+    not_committed,
     one_name,
     told_of_removal,
 )
@@ -97,7 +98,7 @@ def _committed(words: Sequence[str], side: TlsSide, context: Context) -> Certifi
     try:
         return side.transactions.committable(name, context.wall(), forced=is_forced(words))
     except Refused as refusal:
-        raise Refused(f"{refusal}\nCan't commit {name}!", by_force=refusal.by_force) from None
+        raise not_committed(refusal, name) from None
 
 
 def _put(name: str, text: CertificateText, side: TlsSide, *, from_file: bool = False) -> tuple[str, str | None]:

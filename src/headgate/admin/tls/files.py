@@ -8,6 +8,7 @@ from typing import Any
 from headgate.admin.context import TlsSide
 from headgate.admin.registry import CommandError, Escaped
 from headgate.tls.storage import Entry
+from headgate.tls.transactions import Refused
 
 #: The last word of what puts something into effect that its file holds: nothing differs from the files then.
 FROM_FILE = "from-file"
@@ -59,6 +60,11 @@ def committing(name: str, entry: Entry[Any], side: TlsSide) -> str:
 def committed(said: str, warnings: Sequence[str]) -> str:
     """The answer of a commit that took effect: what `committing` said, what is wrong all the same, and that it is done."""
     return "\n".join([said, *(f"Warning: {one}." for one in warnings), "Success!"])
+
+
+def not_committed(refusal: Refused, name: str) -> Refused:
+    """The answer of a commit that was refused."""
+    return Refused(f"{refusal}\nCan't commit {name}!", by_force=refusal.by_force)
 
 
 def is_forced(words: Sequence[str]) -> bool:
